@@ -1,0 +1,28 @@
+"""What can go wrong because of what was asked for: one line that names the value and the way out.
+
+The command line turns every `OpenlogerError` into that line and exit code 2; a traceback is left for bugs.
+"""
+
+
+class OpenlogerError(Exception):
+    """Any failure that a user can mend."""
+
+
+class InputError(OpenlogerError, ValueError):
+    """A value, file or source that cannot be used as given."""
+
+
+class BadFrameError(InputError):
+    """A frame that cannot be decoded, or does not fit its neighbours; `index` is its number in the source."""
+
+    def __init__(self, message: str, *, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class WeightsError(InputError):
+    """A weights file that does not hold the network it was loaded for."""
+
+
+class RecordingError(OpenlogerError):
+    """A recording that cannot be read, written or continued."""
