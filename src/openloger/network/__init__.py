@@ -1,0 +1,17 @@
+"""Images and memory in, a prediction and the next memory out."""
+
+from openloger.network.memory import HybridMemory, MemoryConfig
+from openloger.network.network import Network, NetworkConfig, Window, WindowPrediction
+from openloger.network.presets import PRESETS, preset, with_pi3x_heads
+
+__all__ = [
+    "PRESETS",
+    "HybridMemory",
+    "MemoryConfig",
+    "Network",
+    "NetworkConfig",
+    "Window",
+    "WindowPrediction",
+    "preset",
+    "with_pi3x_heads",
+]

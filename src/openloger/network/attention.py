@@ -1,0 +1,138 @@
+"""Pre-norm transformer blocks with 2-D rotary positions (RoPE, arXiv 2104.09864), shared by every part of the network.
+
+Legend: B batch, T token, H head, D head width, C channel (C = H·D).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from openloger.shapes import Float, Tensor
+
+
+class Rotary(NamedTuple):
+    """Tables that turn queries and keys by their place in the image: first half of a head by y, second half by x."""
+
+    cos: Float[Tensor, "token channel"]
+    sin: Float[Tensor, "token channel"]
+
+    @staticmethod
+    def of(positions_yx: Float[Tensor, "token 2"], head_dim: int, *, base: float = 100.0) -> Rotary:
+        """Angles position · base^(−2i/D') for i < D'/2 in each half of size D' = head_dim / 2, laid out as [f, f]."""
+        half = head_dim // 2
+        exponents = torch.arange(0, half, 2, device=positions_yx.device, dtype=torch.float32) / half
+        angles = positions_yx.float()[:, :, None] * base**-exponents  # (T, 2, D/4)
+        angles = torch.cat([angles, angles], dim=-1).flatten(1)  # (T, D)
+        return Rotary(angles.cos(), angles.sin())
+
+    def repeat(self, times: int) -> Rotary:
+        """The same positions for every frame of a window."""
+        return Rotary(self.cos.repeat(times, 1), self.sin.repeat(times, 1))
+
+    def __call__(self, x: Float[Tensor, "batch head token channel"]) -> Float[Tensor, "batch head token channel"]:
+        a, b = x.unflatten(-1, (2, 2, -1)).unbind(-2)  # the two partners of each rotation, (B, H, T, 2, D/4)
+        turned = torch.stack([-b, a], dim=-2).flatten(-3)
+        return x * self.cos.to(x.dtype) + turned * self.sin.to(x.dtype)
+
+
+class KeysValues(NamedTuple):
+    """Keys (normed and rotated) and values, as attention takes them."""
+
+    keys: Float[Tensor, "batch head token channel"]
+    values: Float[Tensor, "batch head token channel"]
+
+    def after(self, earlier: KeysValues | None) -> KeysValues:
+        """These, preceded by the earlier ones."""
+        if earlier is None:
+            return self
+        keys = torch.cat([earlier.keys.to(self.keys.dtype), self.keys], dim=2)
+        return KeysValues(keys, torch.cat([earlier.values.to(self.values.dtype), self.values], dim=2))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a fused qkv of feature order (q/k/v, head, d)."""
+
+    def __init__(self, width: int, heads: int, *, qk_norm: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm = nn.LayerNorm(width // heads) if qk_norm else nn.Identity()
+        self.k_norm = nn.LayerNorm(width // heads) if qk_norm else nn.Identity()
+        self.proj = nn.Linear(width, width)
+
+    def project(
+        self, x: Float[Tensor, "batch token channel"], rotary: Rotary | None
+    ) -> tuple[Float[Tensor, "batch head token dim"], KeysValues]:
+        """Queries, and the keys and values of the same tokens."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+        q, k, v = qkv.unbind(0)
+        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        if rotary is not None:
+            q, k = rotary(q), rotary(k)
+        return q, KeysValues(k, v)
+
+    def attend(
+        self, queries: Float[Tensor, "batch head token dim"], context: KeysValues
+    ) -> Float[Tensor, "batch token channel"]:
+        mixed = F.scaled_dot_product_attention(queries, context.keys, context.values)  # (B, H, T, D)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+    def forward(
+        self, x: Float[Tensor, "batch token channel"], rotary: Rotary | None = None
+    ) -> Float[Tensor, "batch token channel"]:
+        queries, context = self.project(x, rotary)
+        return self.attend(queries, context)
+
+
+class Mlp(nn.Module):
+    """Two linear layers around an exact (erf) GELU."""
+
+    def __init__(self, width: int, ratio: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, int(width * ratio))
+        self.fc2 = nn.Linear(int(width * ratio), width)
+
+    def forward(self, x: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class LayerScale(nn.Module):
+    """A learned factor a channel on a residual branch (CaiT, arXiv 2103.17239)."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, x: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """x + scale(attention(norm x)), then x + scale(mlp(norm x)); `layer_scale` None leaves the branches unscaled."""
+
+    def __init__(
+        self, width: int, heads: int, *, qk_norm: bool, layer_scale: float | None, mlp_ratio: float = 4.0
+    ) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, heads, qk_norm=qk_norm)
+        self.attention_scale = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
+        self.mlp_norm = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, mlp_ratio)
+        self.mlp_scale = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
+
+    def residuals(
+        self, x: Float[Tensor, "batch token channel"], attended: Float[Tensor, "batch token channel"]
+    ) -> Float[Tensor, "batch token channel"]:
+        """What follows once attention has spoken: both residual sums."""
+        x = x + self.attention_scale(attended)
+        return x + self.mlp_scale(self.mlp(self.mlp_norm(x)))
+
+    def forward(
+        self, x: Float[Tensor, "batch token channel"], rotary: Rotary | None = None
+    ) -> Float[Tensor, "batch token channel"]:
+        return self.residuals(x, self.attention(self.attention_norm(x), rotary))

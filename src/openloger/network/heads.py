@@ -1,0 +1,167 @@
+"""The heads: each a small transformer within a frame, then points, confidence or camera (π³, arXiv 2507.13347).
+
+Legend: F frame of the batch, L token of a frame, h·w patch, C channel, P patch size. From the point where a head's
+transformer ends everything is float32, whatever the precision outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from openloger.geometry.rotations import nearest_rotation
+from openloger.network.attention import Block, Rotary
+from openloger.network.pi3x import ConvolutionalPointHead, MetricHead, Pi3XConfig
+from openloger.shapes import Float, Tensor
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    width: int  # of each head's transformer
+    depth: int
+    heads: int
+    output_width: int  # what the points' and the confidence's transformer end in
+    camera_width: int  # what the camera's ends in
+    pi3x: Pi3XConfig | None = None
+
+
+class HeadTransformer(nn.Module):
+    """Decoder features to a head's own, attending within each frame."""
+
+    def __init__(self, input_width: int, config: HeadsConfig, *, output_width: int) -> None:
+        super().__init__()
+        self.head_dim = config.width // config.heads
+        self.input = nn.Linear(input_width, config.width)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, qk_norm=False, layer_scale=None) for _ in range(config.depth)
+        )
+        self.output = nn.Linear(config.width, output_width)
+
+    def forward(
+        self, tokens: Float[Tensor, "frame token channel"], positions_yx: Float[Tensor, "token 2"]
+    ) -> Float[Tensor, "frame token width"]:
+        x = self.input(tokens)
+        rotary = Rotary.of(positions_yx, self.head_dim)
+        for block in self.blocks:
+            x = block(x, rotary)
+        return self.output(x)
+
+
+class PixelHead(nn.Module):
+    """A linear layer from each patch to its P×P pixels."""
+
+    def __init__(self, width: int, patch: int, channels: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Linear(width, channels * patch * patch)
+
+    def forward(
+        self, patches: Float[Tensor, "frame patch width"], rows: int, columns: int
+    ) -> Float[Tensor, "frame channel height width"]:
+        x = self.proj(patches.float()).mT.unflatten(2, (rows, columns))  # (F, channel·P·P, h, w), channel-major
+        return F.pixel_shuffle(x, self.patch)
+
+
+class ResidualPerceptron(nn.Module):
+    """Three linear + ReLU layers around an identity skip."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        y = x
+        for layer in self.layers:
+            y = F.relu(layer(y))
+        return x + y
+
+
+class CameraHead(nn.Module):
+    """A frame's patches to its camera-to-world transform, with the rotation projected from nine free numbers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.residuals = nn.ModuleList(ResidualPerceptron(width) for _ in range(2))
+        self.perceptron = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.translation = nn.Linear(width, 3)
+        self.rotation = nn.Linear(width, 9)
+
+    def forward(self, patches: Float[Tensor, "frame patch width"]) -> Float[Tensor, "frame 4 4"]:
+        x = patches.float()
+        for residual in self.residuals:
+            x = residual(x)
+        x = x.mean(dim=1)
+        for layer in self.perceptron:
+            x = F.relu(layer(x))
+        rows = F.normalize(self.rotation(x).unflatten(1, (3, 3)), dim=-1)
+        world_from_cam = torch.eye(4, device=x.device).repeat(len(x), 1, 1)
+        world_from_cam[:, :3, :3] = nearest_rotation(rows)
+        world_from_cam[:, :3, 3] = self.translation(x)
+        return world_from_cam
+
+
+def points_from_maps(maps: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame height width 3"]:
+    """(x, y, z) maps to camera-frame points (x·Z, y·Z, Z) at depth Z = exp(z)."""
+    x, y, z = maps.unbind(1)
+    depth = z.exp()
+    return torch.stack([x * depth, y * depth, depth], dim=-1)
+
+
+class HeadOutputs(NamedTuple):
+    """What the heads say of a window, before anything is placed in the world."""
+
+    world_from_cam: Float[Tensor, "batch frame 4 4"]
+    points_cam: Float[Tensor, "batch frame height width 3"]
+    confidence_logit: Float[Tensor, "batch frame height width"]
+    metric_scale: Float[Tensor, batch] | None
+
+
+class Heads(nn.Module):
+    """All heads of a network over one window's tokens."""
+
+    def __init__(self, config: HeadsConfig, *, input_width: int, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.point_transformer = HeadTransformer(input_width, config, output_width=config.output_width)
+        self.confidence_transformer = HeadTransformer(input_width, config, output_width=config.output_width)
+        self.camera_transformer = HeadTransformer(input_width, config, output_width=config.camera_width)
+        self.confidence = PixelHead(config.output_width, patch, channels=1)
+        self.camera = CameraHead(config.camera_width)
+        self.metric = None
+        if (pi3x := config.pi3x) is None:
+            self.points = PixelHead(config.output_width, patch, channels=3)
+        else:
+            self.points = ConvolutionalPointHead(config.output_width, pi3x.stages, patch=patch)
+            self.metric = MetricHead(input_width, pi3x)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch frame token channel"],
+        positions_yx: Float[Tensor, "token 2"],
+        *,
+        rows: int,
+        columns: int,
+    ) -> HeadOutputs:
+        """`rows` × `columns` patches end each frame's tokens; what stands before them is special."""
+        batch, frames = tokens.shape[:2]
+        by_frame = tokens.flatten(0, 1)
+        special = tokens.shape[2] - rows * columns
+        point, confidence, camera = (
+            transformer(by_frame, positions_yx)[:, special:]
+            for transformer in (self.point_transformer, self.confidence_transformer, self.camera_transformer)
+        )
+        metric = self.metric and self.metric(tokens.flatten(1, 2), positions_yx.repeat(frames, 1))
+        with torch.autocast(tokens.device.type, enabled=False):
+            maps = self.points(point, rows, columns)
+            logit = self.confidence(confidence, rows, columns)[:, 0]
+            world_from_cam = self.camera(camera)
+        return HeadOutputs(
+            world_from_cam.unflatten(0, (batch, frames)),
+            points_from_maps(maps).unflatten(0, (batch, frames)),
+            logit.unflatten(0, (batch, frames)),
+            metric,
+        )

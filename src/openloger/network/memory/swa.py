@@ -1,0 +1,26 @@
+"""Sliding-window attention: the current window also looks at the keys and values of the one before it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import nn
+
+from openloger.network.attention import Block, KeysValues, Rotary
+from openloger.shapes import Float, Tensor
+
+
+class SlidingWindowAttention(nn.Module):
+    """A transformer block over a window's tokens whose context reaches one window back, behind a learned gate."""
+
+    def __init__(self, width: int, heads: int, *, mlp_ratio: float, layer_scale: float) -> None:
+        super().__init__()
+        self.block = Block(width, heads, qk_norm=True, layer_scale=layer_scale, mlp_ratio=mlp_ratio)
+        self.gate = nn.Linear(width, 1)
+
+    def forward(
+        self, x: Float[Tensor, "batch token channel"], rotary: Rotary, previous: KeysValues | None
+    ) -> tuple[Float[Tensor, "batch token channel"], KeysValues]:
+        """The tokens with memory added, and this window's own keys and values for the next one."""
+        queries, own = self.block.attention.project(self.block.attention_norm(x), rotary)
+        y = self.block.residuals(x, self.block.attention.attend(queries, own.after(previous)))
+        return x + y * F.silu(self.gate(y)), own
