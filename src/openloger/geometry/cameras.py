@@ -1,0 +1,251 @@
+"""Pinhole cameras: pixels, points, and the intrinsics that a point map implies.
+
+Pixel (row i, column j) has its centre at x = j + 0.5, y = i + 0.5. A camera without skew sees (X, Y, Z) at
+x = fx X / Z + cx, y = fy Y / Z + cy. Intrinsics broadcast as transforms do: their batch axes lead.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from openloger.geometry.transforms import lead
+from openloger.shapes import Float, Tensor
+
+FALLBACK_FOV_DEG = 60.0  # over the longer side
+FOV_RANGE_DEG = (1.0, 175.0)  # over the longer side; a fit outside is no pinhole camera
+FIT_PIXELS = 2048  # sampled on a regular grid, at most, from each frame
+FIT_PIXELS_LEAST = 16  # fewer usable points than this give no fit
+FIT_STEPS = 10
+CAUCHY = 2.385  # 95 % efficiency on Gaussian residuals
+RAYLEIGH_MEDIAN = 1.1774  # median of the length of a 2-D Gaussian residual, in σ
+LEAST_SIGMA_PX = 1e-3
+
+
+def pixel_grid(
+    height: int, width: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> Float[Tensor, "height width 2"]:
+    """(x, y) of every pixel's centre."""
+    y = torch.arange(height, dtype=dtype or torch.get_default_dtype(), device=device) + 0.5
+    x = torch.arange(width, dtype=dtype or torch.get_default_dtype(), device=device) + 0.5
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def intrinsics_matrix(
+    focal_px: Float[Tensor, "*batch 2"], principal_px: Float[Tensor, "*batch 2"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """K of (fx, fy) and (cx, cy)."""
+    zero, one = torch.zeros_like(focal_px[..., 0]), torch.ones_like(focal_px[..., 0])
+    rows = [
+        torch.stack([focal_px[..., 0], zero, principal_px[..., 0]], -1),
+        torch.stack([zero, focal_px[..., 1], principal_px[..., 1]], -1),
+        torch.stack([zero, zero, one], -1),
+    ]
+    return torch.stack(rows, -2)
+
+
+def unproject(
+    depth: Float[Tensor, "*batch height width"], intrinsics: Float[Tensor, "*intrinsics 3 3"]
+) -> Float[Tensor, "*batch height width 3"]:
+    """Camera-frame points of a map of depths along z."""
+    height, width = depth.shape[-2:]
+    pixels = pixel_grid(height, width, dtype=depth.dtype, device=depth.device)
+    focal, principal = _focal_principal(intrinsics, depth[..., None])
+    return torch.cat([(pixels - principal) / focal * depth[..., None], depth[..., None]], -1)
+
+
+def project(
+    points_cam: Float[Tensor, "*axes 3"], intrinsics: Float[Tensor, "*intrinsics 3 3"]
+) -> Float[Tensor, "*axes 2"]:
+    """The pixel (x, y) that each camera-frame point falls on. It means nothing where z ≤ 0: mask those."""
+    focal, principal = _focal_principal(intrinsics, points_cam)
+    return focal * points_cam[..., :2] / points_cam[..., 2:] + principal
+
+
+def scale_intrinsics(
+    intrinsics: Float[Tensor, "*batch 3 3"], *, from_size: tuple[int, int], to_size: tuple[int, int]
+) -> Float[Tensor, "*batch 3 3"]:
+    """K of the image resized from (height, width) to (height, width)."""
+    (from_height, from_width), (to_height, to_width) = from_size, to_size
+    factors = intrinsics.new_tensor([to_width / from_width, to_height / from_height, 1.0])
+    return factors[:, None] * intrinsics
+
+
+@dataclass(frozen=True, eq=False)
+class IntrinsicsFit:
+    """Pinhole cameras fitted to point maps."""
+
+    intrinsics: Float[Tensor, "frame 3 3"]
+    residual_px: Float[Tensor, frame]  # weighted median distance of pixel and projected point; inf: not measured
+
+
+def fit_intrinsics(
+    points_cam: Float[Tensor, "frame height width 3"],
+    weight: Float[Tensor, "frame height width"] | None = None,
+    *,
+    shared: bool = False,
+    fixed_principal: bool = False,
+    square_pixels: bool = True,
+) -> IntrinsicsFit:
+    """The camera of every frame, or with `shared` one for all, that best explains which pixel saw which point.
+
+    The pixel is exact and the point is noisy, so the ray is the response: (X/Z, Y/Z) = (pixel − principal) / focal,
+    linear in 1/focal and unbiased by noise. Start: the weighted median slope over pairs of pixels half an image apart
+    and the weighted median offset. Then iteratively reweighted least squares with Cauchy weights, whose scale is the
+    weighted median residual. `fixed_principal` holds the principal point at the image's centre; fx = fy unless
+    `square_pixels` is off.
+
+    Points that are not finite or have z ≤ 0, and pixels whose weight is not finite and positive, are left out. A frame
+    whose points give no pinhole camera (too few, or a field of view outside 1° to 175°) has `residual_px` inf and
+    takes the median camera of the frames that do, or, where none does, 60° over the longer side with the principal
+    point at the centre. With `shared`, a frame without points has the shared camera and `residual_px` inf.
+    """
+    height, width = points_cam.shape[1:3]
+    samples = _sample(points_cam, weight)
+    pooled = samples.pooled() if shared else samples
+    model = _fit(pooled, fixed_principal=fixed_principal, square_pixels=square_pixels)
+    fitted = _is_pinhole(model, pooled, size=(height, width))
+    if shared:
+        model, fitted = model.expand(len(points_cam), 2, 2), fitted.expand(len(points_cam))
+    residual = weighted_median(_residual_px(model, samples), samples.weight)
+    model = torch.where(fitted[:, None, None], model, _fallback(model[fitted], size=(height, width)))
+    focal, offset = 1 / model[..., 0], model[..., 1]
+    centre = model.new_tensor([width / 2, height / 2])
+    return IntrinsicsFit(
+        intrinsics=intrinsics_matrix(focal, centre - offset * focal),
+        residual_px=torch.where(fitted & (samples.weight > 0).any(-1), residual, torch.inf),
+    )
+
+
+def weighted_median(
+    values: Float[Tensor, "*batch sample"], weight: Float[Tensor, "*batch sample"]
+) -> Float[Tensor, "*batch"]:
+    """The least value with at least half of the weight at or below it; the smallest value where all weights are 0."""
+    values, order = values.sort(-1)
+    below = weight.gather(-1, order).cumsum(-1)
+    middle = torch.searchsorted(below, below[..., -1:] / 2).clamp_max(values.shape[-1] - 1)
+    return values.gather(-1, middle).squeeze(-1)
+
+
+# A camera below is a pair of lines, "frame 2 2": for x and for y, slope 1/focal and offset, with
+# ray = slope * pixel + offset and pixels counted from the image's centre.
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    ray: Tensor  # (frame, sample, 2): X/Z, Y/Z; 0 where the weight is 0
+    weight: Tensor  # (frame, sample): at most 1
+    pixel: Tensor  # (sample or frame·sample, 2), from the image's centre
+    grid: tuple[int, int]  # rows and columns of one frame's samples
+
+    def pooled(self) -> _Samples:
+        frames = len(self.ray)
+        return _Samples(
+            self.ray.flatten(0, 1)[None], self.weight.flatten()[None], self.pixel.repeat(frames, 1), self.grid
+        )
+
+
+def _sample(points_cam: Tensor, weight: Tensor | None) -> _Samples:
+    height, width = points_cam.shape[1:3]
+    step = max(1, math.ceil(math.sqrt(height * width / FIT_PIXELS)))
+    rows, columns = (slice(s // 2, None, s) for s in (min(step, max(1, size // 2)) for size in (height, width)))
+    points = points_cam.detach()[:, rows, columns]
+    weights = torch.ones_like(points[..., 0]) if weight is None else weight.detach()[:, rows, columns].to(points.dtype)
+    pixel = pixel_grid(height, width, dtype=points.dtype, device=points.device)[rows, columns]
+    ray = points[..., :2] / points[..., 2:]
+    usable = (points[..., 2] > 0) & points.isfinite().all(-1) & ray.isfinite().all(-1)
+    usable &= weights.isfinite() & (weights > 0)
+    weights = torch.where(usable, weights, 0.0)
+    largest = weights.flatten(1).amax(1)[:, None, None]
+    return _Samples(
+        ray=torch.where(usable[..., None], ray, 0.0).flatten(1, 2),
+        weight=(weights / torch.where(largest > 0, largest, 1.0)).flatten(1, 2),
+        pixel=(pixel - pixel.new_tensor([width / 2, height / 2])).flatten(0, 1),
+        grid=(points.shape[1], points.shape[2]),
+    )
+
+
+def _fit(samples: _Samples, *, fixed_principal: bool, square_pixels: bool) -> Tensor:
+    model = _start(samples, fixed_principal=fixed_principal, square_pixels=square_pixels)
+    for _ in range(FIT_STEPS):
+        residual = _residual_px(model, samples)
+        sigma = weighted_median(residual, samples.weight)[:, None] / RAYLEIGH_MEDIAN
+        weight = samples.weight / (1 + (residual / (CAUCHY * sigma.clamp_min(LEAST_SIGMA_PX))).square())
+        model = _least_squares(samples, weight, fixed_principal=fixed_principal, square_pixels=square_pixels)
+    return model
+
+
+def _start(samples: _Samples, *, fixed_principal: bool, square_pixels: bool) -> Tensor:
+    """Weighted median slope over pairs of samples half an image apart, then the weighted median offset."""
+    slopes = [_pair_slopes(samples, axis=0), _pair_slopes(samples, axis=1)]
+    if square_pixels:
+        slopes = [tuple(torch.cat(both, -1) for both in zip(*slopes, strict=True))] * 2
+    slope = torch.stack([weighted_median(values, weight) for values, weight in slopes], -1)
+    if fixed_principal:
+        return torch.stack([slope, torch.zeros_like(slope)], -1)
+    offsets = samples.ray - slope[:, None] * samples.pixel
+    offset = [weighted_median(offsets[..., axis], samples.weight) for axis in (0, 1)]
+    return torch.stack([slope, torch.stack(offset, -1)], -1)
+
+
+def _pair_slopes(samples: _Samples, *, axis: int) -> tuple[Tensor, Tensor]:
+    """Difference of rays over difference of pixels along x (axis 0) or y (axis 1), and the lesser weight."""
+    frames, along = len(samples.ray), (-1, -2)[axis]
+    ray = samples.ray[..., axis].reshape(frames, -1, *samples.grid)
+    pixel = samples.pixel[..., axis].reshape(-1, *samples.grid)
+    weight = samples.weight.reshape(frames, -1, *samples.grid)
+    size = samples.grid[along]
+    half, rest = size // 2, size - size // 2
+    slope = (ray.narrow(along, rest, half) - ray.narrow(along, 0, half)) / (
+        pixel.narrow(along, rest, half) - pixel.narrow(along, 0, half)
+    )
+    lesser = torch.minimum(weight.narrow(along, rest, half), weight.narrow(along, 0, half))
+    return slope.flatten(1), lesser.flatten(1)
+
+
+def _least_squares(samples: _Samples, weight: Tensor, *, fixed_principal: bool, square_pixels: bool) -> Tensor:
+    tiny = torch.finfo(weight.dtype).tiny
+    weight = weight[..., None]
+    if fixed_principal:
+        pixel_mean = ray_mean = torch.zeros_like(samples.ray[:, :1])
+    else:
+        total = weight.sum(1, keepdim=True).clamp_min(tiny)
+        pixel_mean = (weight * samples.pixel).sum(1, keepdim=True) / total
+        ray_mean = (weight * samples.ray).sum(1, keepdim=True) / total
+    weighted_pixel = weight * (samples.pixel - pixel_mean)
+    covariance = (weighted_pixel * (samples.ray - ray_mean)).sum(1)
+    variance = (weighted_pixel * (samples.pixel - pixel_mean)).sum(1)
+    if square_pixels:
+        covariance, variance = covariance.sum(-1, keepdim=True), variance.sum(-1, keepdim=True)
+    slope = (covariance / variance.clamp_min(tiny)).expand(-1, 2)
+    return torch.stack([slope, ray_mean[:, 0] - slope * pixel_mean[:, 0]], -1)
+
+
+def _residual_px(model: Tensor, samples: _Samples) -> Tensor:
+    """Distance of each sample's pixel from its projected point."""
+    slope, offset = model[:, None, :, 0], model[:, None, :, 1]
+    error = slope * samples.pixel + offset - samples.ray
+    return torch.linalg.vector_norm(error / slope.abs().clamp_min(torch.finfo(error.dtype).eps ** 2), dim=-1)
+
+
+def _is_pinhole(model: Tensor, samples: _Samples, *, size: tuple[int, int]) -> Tensor:
+    least, most = (math.tan(math.radians(fov) / 2) for fov in FOV_RANGE_DEG)
+    half_extent = model[..., 0] * max(size) / 2
+    in_range = ((half_extent >= least) & (half_extent <= most)).all(-1)
+    return in_range & ((samples.weight > 0).sum(-1) >= FIT_PIXELS_LEAST)
+
+
+def _fallback(fitted: Tensor, *, size: tuple[int, int]) -> Tensor:
+    if len(fitted) > 0:
+        return fitted.median(0).values
+    slope = 2 * math.tan(math.radians(FALLBACK_FOV_DEG) / 2) / max(size)
+    return fitted.new_tensor([[slope, 0.0], [slope, 0.0]])
+
+
+def _focal_principal(intrinsics: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """(fx, fy) and (cx, cy), shaped to broadcast against `points`."""
+    focal = torch.stack([intrinsics[..., 0, 0], intrinsics[..., 1, 1]], -1)
+    focal, principal = lead(points, focal, intrinsics[..., :2, 2], batch=intrinsics.ndim - 2)
+    return focal, principal

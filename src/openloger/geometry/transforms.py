@@ -1,0 +1,163 @@
+"""Rigid motions and similarities as frozen values, batched over leading axes.
+
+Name them `a_from_b`: `world_from_cam.apply(points_cam)` gives world points, and
+`world_from_cam @ cam_from_x` is `world_from_x`.
+
+One rule for `apply`: the transform's batch axes lead the points' axes, and whatever axes follow are points that share
+a transform. So a batch of `frame` transforms moves "frame 3", "frame point 3" and "frame height width 3", and a
+single transform moves anything that ends in 3. `@` broadcasts batches as torch does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from openloger.errors import InputError
+from openloger.geometry.rotations import matrix_product, rotate
+from openloger.shapes import Float, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SE3:
+    """x ↦ R x + t."""
+
+    rotation: Float[Tensor, "*batch 3 3"]
+    translation: Float[Tensor, "*batch 3"]  # in the units of the frame mapped to
+
+    @staticmethod
+    def identity(*batch: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> SE3:
+        """The motion that moves nothing, `batch` times; dtype and device as in `torch.eye`."""
+        rotation = torch.eye(3, dtype=dtype, device=device)
+        return SE3(rotation.expand(*batch, 3, 3), rotation.new_zeros(*batch, 3))
+
+    @staticmethod
+    def from_matrix(matrix: Float[Tensor, "*batch 4 4"]) -> SE3:
+        """Of a homogeneous matrix, whose rotation is taken as it is."""
+        return SE3(matrix[..., :3, :3], matrix[..., :3, 3])
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        return self.translation.shape[:-1]
+
+    def matrix(self) -> Float[Tensor, "*batch 4 4"]:
+        return _homogeneous(self.rotation, self.translation)
+
+    def inverse(self) -> SE3:
+        """`b_from_a` of `a_from_b`."""
+        rotation = self.rotation.mT
+        return SE3(rotation, -rotate(rotation, self.translation))
+
+    def __matmul__(self, other: SE3) -> SE3:
+        """`a_from_b @ b_from_c` is `a_from_c`."""
+        return SE3(
+            matrix_product(self.rotation, other.rotation), rotate(self.rotation, other.translation) + self.translation
+        )
+
+    def apply(self, points: Float[Tensor, "*axes 3"]) -> Float[Tensor, "*axes 3"]:
+        """The points moved; the batch axes of the transform lead the points' axes."""
+        rotation, translation = lead(points, self.rotation, self.translation, batch=len(self.batch_shape))
+        return rotate(rotation, points) + translation
+
+    def to(self, *args: Any, **kwargs: Any) -> SE3:
+        """`Tensor.to` of both parts."""
+        return SE3(self.rotation.to(*args, **kwargs), self.translation.to(*args, **kwargs))
+
+    def __getitem__(self, index: Any) -> SE3:
+        """Indexes the batch axes."""
+        return SE3(_index(self.rotation, index, inner=2), _index(self.translation, index, inner=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Sim3:
+    """x ↦ s R x + t, with s > 0."""
+
+    scale: Float[Tensor, "*batch"]
+    rotation: Float[Tensor, "*batch 3 3"]
+    translation: Float[Tensor, "*batch 3"]  # in the units of the frame mapped to
+
+    @staticmethod
+    def identity(*batch: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Sim3:
+        """The similarity that moves nothing, `batch` times; dtype and device as in `torch.eye`."""
+        return Sim3.from_se3(SE3.identity(*batch, dtype=dtype, device=device))
+
+    @staticmethod
+    def from_se3(rigid: SE3) -> Sim3:
+        """The same motion with scale 1."""
+        return Sim3(torch.ones_like(rigid.translation[..., 0]), rigid.rotation, rigid.translation)
+
+    @staticmethod
+    def from_matrix(matrix: Float[Tensor, "*batch 4 4"]) -> Sim3:
+        """Of a homogeneous matrix whose upper left block is s R.
+
+        Raises InputError where that block's determinant, s³, is not positive.
+        """
+        linear = matrix[..., :3, :3]
+        determinant = torch.linalg.det(linear)
+        if not bool((determinant > 0).all()):
+            raise InputError(
+                f"a similarity's 3 × 3 block has determinant {determinant.min().item():g}; it must be positive"
+            )
+        scale = determinant ** (1 / 3)
+        return Sim3(scale, linear / scale[..., None, None], matrix[..., :3, 3])
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        return self.scale.shape
+
+    @property
+    def rigid(self) -> SE3:
+        """R and t without the scale.
+
+        Of `world_from_window @ Sim3.from_se3(window_from_cam)` this is `world_from_cam`: where the camera stands.
+        """
+        return SE3(self.rotation, self.translation)
+
+    def matrix(self) -> Float[Tensor, "*batch 4 4"]:
+        return _homogeneous(self.scale[..., None, None] * self.rotation, self.translation)
+
+    def inverse(self) -> Sim3:
+        """`b_from_a` of `a_from_b`."""
+        scale, rotation = 1 / self.scale, self.rotation.mT
+        return Sim3(scale, rotation, -scale[..., None] * rotate(rotation, self.translation))
+
+    def __matmul__(self, other: Sim3) -> Sim3:
+        """`a_from_b @ b_from_c` is `a_from_c`."""
+        moved = self.scale[..., None] * rotate(self.rotation, other.translation)
+        return Sim3(self.scale * other.scale, matrix_product(self.rotation, other.rotation), moved + self.translation)
+
+    def apply(self, points: Float[Tensor, "*axes 3"]) -> Float[Tensor, "*axes 3"]:
+        """The points moved; the batch axes of the transform lead the points' axes."""
+        linear = self.scale[..., None, None] * self.rotation
+        linear, translation = lead(points, linear, self.translation, batch=len(self.batch_shape))
+        return rotate(linear, points) + translation
+
+    def to(self, *args: Any, **kwargs: Any) -> Sim3:
+        """`Tensor.to` of all parts."""
+        return Sim3(
+            self.scale.to(*args, **kwargs), self.rotation.to(*args, **kwargs), self.translation.to(*args, **kwargs)
+        )
+
+    def __getitem__(self, index: Any) -> Sim3:
+        """Indexes the batch axes."""
+        return Sim3(self.scale[index], _index(self.rotation, index, inner=2), _index(self.translation, index, inner=1))
+
+
+def lead(points: Tensor, *parts: Tensor, batch: int) -> tuple[Tensor, ...]:
+    """`parts` with axes of size 1 after their `batch` leading axes, so that they broadcast against `points`."""
+    shared = points.ndim - 1 - batch
+    assert shared >= 0, f"points {tuple(points.shape)} have fewer axes than the {batch} batch axes of the transform"
+    return tuple(part.reshape(*part.shape[:batch], *(1,) * shared, *part.shape[batch:]) for part in parts)
+
+
+def _homogeneous(linear: Tensor, translation: Tensor) -> Tensor:
+    top = torch.cat([linear, translation[..., None]], -1)
+    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*top.shape[:-2], 1, 4)
+    return torch.cat([top, bottom], -2)
+
+
+def _index(part: Tensor, index: Any, *, inner: int) -> Tensor:
+    index = index if isinstance(index, tuple) else (index,)
+    return part[(*index, *(slice(None),) * inner)] if any(item is Ellipsis for item in index) else part[index]
