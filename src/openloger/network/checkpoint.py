@@ -67,7 +67,7 @@ def _strip_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_tensors(network: Network, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Give `network` the tensors of a file, under our names or the published ones; all of them, finite and of its shapes.
+    """Give `network` the tensors of a file, under our names or the published ones: all of them, finite, of its shapes.
 
     Raises WeightsError that lists what is missing, what is left over, what has another shape, or which tensor is NaN.
     """

@@ -34,9 +34,9 @@ class Encoder(nn.Module):
         self.config = config
         width, grid = config.width, config.position_grid
         self.patch = nn.Conv2d(3, width, kernel_size=config.patch, stride=config.patch)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.position = nn.Parameter(torch.zeros(1, 1 + grid * grid, width))
-        self.registers = nn.Parameter(torch.zeros(1, config.registers, width))
+        self.class_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.position = nn.Parameter(torch.randn(1, 1 + grid * grid, width) * 0.02)
+        self.registers = nn.Parameter(torch.randn(1, config.registers, width) * 0.02)
         self.blocks = nn.ModuleList(
             Block(width, config.heads, qk_norm=False, layer_scale=config.layer_scale) for _ in range(config.depth)
         )

@@ -89,6 +89,8 @@ class CameraHead(nn.Module):
         self.perceptron = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
         self.translation = nn.Linear(width, 3)
         self.rotation = nn.Linear(width, 9)
+        with torch.no_grad():
+            self.rotation.bias.copy_(torch.eye(3).flatten())  # an untrained camera looks ahead
 
     def forward(self, patches: Float[Tensor, "frame patch width"]) -> Float[Tensor, "frame 4 4"]:
         x = patches.float()

@@ -1,4 +1,4 @@
-"""The LoGeR network: one window of images and the memory in, a prediction and the next memory out (arXiv 2603.03269)."""
+"""The LoGeR network (arXiv 2603.03269): a window of images and the memory in, a prediction and the next memory out."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ def compact() -> NetworkConfig:
     """The model in the box: small enough for a laptop's CPU."""
     return NetworkConfig(
         name="compact",
-        encoder=EncoderConfig(width=256, depth=3, heads=4, patch=16, registers=0, position_grid=14),
-        decoder=DecoderConfig(width=256, depth=6, heads=4, registers=2),
+        encoder=EncoderConfig(width=256, depth=3, heads=4, patch=16, registers=1, position_grid=14, layer_scale=1.0),
+        decoder=DecoderConfig(width=256, depth=6, heads=4, registers=2, layer_scale=1.0),
         heads=HeadsConfig(width=128, depth=1, heads=2, output_width=128, camera_width=128),
         memory=MemoryConfig(ttt_after=(1, 3), swa_after=(3,), ttt_head_dim=128, mlp_ratio=2),
         max_pixels=160 * 224,
@@ -65,8 +65,8 @@ def pocket() -> NetworkConfig:
     """What two CPU cores can train: coarse depth and a camera path, and the fast preset of the tests."""
     return NetworkConfig(
         name="pocket",
-        encoder=EncoderConfig(width=128, depth=2, heads=4, patch=8, registers=0, position_grid=10),
-        decoder=DecoderConfig(width=128, depth=4, heads=4, registers=2),
+        encoder=EncoderConfig(width=128, depth=2, heads=4, patch=8, registers=1, position_grid=10, layer_scale=1.0),
+        decoder=DecoderConfig(width=128, depth=4, heads=4, registers=2, layer_scale=1.0),
         heads=HeadsConfig(width=96, depth=1, heads=3, output_width=96, camera_width=96),
         memory=MemoryConfig(ttt_after=(1,), swa_after=(3,), ttt_head_dim=64, mlp_ratio=2),
         max_pixels=64 * 80,

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from openloger.network.attention import Block, KeysValues, Rotary
+from openloger.network.memory.gate import closed_gate
 from openloger.shapes import Float, Tensor
 
 
@@ -15,7 +16,7 @@ class SlidingWindowAttention(nn.Module):
     def __init__(self, width: int, heads: int, *, mlp_ratio: float, layer_scale: float) -> None:
         super().__init__()
         self.block = Block(width, heads, qk_norm=True, layer_scale=layer_scale, mlp_ratio=mlp_ratio)
-        self.gate = nn.Linear(width, 1)
+        self.gate = closed_gate(width)
 
     def forward(
         self, x: Float[Tensor, "batch token channel"], rotary: Rotary, previous: KeysValues | None

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from openloger.network.memory.gate import closed_gate
 from openloger.shapes import Float, Tensor
 
 _INITIAL_LEARNING_RATE = 0.01
@@ -107,7 +108,7 @@ class TestTimeTraining(nn.Module):
         self.to_rates = nn.Linear(width, 3 * self.heads)
         self.output_norm = nn.RMSNorm(head_dim, eps=1e-5)
         self.proj = nn.Linear(width, width, bias=False)
-        self.gate = nn.Linear(width, 1)
+        self.gate = closed_gate(width)
 
     def initial_weights(self, batch: int) -> FastWeights:
         """The learned weights that every video starts from."""
@@ -135,7 +136,7 @@ class TestTimeTraining(nn.Module):
         return LearningRates(*rates.unbind(0))  # each (B, H, T, 1)
 
     def _iteration_dtype(self, v: Tensor) -> torch.dtype:
-        """The published networks iterate in bfloat16; float32 is exacter and costs nothing where all else is float32."""
+        """The published networks iterate in bfloat16; float32 is exacter, and free where all else is float32."""
         if self.newton_schulz == "auto":
             return v.dtype if v.dtype == torch.bfloat16 else torch.float32
         return {"bfloat16": torch.bfloat16, "float32": torch.float32}[self.newton_schulz]
