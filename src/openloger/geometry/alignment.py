@@ -1,5 +1,8 @@
 """How one set of points or depths sits relative to another."""
 
+# torch.linalg carries no types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from typing import Literal, get_args
@@ -19,7 +22,7 @@ SCALE_RANGE = (1e-3, 1e3)
 def umeyama(
     source: Float[Tensor, "point 3"],
     target: Float[Tensor, "point 3"],
-    weights: Float[Tensor, point] | None = None,
+    weights: Float[Tensor, " point"] | None = None,
     *,
     with_scale: bool = True,
 ) -> Sim3:

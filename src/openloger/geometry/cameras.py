@@ -4,6 +4,9 @@ Pixel (row i, column j) has its centre at x = j + 0.5, y = i + 0.5. A camera wit
 x = fx X / Z + cx, y = fy Y / Z + cy. Intrinsics broadcast as transforms do: their batch axes lead.
 """
 
+# torch.linalg carries no types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import math
@@ -78,7 +81,7 @@ class IntrinsicsFit:
     """Pinhole cameras fitted to point maps."""
 
     intrinsics: Float[Tensor, "frame 3 3"]
-    residual_px: Float[Tensor, frame]  # weighted median distance of pixel and projected point; inf: not measured
+    residual_px: Float[Tensor, " frame"]  # weighted median distance of pixel and projected point; inf: not measured
 
 
 def fit_intrinsics(

@@ -4,6 +4,9 @@ Products of 3-vectors and 3 × 3 matrices are written out elementwise: autocast 
 `matmul`, and the length of a chain of cameras must not depend on them.
 """
 
+# torch.linalg carries no types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -106,10 +109,10 @@ def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*bat
 class _NearestRotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
-        U, S, Vt = torch.linalg.svd(matrix)
-        sign = torch.where(torch.linalg.det(U) * torch.linalg.det(Vt) < 0, -1.0, 1.0).to(matrix.dtype)
-        flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)
-        U = U * flip[..., None, :]
+        left, S, Vt = torch.linalg.svd(matrix)
+        sign = torch.det(left) * torch.det(Vt)
+        flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign.sign()], -1)
+        U = left * flip[..., None, :]
         ctx.save_for_backward(U, S * flip, Vt)
         return matrix_product(U, Vt)
 

@@ -1,5 +1,8 @@
 """What a depth or point map says about the surface behind it: where it breaks, and which way it faces."""
 
+# torch.linalg carries no types
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import torch
@@ -37,7 +40,7 @@ def normals_from_points(
     left = torch.cat([points[..., :1, :], points[..., :-1, :]], -2)
     below = torch.cat([points[..., 1:, :, :], points[..., -1:, :, :]], -3)
     above = torch.cat([points[..., :1, :, :], points[..., :-1, :, :]], -3)
-    normal = torch.linalg.cross(below - above, right - left)
+    normal = torch.cross(below - above, right - left, dim=-1)
     length = torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
     defined = (length > 0) & length.isfinite()
     unit = torch.where(defined, normal, 0.0) / torch.where(defined, length, 1.0)

@@ -65,9 +65,10 @@ class SE3:
         """`Tensor.to` of both parts."""
         return SE3(self.rotation.to(*args, **kwargs), self.translation.to(*args, **kwargs))
 
-    def __getitem__(self, index: Any) -> SE3:
-        """Indexes the batch axes."""
-        return SE3(_index(self.rotation, index, inner=2), _index(self.translation, index, inner=1))
+    def __getitem__(self, index: int | slice | Tensor) -> SE3:
+        """Indexes the first batch axis."""
+        assert self.batch_shape, "a single transform cannot be indexed"
+        return SE3(self.rotation[index], self.translation[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ class Sim3:
         Raises InputError where that block's determinant, s³, is not positive.
         """
         linear = matrix[..., :3, :3]
-        determinant = torch.linalg.det(linear)
+        determinant = torch.det(linear)
         if not bool((determinant > 0).all()):
             raise InputError(
                 f"a similarity's 3 × 3 block has determinant {determinant.min().item():g}; it must be positive"
@@ -140,9 +141,10 @@ class Sim3:
             self.scale.to(*args, **kwargs), self.rotation.to(*args, **kwargs), self.translation.to(*args, **kwargs)
         )
 
-    def __getitem__(self, index: Any) -> Sim3:
-        """Indexes the batch axes."""
-        return Sim3(self.scale[index], _index(self.rotation, index, inner=2), _index(self.translation, index, inner=1))
+    def __getitem__(self, index: int | slice | Tensor) -> Sim3:
+        """Indexes the first batch axis."""
+        assert self.batch_shape, "a single transform cannot be indexed"
+        return Sim3(self.scale[index], self.rotation[index], self.translation[index])
 
 
 def lead(points: Tensor, *parts: Tensor, batch: int) -> tuple[Tensor, ...]:
@@ -156,8 +158,3 @@ def _homogeneous(linear: Tensor, translation: Tensor) -> Tensor:
     top = torch.cat([linear, translation[..., None]], -1)
     bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*top.shape[:-2], 1, 4)
     return torch.cat([top, bottom], -2)
-
-
-def _index(part: Tensor, index: Any, *, inner: int) -> Tensor:
-    index = index if isinstance(index, tuple) else (index,)
-    return part[(*index, *(slice(None),) * inner)] if any(item is Ellipsis for item in index) else part[index]
