@@ -1,0 +1,246 @@
+"""What may import what, read from the source: one table, no circles, nothing foreign where a bare machine runs.
+
+The rules are shown to bite on a small synthetic tree, each broken once.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "openloger"
+
+GROUND = {"shapes", "errors", "__version__"}  # free to all
+ROOMS = {
+    "geometry": set[str](),
+    "network": {"geometry"},
+    "worlds": {"geometry"},
+    "datasets": {"geometry"},
+    "recording": {"geometry"},
+    "frames": {"geometry", "worlds"},
+    "streaming": {"network", "frames", "geometry"},
+    "evaluation": {"recording", "geometry"},
+    "export": {"recording", "geometry"},
+    "viewing": {"recording", "geometry"},
+    "training": {"network", "streaming", "worlds", "datasets", "geometry"},
+}
+ROOT_FILES = {"__init__", "reconstruct"}
+ALLOWED = {
+    **ROOMS,
+    **{name: set[str]() for name in GROUND},
+    "reconstruct": set(ROOMS),
+    "__init__": {*ROOMS, "reconstruct"},
+    "cli": {*ROOMS, *ROOT_FILES},
+    "__main__": {"cli"},
+}
+BARE_ROOMS = set(ALLOWED) - {"cli", "__main__"}  # `import openloger` and all that it can reach
+BARE_PACKAGES = {"torch", "numpy", "safetensors"}
+SHAPED = {"Bool", "Float", "Float32", "Float64", "Int", "UInt8"}
+
+
+@dataclass(frozen=True)
+class Import:
+    where: str  # file:line, for the message
+    importer: str  # room or root file
+    imported: str  # room or root file of ours, or the top name of a foreign package
+    ours: bool
+    at_import_time: bool  # not under TYPE_CHECKING, nor in a try that catches ImportError
+
+
+def test_imports_go_down_the_table() -> None:
+    assert edges_outside_table(SOURCE) == []
+
+
+def test_rooms_form_no_circle() -> None:
+    assert circle(imports_under(SOURCE)) is None
+    assert circle([Import("table", a, b, ours=True, at_import_time=True) for a in ALLOWED for b in ALLOWED[a]]) is None
+
+
+def test_bare_rooms_load_with_torch_numpy_and_safetensors() -> None:
+    assert foreign_in_bare_rooms(imports_under(SOURCE)) == []
+
+
+def test_one_word_shapes_stay_text() -> None:
+    assert unquoted_shapes(SOURCE) == []
+
+
+BREACHES = {
+    "network/net.py: from openloger.streaming import stream": "network imports streaming",
+    "geometry/cameras.py: from ..frames.frame import Frame": "geometry imports frames",
+    "geometry/lazy.py: def f():\n    from openloger import network": "geometry imports network",
+    "worlds/hidden.py: def f():\n    import openloger.datasets.tum as tum": "worlds imports datasets",
+    "export/ply.py: from openloger.export import mesh\nimport openloger.cli.main": "export imports cli",
+    "reconstruct.py: from openloger import cli": "reconstruct imports cli",
+    "recording/write.py: import openloger": "recording imports __init__",
+    "recording/meta.py: from openloger import Stream": "recording imports __init__",
+    "errors.py: from openloger.geometry import SE3": "errors imports geometry",
+    "helpers.py: import math": "helpers has no row in the table",
+    "viewing/a.py: if True:\n    from openloger.training import loop": "viewing imports training",
+}
+
+
+@pytest.mark.parametrize(("breach", "said"), BREACHES.items())
+def test_an_edge_outside_the_table_is_found(tmp_path: Path, breach: str, said: str) -> None:
+    plant(tmp_path, breach)
+    found = edges_outside_table(tmp_path)
+    assert len(found) == 1
+    assert found[0].endswith(said)
+    assert found[0].startswith(breach.partition(":")[0])
+
+
+GOOD = [
+    "cli/main.py: import tyro\nimport openloger\nfrom openloger import reconstruct",
+    "__init__.py: from openloger.reconstruct import reconstruct",
+    "__main__.py: from openloger.cli import main",
+    "reconstruct.py: from openloger.streaming import Stream\nfrom openloger.recording import create_recording",
+    "streaming/stream.py: from openloger.network import Network\nfrom . import windows\nfrom .windows import plan",
+    "network/memory/ttt.py: from ..attention import Attention\nfrom ...geometry import SE3\nimport torch.nn",
+    "recording/meta.py: from openloger import __version__, errors\ndef f():\n    import zarr",
+    "worlds/fast.py: try:\n    import triton\nexcept ImportError:\n    triton = None\ndef f():\n    import PIL",
+    "training/log.py: from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rich\nimport json, numpy as np",
+]
+
+
+def test_good_manners_pass(tmp_path: Path) -> None:
+    for line in GOOD:
+        plant(tmp_path, line)
+    imports = imports_under(tmp_path)
+    assert len(imports) > len(GOOD)
+    assert edges_outside_table(tmp_path) == []
+    assert circle(imports) is None
+    assert foreign_in_bare_rooms(imports) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, "network/a.py: import openloger.frames")
+    plant(tmp_path, "frames/a.py: from openloger import worlds")
+    assert circle(imports_under(tmp_path)) is None
+    plant(tmp_path, "worlds/a.py: def f():\n    from ..network import presets")
+    assert circle(imports_under(tmp_path)) == ["frames", "worlds", "network", "frames"]
+
+
+@pytest.mark.parametrize(
+    "breach",
+    [
+        "geometry/a.py: import scipy.linalg",
+        "worlds/a.py: class A:\n    from PIL import Image",
+        "training/a.py: try:\n    import rich\nexcept ValueError:\n    pass",
+        "network/a.py: if True:\n    import huggingface_hub",
+    ],
+)
+def test_a_foreign_package_in_a_bare_room_is_found(tmp_path: Path, breach: str) -> None:
+    plant(tmp_path, breach)
+    assert len(foreign_in_bare_rooms(imports_under(tmp_path))) == 1
+
+
+def test_an_unquoted_shape_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, 'geometry/a.py: x: Float[Tensor, frame]\ny: Float[Tensor, " frame"]\nz: Float[Tensor, ""]')
+    assert unquoted_shapes(tmp_path) == ["geometry/a.py:1"]
+
+
+def plant(root: Path, line: str) -> None:
+    """Writes "path: code" below `root`."""
+    path, _, code = line.partition(": ")
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(code + "\n")
+
+
+def imports_under(root: Path) -> list[Import]:
+    return [found for path in sorted(root.rglob("*.py")) for found in _imports_of(path.relative_to(root), root)]
+
+
+def edges_outside_table(root: Path) -> list[str]:
+    rooms = {_room(path.relative_to(root)): path.relative_to(root).as_posix() for path in sorted(root.rglob("*.py"))}
+    unknown = [f"{where}: {room} has no row in the table" for room, where in rooms.items() if room not in ALLOWED]
+    edges = [i for i in imports_under(root) if i.ours and i.imported not in {i.importer, *GROUND}]
+    return unknown + [
+        f"{i.where}: {i.importer} imports {i.imported}" for i in edges if i.imported not in ALLOWED.get(i.importer, ())
+    ]
+
+
+def circle(imports: list[Import]) -> list[str] | None:
+    """The first circle of rooms, its start named twice, or None."""
+    below: dict[str, set[str]] = {}
+    for edge in imports:
+        if edge.ours and edge.imported not in {edge.importer, *GROUND}:
+            below.setdefault(edge.importer, set()).add(edge.imported)
+
+    def search(path: list[str]) -> list[str] | None:
+        for name in sorted(below.get(path[-1], ())):
+            if name in path:
+                return [*path[path.index(name) :], name]
+            if found := search([*path, name]):
+                return found
+        return None
+
+    return next(filter(None, (search([start]) for start in sorted(below))), None)
+
+
+def foreign_in_bare_rooms(imports: list[Import]) -> list[str]:
+    return [
+        f"{i.where}: {i.importer} needs {i.imported} to be imported"
+        for i in imports
+        if i.importer in BARE_ROOMS and not i.ours and i.at_import_time and i.imported not in BARE_PACKAGES
+    ]
+
+
+def unquoted_shapes(root: Path) -> list[str]:
+    """Where `Float[Tensor, frame]` lost its quotes: such a shape cannot be resolved and is silently not checked."""
+    return [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in sorted(root.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in SHAPED
+        if isinstance(node.slice, ast.Tuple) and not isinstance(node.slice.elts[-1], ast.Constant)
+    ]
+
+
+def _imports_of(path: Path, root: Path) -> Iterator[Import]:
+    importer = _room(path)
+    for node, at_import_time in _import_nodes(ast.parse((root / path).read_text()), at_import_time=True):
+        for module in _modules(node, path):
+            ours = module[0] == "openloger"
+            name = _ours(module[1:], root) if ours else module[0]
+            if ours or name not in sys.stdlib_module_names:
+                yield Import(f"{path.as_posix()}:{node.lineno}", importer, name, ours, at_import_time)
+
+
+def _room(path: Path) -> str:
+    return path.stem if len(path.parts) == 1 else path.parts[0]
+
+
+def _import_nodes(node: ast.AST, *, at_import_time: bool) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield node, at_import_time
+    excused: list[ast.stmt] = []
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        excused = node.body
+    if isinstance(node, ast.Try) and any(
+        "ImportError" in ast.dump(handler.type or ast.Pass()) for handler in node.handlers
+    ):
+        excused = node.body
+    within = at_import_time and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    for child in ast.iter_child_nodes(node):
+        yield from _import_nodes(child, at_import_time=within and child not in excused)
+
+
+def _modules(node: ast.Import | ast.ImportFrom, path: Path) -> list[list[str]]:
+    """Dotted names, as lists, that a statement reaches for; `from a import b` reaches for a.b."""
+    if isinstance(node, ast.Import):
+        return [alias.name.split(".") for alias in node.names]
+    base = node.module.split(".") if node.module else []
+    if node.level:
+        package = ["openloger", *path.parts[:-1]]
+        base = package[: len(package) - node.level + 1] + base
+    return [[*base, alias.name] for alias in node.names]
+
+
+def _ours(below: list[str], root: Path) -> str:
+    """The room or root file of openloger.<below>; a name that is neither comes from the root itself."""
+    known = below and (below[0] in ALLOWED or (root / below[0]).is_dir() or (root / f"{below[0]}.py").is_file())
+    return below[0] if known else "__init__"
