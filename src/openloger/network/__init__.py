@@ -1,5 +1,6 @@
 """Images and memory in, a prediction and the next memory out."""
 
+from openloger.network.load import load_network
 from openloger.network.memory import HybridMemory, MemoryConfig
 from openloger.network.network import Network, NetworkConfig, Window, WindowPrediction
 from openloger.network.presets import PRESETS, preset, with_pi3x_heads
@@ -12,6 +13,7 @@ __all__ = [
     "NetworkConfig",
     "Window",
     "WindowPrediction",
+    "load_network",
     "preset",
     "with_pi3x_heads",
 ]

@@ -91,10 +91,10 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers around an exact (erf) GELU."""
 
-    def __init__(self, width: int, ratio: float) -> None:
+    def __init__(self, width: int, ratio: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, int(width * ratio))
-        self.fc2 = nn.Linear(int(width * ratio), width)
+        self.fc1 = nn.Linear(width, width * ratio)
+        self.fc2 = nn.Linear(width * ratio, width)
 
     def forward(self, x: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         return self.fc2(F.gelu(self.fc1(x)))
@@ -114,9 +114,7 @@ class LayerScale(nn.Module):
 class Block(nn.Module):
     """x + scale(attention(norm x)), then x + scale(mlp(norm x)); `layer_scale` None leaves the branches unscaled."""
 
-    def __init__(
-        self, width: int, heads: int, *, qk_norm: bool, layer_scale: float | None, mlp_ratio: float = 4.0
-    ) -> None:
+    def __init__(self, width: int, heads: int, *, qk_norm: bool, layer_scale: float | None, mlp_ratio: int = 4) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, eps=1e-6)
         self.attention = Attention(width, heads, qk_norm=qk_norm)

@@ -43,7 +43,7 @@ class HeadTransformer(nn.Module):
 
     def forward(
         self, tokens: Float[Tensor, "frame token channel"], positions_yx: Float[Tensor, "token 2"]
-    ) -> Float[Tensor, "frame token width"]:
+    ) -> Float[Tensor, "frame token feature"]:
         x = self.input(tokens)
         rotary = Rotary.of(positions_yx, self.head_dim)
         for block in self.blocks:
@@ -60,7 +60,7 @@ class PixelHead(nn.Module):
         self.proj = nn.Linear(width, channels * patch * patch)
 
     def forward(
-        self, patches: Float[Tensor, "frame patch width"], rows: int, columns: int
+        self, patches: Float[Tensor, "frame patch feature"], rows: int, columns: int
     ) -> Float[Tensor, "frame channel height width"]:
         x = self.proj(patches.float()).mT.unflatten(2, (rows, columns))  # (F, channel·P·P, h, w), channel-major
         return F.pixel_shuffle(x, self.patch)
@@ -73,7 +73,7 @@ class ResidualPerceptron(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
 
-    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+    def forward(self, x: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch feature"]:
         y = x
         for layer in self.layers:
             y = F.relu(layer(y))
@@ -92,7 +92,7 @@ class CameraHead(nn.Module):
         with torch.no_grad():
             self.rotation.bias.copy_(torch.eye(3).flatten())  # an untrained camera looks ahead
 
-    def forward(self, patches: Float[Tensor, "frame patch width"]) -> Float[Tensor, "frame 4 4"]:
+    def forward(self, patches: Float[Tensor, "frame patch feature"]) -> Float[Tensor, "frame 4 4"]:
         x = patches.float()
         for residual in self.residuals:
             x = residual(x)

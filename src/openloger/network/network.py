@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -93,6 +94,7 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.precision = torch.float32
+        self.weights: Path | None = None  # the file they were read from; None while they are random
         self.register_buffer("image_mean", torch.tensor(_IMAGE_MEAN).view(1, 3, 1, 1))
         self.register_buffer("image_std", torch.tensor(_IMAGE_STD).view(1, 3, 1, 1))
         self.encoder = Encoder(config.encoder)

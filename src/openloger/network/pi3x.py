@@ -85,7 +85,7 @@ class ConvolutionalPointHead(nn.Module):
         )
 
     def forward(
-        self, patches: Float[Tensor, "frame patch width"], rows: int, columns: int
+        self, patches: Float[Tensor, "frame patch feature"], rows: int, columns: int
     ) -> Float[Tensor, "frame 3 height width"]:
         aspect = columns / rows
         x = patches.float().mT.unflatten(2, (rows, columns))

@@ -1,0 +1,19 @@
+"""A video of any length through the network, one window in hand at a time."""
+
+from openloger.streaming.placement import Anchor, Disagreement, Placement, place, rigid_from_overlap
+from openloger.streaming.state import StreamState
+from openloger.streaming.stream import PlacedWindow, Stream
+from openloger.streaming.windows import fitting_size, windows
+
+__all__ = [
+    "Anchor",
+    "Disagreement",
+    "PlacedWindow",
+    "Placement",
+    "Stream",
+    "StreamState",
+    "fitting_size",
+    "place",
+    "rigid_from_overlap",
+    "windows",
+]

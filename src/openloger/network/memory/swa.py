@@ -13,7 +13,7 @@ from openloger.shapes import Float, Tensor
 class SlidingWindowAttention(nn.Module):
     """A transformer block over a window's tokens whose context reaches one window back, behind a learned gate."""
 
-    def __init__(self, width: int, heads: int, *, mlp_ratio: float, layer_scale: float) -> None:
+    def __init__(self, width: int, heads: int, *, mlp_ratio: int, layer_scale: float) -> None:
         super().__init__()
         self.block = Block(width, heads, qk_norm=True, layer_scale=layer_scale, mlp_ratio=mlp_ratio)
         self.gate = closed_gate(width)

@@ -1,0 +1,170 @@
+"""A named network with its weights: from the box, a file, a folder or the Hugging Face hub."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from openloger.errors import InputError, WeightsError
+from openloger.network.checkpoint import load_tensors, read_config, read_tensors
+from openloger.network.network import Network
+from openloger.network.presets import preset
+
+_log = logging.getLogger("openloger")
+_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+_OUR_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a preset's weights are published, and under what terms."""
+
+    repository: str  # on the Hugging Face hub
+    filename: str
+    licence: str
+
+
+PUBLISHED = {
+    "loger": Published("Junyi42/LoGeR", "LoGeR/latest.pt", "no licence stated; derived from π³ (CC BY-NC 4.0)"),
+    "loger-star": Published(
+        "Junyi42/LoGeR", "LoGeR_star/latest.pt", "no licence stated; derived from π³ (CC BY-NC 4.0)"
+    ),
+    "pi3": Published("yyfz233/Pi3", _OUR_FILE, "CC BY-NC 4.0"),
+    "pi3x": Published("yyfz233/Pi3X", _OUR_FILE, "CC BY-NC 4.0"),
+}
+BOXED_LICENCE = "Apache-2.0"
+
+
+def load_network(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    device: torch.device | str = "auto",
+    dtype: torch.dtype | str = "auto",
+) -> Network:
+    """The network `name` (see `presets`), ready to run.
+
+    `weights`: a file (published `.pt`, or safetensors), a folder that holds one, a Hugging Face id (`user/repo`), or
+    "random" for an untrained network; None takes what the box or the hub has for this preset.
+    `device` "auto" picks CUDA, then MPS, then the CPU; `dtype` "auto" picks bfloat16 on CUDA where the card has it
+    (else float16) and float32 elsewhere.
+
+    Raises InputError for an unknown name, device or dtype, and WeightsError for weights that are missing or do not fit.
+    """
+    device = resolve_device(device)
+    precision = resolve_dtype(dtype, device)
+    path = None if str(weights) == "random" else find_weights(name, weights)
+    if path is None:
+        network = Network(preset(name))
+        _log.warning("%s runs with untrained (random) weights: what it reconstructs means nothing", name)
+    else:
+        network = _with_weights(name, path)
+    return network.to(device).set_precision(precision).eval().requires_grad_(False)
+
+
+def find_weights(name: str, weights: str | Path | None) -> Path | None:
+    """The weights file that a name and a `weights` argument stand for; None where the box holds none for a small preset.
+
+    Downloads from the hub if need be, into its usual cache. Raises WeightsError.
+    """
+    preset(name)
+    if weights is None:
+        return _download(PUBLISHED[name].repository, PUBLISHED[name].filename) if name in PUBLISHED else boxed(name)
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return _in_folder(path, name)
+    if _HUB_ID.match(str(weights)) and path.suffix not in (".pt", ".pth", ".safetensors"):
+        known = PUBLISHED.get(name)
+        filename = known.filename if known and known.repository == str(weights) else _OUR_FILE
+        return _download(str(weights), filename)
+    raise WeightsError(f"there are no weights at {weights}: give a file, a folder, a hub id (user/repo) or 'random'")
+
+
+def boxed(name: str) -> Path | None:
+    """The weights that come with the package, where it has any for this preset."""
+    path = Path(str(resources.files("openloger"))) / "weights" / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
+def cached(name: str) -> Path | None:
+    """The weights of a preset that are on this machine already."""
+    if name not in PUBLISHED:
+        return boxed(name)
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(PUBLISHED[name].repository, PUBLISHED[name].filename)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _in_folder(folder: Path, name: str) -> Path:
+    wanted = [folder / _OUR_FILE, folder / f"{name}.safetensors"]
+    if name in PUBLISHED:
+        wanted += [folder / PUBLISHED[name].filename, folder / Path(PUBLISHED[name].filename).name]
+    for path in wanted:
+        if path.is_file():
+            return path
+    listed = ", ".join(str(path.relative_to(folder)) for path in wanted)
+    raise WeightsError(f"{folder} holds none of {listed}")
+
+
+def _download(repository: str, filename: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repository, filename))
+    except LocalEntryNotFoundError as error:
+        raise WeightsError(
+            f"{repository}/{filename} is not on this machine and the hub cannot be reached: "
+            "download it elsewhere and give its path with --weights, or use --network compact"
+        ) from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise WeightsError(f"the hub does not give {repository}/{filename}: {str(error).splitlines()[0]}") from error
+
+
+def _with_weights(name: str, path: Path) -> Network:
+    own = read_config(path)
+    config = own or preset(name)
+    if own is not None and own.name != name:
+        raise WeightsError(f"{path} holds the network {own.name!r}, not {name!r}; ask for that one")
+    with torch.device("meta"):
+        network = Network(config)
+    tensors = {key: t.float() if t.is_floating_point() else t for key, t in read_tensors(path).items()}
+    load_tensors(network, tensors, source=str(path))
+    network.weights = path
+    return network
+
+
+def resolve_device(device: torch.device | str) -> torch.device:
+    """The device that "auto" stands for here, or the one named; raises InputError where there is none of that name."""
+    if str(device) != "auto":
+        try:
+            chosen = torch.device(device)
+            torch.empty(0, device=chosen)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        return chosen
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def resolve_dtype(dtype: torch.dtype | str, device: torch.device) -> torch.dtype:
+    """The precision of the transformers: "auto", a name ("float32", "fp16", "bf16", …) or a torch dtype."""
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    known |= {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if dtype == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    chosen = known.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen not in known.values():
+        raise InputError(f"dtype {dtype!r} is none of auto, {', '.join(known)}")
+    return chosen

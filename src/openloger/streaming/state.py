@@ -1,0 +1,84 @@
+"""What a run holds between two windows, as a value and as bytes: a killed run goes on from it, to the same result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+
+from openloger.frames.frame import Frame
+from openloger.geometry import Sim3
+from openloger.network import HybridMemory
+from openloger.shapes import Tensor
+from openloger.streaming.placement import Anchor
+from openloger.streaming.windows import Picture
+
+_NUMBERS = "numbers"  # the name of the JSON among the tensors
+_PLACED_PARTS = ("scale", "rotation", "translation")
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """Everything that the next window needs; its size does not grow with the video."""
+
+    number: int = 0  # windows done
+    memory: HybridMemory = field(default_factory=HybridMemory)
+    anchor: Anchor | None = None
+    pending: tuple[Picture, ...] = ()  # the overlap, and the frame read ahead
+    finished: bool = False
+    reset_every: int | None = None  # windows, as resolved when the run began; 0 for never
+
+    @property
+    def next_index(self) -> int:
+        """The `index` of the first frame that has not been read."""
+        return self.pending[-1].frame.index + 1 if self.pending else 0
+
+    def to_bytes(self) -> bytes:
+        """Exactly, in the safetensors format; `from_bytes` is the inverse."""
+        tensors = {f"memory.{name}": tensor.cpu() for name, tensor in self.memory.to_tensors().items()}
+        if self.anchor is not None:
+            for part in _PLACED_PARTS:
+                tensors[f"anchor.{part}"] = getattr(self.anchor.world_from_window, part)
+            tensors["anchor.world_from_cam"] = self.anchor.world_from_cam
+            tensors["anchor.depth"] = self.anchor.depth
+        for place, picture in enumerate(self.pending):
+            tensors[f"pending.{place}.image"] = picture.image
+            tensors[f"pending.{place}.rgb"] = torch.from_numpy(np.ascontiguousarray(picture.frame.rgb))
+        numbers = {
+            "number": self.number,
+            "finished": self.finished,
+            "reset_every": self.reset_every,
+            "pending": [[p.frame.index, p.frame.timestamp_s, p.frame.name] for p in self.pending],
+        }
+        tensors[_NUMBERS] = torch.frombuffer(bytearray(json.dumps(numbers).encode()), dtype=torch.uint8)
+        return save({name: tensor.contiguous() for name, tensor in tensors.items()})
+
+    @staticmethod
+    def from_bytes(content: bytes, *, device: torch.device | str = "cpu") -> StreamState:
+        """The state, its memory on `device`."""
+        tensors = load(content)
+        numbers = json.loads(tensors.pop(_NUMBERS).numpy().tobytes())
+        memory = {
+            name.removeprefix("memory."): t.to(device) for name, t in tensors.items() if name.startswith("memory.")
+        }
+        return StreamState(
+            number=numbers["number"],
+            memory=HybridMemory.from_tensors(memory),
+            anchor=_anchor(tensors),
+            pending=tuple(
+                Picture(Frame(tensors[f"pending.{place}.rgb"].numpy(), *frame), tensors[f"pending.{place}.image"])
+                for place, frame in enumerate(numbers["pending"])
+            ),
+            finished=numbers["finished"],
+            reset_every=numbers["reset_every"],
+        )
+
+
+def _anchor(tensors: dict[str, Tensor]) -> Anchor | None:
+    if "anchor.depth" not in tensors:
+        return None
+    world_from_window = Sim3(*(tensors[f"anchor.{part}"] for part in _PLACED_PARTS))
+    return Anchor(world_from_window, tensors["anchor.world_from_cam"], tensors["anchor.depth"])

@@ -1,0 +1,164 @@
+"""The engine and the only loop: frames in, placed windows out, one window in hand at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from openloger.errors import InputError
+from openloger.frames.frame import Frame, FrameSource
+from openloger.geometry import Sim3
+from openloger.network import Network, Window
+from openloger.shapes import Float32, Float64, Tensor
+from openloger.streaming.placement import Anchor, Disagreement, Placement, place, window_poses
+from openloger.streaming.state import StreamState
+from openloger.streaming.windows import Group, pictures, windows
+
+_log = logging.getLogger("openloger")
+LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
+
+
+@dataclass(frozen=True)
+class PlacedWindow:
+    """A window's prediction in the world of the video."""
+
+    number: int
+    frames: tuple[Frame, ...]  # at the network's size
+    world_from_cam: Float64[Tensor, "frame 4 4"]  # rigid, OpenCV axes
+    points_cam: Float32[Tensor, "frame height width 3"]  # in world units
+    confidence_logit: Float32[Tensor, "frame height width"]
+    world_from_window: Sim3
+    metric_scale: float | None  # metres per unit of the network, already applied
+    disagreement: Disagreement | None  # with the previous window, on the frames they share
+    final: int  # the first so many frames are this window's to keep; the rest will come again, better informed
+    last: bool
+
+    @property
+    def depth(self) -> Float32[Tensor, "frame height width"]:
+        """Along z, in world units."""
+        return self.points_cam[..., 2]
+
+    @property
+    def confidence(self) -> Float32[Tensor, "frame height width"]:
+        """0..1"""
+        return self.confidence_logit.sigmoid()
+
+    @property
+    def points_world(self) -> Float32[Tensor, "frame height width 3"]:
+        rotation, translation = (
+            self.world_from_cam[:, :3, :3].float(),
+            self.world_from_cam[:, None, None, :3, 3].float(),
+        )
+        return torch.einsum("fij,fhwj->fhwi", rotation, self.points_cam) + translation
+
+
+class Stream:
+    """Runs a network over a video of any length.
+
+    `window` and `overlap` are in frames and default to what the network is made for, as do `placement` ("auto", or
+    one that `Placement.parse` reads) and `reset_every` (windows; 0 for never; None resets every few windows in videos
+    past 1,000 frames, or of unknown length, where the network asks for it). `size` is (height, width) in pixels.
+
+    `state` can be read between two windows and set on another Stream: a run cut in two equals the run in one piece.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        window: int | None = None,
+        overlap: int | None = None,
+        placement: str = "auto",
+        reset_every: int | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        config = network.config
+        self.network = network
+        self.window = config.window if window is None else window
+        self.overlap = min(config.overlap, self.window - 1) if overlap is None else overlap
+        self.placement = Placement.parse(config.placement if placement == "auto" else placement)
+        self.reset_every = reset_every
+        self.size = size
+        self.state = StreamState()
+        _check(self)
+
+    def run(self, source: FrameSource | Iterable) -> Iterator[PlacedWindow]:
+        """Placed windows, in order; frames that a restored state has seen are skipped by their `index`.
+
+        `source` gives Frames, uint8 arrays (height, width, 3), or float tensors (3, height, width) in [0, 1].
+        """
+        if self.state.finished:
+            return
+        if self.state.reset_every is None:
+            self.state = replace(self.state, reset_every=self._resolve_resets(source))
+        items = pictures(source, self.network.config, size=self.size, first=self.state.next_index)
+        for group in windows(items, size=self.window, overlap=self.overlap, pending=self.state.pending):
+            yield self._step(group)
+
+    def _resolve_resets(self, source: object) -> int:
+        if self.reset_every is not None:
+            return self.reset_every
+        asked_for = self.network.config.reset_every
+        length = source.length if isinstance(source, FrameSource) else None
+        if length is None and hasattr(source, "__len__"):
+            length = len(source)  # type: ignore[arg-type]
+        if asked_for is None or (length is not None and length <= LONG_VIDEO):
+            return 0
+        _log.info("a video past %d frames: fast weights are reset every %d windows", LONG_VIDEO, asked_for)
+        return asked_for
+
+    @torch.inference_mode()
+    def _step(self, group: Group) -> PlacedWindow:
+        state = self.state
+        starts_block = bool(state.reset_every) and state.number > 0 and state.number % (state.reset_every or 1) == 0
+        images = torch.stack([picture.image for picture in group.frames])[None]
+        window = Window(images.to(self.network.device), self.window, self.overlap)
+        prediction, memory = self.network(window, state.memory.reset() if starts_block else state.memory)
+
+        window_from_cam = window_poses(prediction)
+        points = prediction.points_cam[0].float().cpu()
+        placed = place(self.placement, window_from_cam, points[..., 2], state.anchor, starts_block=starts_block)
+        world_from_cam = _rigidly(placed, window_from_cam)
+        points = points * placed.scale.float()
+
+        anchor = Anchor(placed, world_from_cam[-self.overlap :], points[-self.overlap :, ..., 2])
+        known = state.anchor and Disagreement.between(state.anchor, world_from_cam, points[..., 2])
+        self.state = StreamState(
+            state.number + 1,
+            memory,
+            anchor if self.overlap else None,
+            group.pending,
+            finished=group.last,
+            reset_every=state.reset_every,
+        )
+        return PlacedWindow(
+            number=state.number,
+            frames=tuple(picture.frame for picture in group.frames),
+            world_from_cam=world_from_cam,
+            points_cam=points,
+            confidence_logit=prediction.confidence_logit[0].float().cpu(),
+            world_from_window=placed,
+            metric_scale=None if prediction.metric_scale is None else prediction.metric_scale.item(),
+            disagreement=known,
+            final=len(group.frames) - (0 if group.last else self.overlap),
+            last=group.last,
+        )
+
+
+def _rigidly(world_from_window: Sim3, window_from_cam: Tensor) -> Tensor:
+    """Cameras moved and scaled with their window, their rotations left rotations."""
+    return (world_from_window @ Sim3.from_matrix(window_from_cam)).rigid.matrix()
+
+
+def _check(stream: Stream) -> None:
+    if stream.window < 1:
+        raise InputError(f"a window of {stream.window} frames is none; at least 1")
+    if not 0 <= stream.overlap < stream.window:
+        raise InputError(f"overlap {stream.overlap} must be at least 0 and less than the window, {stream.window}")
+    if stream.reset_every is not None and stream.reset_every < 0:
+        raise InputError(f"reset_every {stream.reset_every} is negative; 0 is never")
+    if stream.overlap == 0 and stream.placement.kind != "none":
+        raise InputError(f"placement {stream.placement} needs frames shared between windows; overlap is 0")

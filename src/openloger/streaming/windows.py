@@ -1,0 +1,108 @@
+"""Which frames form a window: starts at 0, W − O, 2(W − O), …; the first that reaches the video's end is the last.
+
+A source is read exactly one frame further than the window in hand, which is how a last window is known to be the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from openloger.errors import BadFrameError, InputError
+from openloger.frames.frame import Frame, FrameSource
+from openloger.frames.sizing import network_size, resize_rgb
+from openloger.network import NetworkConfig
+from openloger.shapes import Float32, Tensor
+
+T = TypeVar("T")
+
+
+class Group(NamedTuple):
+    """One window's frames, and what stays in hand for the next: its overlap, and the frame read ahead."""
+
+    frames: tuple
+    pending: tuple
+    last: bool
+
+
+def windows(frames: Iterator[T], *, size: int, overlap: int, pending: Sequence[T] = ()) -> Iterator[Group]:
+    """Group frames into windows of `size` that share `overlap`; `pending` is what an interrupted run had in hand."""
+    held = list(pending)
+    while True:
+        for frame in frames:
+            held.append(frame)
+            if len(held) > size:
+                break
+        last = len(held) <= size
+        if not held:
+            return
+        now, held = held[:size], [] if last else held[size - overlap :]
+        yield Group(tuple(now), tuple(held), last)
+        if last:
+            return
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A frame at the network's size, and the network's view of it."""
+
+    frame: Frame
+    image: Float32[Tensor, "3 height width"]  # sRGB in [0, 1]
+
+
+def pictures(
+    source: FrameSource | Iterable, config: NetworkConfig, *, size: tuple[int, int] | None, first: int = 0
+) -> Iterator[Picture]:
+    """The frames of any source with `index` ≥ `first`, sized for the network.
+
+    An item is a Frame, a uint8 array (height, width, 3), or a float tensor (3, height, width) in [0, 1]. Where `size`
+    (height, width) is not given the first frame decides: taken as it is if it fits the network, resized if not.
+    Raises BadFrameError for a frame of another size than the first.
+    """
+    given: tuple[int, int] | None = None
+    for index, item in enumerate(source.frames(first) if isinstance(source, FrameSource) else source):
+        frame, image = _read(item, index)
+        if frame.index < first:
+            continue
+        own = (frame.rgb.shape[0], frame.rgb.shape[1])
+        given = given or own
+        if own != given:
+            raise BadFrameError(
+                f"frame {frame.index} is {own[1]}×{own[0]}, the first was {given[1]}×{given[0]}", index=frame.index
+            )
+        size = size or fitting_size(*own, config)
+        if own != size:
+            frame, image = Frame(resize_rgb(frame.rgb, size), frame.index, frame.timestamp_s, frame.name), None
+        yield Picture(frame, _image(frame) if image is None else image)
+
+
+def fitting_size(height: int, width: int, config: NetworkConfig) -> tuple[int, int]:
+    """The size itself where it is whole patches within the network's pixel budget, else the one to resize to."""
+    patch = config.encoder.patch
+    if height % patch == 0 and width % patch == 0 and 0 < height * width <= config.max_pixels:
+        return height, width
+    return network_size(height, width, patch=patch, max_pixels=config.max_pixels)
+
+
+def _read(item: object, index: int) -> tuple[Frame, Tensor | None]:
+    if isinstance(item, Tensor) and item.is_floating_point():
+        if item.ndim != 3 or item.shape[0] != 3:
+            raise InputError(f"item {index} is a float tensor {tuple(item.shape)}; it must be (3, height, width)")
+        rgb = (item.detach().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        return Frame(rgb, index, float(index), f"{index:06d}"), item.detach().float().cpu()
+    if isinstance(item, np.ndarray | Tensor):
+        rgb = np.asarray(item)
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise InputError(f"item {index} is {rgb.dtype} {rgb.shape}; a frame is uint8 (height, width, 3)")
+        return Frame(rgb, index, float(index), f"{index:06d}"), None
+    if not hasattr(item, "rgb"):
+        raise InputError(f"item {index} is a {type(item).__name__}, not a frame; open files with openloger.open_frames")
+    return Frame(item.rgb, item.index, item.timestamp_s, item.name), None  # type: ignore[attr-defined]
+
+
+def _image(frame: Frame) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(frame.rgb)).permute(2, 0, 1).float() / 255
