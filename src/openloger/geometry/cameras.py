@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from openloger.errors import InputError
 from openloger.geometry.transforms import lead
 from openloger.shapes import Float, Tensor
 
@@ -104,8 +105,11 @@ def fit_intrinsics(
     whose points give no pinhole camera (too few, or a field of view outside 1° to 175°) has `residual_px` inf and
     takes the median camera of the frames that do, or, where none does, 60° over the longer side with the principal
     point at the centre. With `shared`, a frame without points has the shared camera and `residual_px` inf.
+    No gradient flows through the fit. Raises InputError for maps of fewer than 2 × 2 pixels.
     """
     height, width = points_cam.shape[1:3]
+    if min(height, width) < 2:
+        raise InputError(f"a point map of {height} × {width} pixels gives no camera; it needs at least 2 × 2")
     samples = _sample(points_cam, weight)
     pooled = samples.pooled() if shared else samples
     model = _fit(pooled, fixed_principal=fixed_principal, square_pixels=square_pixels)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.geometry.rotations import nearest_rotation
+from openloger.geometry import nearest_rotation
 from openloger.network.attention import Block, Rotary
 from openloger.network.pi3x import ConvolutionalPointHead, MetricHead, Pi3XConfig
 from openloger.shapes import Float, Tensor

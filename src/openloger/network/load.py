@@ -29,6 +29,7 @@ class Published:
     licence: str
 
 
+_DERIVED = "none stated; derived from π³ (CC BY-NC 4.0)"
 PUBLISHED = {
     "loger": Published("Junyi42/LoGeR", "LoGeR/latest.pt", "no licence stated; derived from π³ (CC BY-NC 4.0)"),
     "loger-star": Published(
@@ -68,7 +69,7 @@ def load_network(
 
 
 def find_weights(name: str, weights: str | Path | None) -> Path | None:
-    """The weights file that a name and a `weights` argument stand for; None where the box holds none for a small preset.
+    """The weights file that a name and a `weights` argument stand for; None where the box has none for this preset.
 
     Downloads from the hub if need be, into its usual cache. Raises WeightsError.
     """

@@ -1,0 +1,36 @@
+"""The reconstruction on disk: a folder that is appended to, resumed, and read while it is written.
+
+`layout` says what lies in it. Frames count once `committed.json` counts them; a kill, a full disk or a lost network
+share costs at most the window in hand.
+"""
+
+from openloger.recording.background import BackgroundWriter
+from openloger.recording.begin import create_recording, resume_recording
+from openloger.recording.files import write_atomically
+from openloger.recording.meta import RecordingMeta
+from openloger.recording.reader import RecordedFrame, Recording, open_recording
+from openloger.recording.windows import (
+    FrameLike,
+    OverlapDisagreement,
+    PlacedLike,
+    RecordedWindow,
+    overlap_disagreement,
+)
+from openloger.recording.writer import RecordingWriter
+
+__all__ = [
+    "BackgroundWriter",
+    "FrameLike",
+    "OverlapDisagreement",
+    "PlacedLike",
+    "RecordedFrame",
+    "RecordedWindow",
+    "Recording",
+    "RecordingMeta",
+    "RecordingWriter",
+    "create_recording",
+    "open_recording",
+    "overlap_disagreement",
+    "resume_recording",
+    "write_atomically",
+]

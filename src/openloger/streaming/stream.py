@@ -10,7 +10,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.frames.frame import Frame, FrameSource
-from openloger.geometry import Sim3
+from openloger.geometry import SE3, Sim3
 from openloger.network import Network, Window
 from openloger.shapes import Float32, Float64, Tensor
 from openloger.streaming.placement import Anchor, Disagreement, Placement, place, window_poses
