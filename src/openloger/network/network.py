@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from openloger.errors import InputError
+from openloger.geometry import SE3
 from openloger.network.decoder import Decoder, DecoderConfig
 from openloger.network.encoder import Encoder, EncoderConfig
 from openloger.network.heads import Heads, HeadsConfig
@@ -77,11 +78,7 @@ class WindowPrediction:
 
     @property
     def points_world(self) -> Float[Tensor, "batch frame height width 3"]:
-        rotation, translation = (
-            self.world_from_cam[..., None, None, :3, :3],
-            self.world_from_cam[..., None, None, :3, 3],
-        )
-        return (rotation @ self.points_cam[..., None])[..., 0] + translation
+        return SE3.from_matrix(self.world_from_cam).apply(self.points_cam)
 
 
 class Network(nn.Module):

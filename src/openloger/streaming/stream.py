@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ from openloger.network import Network, Window
 from openloger.shapes import Float32, Float64, Tensor
 from openloger.streaming.placement import Anchor, Disagreement, Placement, place, window_poses
 from openloger.streaming.state import StreamState
-from openloger.streaming.windows import Group, pictures, windows
+from openloger.streaming.windows import Group, Picture, pictures, windows
 
 _log = logging.getLogger("openloger")
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
@@ -48,11 +49,7 @@ class PlacedWindow:
 
     @property
     def points_world(self) -> Float32[Tensor, "frame height width 3"]:
-        rotation, translation = (
-            self.world_from_cam[:, :3, :3].float(),
-            self.world_from_cam[:, None, None, :3, 3].float(),
-        )
-        return torch.einsum("fij,fhwj->fhwi", rotation, self.points_cam) + translation
+        return SE3.from_matrix(self.world_from_cam.float()).apply(self.points_cam)
 
 
 class Stream:
@@ -85,7 +82,7 @@ class Stream:
         self.state = StreamState()
         _check(self)
 
-    def run(self, source: FrameSource | Iterable) -> Iterator[PlacedWindow]:
+    def run(self, source: FrameSource | Iterable[Any]) -> Iterator[PlacedWindow]:
         """Placed windows, in order; frames that a restored state has seen are skipped by their `index`.
 
         `source` gives Frames, uint8 arrays (height, width, 3), or float tensors (3, height, width) in [0, 1].
@@ -98,20 +95,20 @@ class Stream:
         for group in windows(items, size=self.window, overlap=self.overlap, pending=self.state.pending):
             yield self._step(group)
 
-    def _resolve_resets(self, source: object) -> int:
+    def _resolve_resets(self, source: Any) -> int:
         if self.reset_every is not None:
             return self.reset_every
         asked_for = self.network.config.reset_every
         length = source.length if isinstance(source, FrameSource) else None
         if length is None and hasattr(source, "__len__"):
-            length = len(source)  # type: ignore[arg-type]
+            length = len(source)
         if asked_for is None or (length is not None and length <= LONG_VIDEO):
             return 0
         _log.info("a video past %d frames: fast weights are reset every %d windows", LONG_VIDEO, asked_for)
         return asked_for
 
     @torch.inference_mode()
-    def _step(self, group: Group) -> PlacedWindow:
+    def _step(self, group: Group[Picture]) -> PlacedWindow:
         state = self.state
         starts_block = bool(state.reset_every) and state.number > 0 and state.number % (state.reset_every or 1) == 0
         images = torch.stack([picture.image for picture in group.frames])[None]

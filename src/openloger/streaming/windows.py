@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -21,15 +21,16 @@ from openloger.shapes import Float32, Tensor
 T = TypeVar("T")
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True)
+class Group(Generic[T]):
     """One window's frames, and what stays in hand for the next: its overlap, and the frame read ahead."""
 
-    frames: tuple
-    pending: tuple
+    frames: tuple[T, ...]
+    pending: tuple[T, ...]
     last: bool
 
 
-def windows(frames: Iterator[T], *, size: int, overlap: int, pending: Sequence[T] = ()) -> Iterator[Group]:
+def windows(frames: Iterator[T], *, size: int, overlap: int, pending: Sequence[T] = ()) -> Iterator[Group[T]]:
     """Group frames into windows of `size` that share `overlap`; `pending` is what an interrupted run had in hand."""
     held = list(pending)
     while True:
@@ -55,7 +56,7 @@ class Picture:
 
 
 def pictures(
-    source: FrameSource | Iterable, config: NetworkConfig, *, size: tuple[int, int] | None, first: int = 0
+    source: FrameSource | Iterable[Any], config: NetworkConfig, *, size: tuple[int, int] | None, first: int = 0
 ) -> Iterator[Picture]:
     """The frames of any source with `index` ≥ `first`, sized for the network.
 
@@ -88,7 +89,7 @@ def fitting_size(height: int, width: int, config: NetworkConfig) -> tuple[int, i
     return network_size(height, width, patch=patch, max_pixels=config.max_pixels)
 
 
-def _read(item: object, index: int) -> tuple[Frame, Tensor | None]:
+def _read(item: Any, index: int) -> tuple[Frame, Tensor | None]:
     if isinstance(item, Tensor) and item.is_floating_point():
         if item.ndim != 3 or item.shape[0] != 3:
             raise InputError(f"item {index} is a float tensor {tuple(item.shape)}; it must be (3, height, width)")
@@ -101,7 +102,7 @@ def _read(item: object, index: int) -> tuple[Frame, Tensor | None]:
         return Frame(rgb, index, float(index), f"{index:06d}"), None
     if not hasattr(item, "rgb"):
         raise InputError(f"item {index} is a {type(item).__name__}, not a frame; open files with openloger.open_frames")
-    return Frame(item.rgb, item.index, item.timestamp_s, item.name), None  # type: ignore[attr-defined]
+    return Frame(item.rgb, item.index, item.timestamp_s, item.name), None
 
 
 def _image(frame: Frame) -> Tensor:
