@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from geometry_values import DEVICES, DTYPES, LAW, normal, rigid_motions, seeds, similarities
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from openloger.errors import InputError
+from openloger.geometry import SE3, Sim3, rotation_from_axis_angle
+
+Transform = Any  # SE3 or Sim3, all of one kind within a law
+
+
+def pairs(count: int) -> st.SearchStrategy[tuple[Transform, ...]]:
+    """`count` transforms of one kind."""
+    return st.one_of(st.tuples(*[rigid_motions()] * count), st.tuples(*[similarities()] * count))
+
+
+def assert_same(a: Transform, b: Transform) -> None:
+    """Equal as matrices, to 1e-12 of their largest entry."""
+    assert type(a) is type(b)
+    assert_close(a.matrix(), b.matrix(), rtol=0, atol=1e-12 * float(a.matrix().abs().max()))
+
+
+@LAW
+@given(pairs(2))
+def test_a_product_is_again_a_transform(ab: tuple[Transform, ...]) -> None:
+    product = ab[0] @ ab[1]
+    assert type(product) is type(ab[0])
+    assert_close(product.rotation @ product.rotation.mT, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-13)
+    assert float(torch.det(product.rotation)) == pytest.approx(1)
+
+
+@LAW
+@given(pairs(3))
+def test_products_associate(abc: tuple[Transform, ...]) -> None:
+    a, b, c = abc
+    assert_same((a @ b) @ c, a @ (b @ c))
+
+
+@LAW
+@given(pairs(1))
+def test_inverse_undoes_on_either_side(one: tuple[Transform, ...]) -> None:
+    (a,) = one
+    identity = type(a).identity(dtype=torch.float64)
+    size = float(max(a.matrix().abs().max(), a.inverse().matrix().abs().max()))
+    assert_close((a @ a.inverse()).matrix(), identity.matrix(), rtol=0, atol=1e-13 * size)
+    assert_close((a.inverse() @ a).matrix(), identity.matrix(), rtol=0, atol=1e-13 * size)
+    assert_same(a @ identity, a)
+    assert_same(identity @ a, a)
+
+
+@LAW
+@given(pairs(2), seeds())
+def test_matrices_and_points_see_the_same_product(ab: tuple[Transform, ...], seed: int) -> None:
+    a, b = ab
+    assert_close((a @ b).matrix(), a.matrix() @ b.matrix(), rtol=1e-12, atol=1e-9)
+    points = normal(5, 3, seed=seed)
+    assert_close((a @ b).apply(points), a.apply(b.apply(points)), rtol=1e-12, atol=1e-9)
+    homogeneous = torch.cat([points, torch.ones(5, 1, dtype=torch.float64)], -1)
+    assert_close(a.apply(points), (homogeneous @ a.matrix().mT)[:, :3], rtol=1e-12, atol=1e-9)
+
+
+@LAW
+@given(pairs(1))
+def test_matrix_round_trip(one: tuple[Transform, ...]) -> None:
+    assert_same(type(one[0]).from_matrix(one[0].matrix()), one[0])
+
+
+@LAW
+@given(rigid_motions(), rigid_motions())
+def test_rigid_motions_are_the_similarities_of_scale_one(a: SE3, b: SE3) -> None:
+    assert_same(Sim3.from_se3(a) @ Sim3.from_se3(b), Sim3.from_se3(a @ b))
+    assert_same(Sim3.from_se3(a).rigid, a)
+
+
+@LAW
+@given(similarities(), rigid_motions())
+def test_a_similarity_moves_a_camera_with_what_it_sees(world_from_window: Sim3, window_from_cam: SE3) -> None:
+    world_from_cam = (world_from_window @ Sim3.from_se3(window_from_cam)).rigid
+    point_cam = torch.tensor([0.3, -0.2, 2.0], dtype=torch.float64)
+    seen = world_from_window.apply(window_from_cam.apply(point_cam))
+    assert_close(world_from_cam.apply(world_from_window.scale * point_cam), seen, rtol=1e-12, atol=1e-8)
+
+
+def batch(*shape: int, dtype: torch.dtype = torch.float64) -> Sim3:
+    rotation = rotation_from_axis_angle(normal(*shape, 3, seed=1, dtype=dtype))
+    return Sim3(normal(*shape, seed=2, dtype=dtype).exp(), rotation, normal(*shape, 3, seed=3, dtype=dtype))
+
+
+@pytest.mark.parametrize("inner", [(), (7,), (4, 5)])
+@pytest.mark.parametrize("rigid", [False, True])
+def test_batch_axes_lead_the_points(inner: tuple[int, ...], rigid: bool) -> None:
+    transform = batch(2, 3).rigid if rigid else batch(2, 3)
+    points = normal(2, 3, *inner, 3, seed=4)
+    together = transform.apply(points)
+    assert together.shape == points.shape
+    for i in range(2):
+        for j in range(3):
+            assert_close(together[i, j], transform[i][j].apply(points[i, j]))
+    with pytest.raises(AssertionError, match="fewer axes than the 2 batch axes"):
+        transform.apply(points.reshape(-1, 3)[0])
+
+
+def test_products_broadcast_batches() -> None:
+    one, many = batch(), batch(4)
+    for product in (one @ many, (one.rigid @ many.rigid)):
+        assert product.batch_shape == (4,)
+        assert product.rotation.shape == (4, 3, 3)
+    assert_same((one @ many)[2], one @ many[2])
+
+
+def test_indexing_takes_the_first_batch_axis() -> None:
+    many = batch(5)
+    assert_same(many[1:3], Sim3(many.scale[1:3], many.rotation[1:3], many.translation[1:3]))
+    assert many.rigid[torch.tensor([0, 4])].batch_shape == (2,)
+    for single in (batch(), batch().rigid):
+        with pytest.raises(AssertionError, match="single transform"):
+            single[0]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtype_and_device_stay(dtype: torch.dtype, device: str) -> None:
+    similarity = batch(2, dtype=dtype).to(device)
+    points = normal(2, 6, 3, seed=5, dtype=dtype).to(device)
+    tensors = [similarity.apply(points), (similarity @ similarity.inverse()).matrix(), similarity.rigid.matrix()]
+    tensors += [similarity.rigid.apply(points), (similarity.rigid @ similarity.rigid.inverse()).matrix()]
+    tensors += [Sim3.from_matrix(similarity.matrix()).scale, Sim3.identity(2, dtype=dtype, device=device).matrix()]
+    for tensor in tensors:
+        assert tensor.dtype == dtype
+        assert tensor.device.type == device
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_autocast_does_not_touch_the_precision(device: str) -> None:
+    similarity = batch(2, dtype=torch.float32).to(device)
+    points = normal(2, 6, 3, seed=6, dtype=torch.float32).to(device)
+    outside = (similarity.apply(points), (similarity @ similarity).matrix())
+    with torch.autocast(device, dtype=torch.bfloat16):
+        inside = (similarity.apply(points), (similarity @ similarity).matrix())
+    for a, b in zip(outside, inside, strict=True):
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
+
+
+def test_a_mirror_is_no_similarity() -> None:
+    with pytest.raises(InputError, match="determinant -1"):
+        Sim3.from_matrix(torch.diag(torch.tensor([1.0, 1.0, -1.0, 1.0])))
+    with pytest.raises(InputError, match="must be positive"):
+        Sim3.from_matrix(torch.zeros(2, 4, 4))
