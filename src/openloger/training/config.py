@@ -1,0 +1,168 @@
+"""A whole run as one typed value, from a preset's name or a TOML file; a key that is not known is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openloger.errors import InputError
+from openloger.training.curriculum import Stage, compact_stages, pocket_stages, published_stages
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How weights move."""
+
+    kind: str = "adamw"  # "adamw" | "muon": Muon for the matrices, AdamW for the rest
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.05
+    clip: float = 1.0  # gradient norm
+    ema: float = 0.999
+    muon_rate: float = 20.0  # Muon's learning rate, as a multiple of AdamW's
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("adamw", "muon"):
+            raise InputError(f"optimiser: kind is {self.kind!r}; it is adamw or muon")
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """What is looked at on seeds that training never sees."""
+
+    every: int = 500  # steps; 0: never
+    clips: int = 64  # a family
+    frames: int = 2
+    pictures: int = 4  # clips drawn into a picture, where matplotlib is installed
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run learns."""
+
+    preset: str
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    precision: str = "float32"  # "float32" | "bfloat16": autocast of the network, its heads stay in float32
+    compile: bool = False  # torch.compile a block
+    recompute: bool = False  # activation checkpointing a block
+    render_workers: int = 1  # processes that render ahead; 0: render in this one
+    log_every: int = 20
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"precision is {self.precision!r}; it is float32 or bfloat16")
+
+    def stage(self, name: str) -> Stage:
+        """The stage of this name."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        known = ", ".join(stage.name for stage in self.stages)
+        raise InputError(f"no stage {name!r} in this run; it has {known}")
+
+
+def recipe(preset: str) -> TrainConfig:
+    """The run that is known to work for a preset."""
+    if preset == "pocket":
+        return TrainConfig("pocket", pocket_stages(), optimiser=OptimiserConfig(clip=4.0))
+    if preset == "compact":
+        return TrainConfig("compact", compact_stages(), precision="bfloat16")
+    if preset in ("loger", "loger-star"):
+        return TrainConfig(preset, published_stages(), precision="bfloat16", recompute=True)
+    raise InputError(f"no training recipe for {preset!r}; there is one for pocket, compact, loger and loger-star")
+
+
+def load_config(preset_or_toml: str | Path) -> TrainConfig:
+    """A recipe by name, or a TOML file; what the file leaves out comes from its `preset`'s recipe.
+
+    Raises:
+        InputError: no such file or recipe, an unknown key, or a value of the wrong type.
+    """
+    path = Path(preset_or_toml)
+    if path.suffix != ".toml":
+        return recipe(str(preset_or_toml))
+    if not path.is_file():
+        raise InputError(f"no training config at {path}")
+    table = _read_toml(path)
+    if not isinstance(table.get("preset"), str):
+        raise InputError(f"{path}: `preset` is missing; say which network to train, e.g. preset = 'pocket'")
+    try:
+        return typing.cast(TrainConfig, _overlay(recipe(table["preset"]), table, ""))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def as_dict(config: TrainConfig) -> dict[str, typing.Any]:
+    """The config in plain JSON values, to keep beside a run."""
+    return dataclasses.asdict(config)
+
+
+def _read_toml(path: Path) -> dict[str, typing.Any]:
+    try:
+        import tomllib  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        try:
+            import tomli as tomllib  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise InputError(f"{path}: reading TOML needs Python 3.11, or `pip install tomli` on 3.10") from None
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+
+
+def _overlay(base: typing.Any, table: Mapping[str, typing.Any], where: str) -> typing.Any:
+    hints = typing.get_type_hints(type(base))
+    _refuse_unknown(table, hints, where)
+    changes = {key: _convert(value, hints[key], f"{where}{key}", getattr(base, key)) for key, value in table.items()}
+    return dataclasses.replace(base, **changes)
+
+
+def _create(kind: type, table: Mapping[str, typing.Any], where: str) -> typing.Any:
+    hints = typing.get_type_hints(kind)
+    _refuse_unknown(table, hints, where)
+    required = [
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    missing = [name for name in required if name not in table]
+    if missing:
+        raise InputError(f"{where}{missing[0]} is missing")
+    return kind(**{key: _convert(value, hints[key], f"{where}{key}", None) for key, value in table.items()})
+
+
+def _refuse_unknown(table: Mapping[str, typing.Any], hints: Mapping[str, typing.Any], where: str) -> None:
+    for key in table:
+        if key not in hints:
+            raise InputError(f"unknown key `{where}{key}`; known here: {', '.join(hints)}")
+
+
+def _convert(value: typing.Any, hint: typing.Any, where: str, base: typing.Any) -> typing.Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise InputError(f"`{where}` is {value!r}; it is a table")
+        return _overlay(base, value, f"{where}.") if base is not None else _create(hint, value, f"{where}.")  # type: ignore[arg-type]
+    if typing.get_origin(hint) is tuple:
+        return _convert_tuple(value, typing.get_args(hint), where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"`{where}` is {value!r}; it is a {getattr(hint, '__name__', hint)}")
+    return value
+
+
+def _convert_tuple(value: typing.Any, kinds: tuple[typing.Any, ...], where: str) -> tuple[typing.Any, ...]:
+    if not isinstance(value, list):
+        raise InputError(f"`{where}` is {value!r}; it is a list")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(kinds) != len(value):
+        raise InputError(f"`{where}` has {len(value)} entries; it has {len(kinds)}")
+    return tuple(_convert(v, kind, f"{where}[{i}]", None) for i, (v, kind) in enumerate(zip(value, kinds, strict=True)))

@@ -1,0 +1,146 @@
+"""What is learnt when: stages, each a plan for clips, windows, losses and the learning rate.
+
+The published curriculum (LoGeR, arXiv 2603.03269) for the big networks, and a from-scratch one for the small ones:
+pairs of frames first, with the token-correspondence loss, until depth and relative motion work; then longer windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from openloger.errors import InputError
+from openloger.training.losses import LossWeights
+
+FAMILIES = ("rooms", "street", "terrain", "clutter")
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """Which clips a step sees. A step is made of `lanes` batches, shared out among the processes that train."""
+
+    size: tuple[int, int]  # height and width in pixels
+    rendered: int  # frames rendered a clip, in a row
+    frames: tuple[int, ...]  # how many of them one step uses; one number is drawn a step
+    odds: tuple[float, ...] = (1.0,)  # how likely each of those numbers is
+    batch: int = 16  # clips a lane
+    lanes: int = 1  # the gradient is the mean over lanes
+    fps: tuple[float, float] = (8.0, 12.0)  # a clip's frame rate is drawn between these
+    families: tuple[str, ...] = FAMILIES
+    family_odds: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    reuse: float = 4.0  # how often a rendered clip is used, on average
+    pool: int = 256  # rendered clips a lane keeps to draw from
+    augment: bool = True  # flips, channel swaps, time reversal, exposure
+
+    def __post_init__(self) -> None:
+        if len(self.frames) != len(self.odds):
+            raise InputError(f"clips: {len(self.frames)} frame counts but {len(self.odds)} odds; give one for each")
+        if len(self.families) != len(self.family_odds):
+            raise InputError(
+                f"clips: {len(self.families)} families but {len(self.family_odds)} odds; give one for each"
+            )
+        if max(self.frames) > self.rendered:
+            raise InputError(f"clips: a step uses {max(self.frames)} frames but only {self.rendered} are rendered")
+        if self.pool < self.batch:
+            raise InputError(f"clips: a pool of {self.pool} cannot fill a batch of {self.batch}")
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """How a clip is cut; both numbers move evenly from the first to the second over the stage. 0: one window."""
+
+    window: tuple[int, int] = (0, 0)
+    overlap: tuple[int, int] = (0, 0)
+    truncate: int = 0  # cut the gradient through the memory every so many windows; 0: never
+    memory: bool = True  # False: the memory layers are left out
+
+    def at(self, progress: float) -> tuple[int, int]:
+        """Window size and overlap at a stage's progress 0..1; (0, 0) where the clip is one window."""
+        (w0, w1), (o0, o1) = self.window, self.overlap
+        return round(w0 + (w1 - w0) * progress), round(o0 + (o1 - o0) * progress)
+
+
+@dataclass(frozen=True)
+class RatePlan:
+    """The learning rate over a stage: a linear warm-up, then flat or cosine, then a linear decay to `floor`."""
+
+    peak: float = 1e-3
+    warmup_steps: int = 200
+    shape: str = "wsd"  # "wsd" | "cosine"
+    decay: float = 0.3  # the last part of the stage that wsd spends decaying
+    floor: float = 0.02  # part of the peak that is left at the end
+    encoder: float = 1.0  # the encoder's rate, as a part of the others'
+
+    def __post_init__(self) -> None:
+        if self.shape not in ("wsd", "cosine"):
+            raise InputError(f"rate: shape is {self.shape!r}; it is wsd or cosine")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a run."""
+
+    name: str
+    steps: int
+    clips: ClipPlan
+    windows: WindowPlan = field(default_factory=WindowPlan)
+    losses: LossWeights = field(default_factory=LossWeights)
+    rate: RatePlan = field(default_factory=RatePlan)
+
+
+SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, match=1.0)
+
+
+def pocket_stages() -> tuple[Stage, ...]:
+    """What two CPU cores can train: pairs and triples at most three frames apart."""
+    pairs = ClipPlan(size=(64, 80), rendered=4, frames=(2, 3), odds=(0.88, 0.12))
+    return (
+        Stage(
+            "pairs",
+            steps=3000,
+            clips=pairs,
+            windows=WindowPlan(memory=False),
+            losses=SCRATCH_LOSSES,
+            rate=RatePlan(peak=1e-3, warmup_steps=150),
+        ),
+    )
+
+
+def compact_stages() -> tuple[Stage, ...]:
+    """From scratch on one GPU: pairs, short windows, then memory."""
+    pairs = ClipPlan(size=(112, 160), rendered=4, frames=(2,), batch=256, pool=4096)
+    short = replace(pairs, rendered=8, frames=(2, 3, 4), odds=(1.0, 1.0, 1.0), batch=128)
+    longer = replace(pairs, size=(160, 224), rendered=12, frames=(2, 4, 8), odds=(1.0, 1.0, 1.0), batch=80, pool=1024)
+    chained = replace(longer, rendered=48, frames=(48,), odds=(1.0,), batch=8, pool=64)
+    alone = WindowPlan(memory=False)
+    rate = RatePlan(peak=5e-4, warmup_steps=500, decay=0.0)
+    return (
+        Stage("pairs", 2000, pairs, alone, SCRATCH_LOSSES, rate),
+        Stage("short", 4000, short, alone, replace(SCRATCH_LOSSES, match=0.3), replace(rate, warmup_steps=50)),
+        Stage("longer", 6000, longer, alone, replace(SCRATCH_LOSSES, match=0.1), replace(rate, decay=0.3)),
+        Stage(
+            "chained",
+            3000,
+            chained,
+            WindowPlan(window=(12, 6), overlap=(3, 1)),
+            LossWeights(rotation=1.0, confidence=0.05),
+            RatePlan(peak=2e-4, warmup_steps=100),
+        ),
+    )
+
+
+def published_stages() -> tuple[Stage, ...]:
+    """Stages 1 and 2 for `loger` and `loger-star`, from π³ weights."""
+    first = ClipPlan(size=(280, 378), rendered=48, frames=(48,), batch=1, lanes=32, pool=16, reuse=1.0)
+    second = replace(first, rendered=128, frames=(128,))
+    rate = RatePlan(peak=5e-5, warmup_steps=500, shape="cosine", encoder=0.1)
+    return (
+        Stage("stage1", 25_000, first, WindowPlan(window=(12, 4), overlap=(3, 1)), LossWeights(), rate),
+        Stage(
+            "stage2",
+            15_000,
+            second,
+            WindowPlan(window=(12, 8), overlap=(3, 2)),
+            LossWeights(confidence=0.05),
+            rate,
+        ),
+    )

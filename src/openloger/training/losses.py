@@ -1,0 +1,218 @@
+"""The objective: how far a prediction is from the truth, up to the one scale that nobody can see.
+
+LoGeR (arXiv 2603.03269) and π³ (arXiv 2507.13347). Both sides are put into their own first frame's coordinates; the
+truth is divided by the mean distance of its valid points, the prediction by the mean distance of its own *with
+gradient* (without it log z drifts until it dies); then one scale s per clip is solved exactly (`scale.py`). With
+w = 1/z and p̂ already scaled by s:
+
+    L_local  = mean w·‖p̂_cam − p_cam‖₁            L_world = mean w·‖p̂_world − p_world‖₁
+    L_pose   = rotation angle and Huber₀.₁ of the translation between all ordered pairs of frames
+    L_normal = angle between the normals of the four triangles of 2×2 pixel blocks, depth edges left out
+    L_conf   = BCE(confidence_logit, [w·‖p̂_cam − p_cam‖₁ < 0.02]), sky as 0
+    L_anchor = (mean log z)², weak: it only keeps the free scale from wandering
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+
+from openloger.geometry import SE3, rotation_angle, unproject
+from openloger.network import WindowPrediction
+from openloger.shapes import Bool, Float, Tensor
+from openloger.training.clips import ClipBatch
+from openloger.training.scale import inverse_depth_weight, masked_mean, sample_valid, solve_scale
+
+HUBER_DELTA = 0.1
+TRUSTED_ERROR = 0.02  # a weighted local error below this is what confidence 1 means
+NORMAL_EDGE = 0.1  # a 2×2 block whose depth range is over this part of its nearest depth is an edge
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each term counts; the defaults are the published ones."""
+
+    local: float = 1.0
+    world: float = 1.0
+    rotation: float = 0.1  # per radian
+    translation: float = 10.0
+    normal: float = 1.0
+    confidence: float = 0.0  # 0.05 in the last stage
+    anchor: float = 0.01
+    match: float = 0.0  # from-scratch stages only
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of one batch, each a scalar with gradient, and the mean log depth to watch for collapse."""
+
+    local: Float[Tensor, ""]
+    world: Float[Tensor, ""]
+    rotation: Float[Tensor, ""]  # radians
+    translation: Float[Tensor, ""]
+    normal: Float[Tensor, ""]  # radians
+    confidence: Float[Tensor, ""]
+    anchor: Float[Tensor, ""]
+    log_depth: Float[Tensor, ""]
+
+    def total(self, weights: LossWeights) -> Float[Tensor, ""]:
+        """The weighted sum; terms of weight 0 take no part, so that they may be anything."""
+        terms = [
+            getattr(weights, field.name) * getattr(self, field.name)
+            for field in fields(weights)
+            if field.name != "match" and getattr(weights, field.name) != 0
+        ]
+        return torch.stack(terms).sum()
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Both sides in their own first frame's coordinates, the truth at unit mean distance, the scale solved."""
+
+    truth_cam: Float[Tensor, "batch frame height width 3"]
+    truth_first_from_cam: SE3  # batch frame
+    predicted_cam: Float[Tensor, "batch frame height width 3"]
+    predicted_first_from_cam: SE3  # batch frame
+    weight: Float[Tensor, "batch frame height width"]  # 1/z of the truth; 0 where there is none
+    valid: Bool[Tensor, "batch frame height width"]
+    log_depth: Float[Tensor, " batch"]  # mean log z as predicted, before any division
+
+
+def measure(prediction: WindowPrediction, truth: ClipBatch, weights: LossWeights) -> Losses:
+    """All terms, in float32; terms of weight 0 that cost something are given as 0."""
+    aligned = align(prediction, truth)
+    zero = aligned.predicted_cam.sum() * 0
+    truth_pair = relative_motion(aligned.truth_first_from_cam)
+    predicted_pair = relative_motion(aligned.predicted_first_from_cam)
+    between = (predicted_pair.inverse() @ truth_pair).rotation
+    slip = F.huber_loss(predicted_pair.translation, truth_pair.translation, reduction="none", delta=HUBER_DELTA)
+    return Losses(
+        local=local_loss(aligned),
+        world=world_loss(aligned) if weights.world else zero,
+        rotation=pair_mean(rotation_angle(between)),
+        translation=pair_mean(slip.mean(-1)),
+        normal=normal_loss(aligned.predicted_cam, aligned.truth_cam, aligned.valid) if weights.normal else zero,
+        confidence=confidence_loss(prediction.confidence_logit.float(), aligned) if weights.confidence else zero,
+        anchor=aligned.log_depth.square().mean(),
+        log_depth=aligned.log_depth.mean().detach(),
+    )
+
+
+def align(prediction: WindowPrediction, truth: ClipBatch) -> Aligned:
+    """Bring both sides to where they can be compared; the solved scale is a constant to the gradient."""
+    valid = truth.valid.flatten(1)
+    truth_motion = relative_to_first(truth.world_from_cam.float())
+    truth_cam = unproject(truth.depth.float(), truth.intrinsics.float())
+    distance = torch.linalg.vector_norm(truth_motion.apply(truth_cam), dim=-1).flatten(1)
+    truth_cam, truth_motion = rescale(truth_cam, truth_motion, 1 / masked_mean(distance, valid).clamp(min=1e-12))
+
+    predicted_cam = prediction.points_cam.float()
+    motion = relative_to_first(prediction.world_from_cam.float())
+    log_depth = predicted_cam[..., 2].clamp(min=1e-12).log().flatten(1).mean(dim=1)
+    own = masked_mean(torch.linalg.vector_norm(predicted_cam, dim=-1).flatten(1), valid)
+    predicted_cam, motion = rescale(predicted_cam, motion, 1 / own.clamp(min=1e-12))
+
+    weight = inverse_depth_weight(truth_cam[..., 2].flatten(1), valid)
+    index, filled = sample_valid(valid)
+    scale = solve_scale(
+        _take(predicted_cam, index), _take(truth_cam, index), torch.where(filled, weight.gather(1, index), 0.0)
+    )
+    predicted_cam, motion = rescale(predicted_cam, motion, scale)
+    weight = weight.reshape(truth.valid.shape)
+    return Aligned(truth_cam, truth_motion, predicted_cam, motion, weight, truth.valid, log_depth)
+
+
+def local_loss(aligned: Aligned) -> Float[Tensor, ""]:
+    """Mean weighted L1 distance of the camera-frame points."""
+    return _valid_mean(weighted_error(aligned.predicted_cam, aligned.truth_cam, aligned.weight), aligned.valid)
+
+
+def world_loss(aligned: Aligned) -> Float[Tensor, ""]:
+    """The same on points in the first frame's coordinates: it ties depth and motion together."""
+    predicted = aligned.predicted_first_from_cam.apply(aligned.predicted_cam)
+    truth = aligned.truth_first_from_cam.apply(aligned.truth_cam)
+    return _valid_mean(weighted_error(predicted, truth, aligned.weight), aligned.valid)
+
+
+def confidence_loss(logit: Float[Tensor, "batch frame height width"], aligned: Aligned) -> Float[Tensor, ""]:
+    """Binary cross-entropy of "this point is within the trusted error"; sky is never."""
+    error = weighted_error(aligned.predicted_cam, aligned.truth_cam, aligned.weight).detach()
+    trusted = (error < TRUSTED_ERROR) & aligned.valid
+    return F.binary_cross_entropy_with_logits(logit, trusted.to(logit.dtype))
+
+
+def normal_loss(
+    predicted_cam: Float[Tensor, "batch frame height width 3"],
+    truth_cam: Float[Tensor, "batch frame height width 3"],
+    valid: Bool[Tensor, "batch frame height width"],
+) -> Float[Tensor, ""]:
+    """Mean angle between surface normals over the triangles of non-overlapping 2×2 blocks with truth at all corners."""
+    depth = torch.stack([corner[..., 2] for corner in _corners(truth_cam)])
+    whole = torch.stack(_corners(valid)).all(dim=0)
+    smooth = whole & (depth.amax(0) - depth.amin(0) < NORMAL_EDGE * depth.amin(0))
+    angle = angle_between(_triangle_normals(predicted_cam), _triangle_normals(truth_cam))
+    return _valid_mean(angle, smooth.expand_as(angle))
+
+
+def weighted_error(
+    predicted: Float[Tensor, "batch frame height width 3"],
+    truth: Float[Tensor, "batch frame height width 3"],
+    weight: Float[Tensor, "batch frame height width"],
+) -> Float[Tensor, "batch frame height width"]:
+    """w·‖p̂ − p‖₁ a pixel."""
+    return weight * (predicted - truth).abs().sum(dim=-1)
+
+
+def relative_to_first(world_from_cam: Float[Tensor, "batch frame 4 4"]) -> SE3:
+    """first_from_cam, "batch frame": every frame seen from the clip's first one."""
+    return SE3.from_matrix(world_from_cam[:, :1]).inverse() @ SE3.from_matrix(world_from_cam)
+
+
+def relative_motion(world_from_cam: SE3) -> SE3:
+    """[i, j] = cam_i_from_cam_j, "batch frame frame", of "batch frame"."""
+    i_from_world, world_from_j = world_from_cam.inverse(), world_from_cam
+    return SE3(i_from_world.rotation[:, :, None], i_from_world.translation[:, :, None]) @ SE3(
+        world_from_j.rotation[:, None], world_from_j.translation[:, None]
+    )
+
+
+def rescale(
+    points_cam: Float[Tensor, "batch frame height width 3"], motion: SE3, factor: Float[Tensor, " batch"]
+) -> tuple[Float[Tensor, "batch frame height width 3"], SE3]:
+    """Points and translations multiplied by one number a clip."""
+    moved = SE3(motion.rotation, motion.translation * factor[:, None, None])
+    return points_cam * factor[:, None, None, None, None], moved
+
+
+def angle_between(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
+    """Angle between two unit vectors in radians, as atan2 of its sine and cosine: its gradient is bounded."""
+    return torch.atan2(torch.linalg.vector_norm(torch.linalg.cross(a, b), dim=-1), (a * b).sum(-1))
+
+
+def pair_mean(value: Float[Tensor, "batch frame frame"]) -> Float[Tensor, ""]:
+    """The mean over ordered pairs of different frames; 0 for clips of one frame."""
+    frames = value.shape[1]
+    different = ~torch.eye(frames, dtype=torch.bool, device=value.device)
+    return torch.where(different, value, 0.0).sum() / max(1, value.shape[0] * frames * (frames - 1))
+
+
+def _corners(image: Tensor) -> list[Tensor]:
+    height, width = image.shape[2] // 2 * 2, image.shape[3] // 2 * 2
+    image = image[:, :, :height, :width]
+    return [image[:, :, i::2, j::2] for i, j in ((0, 0), (0, 1), (1, 1), (1, 0))]  # in ring order
+
+
+def _triangle_normals(points: Float[Tensor, "batch frame height width 3"]) -> Float[Tensor, "4 batch frame row col 3"]:
+    ring = torch.stack(_corners(points))
+    ahead, behind = ring.roll(-1, dims=0) - ring, ring.roll(1, dims=0) - ring
+    return F.normalize(torch.linalg.cross(ahead, behind), dim=-1, eps=1e-12)
+
+
+def _valid_mean(value: Tensor, valid: Tensor) -> Tensor:
+    return torch.where(valid, value, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def _take(points: Float[Tensor, "batch frame height width 3"], index: Tensor) -> Tensor:
+    return points.flatten(1, 3).gather(1, index[..., None].expand(-1, -1, 3))

@@ -1,0 +1,302 @@
+"""The loop: stages of steps, resumable to the step with the same losses, stoppable by the minute."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from openloger.errors import InputError, OpenlogerError
+from openloger.network import Network, preset
+from openloger.network.checkpoint import save_network
+from openloger.shapes import Tensor
+from openloger.training.checkpoint import (
+    Progress,
+    latest_checkpoint,
+    read_progress,
+    restore_checkpoint,
+    save_checkpoint,
+)
+from openloger.training.config import TrainConfig, as_dict
+from openloger.training.curriculum import Stage
+from openloger.training.data import ClipStream
+from openloger.training.matching import middle_block
+from openloger.training.metrics import MetricsLog
+from openloger.training.objective import Objective, mean_terms
+from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
+from openloger.training.render import RenderAhead, RenderClip, render_clip
+from openloger.training.validate import HeldOut, Scores, held_out, validate
+
+_log = logging.getLogger("openloger")
+
+
+class TrainingDivergedError(OpenlogerError):
+    """A loss or gradient that is not finite; the message names the step and its clips."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop, apart from the stages' end."""
+
+    minutes: float | None = None
+    steps: int | None = None  # optimiser steps of this call
+
+
+@dataclass
+class Run:
+    """What a stage moves; owned by the loop."""
+
+    network: Network
+    mean: RunningMean
+    optimisers: list[torch.optim.Optimizer]
+    progress: Progress
+
+
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    budget: Budget = Budget(),
+    device: str = "auto",
+    render: RenderClip = render_clip,
+) -> Progress:
+    """Train through the stages of `config` and leave checkpoints, metrics and weights in the folder `out`.
+
+    Raises:
+        InputError: `out` holds a run and `resume` is off, or it holds a run of another architecture.
+        TrainingDivergedError: a loss that is not finite.
+    """
+    began = time.monotonic()
+    out = Path(out)
+    run = start_run(config, out, resume=resume, device=torch.device(choose_device(device)))
+    (out / "config.json").write_text(json.dumps(as_dict(config), indent=1), encoding="utf-8")
+    done_before = run.progress.total_step
+    with MetricsLog(out, from_step=done_before) as metrics:
+        for stage in config.stages[stage_number(config, run.progress.stage) :]:
+            if stage.name != run.progress.stage:
+                run = enter_stage(run, config, stage)
+            loop = StageLoop(config, stage, run, out, metrics, render)
+            left = None if budget.steps is None else budget.steps - (run.progress.total_step - done_before)
+            until = None if budget.minutes is None else began + 60 * budget.minutes
+            if not loop.go(until=until, steps=left):
+                break
+    return run.progress
+
+
+def choose_device(name: str) -> str:
+    """ "auto" is the GPU where there is one."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def stage_number(config: TrainConfig, name: str) -> int:
+    """Where a stage stands in the run."""
+    return config.stages.index(config.stage(name))
+
+
+def start_run(config: TrainConfig, out: Path, *, resume: bool, device: torch.device) -> Run:
+    """The first weights, or those of the latest checkpoint."""
+    path = latest_checkpoint(out / "checkpoints")
+    if path is not None and not resume:
+        raise InputError(f"{out} holds a run already; go on with it by --resume, or train into another folder")
+    progress = read_progress(path) if path else Progress(config.stages[0].name, 0, 0, 0.0, 0)
+    out.mkdir(parents=True, exist_ok=True)
+    stage = config.stage(progress.stage)
+    torch.manual_seed(config.seed)
+    run = make_run(make_network(config, stage), config, stage, progress, device=device)
+    if path:
+        restore_checkpoint(path, network=run.network, mean=run.mean, optimisers=run.optimisers)
+    return run
+
+
+def make_network(config: TrainConfig, stage: Stage) -> Network:
+    """The preset's network, without memory layers where the stage leaves them out."""
+    shape = preset(config.preset)
+    network = Network(shape if stage.windows.memory else replace(shape, memory=None))
+    if config.precision == "bfloat16":
+        network.precision = torch.bfloat16  # autocast alone; the weights that move stay float32
+    return network
+
+
+def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Progress, *, device: torch.device) -> Run:
+    """Everything that moves, fresh for a stage."""
+    network = network.to(device).train()
+    optimisers = make_optimisers(network, config.optimiser, encoder_rate=stage.rate.encoder)
+    mean = RunningMean(dict(network.named_parameters()), config.optimiser.ema)
+    return Run(network, mean, optimisers, progress)
+
+
+def enter_stage(run: Run, config: TrainConfig, stage: Stage) -> Run:
+    """Take the weights along; the optimiser and the running mean begin anew, memory layers where they join."""
+    progress = replace(run.progress, stage=stage.name, step=0)
+    torch.manual_seed(config.seed)
+    network = make_network(config, stage).to(run.network.device)
+    network.load_state_dict({**network.state_dict(), **_shared(run.network, network)})
+    return make_run(network, config, stage, progress, device=run.network.device)
+
+
+def _shared(old: nn.Module, new: nn.Module) -> dict[str, Tensor]:
+    wanted = new.state_dict()
+    return {name: value for name, value in old.state_dict().items() if name in wanted}
+
+
+class StageLoop:
+    """One stage of a run, step after step."""
+
+    def __init__(
+        self, config: TrainConfig, stage: Stage, run: Run, out: Path, metrics: MetricsLog, render: RenderClip
+    ) -> None:
+        self.config, self.stage, self.run, self.out, self.metrics, self.render = (
+            config,
+            stage,
+            run,
+            out,
+            metrics,
+            render,
+        )
+        self.objective = Objective(run.network, stage)
+        if config.compile:
+            compile_blocks(run.network)
+        self._held_out: HeldOut | None = None
+        self._clock = time.monotonic()
+        self._terms: list[dict[str, Tensor]] = []
+        self._since = run.progress
+
+    def go(self, *, until: float | None, steps: int | None) -> bool:
+        """Step until the stage ends (True), or the time (of time.monotonic) or the number of steps is up (False)."""
+        last = self.stage.steps if steps is None else min(self.stage.steps, self.run.progress.step + steps)
+        with ExitStack() as stack:
+            streams = self._streams(stack)
+            while self.run.progress.step < last and (until is None or time.monotonic() < until):
+                self.step(streams)
+                self._report()
+        self._save()
+        return self.run.progress.step == self.stage.steps
+
+    def step(self, streams: list[ClipStream]) -> None:
+        """One optimiser step: the mean gradient over the lanes."""
+        run = self.run
+        set_rate(run.optimisers, rate_at(self.stage.rate, run.progress.step, self.stage.steps))
+        names: list[str] = []
+        terms: list[dict[str, Tensor]] = []
+        frames = 0
+        for stream in streams:
+            clips = next(stream)
+            names += clips.names
+            frames += clips.images.shape[0] * clips.images.shape[1]
+            loss, term = self.objective(clips.to(run.network.device))
+            (loss / len(streams)).backward()
+            terms.append(term)
+        norm = nn.utils.clip_grad_norm_(run.network.parameters(), self.config.optimiser.clip)
+        self._refuse_nan(terms, norm, names)
+        for optimiser in run.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        run.mean.update(dict(run.network.named_parameters()), run.progress.step)
+        self._terms += [{**term, "gradient": norm.detach()} for term in terms]
+        self._advance(frames)
+
+    def _streams(self, stack: ExitStack) -> list[ClipStream]:
+        plan, seed, step = self.stage.clips, self.config.seed, self.run.progress.step
+        streams = []
+        for lane in range(plan.lanes):
+            ahead = RenderAhead(plan, seed=seed, lane=lane, workers=self.config.render_workers, render=self.render)
+            streams.append(ClipStream(plan, stack.enter_context(ahead), seed=seed, lane=lane, step=step))
+        return streams
+
+    def _advance(self, frames: int) -> None:
+        now, done = time.monotonic(), self.run.progress
+        self.run.progress = Progress(
+            done.stage, done.step + 1, done.total_step + 1, done.seconds + now - self._clock, done.frames + frames
+        )
+        self._clock = now
+
+    def _refuse_nan(self, terms: list[dict[str, Tensor]], norm: Tensor, names: list[str]) -> None:
+        if bool(torch.isfinite(norm)) and all(bool(torch.isfinite(term["loss"])) for term in terms):
+            return
+        wrong = sorted({name for term in terms for name, value in term.items() if not bool(torch.isfinite(value))})
+        raise TrainingDivergedError(
+            f"step {self.run.progress.total_step} of stage {self.stage.name!r} is not finite "
+            f"({', '.join(wrong) or 'the gradient'}); its clips: {' '.join(names)}; "
+            "the last checkpoint is whole, resume it with a lower rate"
+        )
+
+    def _report(self) -> None:
+        done, config = self.run.progress, self.config
+        if done.total_step % config.log_every == 0:
+            span = done.seconds - self._since.seconds
+            numbers = mean_terms(self._terms)
+            numbers |= {
+                "rate": rate_at(self.stage.rate, done.step - 1, self.stage.steps),
+                "frames_per_s": (done.frames - self._since.frames) / max(span, 1e-9),
+                "seconds": done.seconds,
+            }
+            self.metrics.write("train", done.total_step, {"stage": self.stage.name, "frames": done.frames, **numbers})
+            _log.info("%s", progress_line(done, self.stage, numbers))
+            self._terms, self._since = [], done
+        ends = done.step == self.stage.steps
+        if config.validation.every and (done.total_step % config.validation.every == 0 or ends):
+            self._validate()
+        if done.total_step % config.save_every == 0:
+            self._save()
+
+    def _validate(self) -> None:
+        if self._held_out is None:
+            self._held_out = held_out(self.stage.clips, self.config.validation, self.render)
+        done = self.run.progress
+        with_mean = use_mean(self.run)
+        scores = validate(with_mean, self._held_out)
+        for family, score in scores.items():
+            self.metrics.write(
+                "validation", done.total_step, {"family": family, "frames": done.frames, **asdict(score)}
+            )
+        _log.info("%s", score_line(done, scores["all"]))
+        self._clock = time.monotonic()
+
+    def _save(self) -> None:
+        run = self.run
+        save_checkpoint(
+            self.out / "checkpoints", run.progress, network=run.network, mean=run.mean, optimisers=run.optimisers
+        )
+        save_network(use_mean(run), self.out / "weights.safetensors")
+
+
+def use_mean(run: Run) -> Network:
+    """A network of its own with the running mean of the weights."""
+    network = Network(run.network.config).to(run.network.device)
+    network.precision = run.network.precision
+    network.load_state_dict({**run.network.state_dict(), **run.mean.weights})
+    return network
+
+
+def compile_blocks(network: Network) -> None:
+    """torch.compile every transformer block for itself, but the one whose tokens are listened to."""
+    torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
+    listened = network.decoder.blocks[middle_block(len(network.decoder.blocks))]
+    for name, module in network.named_modules():
+        if name.rpartition(".")[0].endswith("blocks") and module is not listened:
+            module.compile()
+
+
+def progress_line(done: Progress, stage: Stage, numbers: dict[str, float]) -> str:
+    """One line for people."""
+    shown = ("loss", "local", "rotation", "translation", "match", "top1", "log_depth", "gradient", "frames_per_s")
+    parts = [f"{name} {numbers[name]:.3g}" for name in shown if name in numbers]
+    return f"{stage.name} {done.step}/{stage.steps} ({done.seconds:.0f} s): {', '.join(parts)}"
+
+
+def score_line(done: Progress, score: Scores) -> str:
+    """One line for people: every number beside its guess."""
+    return (
+        f"held out at {done.frames} frames: AbsRel {score.abs_rel:.3f} ({score.abs_rel_of_guess:.2f} of guess), "
+        f"rotation {score.rotation_deg:.2f}° ({score.rotation_of_guess:.2f} of guess), "
+        f"direction {score.direction_deg:.0f}°, match {score.top1:.2f} ({score.guess_top1:.2f})"
+    )

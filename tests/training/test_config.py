@@ -1,0 +1,72 @@
+"""A run from TOML: typed, and nothing unknown goes by."""
+
+import pytest
+
+from openloger.errors import InputError
+from openloger.training.config import load_config, recipe
+
+
+def written(tmp_path, text):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_changes_what_it_names(tmp_path):
+    config = load_config(
+        written(
+            tmp_path,
+            """
+preset = "pocket"
+seed = 3
+[optimiser]
+clip = 2
+[[stages]]
+name = "only"
+steps = 12
+[stages.clips]
+size = [32, 40]
+rendered = 3
+frames = [2]
+[stages.losses]
+rotation = 2
+""",
+        )
+    )
+    assert config.seed == 3
+    assert config.optimiser.clip == 2.0
+    assert config.optimiser.betas == recipe("pocket").optimiser.betas
+    (stage,) = config.stages
+    assert (stage.name, stage.steps, stage.clips.size, stage.losses.rotation) == ("only", 12, (32, 40), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("preset = 'pocket'\nsteps = 3", "unknown key `steps`"),
+        ("preset = 'pocket'\n[optimiser]\nmomentum = 1", r"unknown key `optimiser\.momentum`"),
+        ("preset = 'pocket'\n[[stages]]\nname = 'a'", r"stages\[0\]\.steps is missing"),
+        ("preset = 'pocket'\nseed = 'x'", "`seed` is 'x'; it is a int"),
+        ("preset = 'pocket'\nseed = true", "`seed` is True"),
+        ("preset = 'pocket'\nstages = 3", "`stages` is 3; it is a list"),
+        ("preset = 'pocket'\n[optimiser]\nkind = 'sgd'", "kind is 'sgd'"),
+        ("seed = 3", "`preset` is missing"),
+        ("preset = 'huge'", "no training recipe for 'huge'"),
+        ("preset = ", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        load_config(written(tmp_path, text))
+
+
+def test_no_file_no_recipe(tmp_path):
+    with pytest.raises(InputError, match="no training config at"):
+        load_config(tmp_path / "absent.toml")
+    with pytest.raises(InputError, match="no training recipe for 'absent'"):
+        load_config("absent")
+
+
+@pytest.mark.parametrize("preset", ["pocket", "compact", "loger", "loger-star"])
+def test_recipes_are_whole(preset):
+    assert recipe(preset).preset == preset

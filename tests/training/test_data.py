@@ -1,0 +1,131 @@
+"""The clips of a step: the same whoever asks, whenever; augmentations that stay true to the geometry."""
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from openloger.errors import InputError
+from openloger.training.curriculum import ClipPlan
+from openloger.training.data import (
+    HELD_OUT_SEEDS,
+    ClipSpec,
+    ClipStream,
+    frames_of,
+    mirror,
+    picks_of,
+    recolour,
+    rendered_by,
+    spec_of,
+    stack,
+    take_frames,
+)
+from openloger.training.matching import correspond
+from openloger.training.render import RenderAhead
+
+from .boxes import render_box
+
+PLAN = ClipPlan(size=(16, 24), rendered=4, frames=(2, 3), odds=(0.7, 0.3), batch=4, pool=10, reuse=3.0)
+
+
+def stream(step=0, *, workers=0, lane=0, ahead=None):
+    ahead = ahead or RenderAhead(PLAN, seed=5, lane=lane, workers=workers, render=render_box)
+    return ClipStream(PLAN, ahead, seed=5, lane=lane, step=step)
+
+
+def same(a, b):
+    return a.names == b.names and all(
+        torch.equal(getattr(a, name), getattr(b, name)) for name in ("images", "depth", "world_from_cam", "intrinsics")
+    )
+
+
+def test_batches_follow_from_seed_step_and_lane():
+    first, again = (list(islice(stream(), 12)) for _ in range(2))
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert not same(first[0], first[1])
+    assert not same(first[0], next(stream(lane=1)))
+
+
+def test_a_stream_taken_up_later_goes_on_alike():
+    whole = list(islice(stream(), 15))
+    for step in (1, 7, 11):
+        assert all(same(a, b) for a, b in zip(islice(stream(step), 4), whole[step:], strict=False))
+
+
+def test_background_processes_change_nothing():
+    with RenderAhead(PLAN, seed=5, lane=0, workers=2, render=render_box) as ahead:
+        for here, there in zip(islice(stream(), 3), stream(ahead=ahead), strict=False):
+            assert same(here, there)
+
+
+def refuse(spec):
+    raise InputError(f"no world {spec.family!r}")
+
+
+def test_what_the_renderer_refuses_is_said_here():
+    with (
+        RenderAhead(PLAN, seed=5, lane=0, workers=1, render=refuse) as ahead,
+        pytest.raises(InputError, match="no world"),
+    ):
+        next(stream(ahead=ahead))
+
+
+def test_each_clip_is_used_about_as_often_as_asked():
+    plan = replace(PLAN, batch=8, pool=100, reuse=4.0)
+    uses = np.bincount([pick for step in range(400) for pick in picks_of(plan, seed=1, step=step, lane=0)])
+    assert 3.7 < uses[100:-100].mean() < 4.3
+    assert rendered_by(plan, 400) == pytest.approx(800, abs=10)
+
+
+def test_every_step_has_one_frame_count_and_they_come_at_their_odds():
+    counts = [frames_of(PLAN, seed=0, step=step) for step in range(600)]
+    assert set(counts) == {2, 3}
+    assert 0.25 < np.mean(np.array(counts) == 3) < 0.35
+    assert all(batch.images.shape[1] == frames_of(PLAN, seed=5, step=i) for i, batch in enumerate(islice(stream(), 6)))
+
+
+def test_held_out_seeds_are_never_drawn():
+    seeds = [spec_of(PLAN, seed=0, lane=0, number=number).seed for number in range(300)]
+    assert min(seeds) >= HELD_OUT_SEEDS
+    assert len(set(seeds)) == 300
+
+
+def test_the_mirror_world_keeps_the_geometry():
+    clip = render_box(ClipSpec("rooms", 3, 0, 2, 10.0, (32, 48)))
+    mirrored = mirror(clip)
+    np.testing.assert_array_equal(mirrored.rgb, clip.rgb[:, :, ::-1])
+    assert np.linalg.det(mirrored.world_from_cam[1, :3, :3]) == pytest.approx(1)
+    plain, turned = (correspond(stack([side]), patch=8) for side in (clip, mirrored))
+    assert plain.visible.any()
+    back = torch.arange(24).reshape(4, 6).flip(1).flatten()  # a token's number in the mirror
+    clear = plain.visible & turned.visible[..., back]
+    assert clear.sum() > 0.6 * plain.visible.sum()
+    agree = (plain.target == back[turned.target[..., back]])[clear].float().mean()
+    assert agree > 0.7  # a token's centre is half a pixel off its middle, which the mirror turns round
+
+
+def test_recolouring_leaves_depth_alone_and_time_is_reversed_whole():
+    clip = render_box(ClipSpec("rooms", 3, 0, 3, 10.0, (32, 48)))
+    coloured = recolour(clip, np.random.default_rng(0))
+    assert not np.array_equal(coloured.rgb, clip.rgb)
+    assert coloured.depth is clip.depth
+    turned = take_frames(clip, np.array([2, 0]))
+    np.testing.assert_array_equal(turned.world_from_cam, clip.world_from_cam[[2, 0]])
+    assert turned.name.endswith("[2,0]")
+    torch.testing.assert_close(stack([turned]).world_from_cam[0, 0], torch.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"odds": (1.0,)}, "2 frame counts but 1 odds"),
+        ({"frames": (2, 5)}, "uses 5 frames but only 4 are rendered"),
+        ({"pool": 3}, "pool of 3 cannot fill a batch of 4"),
+        ({"families": ("rooms",)}, "1 families but 4 odds"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(PLAN, **change)

@@ -1,0 +1,252 @@
+"""The objective against brute force, by its invariances and by finite differences."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from openloger.geometry import SE3, nearest_rotation, rotation_angle, rotation_from_axis_angle, unproject
+from openloger.network import WindowPrediction
+from openloger.training.clips import ClipBatch
+from openloger.training.losses import (
+    LossWeights,
+    align,
+    confidence_loss,
+    local_loss,
+    measure,
+    normal_loss,
+    pair_mean,
+    relative_motion,
+    world_loss,
+)
+from openloger.training.scale import inverse_depth_weight, sample_valid, solve_scale
+
+EVERYTHING = LossWeights(confidence=0.05)
+
+
+def rigid(draw: torch.Generator, *shape: int) -> torch.Tensor:
+    matrix = torch.eye(4, dtype=torch.float64).repeat(*shape, 1, 1)
+    matrix[..., :3, :3] = rotation_from_axis_angle(torch.randn(*shape, 3, generator=draw, dtype=torch.float64) * 0.4)
+    matrix[..., :3, 3] = torch.randn(*shape, 3, generator=draw, dtype=torch.float64)
+    return matrix
+
+
+def clips(seed: int = 0, *, batch: int = 2, frames: int = 3, height: int = 8, width: int = 10) -> ClipBatch:
+    draw = torch.Generator().manual_seed(seed)
+    rows = torch.linspace(-0.5, 0.5, height, dtype=torch.float64)[:, None]
+    depth = 2 + torch.rand(batch, frames, 1, 1, generator=draw, dtype=torch.float64) + rows + 0 * torch.zeros(width)
+    depth = depth * torch.empty_like(depth).uniform_(0.97, 1.03, generator=draw)
+    intrinsics = torch.tensor([[9.0, 0, 5.2], [0, 9.0, 3.9], [0, 0, 1]], dtype=torch.float64)
+    return ClipBatch(
+        images=torch.rand(batch, frames, 3, height, width, generator=draw),
+        depth=depth,
+        valid=torch.rand(depth.shape, generator=draw) > 0.1,
+        moving=torch.zeros(depth.shape, dtype=torch.bool),
+        intrinsics=intrinsics.expand(batch, frames, 3, 3),
+        world_from_cam=rigid(draw, batch, frames),
+        names=("a",) * batch,
+    )
+
+
+def perfect(truth: ClipBatch) -> WindowPrediction:
+    return WindowPrediction(
+        truth.world_from_cam.float(),
+        unproject(truth.depth, truth.intrinsics).float(),
+        torch.zeros(truth.depth.shape),
+        None,
+    )
+
+
+def noisy(truth: ClipBatch, seed: int = 1) -> WindowPrediction:
+    draw = torch.Generator().manual_seed(seed)
+    exact = perfect(truth)
+    shape = exact.points_cam.shape
+    moved = exact.points_cam * torch.empty(shape[:4]).uniform_(0.8, 1.3, generator=draw)[..., None]
+    turn = rotation_from_axis_angle(torch.randn(*shape[:2], 3, generator=draw) * 0.2)
+    world_from_cam = exact.world_from_cam.clone()
+    world_from_cam[..., :3, :3] = turn @ world_from_cam[..., :3, :3]
+    return replace(exact, points_cam=moved, world_from_cam=world_from_cam)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scale_beats_brute_force(seed):
+    draw = torch.Generator().manual_seed(seed)
+    truth = torch.randn(3, 40, 3, generator=draw).abs() + 0.1
+    prediction = 1.7 * truth * torch.empty(3, 40, 1).uniform_(0.3, 2.0, generator=draw) + 0.2 * torch.randn(
+        3, 40, 3, generator=draw
+    )
+    weight = torch.rand(3, 40, generator=draw)
+
+    def cost(scale):
+        return (weight[..., None] * (scale[:, None, None] * prediction - truth).abs()).sum((1, 2))
+
+    candidates = (truth / prediction).flatten(1).T  # the minimum of a piecewise linear function is at a corner
+    best = torch.stack([cost(candidate) for candidate in candidates]).min(dim=0).values
+    torch.testing.assert_close(cost(solve_scale(prediction, truth, weight)), best)
+    assert (best > 0.1).all()
+
+
+def test_scale_ignores_points_of_weight_zero():
+    truth = torch.rand(1, 30, 3) + 0.5
+    prediction, weight = truth * 4, torch.ones(1, 30)
+    prediction[:, :20], weight[:, :20] = 100.0, 0.0
+    torch.testing.assert_close(solve_scale(prediction, truth, weight), torch.tensor([0.25]))
+
+
+def test_samples_are_valid_distinct_and_spread():
+    valid = torch.rand(4, 1000) > 0.4
+    valid[3] = False
+    valid[3, 500:503] = True
+    index, filled = sample_valid(valid, limit=200)
+    assert index.shape == (4, 200)
+    assert filled.sum(1).tolist() == [200, 200, 200, 3]
+    for chosen, use, mask in zip(index, filled, valid, strict=True):
+        assert mask[chosen[use]].all()
+        assert chosen[use].unique().numel() == use.sum()
+    assert index[0].max() > 950
+    assert index[0].min() < 50
+
+
+def test_weight_is_clamped_at_a_tenth_of_the_mean_depth():
+    depth = torch.tensor([[1.0, 1.0, 0.001, 2.0, 50.0]])
+    valid = torch.tensor([[True, True, True, True, False]])
+    weight = inverse_depth_weight(depth, valid)
+    torch.testing.assert_close(weight, torch.tensor([[1.0, 1.0, 1 / (0.1 * 4.001 / 4), 0.5, 0.0]]))
+
+
+def test_truth_itself_costs_nothing():
+    truth = clips()
+    losses = measure(perfect(truth), truth, EVERYTHING)
+    for name in ("local", "world", "rotation", "translation", "normal"):
+        assert float(getattr(losses, name)) < 2e-3, name
+    wrong = measure(noisy(truth), truth, EVERYTHING)
+    for name in ("local", "world", "rotation", "translation", "normal"):
+        assert float(getattr(wrong, name)) > 1e-3, name
+
+
+def test_local_loss_is_its_formula():
+    truth = clips(3)
+    prediction = noisy(truth)
+    aligned = align(prediction, truth)
+    pixels = aligned.valid
+    error = (aligned.predicted_cam - aligned.truth_cam).abs().sum(-1) / aligned.truth_cam[..., 2]
+    torch.testing.assert_close(local_loss(aligned), error[pixels].mean())
+
+
+def as_numbers(losses):
+    return torch.stack(
+        [losses.local, losses.world, losses.rotation, losses.translation, losses.normal, losses.confidence]
+    )
+
+
+def test_a_similarity_of_the_truth_changes_nothing():
+    truth, draw = clips(), torch.Generator().manual_seed(7)
+    moved = rigid(draw, 1, 1) @ truth.world_from_cam
+    moved[..., :3, 3] *= 3.7
+    similar = replace(truth, depth=truth.depth * 3.7, world_from_cam=moved)
+    prediction = noisy(truth)
+    before, after = (as_numbers(measure(prediction, side, EVERYTHING)) for side in (truth, similar))
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-5)
+
+
+def test_a_similarity_of_the_prediction_changes_nothing():
+    truth, draw = clips(), torch.Generator().manual_seed(8)
+    prediction = noisy(truth)
+    moved = rigid(draw, 1, 1).float() @ prediction.world_from_cam
+    moved[..., :3, 3] *= 0.2
+    similar = replace(prediction, points_cam=prediction.points_cam * 0.2, world_from_cam=moved)
+    before, after = (as_numbers(measure(side, truth, EVERYTHING)) for side in (prediction, similar))
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-5)
+
+
+def test_the_free_scale_gets_no_gradient_but_the_anchors():
+    truth = clips()
+    prediction = noisy(truth)
+    stretch = torch.ones((), requires_grad=True)
+    matrix = prediction.world_from_cam.clone()
+    upper = torch.cat([matrix[..., :3, :3], matrix[..., :3, 3:] * stretch], dim=-1)
+    scaled = replace(
+        prediction,
+        points_cam=prediction.points_cam * stretch,
+        world_from_cam=torch.cat([upper, matrix[..., 3:, :]], dim=-2),
+    )
+    losses = measure(scaled, truth, EVERYTHING)
+    (pull,) = torch.autograd.grad(losses.total(replace(EVERYTHING, anchor=0.0)), stretch, retain_graph=True)
+    assert abs(float(pull)) < 1e-4
+    (pull,) = torch.autograd.grad(losses.anchor, stretch)
+    torch.testing.assert_close(pull, 2 * losses.log_depth, rtol=0.05, atol=0.0)
+
+
+def test_gradients_are_those_of_finite_differences():
+    truth = clips(batch=1, frames=2, height=4, width=4)
+    aligned = align(noisy(truth), truth)
+    start = aligned.predicted_cam.double() * 1.013  # at the solved scale one error is exactly 0: a kink
+    truth_cam, motion = aligned.truth_cam.double(), aligned.predicted_first_from_cam.to(torch.float64)
+
+    def of_points(points):
+        changed = replace(
+            aligned,
+            predicted_cam=points,
+            truth_cam=truth_cam,
+            weight=aligned.weight.double(),
+            predicted_first_from_cam=motion,
+            truth_first_from_cam=aligned.truth_first_from_cam.to(torch.float64),
+        )
+        return local_loss(changed), world_loss(changed), normal_loss(points, truth_cam, aligned.valid)
+
+    assert torch.autograd.gradcheck(of_points, (start.clone().requires_grad_(),))
+
+
+def test_pose_gradients_are_those_of_finite_differences():
+    truth = SE3.from_matrix(clips(batch=1).world_from_cam)
+    found = SE3.from_matrix(clips(1, batch=1).world_from_cam)
+
+    def of_pose(nine, translation):
+        pair, wanted = relative_motion(SE3(nearest_rotation(nine), translation)), relative_motion(truth)
+        return pair_mean(rotation_angle((pair.inverse() @ wanted).rotation)), pair_mean(
+            pair.translation.square().sum(-1)
+        )
+
+    assert torch.autograd.gradcheck(
+        of_pose, (found.rotation.clone().requires_grad_(), found.translation.clone().requires_grad_())
+    )
+
+
+def test_gradients_stay_finite_at_the_truth():
+    truth = clips()
+    exact = perfect(truth)
+    nine = exact.world_from_cam[..., :3, :3].clone().requires_grad_()
+    points = exact.points_cam.clone().requires_grad_()
+    upper = torch.cat([nearest_rotation(nine), exact.world_from_cam[..., :3, 3:]], dim=-1)
+    prediction = replace(
+        exact, points_cam=points, world_from_cam=torch.cat([upper, exact.world_from_cam[..., 3:, :]], dim=-2)
+    )
+    measure(prediction, truth, EVERYTHING).total(EVERYTHING).backward()
+    assert nine.grad is not None
+    assert torch.isfinite(nine.grad).all()
+    assert points.grad is not None
+    assert torch.isfinite(points.grad).all()
+
+
+def test_a_turned_camera_costs_its_angle():
+    truth = clips(batch=1, frames=2)
+    prediction = perfect(truth)
+    turned = prediction.world_from_cam.clone()
+    turned[:, 1, :3, :3] = turned[:, 1, :3, :3] @ rotation_from_axis_angle(torch.tensor([0.0, 0.3, 0.0]))
+    losses = measure(replace(prediction, world_from_cam=turned), truth, LossWeights())
+    torch.testing.assert_close(losses.rotation, torch.tensor(0.3), rtol=1e-4, atol=1e-5)
+
+
+def test_confidence_is_wanted_where_the_error_is_small_and_never_in_the_sky():
+    truth = clips()
+    aligned = align(perfect(truth), truth)
+    sure = torch.where(aligned.valid, 9.0, -9.0)
+    assert float(confidence_loss(sure, aligned)) < 1e-3
+    assert float(confidence_loss(torch.full_like(sure, 9.0), aligned)) > 0.3
+
+
+def test_pairs_are_counted_without_the_diagonal():
+    value = torch.full((2, 3, 3), 5.0)
+    value[:, range(3), range(3)] = 100.0
+    assert float(pair_mean(value)) == 5.0
+    assert float(pair_mean(torch.full((2, 1, 1), 5.0))) == 0.0
