@@ -1,0 +1,70 @@
+"""What lies in a recording's folder: one table of arrays, and the names of the few files beside them.
+
+    meta.json        what made it; written first, never changed
+    arrays.zarr/     a zarr v3 group with one array a quantity, chunked on the frame axis (`array_layouts`)
+    names.jsonl      one JSON string a frame
+    windows.jsonl    one JSON object a window
+    committed.json   how many frames and windows count; replaced last and whole, so it is true at any moment
+    state.safetensors  where the stream stood after some commit; whoever runs the stream writes it
+
+Arrays and .jsonl files may be longer than what is committed. What lies beyond is unfinished and never shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FORMAT = "openloger recording"
+FORMAT_VERSION = 1
+
+META_FILE = "meta.json"
+ARRAYS_FOLDER = "arrays.zarr"
+NAMES_FILE = "names.jsonl"
+WINDOWS_FILE = "windows.jsonl"
+COMMITTED_FILE = "committed.json"
+STATE_FILE = "state.safetensors"
+ENTRIES = (ARRAYS_FOLDER, NAMES_FILE, WINDOWS_FILE, COMMITTED_FILE, STATE_FILE, META_FILE)
+
+DepthDtype = Literal["float16", "float32"]
+
+FLOAT16_DEPTH_MIN = 2.0**-14  # below it float16 loses digits
+FLOAT16_DEPTH_MAX = 65504.0  # above it float16 is infinite
+
+IMAGE_CHUNK_FRAMES = 16
+NUMBER_CHUNK_FRAMES = 256
+GROWTH_FRAMES = 1024  # arrays grow by this many frames at once; a multiple of both chunks
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """One array: its values for one frame, how many frames a chunk holds, and how bytes are shuffled before zstd."""
+
+    name: str
+    dtype: str
+    axes: tuple[str, ...]  # the axes of one frame's values
+    frame_shape: tuple[int, ...]
+    chunk_frames: int
+    shuffle: Literal["shuffle", "bitshuffle"]
+    meaning: str
+
+
+def array_layouts(height: int, width: int, *, depth_dtype: DepthDtype) -> tuple[ArrayLayout, ...]:
+    """The arrays of a recording whose frames are `height` by `width` pixels.
+
+    Bits are shuffled for 8-bit pictures (a fifth smaller than with bytes shuffled, which does nothing to them), bytes
+    for floats.
+    """
+    image, size = ("height", "width"), (height, width)
+    bits, byte = "bitshuffle", "shuffle"
+    few, many = IMAGE_CHUNK_FRAMES, NUMBER_CHUNK_FRAMES
+    return (
+        ArrayLayout("depth", depth_dtype, image, size, few, byte, "along z, in units of world_from_cam"),
+        ArrayLayout("confidence", "uint8", image, size, few, bits, "0..255 for 0..1"),
+        ArrayLayout("rgb", "uint8", (*image, "channel"), (*size, 3), few, bits, "sRGB, at the network's size"),
+        ArrayLayout("world_from_cam", "float64", ("row", "column"), (4, 4), many, byte, "OpenCV axes"),
+        ArrayLayout("intrinsics", "float64", ("row", "column"), (3, 3), many, byte, "pixels; centres at + 0.5"),
+        ArrayLayout("residual_px", "float32", (), (), many, byte, "how far intrinsics and depth miss the points"),
+        ArrayLayout("timestamp_s", "float64", (), (), many, byte, "seconds"),
+        ArrayLayout("source_index", "int64", (), (), many, byte, "the frame's number in the source"),
+    )

@@ -1,0 +1,127 @@
+"""What made a recording: `RecordingMeta` and its file, `meta.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from openloger.errors import InputError, RecordingError
+from openloger.recording.files import write_json
+from openloger.recording.layout import FORMAT, FORMAT_VERSION, META_FILE, DepthDtype
+from openloger.shapes import Float64
+
+
+def _package_version() -> str:
+    from openloger import __version__
+
+    return __version__
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingMeta:
+    """What made a recording. All of it but the package's version must agree when a recording is resumed.
+
+    `depth_dtype` float16 keeps depths of 6.1e-5..65504 to a relative precision of 4.9e-4 (half of that on average) in
+    half the bytes; what lies outside is put on the nearer end and counted (`RecordedWindow.clipped_pixels`). float32
+    keeps everything.
+    """
+
+    height: int  # of the frames as the network saw them, as is the width
+    width: int
+    source: str
+    network: str  # the preset
+    weights_hash: str | None  # None: random weights
+    settings: Mapping[str, Any]  # how the run was set up (windows, placement, seeds, ...); plain JSON values
+    lens: Literal["varying", "fixed"] = "varying"
+    known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy at this height and width
+    depth_dtype: DepthDtype = "float16"
+    package_version: str = field(default_factory=_package_version)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise InputError(f"a recording of {self.height}×{self.width} pixels cannot be; both sides must be positive")
+        if self.lens not in ("varying", "fixed"):
+            raise InputError(f"lens {self.lens!r} is not known; choose 'varying' or 'fixed'")
+        if self.depth_dtype not in ("float16", "float32"):
+            raise InputError(f"depth dtype {self.depth_dtype!r} is not known; choose 'float16' or 'float32'")
+        if self.known_intrinsics_px is not None and not min(self.known_intrinsics_px[:2]) > 0:
+            raise InputError(f"known intrinsics {self.known_intrinsics_px}: focal lengths must be positive")
+        object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings))))
+
+    @property
+    def known_intrinsics(self) -> Float64[np.ndarray, "3 3"] | None:
+        """The camera matrix that replaces the fit, where one is known; pixels."""
+        if self.known_intrinsics_px is None:
+            return None
+        fx, fy, cx, cy = self.known_intrinsics_px
+        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
+
+    def differences(self, other: RecordingMeta) -> tuple[str, ...]:
+        """One phrase for each field that keeps `other` from continuing a recording made like this; none: it can."""
+        compared = [f.name for f in fields(self) if f.name not in ("package_version", "settings")]
+        mine = {name: getattr(self, name) for name in compared} | dict(self.settings)
+        theirs = {name: getattr(other, name) for name in compared} | dict(other.settings)
+        return tuple(
+            f"{name} {mine.get(name)!r}, not {theirs.get(name)!r}"
+            for name in dict.fromkeys([*mine, *theirs])
+            if mine.get(name) != theirs.get(name)
+        )
+
+
+def write_meta(folder: Path, meta: RecordingMeta) -> None:
+    """Write `meta.json` into a recording's folder.
+
+    Raises:
+        OSError: what the file system said.
+    """
+    write_json(folder / META_FILE, {"format": FORMAT, **asdict(meta)})
+
+
+def is_recording(folder: Path) -> bool:
+    """Whether a folder holds a recording, of whatever format version."""
+    try:
+        value = json.loads((folder / META_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(value, dict) and value.get("format") == FORMAT
+
+
+def read_meta(folder: Path) -> RecordingMeta:
+    """Read `meta.json`.
+
+    Raises:
+        RecordingError: no recording is there, it is of another format version, or the file is damaged.
+    """
+    if not folder.is_dir():
+        raise RecordingError(f"{folder}: there is no such folder; give the folder that `reconstruct -o` wrote")
+    if not is_recording(folder):
+        raise RecordingError(f"{folder}: not a recording (no {META_FILE} of one); give the folder of a recording")
+    value = json.loads((folder / META_FILE).read_bytes())
+    version = value.get("format_version")
+    if version != FORMAT_VERSION:
+        raise RecordingError(
+            f"{folder}: recording format {version}, written by openloger {value.get('package_version')}; this is "
+            f"openloger {_package_version()}, which reads format {FORMAT_VERSION}: use the version that wrote it"
+        )
+    return _meta_from_json(folder, value)
+
+
+def _meta_from_json(folder: Path, value: dict[str, Any]) -> RecordingMeta:
+    given, wanted = set(value) - {"format"}, {f.name for f in fields(RecordingMeta)}
+    if given != wanted:
+        raise RecordingError(
+            f"{folder}: {META_FILE} is damaged: fields {sorted(given ^ wanted)} are missing or unknown"
+        )
+    arguments: dict[str, Any] = {name: value[name] for name in wanted}
+    if value["known_intrinsics_px"] is not None:
+        arguments["known_intrinsics_px"] = tuple(value["known_intrinsics_px"])
+    try:
+        return RecordingMeta(**arguments)
+    except (InputError, TypeError) as error:
+        raise RecordingError(f"{folder}: {META_FILE} is damaged: {error}") from error

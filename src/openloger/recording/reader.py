@@ -1,0 +1,249 @@
+"""Reading a recording, whole or while it is written: lazily, one chunk at a time, in memory that does not grow."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from openloger.geometry import unproject
+from openloger.recording.committed import Committed, read_committed
+from openloger.recording.files import read_json_lines
+from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
+from openloger.recording.meta import RecordingMeta, read_meta
+from openloger.recording.store import ChunkReader
+from openloger.recording.windows import RecordedWindow, window_from_json
+from openloger.shapes import Float32, Float64, Int, UInt8
+
+CACHED_CHUNKS = 6  # two of each kind of picture
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedFrame:
+    """One frame of a recording."""
+
+    number: int  # in the recording, from 0
+    name: str
+    source_index: int
+    timestamp_s: float
+    world_from_cam: Float64[np.ndarray, "4 4"]
+    intrinsics: Float64[np.ndarray, "3 3"]
+    depth: Float32[np.ndarray, "height width"]  # along z, in world units
+    confidence: Float32[np.ndarray, "height width"]  # 0..1
+    rgb: UInt8[np.ndarray, "height width 3"]
+
+    @property
+    def points_cam(self) -> Float32[np.ndarray, "height width 3"]:
+        """Points in the camera's frame."""
+        return _unproject(self.depth, self.intrinsics).astype(np.float32)
+
+    @property
+    def points_world(self) -> Float32[np.ndarray, "height width 3"]:
+        """Points in the world's frame."""
+        return _move(self.world_from_cam, _unproject(self.depth, self.intrinsics)).astype(np.float32)
+
+
+class Recording:
+    """A recording on disk. It shows the frames that were committed when it was opened or last refreshed.
+
+    Threads may share it. Frames are numbered from 0 in the order they were written; an `IndexError` says that there is
+    no such frame, a `RecordingError` that the disk does not hold what was committed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.meta = read_meta(path)
+        self._view = _View(path, self.meta, read_committed(path))
+
+    def __repr__(self) -> str:
+        size = f"{self.meta.height}×{self.meta.width}"
+        return f"Recording({str(self.path)!r}: {len(self)} frames, {size}, {'' if self.complete else 'in'}complete)"
+
+    def refresh(self) -> bool:
+        """Look again; whether anything was committed (or taken back) since."""
+        committed = read_committed(self.path)
+        changed = committed != self._view.committed
+        if changed:
+            self._view = _View(self.path, self.meta, committed)
+        return changed
+
+    @property
+    def frame_count(self) -> int:
+        return self._view.committed.frames
+
+    def __len__(self) -> int:
+        return self.frame_count
+
+    @property
+    def complete(self) -> bool:
+        """Whether the source was taken in to its end."""
+        return self._view.committed.complete
+
+    @property
+    def state_path(self) -> Path:
+        """Where a resumed run looks for the stream's state; there may be none."""
+        return self.path / STATE_FILE
+
+    @property
+    def world_from_cam(self) -> Float64[np.ndarray, "frame 4 4"]:
+        """Every camera; a copy, as are the arrays below: take it once, not once a frame."""
+        return self._view.numbers("world_from_cam").copy()
+
+    @property
+    def intrinsics(self) -> Float64[np.ndarray, "frame 3 3"]:
+        """In pixels; where `meta.lens` is "fixed", every frame has the median of those that could be fitted."""
+        return self._view.intrinsics.copy()
+
+    @property
+    def residual_px(self) -> Float32[np.ndarray, " frame"]:
+        """The median distance in pixels by which points from depth and intrinsics miss the network's; inf: no fit."""
+        return self._view.numbers("residual_px").copy()
+
+    @property
+    def timestamps_s(self) -> Float64[np.ndarray, " frame"]:
+        return self._view.numbers("timestamp_s").copy()
+
+    @property
+    def source_index(self) -> Int[np.ndarray, " frame"]:
+        """Each frame's number in the source."""
+        return self._view.numbers("source_index").copy()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._view.names
+
+    @property
+    def windows(self) -> tuple[RecordedWindow, ...]:
+        """The numbers kept of each window."""
+        return self._view.windows
+
+    def depth(self, number: int) -> Float32[np.ndarray, "height width"]:
+        """Along z, in the units of `world_from_cam`."""
+        return self._view.image("depth", number).astype(np.float32)
+
+    def confidence(self, number: int) -> Float32[np.ndarray, "height width"]:
+        """From 0 to 1, in steps of 1/255."""
+        return self._view.image("confidence", number).astype(np.float32) / np.float32(255)
+
+    def rgb(self, number: int) -> UInt8[np.ndarray, "height width 3"]:
+        """The picture at the network's size, sRGB."""
+        return self._view.image("rgb", number).copy()
+
+    def points_cam(self, number: int) -> Float32[np.ndarray, "height width 3"]:
+        """Points in the camera's frame."""
+        return _unproject(self.depth(number), self._view.intrinsics[number]).astype(np.float32)
+
+    def points_world(self, number: int) -> Float32[np.ndarray, "height width 3"]:
+        """Points in the world's frame."""
+        points = _unproject(self.depth(number), self._view.intrinsics[number])
+        return _move(self._view.numbers("world_from_cam")[number], points).astype(np.float32)
+
+    def frame(self, number: int) -> RecordedFrame:
+        """All of one frame."""
+        view = self._view
+        return RecordedFrame(
+            number=number,
+            depth=self.depth(number),
+            confidence=self.confidence(number),
+            rgb=self.rgb(number),
+            name=view.names[number],
+            source_index=int(view.numbers("source_index")[number]),
+            timestamp_s=float(view.numbers("timestamp_s")[number]),
+            world_from_cam=view.numbers("world_from_cam")[number].copy(),
+            intrinsics=view.intrinsics[number].copy(),
+        )
+
+    def frames(self, start: int = 0, stop: int | None = None, stride: int = 1) -> Iterator[RecordedFrame]:
+        """Frames in order, sliced as a list would be; each chunk is decoded once, two of each kind are held."""
+        return map(self.frame, range(len(self))[start:stop:stride])
+
+    def __iter__(self) -> Iterator[RecordedFrame]:
+        return self.frames()
+
+
+def open_recording(path: str | os.PathLike[str]) -> Recording:
+    """Open a recording, finished or not, even while it is written.
+
+    Raises:
+        RecordingError: there is none, it is of another format version, or it is damaged.
+    """
+    return Recording(Path(path))
+
+
+class _View:
+    """A recording as of one commit. Replaced as a whole, so nothing in it grows stale."""
+
+    def __init__(self, folder: Path, meta: RecordingMeta, committed: Committed) -> None:
+        self.committed = committed
+        self._folder = folder
+        self._meta = meta
+        layouts = array_layouts(meta.height, meta.width, depth_dtype=meta.depth_dtype)
+        self._layouts = {layout.name: layout for layout in layouts}
+        self._arrays: dict[str, ChunkReader] = {}
+        self._numbers: dict[str, np.ndarray] = {}
+        self._chunks: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(read_json_lines(self._folder / NAMES_FILE, self.committed.frames))
+
+    @cached_property
+    def windows(self) -> tuple[RecordedWindow, ...]:
+        return tuple(map(window_from_json, read_json_lines(self._folder / WINDOWS_FILE, self.committed.windows)))
+
+    @cached_property
+    def intrinsics(self) -> np.ndarray:
+        each = self.numbers("intrinsics")
+        if self._meta.lens == "varying" or len(each) == 0:
+            return each
+        fitted = np.isfinite(self.numbers("residual_px"))
+        return np.broadcast_to(np.median(each[fitted] if fitted.any() else each, axis=0), each.shape)
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A small array, whole."""
+        with self._lock:
+            if name not in self._numbers:
+                self._numbers[name] = self._read_numbers(name)
+            return self._numbers[name]
+
+    def image(self, name: str, number: int) -> np.ndarray:
+        """One frame of a large array."""
+        if not 0 <= number < self.committed.frames:
+            raise IndexError(f"frame {number} of a recording of {self.committed.frames} frames")
+        with self._lock:
+            chunk_number, row = divmod(number, self._array(name).chunk_frames)
+            key = (name, chunk_number)
+            if key not in self._chunks:
+                self._chunks[key] = self._array(name).chunk(chunk_number)
+            self._chunks.move_to_end(key)
+            if len(self._chunks) > CACHED_CHUNKS:
+                self._chunks.popitem(last=False)
+            return self._chunks[key][row]
+
+    def _read_numbers(self, name: str) -> np.ndarray:
+        if self.committed.frames == 0:  # the arrays may not be there yet
+            layout = self._layouts[name]
+            return np.zeros((0, *layout.frame_shape), layout.dtype)
+        return self._array(name).first(self.committed.frames)
+
+    def _array(self, name: str) -> ChunkReader:
+        if name not in self._arrays:
+            self._arrays[name] = ChunkReader(self._folder, name)
+        return self._arrays[name]
+
+
+def _unproject(depth: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """In float64, (height, width, 3)."""
+    return unproject(torch.from_numpy(depth).double(), torch.tensor(intrinsics)).numpy()
+
+
+def _move(a_from_b: np.ndarray, points_b: np.ndarray) -> np.ndarray:
+    return points_b @ a_from_b[:3, :3].T + a_from_b[:3, 3]

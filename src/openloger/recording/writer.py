@@ -1,0 +1,123 @@
+"""Writing a recording, window by window.
+
+Each append writes the arrays' chunks, then the lines of names and windows, and last replaces `committed.json`. Until
+that moment nobody sees the new frames; after it everybody does. So a kill at any time costs the window in hand.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from openloger.errors import RecordingError
+from openloger.recording.committed import Committed, write_committed
+from openloger.recording.files import WriterLock, append_json_lines, explain_os_errors
+from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
+from openloger.recording.meta import RecordingMeta
+from openloger.recording.rows import rows_of
+from openloger.recording.store import GrowingArray, open_arrays
+from openloger.recording.windows import OverlapDisagreement, PlacedLike, window_row, window_to_json
+
+_log = logging.getLogger(__name__)
+
+
+class RecordingWriter:
+    """Appends to one recording; made by `create_recording` or `resume_recording`. A context manager: leaving closes."""
+
+    def __init__(self, path: Path, meta: RecordingMeta, *, committed: Committed, lock: WriterLock) -> None:
+        self.path = path
+        self.meta = meta
+        self._committed = committed
+        self._lock = lock
+        layouts = array_layouts(meta.height, meta.width, depth_dtype=meta.depth_dtype)
+        arrays = open_arrays(path, layouts)
+        self._arrays = {name: GrowingArray(array, frames=committed.frames) for name, array in arrays.items()}
+        self._usable = True
+        self._told_of_clipping = False
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames are committed."""
+        return self._committed.frames
+
+    @property
+    def state_path(self) -> Path:
+        """Where whoever runs the stream keeps its state (with the frame count it belongs to), after the commit."""
+        return self.path / STATE_FILE
+
+    def append(self, placed: PlacedLike, *, disagreement: OverlapDisagreement | None = None) -> None:
+        """Write the window's first `final` frames and commit them.
+
+        Raises:
+            RecordingError: the disk refuses, the frames do not fit this recording, or a prediction is not finite. What
+                was committed before stays; the writer takes no more.
+        """
+        with self._writing():
+            rows = rows_of(placed, self.meta)
+            window = window_row(
+                placed,
+                first_frame=self.frame_count,
+                clipped_pixels=rows.clipped_pixels,
+                disagreement=disagreement,
+            )
+            for name, values in rows.arrays.items():
+                self._arrays[name].append(values)
+            append_json_lines(self.path / NAMES_FILE, rows.names)
+            append_json_lines(self.path / WINDOWS_FILE, [window_to_json(window)])
+            self._commit(Committed(self.frame_count + len(rows.names), self._committed.windows + 1, complete=False))
+        if rows.clipped_pixels:
+            self._tell_of_clipping(rows.clipped_pixels)
+
+    def finish(self, complete: bool = True) -> None:
+        """Trim the arrays to their frames, say whether the source was taken in whole, and close.
+
+        Raises:
+            RecordingError: the disk refuses.
+        """
+        with self._writing():
+            for array in self._arrays.values():
+                array.trim()
+            self._commit(Committed(self.frame_count, self._committed.windows, complete=complete))
+        self.close()
+
+    def close(self) -> None:
+        """Let others write. Nothing is pending: what is not committed was not appended."""
+        self._usable = False
+        self._lock.release()
+
+    def __enter__(self) -> RecordingWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _commit(self, committed: Committed) -> None:
+        write_committed(self.path, committed)
+        self._committed = committed
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if not self._usable:
+            raise RecordingError(f"{self.path}: closed, or stopped by an error; go on with resume_recording (--resume)")
+        self._usable = False  # until the commit: what an error leaves behind is for resume_recording to clear
+        advice = (
+            f"its {self.frame_count} committed frames can be read, and once that is mended --resume goes on from there"
+        )
+        with explain_os_errors(self.path, advice):
+            yield
+        self._usable = True
+
+    def _tell_of_clipping(self, pixels: int) -> None:
+        if not self._told_of_clipping:
+            _log.warning(
+                "%s: %d depths of this window lie outside float16's range and are put on its end; "
+                "depth_dtype float32 keeps them (later windows are counted in the recording only)",
+                self.path,
+                pixels,
+            )
+        self._told_of_clipping = True

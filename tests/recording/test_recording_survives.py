@@ -1,0 +1,263 @@
+"""What was committed stays: through kill -9, errors of the disk at every step, resuming, and reading meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recorded_values as values
+import torch
+
+from openloger.errors import RecordingError
+from openloger.recording import (
+    BackgroundWriter,
+    Recording,
+    RecordingWriter,
+    create_recording,
+    open_recording,
+    resume_recording,
+)
+
+STEP = values.WINDOW - values.OVERLAP
+SCRIPT = Path(__file__).with_name("write_until_killed.py")
+
+
+def check_frames(recording: Recording, start: int = 0) -> None:
+    """Every committed frame is what was written."""
+    for frame in recording.frames(start):
+        i = frame.number
+        assert (frame.source_index, frame.name) == (i, values.picture(i).name)
+        np.testing.assert_array_equal(frame.rgb, values.picture(i).rgb)
+        np.testing.assert_array_equal(frame.world_from_cam, values.world_from_cam(i).numpy())
+        np.testing.assert_allclose(frame.depth, values.depth(i).numpy(), rtol=2.0**-11)
+        np.testing.assert_allclose(frame.confidence, values.confidence(i).numpy(), atol=0.5 / 255 + 1e-7)
+
+
+def write(path: Path, frames: int) -> None:
+    with create_recording(path, values.meta()) as writer:
+        append_all(writer, values.placed_windows(frames))
+        writer.finish()
+
+
+def append_all(writer: RecordingWriter | BackgroundWriter, windows: Iterable[values.Placed]) -> None:
+    for placed in windows:
+        writer.append(placed)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_killed_at_any_moment_and_resumed_it_is_the_uncut_recording_to_the_byte(tmp_path: Path) -> None:
+    frames = 400
+    killed, counts = tmp_path / "killed", [0]
+    moments = random.Random(0)
+    for attempt in range(4):
+        command = [sys.executable, str(SCRIPT), str(killed), str(frames), *(["resume"] if attempt else [])]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            watched = _watch(killed, process, seconds=moments.uniform(0.1, 0.5), start=counts[-1])
+            process.kill()
+        recording = open_recording(killed)
+        assert not recording.complete
+        assert len(recording) >= watched
+        check_frames(recording)
+        counts.append(len(recording))
+    assert counts[1:] == sorted(set(counts[1:])), "every run should have got on"
+    with resume_recording(killed, values.meta(), frames=counts[-1]) as writer:
+        append_all(writer, values.placed_windows(frames, first_window=counts[-1] // STEP))
+        writer.finish()
+    write(tmp_path / "uncut", frames)
+    assert contents(killed) == contents(tmp_path / "uncut")
+
+
+def _watch(folder: Path, process: subprocess.Popen[bytes], *, seconds: float, start: int) -> int:
+    """Read along for a while; how many frames were seen."""
+    recording = open_recording(folder)
+    alarm = threading.Event()
+    threading.Timer(seconds, alarm.set).start()
+    seen = start
+    while not alarm.is_set():
+        if recording.refresh() and len(recording) > seen:
+            check_frames(recording, seen)
+            seen = len(recording)
+    assert process.poll() is None
+    return seen
+
+
+@pytest.mark.parametrize("cut", [0, 5, 16, 32, 43])
+def test_rolled_back_and_resumed_it_is_the_uncut_recording_to_the_byte(tmp_path: Path, cut: int) -> None:
+    frames = 45
+    write(tmp_path / "uncut", frames)
+    write(tmp_path / "cut", frames)
+    (tmp_path / "cut" / "arrays.zarr" / "depth" / "c.9.0.0.partial").write_bytes(b"half")
+    first_window = cut // STEP
+    with resume_recording(tmp_path / "cut", values.meta(), frames=first_window * STEP) as writer:
+        recording = open_recording(tmp_path / "cut")
+        assert (len(recording), recording.complete) == (first_window * STEP, False)
+        assert len(recording.names) == len(recording.world_from_cam) == len(recording)
+        assert [w.number for w in recording.windows] == list(range(first_window))
+        check_frames(recording)
+        append_all(writer, values.placed_windows(frames, first_window=first_window))
+        writer.finish()
+    assert contents(tmp_path / "cut") == contents(tmp_path / "uncut")
+
+
+def test_a_cut_inside_a_window_keeps_its_first_frames_and_drops_its_row(tmp_path: Path) -> None:
+    write(tmp_path / "out", 45)
+    resume_recording(tmp_path / "out", values.meta(), frames=18).close()
+    recording = open_recording(tmp_path / "out")
+    assert len(recording) == 18
+    assert len(recording.windows) == 3
+    check_frames(recording)
+
+
+def test_zeros_are_stored_like_any_other_value(tmp_path: Path) -> None:
+    blank = [replace(p, confidence=torch.zeros_like(p.confidence)) for p in values.placed_windows(40)]
+    with create_recording(tmp_path / "out", values.meta()) as writer:
+        append_all(writer, blank[:4])
+    with resume_recording(tmp_path / "out", values.meta(), frames=20) as writer:
+        append_all(writer, blank[4:])
+    assert [frame.confidence.max() for frame in open_recording(tmp_path / "out")] == [0] * 40
+
+
+class DiskFault:
+    """Every way of the code to the disk, counted, and made to fail at one of them and ever after."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls, self.fails_at = 0, sys.maxsize
+        for name in ("fsync", "replace"):
+            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
+
+    def _counted(self, function: object) -> object:
+        def wrapper(*args: object) -> None:
+            self.calls += 1
+            if self.calls > self.fails_at:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            function(*args)
+
+        return wrapper
+
+
+@pytest.mark.parametrize(("before", "frames"), [(0, 8), (3, 19)])  # the arrays grow; a chunk is filled, the next begun
+def test_a_disk_that_fills_at_any_step_leaves_what_was_committed_and_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, frames: int
+) -> None:
+    fault = DiskFault(monkeypatch)
+    windows = values.placed_windows(frames)
+    with create_recording(tmp_path / "whole", values.meta()) as writer:
+        steps_until = [fault.calls]
+        for placed in windows:
+            writer.append(placed)
+            steps_until.append(fault.calls)
+    steps = steps_until[before + 1] - steps_until[before]
+    assert steps > 20  # eight chunks and the commit are synced and replaced, two files of lines synced
+    for step in range(steps):
+        folder = tmp_path / str(step)
+        with create_recording(folder, values.meta()) as writer:
+            append_all(writer, windows[:before])
+            fault.fails_at = fault.calls + step
+            with pytest.raises(RecordingError, match=f"No space left on device; its {before * STEP} committed") as told:
+                writer.append(windows[before])
+            assert "\n" not in str(told.value)
+            assert not list(folder.rglob("*.partial"))
+            recording = open_recording(folder)
+            assert len(recording) == before * STEP
+            check_frames(recording)
+            fault.fails_at = sys.maxsize
+        with resume_recording(folder, values.meta(), frames=before * STEP) as writer:
+            append_all(writer, windows[before:])
+        assert contents(folder) == contents(tmp_path / "whole")
+
+
+@contextmanager
+def tiny_disk(path: Path, kibibytes: int) -> Iterator[Path]:
+    path.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", path], capture_output=True)
+    if made.returncode != 0:
+        pytest.skip("mounting a small disk needs more rights")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk needs root on Linux")
+def test_a_real_full_disk(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk", 600) as disk:
+        with pytest.raises(RecordingError, match="No space left on device"):
+            write(disk / "out", 2000)
+        recording = open_recording(disk / "out")
+        assert len(recording) > 50
+        check_frames(recording)
+
+
+def test_in_the_background_it_writes_the_same_and_tells_when_each_window_is_committed(tmp_path: Path) -> None:
+    write(tmp_path / "plain", 45)
+    told: list[tuple[int, int]] = []
+    with BackgroundWriter(create_recording(tmp_path / "behind", values.meta())) as writer:
+        for placed in values.placed_windows(45):
+            writer.append(
+                placed, after_commit=lambda count: told.append((count, len(open_recording(tmp_path / "behind"))))
+            )
+        writer.finish()
+        assert writer.frame_count == 45
+    assert told == [(count, count) for count in [*range(STEP, 45, STEP), 45][: len(told)]]
+    assert len(told) == len(values.placed_windows(45))
+    assert contents(tmp_path / "plain") == contents(tmp_path / "behind")
+
+
+def test_an_error_in_the_background_surfaces_once_it_happened_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = DiskFault(monkeypatch)
+    windows = values.placed_windows(45)
+    writer = BackgroundWriter(create_recording(tmp_path / "out", values.meta()))
+    writer.append(windows[0])
+    writer.flush()
+    fault.fails_at = fault.calls
+    with pytest.raises(RecordingError, match="No space left"):
+        append_all(writer, windows[1:5])  # more than may wait
+    with pytest.raises(RecordingError, match="No space left"):
+        writer.append(windows[5])
+    with pytest.raises(RecordingError, match="No space left"):
+        writer.finish()
+    with pytest.raises(RecordingError, match="No space left"):
+        writer.close()
+    fault.fails_at = sys.maxsize
+    assert len(open_recording(tmp_path / "out")) == STEP
+    resume_recording(tmp_path / "out", values.meta(), frames=STEP).close()
+
+
+def test_leaving_the_background_writer_writes_what_waits(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with BackgroundWriter(create_recording(tmp_path / "out", values.meta()), ahead=8) as writer:
+            append_all(writer, values.placed_windows(25))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    recording = open_recording(tmp_path / "out")
+    assert (len(recording), recording.complete) == (25, False)
+
+
+def test_a_state_that_cannot_be_saved_is_one_clear_line(tmp_path: Path) -> None:
+    def save(count: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    writer = BackgroundWriter(create_recording(tmp_path / "out", values.meta()))
+    writer.append(values.placed_windows(12)[0], after_commit=save)
+    with pytest.raises(RecordingError, match="No space left"):
+        writer.close()
+    assert len(open_recording(tmp_path / "out")) == STEP
