@@ -1,0 +1,87 @@
+"""Frames that are in memory already, or come from another source."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sized
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from openloger.errors import InputError
+from openloger.frames.frame import FrameSource
+from openloger.frames.selection import Place, Selection
+from openloger.frames.slots import NOMINAL_FPS, Slot
+from openloger.shapes import UInt8
+
+
+@dataclass(frozen=True)
+class GivenFrames:
+    """Any iterable of uint8 (height, width, 3) arrays, or of `Frame`s, which keep their own index, time and name.
+
+    Bare arrays are numbered from 0, as `NOMINAL_FPS` a second. An iterator can be read once.
+    """
+
+    given: Iterable[Any]
+    name: str = "frames in memory"
+    _started: list[bool] = field(default_factory=list, init=False, repr=False)
+
+    def slots(self, first: int) -> Generator[Slot, None, None]:
+        if isinstance(self.given, Iterator):
+            if self._started:
+                raise InputError(f"{self.name} came as an iterator, which can be read only once; give a list")
+            self._started.append(True)
+        last = -1
+        for position, item in enumerate(self.given):
+            slot = _slot(position, item)
+            if slot.index <= last:
+                raise InputError(f"{self.name}: index {slot.index} follows index {last}; give frames in order")
+            last = slot.index
+            if slot.index >= first:
+                yield slot
+
+    def outline(self, choice: Selection) -> Iterable[Place] | None:
+        if isinstance(self.given, Iterator) or not isinstance(self.given, Sized):
+            return None
+        return (Place(slot.index, slot.timestamp_s) for slot in self.slots(0))
+
+
+@dataclass(frozen=True)
+class OtherSource:
+    """A ready `FrameSource`, such as a data set or a camera."""
+
+    source: FrameSource
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def slots(self, first: int) -> Generator[Slot, None, None]:
+        for position, frame in enumerate(self.source.frames(first)):
+            yield _slot(position, frame)
+
+    def outline(self, choice: Selection) -> Iterable[Place] | None:
+        length = self.source.length
+        if length is None or choice.start or choice.stop is not None or choice.fps is not None:
+            return None  # its indices need not be contiguous, and only reading tells its times
+        return (Place(index) for index in range(length))
+
+
+def is_frame(item: Any) -> bool:
+    """Whether it has what a `Frame` has, whatever its class."""
+    return all(hasattr(item, attribute) for attribute in ("rgb", "index", "timestamp_s", "name"))
+
+
+def _slot(position: int, item: Any) -> Slot:
+    if is_frame(item):
+        rgb = _checked(item.rgb, int(item.index))
+        return Slot(int(item.index), float(item.timestamp_s), str(item.name), lambda: rgb)
+    rgb = _checked(item, position)
+    return Slot(position, position / NOMINAL_FPS, f"frame_{position:06d}", lambda: rgb, timed=False)
+
+
+def _checked(array: Any, index: int) -> UInt8[np.ndarray, "height width 3"]:
+    rgb = np.asarray(array)
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        raise InputError(f"frame {index} is {rgb.dtype} {rgb.shape}; give uint8 arrays of (height, width, 3)")
+    return rgb

@@ -1,0 +1,175 @@
+"""Video files and video on standard input: decoded forward by PyAV, turned upright, timed by their pts."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openloger.errors import InputError
+from openloger.frames.decoding import Picture, packets, pictures
+from openloger.frames.orientation import display_matrix, upright
+from openloger.frames.promises import Seen, frame_interval_s
+from openloger.frames.selection import Place, Selection
+from openloger.frames.slots import NOMINAL_FPS, Slot, UndecodableError
+from openloger.shapes import UInt8
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video on disk. Seeking is slow and inexact everywhere, so every pass decodes from the start."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not self.path.is_file():
+            raise InputError(f"{self.path} is not a regular file; pipe it in and give '-' as the source")
+        if self.path.stat().st_size == 0:
+            raise InputError(f"{self.path} is empty (0 bytes); record or copy it again")
+        with self._open():
+            pass
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def slots(self, first: int) -> Generator[Slot, None, None]:
+        with self._open() as container:
+            yield from _slots(container, first)
+
+    def outline(self, choice: Selection) -> Iterable[Place]:
+        with self._open() as container:
+            stream = _video_stream(container, self.name)
+            if choice.fps is None and _counted(stream):
+                return [Place(index) for index in range(stream.frames)]
+            return [Place(index, time_s) for index, time_s in enumerate(_packet_times(container, stream))]
+
+    def _open(self) -> Any:
+        import av
+        from av.error import FFmpegError
+
+        try:
+            container = av.open(os.fspath(self.path))
+        except FFmpegError as error:
+            raise InputError(
+                f"{self.path} is not a video, or was cut off before its index was written "
+                f"({error.strerror}); give a video, a folder of pictures or a list"
+            ) from error
+        _video_stream(container, self.name)
+        return container
+
+
+@dataclass(frozen=True)
+class VideoPipe:
+    """MJPEG or MPEG-TS from standard input (anything PyAV can read without seeking); it can be read once.
+
+    MJPEG carries no times, so its frames are numbered as `NOMINAL_FPS` a second.
+    """
+
+    stream: Any  # the binary stream; has peek() and read1()
+    name: str = "standard input"
+    _started: list[bool] = field(default_factory=list, init=False, repr=False)
+
+    def slots(self, first: int) -> Generator[Slot, None, None]:
+        if self._started:
+            raise InputError(f"{self.name} can be read only once; save it to a file to read it again")
+        self._started.append(True)
+        with self._open() as container:
+            for slot in _slots(container, first):
+                yield replace(slot, timed=container.format.name != "mjpeg")
+
+    def outline(self, choice: Selection) -> None:
+        return None
+
+    def _open(self) -> Any:
+        import av
+        from av.error import FFmpegError
+
+        mjpeg = self.stream.peek(2)[:2] == b"\xff\xd8"
+        how = {"format": "mjpeg", "options": {"framerate": f"{NOMINAL_FPS:g}"}} if mjpeg else {}
+        try:
+            container = av.open(_ForwardReader(self.stream), **how)
+        except FFmpegError as error:
+            raise InputError(
+                f"{self.name} is not a video that can be read as it comes ({error.strerror}); "
+                "send MJPEG or MPEG-TS, as `ffmpeg -i … -f mpegts -` writes it"
+            ) from error
+        _video_stream(container, self.name)
+        return container
+
+
+class _ForwardReader:
+    """All that PyAV may do with a pipe: read what is there, without waiting for a full buffer."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read1(size)
+
+
+def standard_input() -> VideoPipe:
+    """What is piped into this process; raises InputError at a terminal."""
+    stream: Any = sys.stdin.buffer
+    if stream.isatty():
+        raise InputError("source '-' is standard input, and nothing is piped into it; pipe MJPEG or MPEG-TS")
+    return VideoPipe(stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream))
+
+
+def _video_stream(container: Any, name: str) -> Any:
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not stream.disposition & _COVER_ART:
+            stream.thread_type = "AUTO"
+            return stream
+    container.close()
+    raise InputError(f"{name} has no video stream that can be decoded; give a video")
+
+
+_COVER_ART = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+
+
+def _slots(container: Any, first: int) -> Iterator[Slot]:
+    stream = _video_stream(container, container.name)
+    with closing(pictures(container, stream)) as decoded:
+        for index, picture in enumerate(decoded):
+            if index < first:
+                continue
+            if picture.pts is None:
+                timestamp_s = index * frame_interval_s(stream)
+            else:
+                timestamp_s = float(picture.pts * stream.time_base)
+            yield Slot(index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture))
+
+
+def _rgb(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
+    if picture.image is None:
+        raise UndecodableError(picture.reason)
+    return upright(picture.image.to_ndarray(format="rgb24"), display_matrix(picture.image))
+
+
+def _counted(stream: Any) -> bool:
+    """Whether the container's own count of frames is the number that will come out.
+
+    It is not, where it is missing, counts a first fragment only, or an edit list takes frames out.
+    """
+    if not stream.frames or stream.duration is None:
+        return False
+    surplus_s = stream.frames * frame_interval_s(stream) - float(stream.duration * stream.time_base)
+    return abs(surplus_s) < frame_interval_s(stream)
+
+
+def _packet_times(container: Any, stream: Any) -> list[float]:
+    """The times of all frames in order, from the packets alone: reading, no decoding."""
+    found = [(packet.pts, packet.is_discard) for packet in packets(container, stream, Seen())]
+    shown = [pts for pts, is_discarded in found if not is_discarded]
+    if any(pts is None for pts in shown):
+        return [index * frame_interval_s(stream) for index in range(len(shown))]
+    return [float(pts * stream.time_base) for pts in sorted(shown) if pts >= found[0][0]]
