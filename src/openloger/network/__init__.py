@@ -1,5 +1,6 @@
 """Images and memory in, a prediction and the next memory out."""
 
+from openloger.network.checkpoint import save_network, weights_hash
 from openloger.network.load import load_network
 from openloger.network.memory import HybridMemory, MemoryConfig
 from openloger.network.network import Network, NetworkConfig, Window, WindowPrediction
@@ -15,5 +16,7 @@ __all__ = [
     "WindowPrediction",
     "load_network",
     "preset",
+    "save_network",
+    "weights_hash",
     "with_pi3x_heads",
 ]

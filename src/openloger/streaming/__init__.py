@@ -3,7 +3,7 @@
 from openloger.streaming.placement import Anchor, Disagreement, Placement, place, rigid_from_overlap
 from openloger.streaming.state import StreamState
 from openloger.streaming.stream import PlacedWindow, Stream
-from openloger.streaming.windows import fitting_size, windows
+from openloger.streaming.windows import fitting_size, network_frame_size, windows
 
 __all__ = [
     "Anchor",
@@ -13,6 +13,7 @@ __all__ = [
     "Stream",
     "StreamState",
     "fitting_size",
+    "network_frame_size",
     "place",
     "rigid_from_overlap",
     "windows",

@@ -25,6 +25,7 @@ class StreamState:
     """Everything that the next window needs; its size does not grow with the video."""
 
     number: int = 0  # windows done
+    final_frames: int = 0  # frames handed out for good
     memory: HybridMemory = field(default_factory=HybridMemory)
     anchor: Anchor | None = None
     pending: tuple[Picture, ...] = ()  # the overlap, and the frame read ahead
@@ -49,6 +50,7 @@ class StreamState:
             tensors[f"pending.{place}.rgb"] = torch.from_numpy(np.ascontiguousarray(picture.frame.rgb))
         numbers = {
             "number": self.number,
+            "final_frames": self.final_frames,
             "finished": self.finished,
             "reset_every": self.reset_every,
             "pending": [[p.frame.index, p.frame.timestamp_s, p.frame.name] for p in self.pending],
@@ -66,6 +68,7 @@ class StreamState:
         }
         return StreamState(
             number=numbers["number"],
+            final_frames=numbers["final_frames"],
             memory=HybridMemory.from_tensors(memory),
             anchor=_anchor(tensors),
             pending=tuple(

@@ -90,12 +90,14 @@ class Stream:
         if self.state.finished:
             return
         if self.state.reset_every is None:
-            self.state = replace(self.state, reset_every=self._resolve_resets(source))
+            self.state = replace(self.state, reset_every=self.resets(source))
+            _log.info("%s", self.describe())
         items = pictures(source, self.network.config, size=self.size, first=self.state.next_index)
         for group in windows(items, size=self.window, overlap=self.overlap, pending=self.state.pending):
             yield self._step(group)
 
-    def _resolve_resets(self, source: Any) -> int:
+    def resets(self, source: Any) -> int:
+        """After how many windows this stream resets its fast weights on `source`; 0 for never."""
         if self.reset_every is not None:
             return self.reset_every
         asked_for = self.network.config.reset_every
@@ -104,8 +106,13 @@ class Stream:
             length = len(source)
         if asked_for is None or (length is not None and length <= LONG_VIDEO):
             return 0
-        _log.info("a video past %d frames: fast weights are reset every %d windows", LONG_VIDEO, asked_for)
         return asked_for
+
+    def describe(self) -> str:
+        """What "auto" and the defaults came to, in a line."""
+        resets = self.state.reset_every
+        forgetting = f"fast weights reset every {resets} windows" if resets else "no resets"
+        return f"windows of {self.window} frames sharing {self.overlap}; placement {self.placement}; {forgetting}"
 
     @torch.inference_mode()
     def _step(self, group: Group[Picture]) -> PlacedWindow:
@@ -123,11 +130,13 @@ class Stream:
 
         anchor = Anchor(placed, world_from_cam[-self.overlap :], points[-self.overlap :, ..., 2])
         known = state.anchor and Disagreement.between(state.anchor, world_from_cam, points[..., 2])
+        final = len(group.frames) - (0 if group.last else self.overlap)
         self.state = StreamState(
-            state.number + 1,
-            memory,
-            anchor if self.overlap else None,
-            group.pending,
+            number=state.number + 1,
+            final_frames=state.final_frames + final,
+            memory=memory,
+            anchor=anchor if self.overlap else None,
+            pending=group.pending,
             finished=group.last,
             reset_every=state.reset_every,
         )
@@ -140,7 +149,7 @@ class Stream:
             world_from_window=placed,
             metric_scale=None if prediction.metric_scale is None else prediction.metric_scale.item(),
             disagreement=known,
-            final=len(group.frames) - (0 if group.last else self.overlap),
+            final=final,
             last=group.last,
         )
 

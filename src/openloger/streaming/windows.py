@@ -81,12 +81,17 @@ def pictures(
         yield Picture(frame, _image(frame) if image is None else image)
 
 
+def network_frame_size(height: int, width: int, config: NetworkConfig) -> tuple[int, int]:
+    """(height, width) that a picture is resized to: whole patches that fill the network's pixel budget."""
+    return network_size(height, width, patch=config.encoder.patch, max_pixels=config.max_pixels)
+
+
 def fitting_size(height: int, width: int, config: NetworkConfig) -> tuple[int, int]:
     """The size itself where it is whole patches within the network's pixel budget, else the one to resize to."""
     patch = config.encoder.patch
     if height % patch == 0 and width % patch == 0 and 0 < height * width <= config.max_pixels:
         return height, width
-    return network_size(height, width, patch=patch, max_pixels=config.max_pixels)
+    return network_frame_size(height, width, config)
 
 
 def _read(item: Any, index: int) -> tuple[Frame, Tensor | None]:

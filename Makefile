@@ -1,0 +1,45 @@
+# `make demo` and `make test` set up everything they need, in a virtual environment of their own.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow lint format clean
+
+demo: $(VENV)/installed  ## reconstruct a rendered street with the model in the box, and export it
+	$(BIN)/openloger worlds render street --seed 7 --frames 150 --out demo/street --overwrite
+	$(BIN)/openloger reconstruct demo/street/video.mp4 --out demo/recording --overwrite
+	$(BIN)/openloger export demo/recording --to ply --out demo/street.ply --overwrite
+	$(BIN)/openloger export demo/recording --to glb --out demo/street.glb --overwrite
+	$(BIN)/openloger info demo/recording
+
+test: $(VENV)/installed-for-tests  ## everything that fits in minutes
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed-for-tests  ## full-width networks and long runs
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+lint: $(VENV)/installed-for-lint
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright
+
+format: $(VENV)/installed-for-lint
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:
+	rm -rf demo out build dist $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "openloger needs Python 3.10 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/installed-for-tests: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) -e '.[test]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-for-lint: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) -e '.[test,lint]'
+	touch $@ $(VENV)/installed $(VENV)/installed-for-tests

@@ -1,0 +1,34 @@
+"""The progress line of long work: frames, frames/s, time left, memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from openloger.progress import Progress
+from openloger.resources import peak_memory_bytes
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Callable[[Progress], None]]:
+    """A bar on standard error, where that is a terminal; elsewhere nothing is drawn."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, TextColumn("{task.fields[told]}"), console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=None, told="")
+
+        def show(progress: Progress) -> None:
+            bar.update(task, completed=progress.frames, total=progress.total, told=_told(progress))
+
+        yield show
+
+
+def _told(progress: Progress) -> str:
+    left = progress.remaining_s
+    time_left = "" if left is None else f" · {int(left) // 60}:{int(left) % 60:02d} left"
+    return f"{progress.frames_per_s:.1f} frames/s{time_left} · {peak_memory_bytes() / 1e9:.1f} GB"

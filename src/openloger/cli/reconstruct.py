@@ -1,0 +1,190 @@
+"""`openloger reconstruct`: a video in, a recording out."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from openloger.cli import EXIT_INTERRUPTED
+from openloger.cli.progress import progress_bar
+from openloger.errors import InputError
+from openloger.frames import open_frames
+from openloger.network import load_network
+from openloger.progress import Progress
+from openloger.reconstruct import DEFAULT_NETWORK, RunOptions
+from openloger.reconstruct import reconstruct as run
+from openloger.recording import Recording
+from openloger.resources import peak_memory_bytes
+
+
+@dataclass(frozen=True)
+class NetworkArguments:
+    """Which network."""
+
+    network: str = DEFAULT_NETWORK
+    """A preset; `openloger networks` lists them."""
+    weights: str | None = None
+    """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16, or auto."""
+
+
+@dataclass(frozen=True)
+class FrameArguments:
+    """Which frames."""
+
+    start: int = 0
+    """First frame of the source to take."""
+    stop: int | None = None
+    """First frame not to take."""
+    stride: int = 1
+    """Take every so-many-th frame."""
+    fps: float | None = None
+    """Take at most this many frames a second, by their timestamps."""
+    on_bad_frame: Literal["stop", "repeat", "skip"] = "stop"
+    """What to do with a frame that cannot be decoded."""
+    size: tuple[int, int] | None = None
+    """Height and width that the network sees, in pixels. By default what it is made for, at the video's aspect."""
+
+
+@dataclass(frozen=True)
+class WindowArguments:
+    """How the video is cut and put together; by default as the network was made for."""
+
+    window: int | None = None
+    """Frames in a window."""
+    overlap: int | None = None
+    """Frames that neighbouring windows share."""
+    placement: str = "auto"
+    """none, se3, sim3, sim3:MODE (median_all, trimmed_mean, trimmed_mean_all), or auto."""
+    reset_every: int | None = None
+    """Forget the fast weights every so many windows; 0 for never. By default only in long videos, where asked for."""
+
+
+@dataclass(frozen=True)
+class RecordingArguments:
+    """What is written."""
+
+    resume: bool = False
+    """Go on with an interrupted recording (begin one where there is none)."""
+    overwrite: bool = False
+    """Replace a recording that is there."""
+    lens: Literal["varying", "fixed"] = "varying"
+    """fixed: one focal length and principal point for the whole video."""
+    intrinsics: tuple[float, float, float, float] | None = None
+    """Known fx fy cx cy in pixels of the source, instead of fitted ones."""
+    depth_dtype: Literal["float16", "float32"] = "float16"
+    """How depth is stored."""
+
+
+def reconstruct(
+    source: tyro.conf.Positional[str],
+    /,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    *,
+    network: tyro.conf.OmitArgPrefixes[NetworkArguments] = NetworkArguments(),
+    frames: tyro.conf.OmitArgPrefixes[FrameArguments] = FrameArguments(),
+    windows: tyro.conf.OmitArgPrefixes[WindowArguments] = WindowArguments(),
+    recording: tyro.conf.OmitArgPrefixes[RecordingArguments] = RecordingArguments(),
+    json: bool = False,
+) -> int:
+    """Reconstruct a video: cameras, depth and confidence for every frame, into a folder.
+
+    Ctrl-C finishes the window in hand and keeps what is done; --resume goes on from there.
+
+    Args:
+        source: A video, a folder or glob of images, a list file, "-" for standard input, or world:FAMILY:SEED.
+        out: The recording's folder.
+        json: Print a summary for programs on standard output.
+    """
+    if recording.resume and recording.overwrite:
+        raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
+    existing = "resume" if recording.resume else "overwrite" if recording.overwrite else "refuse"
+    loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
+    opened = open_frames(
+        source,
+        start=frames.start,
+        stop=frames.stop,
+        stride=frames.stride,
+        fps=frames.fps,
+        on_bad_frame=frames.on_bad_frame,
+    )
+    with _stop_on_interrupt() as stopping, progress_bar(opened.name) as show:
+        latest: list[Progress] = []
+
+        def on_progress(progress: Progress) -> None:
+            latest[:] = [progress]
+            show(progress)
+
+        options = RunOptions(
+            existing=existing,
+            lens=recording.lens,
+            known_intrinsics_px=recording.intrinsics,
+            depth_dtype=recording.depth_dtype,
+            on_progress=on_progress,
+            should_stop=stopping,
+        )
+        result = run(
+            opened,
+            out,
+            network=loaded,
+            window=windows.window,
+            overlap=windows.overlap,
+            placement=windows.placement,
+            reset_every=windows.reset_every,
+            size=frames.size,
+            options=options,
+        )
+    _tell(result, latest[0] if latest else None, trained=loaded.weights is not None, as_json=json)
+    return 0 if result.complete else EXIT_INTERRUPTED
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks for a stop after the window in hand; the second is an ordinary one."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        print("openloger: finishing the window in hand; again to stop at once", file=sys.stderr)
+
+    previous = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _tell(recording: Recording, progress: Progress | None, *, trained: bool, as_json: bool) -> None:
+    if as_json:
+        summary = {
+            "recording": str(recording.path),
+            "frames": len(recording),
+            "complete": recording.complete,
+            "network": recording.meta.network,
+            "trained": trained,
+            "settings": dict(recording.meta.settings),
+            "size": [recording.meta.height, recording.meta.width],
+            "seconds": progress and progress.seconds,
+            "frames_per_s": progress and progress.frames_per_s,
+            "network_busy": progress and progress.busy,
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+        print(json.dumps(summary))
+        return
+    speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
+    print(f"{len(recording)} frames{speed} in {recording.path}", file=sys.stderr)
+    if not recording.complete:
+        print("interrupted; the same command with --resume goes on from there", file=sys.stderr)
