@@ -126,12 +126,25 @@ def test_fit_bears_noise_and_outliers_together(intrinsics: Tensor, seed: int, sh
     assert_close(fit.intrinsics[0, :2, 2], intrinsics[:2, 2], rtol=0, atol=0.4)
 
 
-@pytest.mark.parametrize("direction", [(0.0, 0.0, 1.0), (0.6, -0.4, 1.0), (5.0, 5.0, 1.0)])
-def test_fit_bears_outliers_that_agree_with_each_other(direction: tuple[float, float, float]) -> None:
+CONSPIRACIES = {
+    "sky on one ray": (slice(0, HEIGHT // 3), slice(None), lambda points: 0 * points + torch.tensor([0.3, -0.2, 1.0])),
+    "far out on one ray": (slice(None), slice(-28, None), lambda points: 0 * points + torch.tensor([1e3, 3e2, 1.0])),
+    "half the focal length": (slice(None), slice(-16, None), lambda points: points * torch.tensor([2.0, 2.0, 1.0])),
+    "no depth": (slice(0, HEIGHT // 3), slice(None), lambda points: points * torch.tensor([1.0, 1.0, 1e-9])),
+}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("name", CONSPIRACIES)
+def test_fit_bears_outliers_that_agree_with_each_other(name: str, shared: bool) -> None:
+    rows, columns, spoil = CONSPIRACIES[name]
     intrinsics = camera(50, 50, 30, 25)
-    points = unproject(depths(1, seed=0), intrinsics)
-    points[:, :12] = torch.tensor(direction, dtype=torch.float64)  # the upper quarter, all on one ray
-    assert_close(fit_intrinsics(points).intrinsics[0], intrinsics, rtol=1e-3, atol=0.02)
+    exact = unproject(depths(4, seed=0), intrinsics)
+    points = exact + 0.02 * exact[..., 2:] * normal(4, HEIGHT, WIDTH, 3, seed=1)
+    points[:, rows, columns] = spoil(points[:, rows, columns]).double()
+    fit = fit_intrinsics(points, shared=shared)
+    assert_close(fit.intrinsics[:, 0, 0], torch.full((4,), 50, dtype=torch.float64), rtol=0.01, atol=0)
+    assert_close(fit.intrinsics[:, :2, 2], intrinsics[:2, 2].expand(4, 2), rtol=0, atol=0.3)
 
 
 def test_residual_is_the_median_distance_in_pixels() -> None:

@@ -23,7 +23,7 @@ FOV_RANGE_DEG = (1.0, 175.0)  # over the longer side; a fit outside is no pinhol
 FIT_PIXELS = 2048  # sampled on a regular grid, at most, from each frame
 FIT_PIXELS_LEAST = 16  # fewer usable points than this give no fit
 FIT_STEPS = 10
-CAUCHY = 2.385  # 95 % efficiency on Gaussian residuals
+WELSCH = 2.985  # in σ: 95 % efficiency on Gaussian residuals
 RAYLEIGH_MEDIAN = 1.1774  # median of the length of a 2-D Gaussian residual, in σ
 LEAST_SIGMA_PX = 1e-3
 
@@ -97,9 +97,10 @@ def fit_intrinsics(
 
     The pixel is exact and the point is noisy, so the ray is the response: (X/Z, Y/Z) = (pixel − principal) / focal,
     linear in 1/focal and unbiased by noise. Start: the weighted median slope over pairs of pixels half an image apart
-    and the weighted median offset. Then iteratively reweighted least squares with Cauchy weights, whose scale is the
-    weighted median residual. `fixed_principal` holds the principal point at the image's centre; fx = fy unless
-    `square_pixels` is off.
+    and the weighted median offset. Then iteratively reweighted least squares with Welsch's weights exp(-(r / cσ)²), σ
+    from the weighted median residual: points that agree on a wrong camera (a sky, a wall seen too near) end without a
+    say, where Cauchy's or Huber's weights would leave them a pull of several times the noise. `fixed_principal` holds
+    the principal point at the image's centre; fx = fy unless `square_pixels` is off.
 
     Points that are not finite or have z ≤ 0, and pixels whose weight is not finite and positive, are left out. A frame
     whose points give no pinhole camera (too few, or a field of view outside 1° to 175°) has `residual_px` inf and
@@ -179,7 +180,7 @@ def _fit(samples: _Samples, *, fixed_principal: bool, square_pixels: bool) -> Te
     for _ in range(FIT_STEPS):
         residual = _residual_px(model, samples)
         sigma = weighted_median(residual, samples.weight)[:, None] / RAYLEIGH_MEDIAN
-        weight = samples.weight / (1 + (residual / (CAUCHY * sigma.clamp_min(LEAST_SIGMA_PX))).square())
+        weight = samples.weight * (-(residual / (WELSCH * sigma.clamp_min(LEAST_SIGMA_PX))).square()).exp()
         model = _least_squares(samples, weight, fixed_principal=fixed_principal, square_pixels=square_pixels)
     return model
 
