@@ -1,0 +1,88 @@
+"""The table of formats, and the one way to write each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from openloger.errors import InputError
+from openloger.export import colmap, glb, nerfstudio, ply, trajectories, usd
+from openloger.export.reconstruction import Progress, Reconstruction, no_progress
+from openloger.export.selection import PointSelection
+from openloger.export.staging import staged
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a reconstruction becomes files of one kind."""
+
+    write: Callable[..., None]  # (recording, path, *, selection, progress), and `images` where it takes them
+    ending: str  # what a path of this format ends in, where none is given
+    max_points: int | None = None  # where the selection does not say; None: the format has no points
+    contents: tuple[str, ...] = ()  # the entries of a folder; none: the export is one file
+    takes_images: bool = False
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "ply": Format(ply.write_ply, ".ply", ply.MAX_POINTS),
+        "glb": Format(glb.write_glb, ".glb", glb.MAX_POINTS),
+        "colmap": Format(colmap.write_colmap, "_colmap", colmap.MAX_POINTS, colmap.CONTENTS, takes_images=True),
+        "nerfstudio": Format(
+            nerfstudio.write_nerfstudio,
+            "_nerfstudio",
+            nerfstudio.MAX_POINTS,
+            nerfstudio.CONTENTS,
+            takes_images=True,
+        ),
+        "tum": Format(trajectories.write_tum, ".tum.txt"),
+        "kitti": Format(trajectories.write_kitti, ".kitti.txt"),
+        "usd": Format(usd.write_usd, ".usdc", usd.MAX_POINTS),
+    }
+)
+
+
+def export(
+    recording: Reconstruction,
+    to: str,
+    path: Path | str,
+    *,
+    selection: PointSelection | None = None,
+    images: Path | str | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Writes a recording in another program's format and gives the paths written: one file, or a folder's entries.
+
+    `to` is a name of `FORMATS`. Where `selection.max_points` is None, the format's own limit holds. `images` (colmap,
+    nerfstudio) is the folder of the source's frames: cameras then have their size, and no pictures are written.
+    The files are written beside `path` and moved there when they are whole. Frames that are committed later than the
+    call are not exported.
+
+    Raises InputError for an unknown format, a path that exists (with `overwrite`: that is not an earlier export of
+    this format) or cannot be written, a recording without frames, a selection that no pixel passes.
+    """
+    chosen = find_format(to)
+    path = Path(path)
+    options: dict[str, Any] = {}
+    if images is not None:
+        if not chosen.takes_images:
+            takers = ", ".join(name for name, known in FORMATS.items() if known.takes_images)
+            raise InputError(f"{to} has no pictures: images go with {takers}")
+        options["images"] = Path(images)
+    selection = selection or PointSelection()
+    if selection.max_points is None:
+        selection = replace(selection, max_points=chosen.max_points)
+    with staged(path, contents=chosen.contents, overwrite=overwrite) as draft:
+        chosen.write(recording, draft, selection=selection, progress=progress, **options)
+    return [path / entry for entry in chosen.contents if (path / entry).exists()] or [path]
+
+
+def find_format(name: str) -> Format:
+    """Raises InputError, listing the known names, where there is none of this name."""
+    if name not in FORMATS:
+        raise InputError(f"there is no format {name!r}: choose one of {', '.join(FORMATS)}")
+    return FORMATS[name]

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stand_in import StandIn
+
+from openloger.errors import InputError
+from openloger.export import FORMATS, PointSelection, export
+
+
+def path_for(to: str, folder: Path) -> Path:
+    return folder / f"made{FORMATS[to].ending}"
+
+
+def test_an_unknown_format_lists_the_known() -> None:
+    known = "choose one of ply, glb, colmap, nerfstudio, tum, kitti, usd"
+    with pytest.raises(InputError, match=f"no format 'obj': {known}"):
+        export(StandIn(), "obj", "x.obj")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_export_is_all_that_it_leaves(tmp_path: Path, to: str) -> None:
+    path = path_for(to, tmp_path)
+    written = export(StandIn(), to, path)
+    assert written
+    assert all(entry.exists() for entry in written)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_exists_is_kept_unless_overwritten(tmp_path: Path, to: str) -> None:
+    path = path_for(to, tmp_path)
+    export(StandIn(3), to, path)
+    before = contents(path)
+    with pytest.raises(InputError, match="exists: choose another path, or say --overwrite"):
+        export(StandIn(5), to, path)
+    assert contents(path) == before
+    export(StandIn(5), to, path, overwrite=True)
+    assert contents(path) != before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("to", ["ply", "colmap", "nerfstudio"])
+def test_an_interrupted_export_leaves_what_there_was(tmp_path: Path, to: str) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    path = path_for(to, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        export(StandIn(), to, path, progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+    export(StandIn(3), to, path)
+    before = contents(path)
+    with pytest.raises(KeyboardInterrupt):
+        export(StandIn(), to, path, overwrite=True, progress=interrupt)
+    assert contents(path) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match=r"home holds 'thesis.tex', which no such export wrote"):
+        export(StandIn(), "colmap", tmp_path / "home", overwrite=True)
+    with pytest.raises(InputError, match="is a folder, and the export is one file"):
+        export(StandIn(), "ply", tmp_path / "home", overwrite=True)
+    with pytest.raises(InputError, match="is a file, and the export is a folder"):
+        export(StandIn(), "colmap", tmp_path / "home" / "thesis.tex", overwrite=True)
+    assert (tmp_path / "home" / "thesis.tex").read_text() == "precious"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write .*cloud.ply"):
+        export(StandIn(), "ply", tmp_path / "file" / "cloud.ply")
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("openloger.export.ply.PlyFile.add", full)
+    with pytest.raises(InputError, match=r"cloud.ply failed, and nothing of it was kept: .*No space left"):
+        export(StandIn(), "ply", tmp_path / "cloud.ply")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_go_only_with_formats_that_have_pictures(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ply has no pictures: images go with colmap, nerfstudio"):
+        export(StandIn(), "ply", tmp_path / "cloud.ply", images=tmp_path)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_progress_reaches_its_end(tmp_path: Path, to: str) -> None:
+    steps: list[tuple[int, int]] = []
+    export(StandIn(), to, path_for(to, tmp_path), progress=lambda *step: steps.append(step))
+    assert steps[-1] == (5, 5)
+    assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize(
+    ("to", "bytes_a_frame"), [("ply", 0), ("glb", 1_000), ("colmap", 2_000), ("nerfstudio", 6_000), ("tum", 1_500)]
+)
+def test_memory_grows_by_the_cameras_alone(tmp_path: Path, to: str, bytes_a_frame: int) -> None:
+    """A frame's pixels take 100 kB here, so none of them may stay."""
+    few, many = 40, 240
+    peaks = []
+    for frames in (few, many):
+        recording = StandIn(frames, height=72, width=96)
+        assert len(recording.world_from_cam) == len(recording.intrinsics)  # made before, and kept
+        tracemalloc.start()
+        export(recording, to, path_for(to, tmp_path / str(frames)), selection=PointSelection(max_points=5_000))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    allowed = np.array(100_000 + (many - few) * bytes_a_frame)
+    assert peaks[1] - peaks[0] < allowed
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path.parent)): file.read_bytes() for file in files}
