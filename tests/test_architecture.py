@@ -29,13 +29,13 @@ ROOMS = {
     "viewing": {"recording", "geometry"},
     "training": {"network", "streaming", "worlds", "datasets", "geometry"},
 }
-ROOT_FILES = {"__init__", "reconstruct"}
+HELPERS = {"progress", "resources"}  # root files without any of ours in them, for the main job and the command line
 ALLOWED = {
     **ROOMS,
-    **{name: set[str]() for name in GROUND},
-    "reconstruct": set(ROOMS),
-    "__init__": {*ROOMS, "reconstruct"},
-    "cli": {*ROOMS, *ROOT_FILES},
+    **{name: set[str]() for name in GROUND | HELPERS},
+    "reconstruct": {*ROOMS, *HELPERS},
+    "__init__": {*ROOMS, *HELPERS, "reconstruct"},
+    "cli": {*ROOMS, *HELPERS, "reconstruct", "__init__"},
     "__main__": {"cli"},
 }
 BARE_ROOMS = set(ALLOWED) - {"cli", "__main__"}  # `import openloger` and all that it can reach
