@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from openloger.geometry import Sim3, rotation_from_axis_angle, unproject
-from openloger.recording import RecordingMeta
+from openloger.recording import Disagreement, RecordingMeta
 
 HEIGHT, WIDTH = 12, 16
 WINDOW, OVERLAP = 8, 3
@@ -34,6 +34,7 @@ class Placed:
     confidence: torch.Tensor
     world_from_window: Sim3
     metric_scale: float | None
+    disagreement: Disagreement | None
     final: int
     last: bool
 
@@ -108,6 +109,7 @@ def _placed(number: int, start: int, frame_count: int, size: tuple[int, int], wi
             torch.tensor(1.0 + 0.1 * number, dtype=torch.float64), *_rigid(world_from_cam(start).clone())
         ),
         metric_scale=None if number % 2 else 2.5,
+        disagreement=Disagreement(0.01 * number, 0.2, 0.03) if number else None,
         final=len(indices) if last else len(indices) - OVERLAP,
         last=last,
     )

@@ -15,11 +15,11 @@ import zarr
 from openloger.errors import RecordingError
 from openloger.geometry import project
 from openloger.recording import (
+    Disagreement,
     Recording,
     RecordingMeta,
     create_recording,
     open_recording,
-    overlap_disagreement,
 )
 
 FRAMES = 45  # some chunks, the last in part
@@ -97,25 +97,14 @@ def test_a_fixed_lens_has_one_camera_the_median_of_those_that_could_be_fitted(tm
 
 def test_windows_keep_their_numbers(tmp_path: Path) -> None:
     placed = values.placed_windows(20)
-    moved = replace(
-        placed[1],
-        points_cam=1.1 * placed[1].points_cam,
-        world_from_cam=placed[1].world_from_cam + torch.tensor([[0, 0, 0, 0], [0, 0, 0, 0.3], [0] * 4, [0] * 4]),
-    )
-    disagreement = overlap_disagreement(placed[0], moved)
-    assert disagreement is not None
-    assert disagreement.depth_relative == pytest.approx(0.1, rel=1e-3)
-    assert disagreement.translation == pytest.approx(0.3)
-    assert disagreement.rotation_deg == pytest.approx(0, abs=1e-5)
-    assert overlap_disagreement(placed[0], placed[2]) is None
     with create_recording(tmp_path / "out", values.meta()) as writer:
         writer.append(placed[0])
-        writer.append(moved, disagreement=disagreement)
+        writer.append(placed[1])
     first, second = open_recording(tmp_path / "out").windows
     assert (first.number, first.first_frame, first.frame_count, first.final_count) == (0, 0, 8, 5)
     assert (second.number, second.first_frame, second.frame_count, second.final_count) == (1, 5, 8, 5)
     assert (first.metric_scale, second.metric_scale) == (2.5, None)
-    assert (first.disagreement, second.disagreement) == (None, disagreement)
+    assert (first.disagreement, second.disagreement) == (None, Disagreement(0.01, 0.2, 0.03))
     np.testing.assert_allclose(second.world_from_window_matrix, placed[1].world_from_window.matrix().numpy())
 
 

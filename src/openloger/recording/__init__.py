@@ -9,19 +9,13 @@ from openloger.recording.begin import create_recording, resume_recording
 from openloger.recording.files import write_atomically
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.reader import RecordedFrame, Recording, open_recording
-from openloger.recording.windows import (
-    FrameLike,
-    OverlapDisagreement,
-    PlacedLike,
-    RecordedWindow,
-    overlap_disagreement,
-)
+from openloger.recording.windows import Disagreement, FrameLike, PlacedLike, RecordedWindow
 from openloger.recording.writer import RecordingWriter
 
 __all__ = [
     "BackgroundWriter",
+    "Disagreement",
     "FrameLike",
-    "OverlapDisagreement",
     "PlacedLike",
     "RecordedFrame",
     "RecordedWindow",
@@ -30,7 +24,6 @@ __all__ = [
     "RecordingWriter",
     "create_recording",
     "open_recording",
-    "overlap_disagreement",
     "resume_recording",
     "write_atomically",
 ]

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from openloger.recording.files import explain_os_errors
 from openloger.recording.meta import RecordingMeta
-from openloger.recording.windows import OverlapDisagreement, PlacedLike
+from openloger.recording.windows import PlacedLike
 from openloger.recording.writer import RecordingWriter
 
 
@@ -46,13 +46,7 @@ class BackgroundWriter:
         """Where whoever runs the stream keeps its state; see `append`."""
         return self._writer.state_path
 
-    def append(
-        self,
-        placed: PlacedLike,
-        *,
-        disagreement: OverlapDisagreement | None = None,
-        after_commit: Callable[[int], None] | None = None,
-    ) -> None:
+    def append(self, placed: PlacedLike, *, after_commit: Callable[[int], None] | None = None) -> None:
         """Have the window written.
 
         `after_commit` is then called in the thread with the count of committed frames: the place to save the stream's
@@ -63,7 +57,7 @@ class BackgroundWriter:
         """
 
         def work() -> None:
-            self._writer.append(placed, disagreement=disagreement)
+            self._writer.append(placed)
             if after_commit is not None:
                 with explain_os_errors(self.path, "the stream's state cannot be saved there; make room"):
                     after_commit(self._writer.frame_count)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from openloger.geometry import Sim3, rotation_angle
+from openloger.geometry import Sim3
 from openloger.shapes import Float, Float64, Tensor, UInt8
 
 
@@ -25,6 +25,18 @@ class FrameLike(Protocol):
     def timestamp_s(self) -> float: ...
     @property
     def name(self) -> str: ...
+
+
+@runtime_checkable
+class DisagreementLike(Protocol):
+    """How far a window is from the one before, on the frames that both saw; see `Disagreement`."""
+
+    @property
+    def depth(self) -> float: ...
+    @property
+    def rotation_deg(self) -> float: ...
+    @property
+    def translation(self) -> float: ...
 
 
 @runtime_checkable
@@ -46,36 +58,18 @@ class PlacedLike(Protocol):
     @property
     def metric_scale(self) -> float | None: ...
     @property
+    def disagreement(self) -> DisagreementLike | None: ...
+    @property
     def final(self) -> int: ...
 
 
 @dataclass(frozen=True)
-class OverlapDisagreement:
-    """How far two windows disagree, once placed, about the frames that both saw; each a median."""
+class Disagreement:
+    """How far two windows, once placed, are apart on the frames that both saw; each a median."""
 
-    depth_relative: float  # over pixels: |current − previous| / previous
-    rotation_deg: float  # over frames: angle between the two cameras
-    translation: float  # over frames: distance between the two cameras, in world units
-
-
-def overlap_disagreement(previous: PlacedLike, current: PlacedLike) -> OverlapDisagreement | None:
-    """Compare two placed windows on the frames (by `index`) that both saw; None where there are none."""
-    rows = {frame.index: row for row, frame in enumerate(previous.frames)}
-    pairs = [(rows[frame.index], row) for row, frame in enumerate(current.frames) if frame.index in rows]
-    if not pairs:
-        return None
-    before, now = (list(column) for column in zip(*pairs, strict=True))
-    depth_before, depth_now = previous.points_cam[before][..., 2], current.points_cam[now][..., 2]
-    a, b = previous.world_from_cam[before], current.world_from_cam[now]
-    return OverlapDisagreement(
-        depth_relative=_median((depth_now - depth_before).abs() / depth_before),
-        rotation_deg=_median(rotation_angle(a[:, :3, :3].mT @ b[:, :3, :3]).rad2deg()),
-        translation=_median((b[:, :3, 3] - a[:, :3, 3]).norm(dim=-1)),
-    )
-
-
-def _median(values: Tensor) -> float:
-    return float(values.flatten().median())
+    depth: float  # relative difference
+    rotation_deg: float
+    translation: float  # distance of camera centres, in world units
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ class RecordedWindow:
     world_from_window: tuple[tuple[float, ...], ...]  # 4×4, the rotation and translation after the scale
     metric_scale: float | None
     clipped_pixels: int  # depths outside float16's range, put on its nearer end
-    disagreement: OverlapDisagreement | None  # with the window before; None where it was not measured
+    disagreement: Disagreement | None  # with the window before; None for the first
 
     @property
     def world_from_window_matrix(self) -> Float64[np.ndarray, "4 4"]:
@@ -100,10 +94,9 @@ class RecordedWindow:
         return matrix
 
 
-def window_row(
-    placed: PlacedLike, *, first_frame: int, clipped_pixels: int, disagreement: OverlapDisagreement | None
-) -> RecordedWindow:
+def window_row(placed: PlacedLike, *, first_frame: int, clipped_pixels: int) -> RecordedWindow:
     """The numbers to keep of a placed window."""
+    apart = placed.disagreement
     rigid = placed.world_from_window.rigid.matrix().detach().to("cpu", torch.float64)
     return RecordedWindow(
         number=placed.number,
@@ -114,7 +107,7 @@ def window_row(
         world_from_window=tuple(tuple(row) for row in rigid.tolist()),
         metric_scale=placed.metric_scale,
         clipped_pixels=clipped_pixels,
-        disagreement=disagreement,
+        disagreement=None if apart is None else Disagreement(apart.depth, apart.rotation_deg, apart.translation),
     )
 
 
@@ -128,6 +121,6 @@ def window_from_json(value: dict[str, Any]) -> RecordedWindow:
         **value
         | {
             "world_from_window": tuple(tuple(row) for row in value["world_from_window"]),
-            "disagreement": None if disagreement is None else OverlapDisagreement(**disagreement),
+            "disagreement": None if disagreement is None else Disagreement(**disagreement),
         }
     )

@@ -19,7 +19,7 @@ from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, arr
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.rows import rows_of
 from openloger.recording.store import GrowingArray, open_arrays
-from openloger.recording.windows import OverlapDisagreement, PlacedLike, window_row, window_to_json
+from openloger.recording.windows import PlacedLike, window_row, window_to_json
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class RecordingWriter:
         """Where whoever runs the stream keeps its state (with the frame count it belongs to), after the commit."""
         return self.path / STATE_FILE
 
-    def append(self, placed: PlacedLike, *, disagreement: OverlapDisagreement | None = None) -> None:
+    def append(self, placed: PlacedLike) -> None:
         """Write the window's first `final` frames and commit them.
 
         Raises:
@@ -57,12 +57,7 @@ class RecordingWriter:
         """
         with self._writing():
             rows = rows_of(placed, self.meta)
-            window = window_row(
-                placed,
-                first_frame=self.frame_count,
-                clipped_pixels=rows.clipped_pixels,
-                disagreement=disagreement,
-            )
+            window = window_row(placed, first_frame=self.frame_count, clipped_pixels=rows.clipped_pixels)
             for name, values in rows.arrays.items():
                 self._arrays[name].append(values)
             append_json_lines(self.path / NAMES_FILE, rows.names)
