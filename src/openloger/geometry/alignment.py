@@ -1,8 +1,5 @@
 """How one set of points or depths sits relative to another."""
 
-# torch.linalg carries no types
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from __future__ import annotations
 
 from typing import Literal, get_args

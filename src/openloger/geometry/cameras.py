@@ -4,9 +4,6 @@ Pixel (row i, column j) has its centre at x = j + 0.5, y = i + 0.5. A camera wit
 x = fx X / Z + cx, y = fy Y / Z + cy. Intrinsics broadcast as transforms do: their batch axes lead.
 """
 
-# torch.linalg carries no types
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from __future__ import annotations
 
 import math

@@ -4,9 +4,6 @@ Products of 3-vectors and 3 × 3 matrices are written out elementwise: autocast 
 `matmul`, and the length of a chain of cameras must not depend on them.
 """
 
-# torch.linalg carries no types
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,8 +1,5 @@
 """What a depth or point map says about the surface behind it: where it breaks, and which way it faces."""
 
-# torch.linalg carries no types
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from __future__ import annotations
 
 import torch
