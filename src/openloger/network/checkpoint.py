@@ -9,27 +9,27 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, TypeVar, get_args, get_type_hints
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from openloger.errors import WeightsError
-from openloger.network.decoder import DecoderConfig
-from openloger.network.encoder import EncoderConfig
-from openloger.network.heads import HeadsConfig
-from openloger.network.memory.hybrid import MemoryConfig
 from openloger.network.names import UNUSED, published_name
 from openloger.network.network import Network, NetworkConfig
-from openloger.network.pi3x import Pi3XConfig
 from openloger.shapes import Tensor
 
+Config = TypeVar("Config")
 _log = logging.getLogger("openloger")
 _CONFIG_KEY = "openloger.network"
+_UNREADABLE = (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
 _SHOWN = 8  # names listed of a mismatch before "and N more"
 
 
@@ -41,19 +41,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"there is no weights file at {path}")
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        except SafetensorError as error:
-            raise WeightsError(f"{path} is not a safetensors file: {error}") from error
-    return _strip_prefix(_unpickle(path))
+        with _safetensors(path) as file:
+            tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    else:
+        tensors = _unpickle(path)
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+@contextmanager
+def _safetensors(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a safetensors file: {error}") from error
 
 
 def _unpickle(path: Path) -> Mapping[str, Tensor]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, ValueError, __import__("pickle").UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    except _UNREADABLE as error:
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds {code[1]}, and code is never loaded" if code else "it is damaged, or something else"
         raise WeightsError(f"{path} is not a checkpoint of tensors alone: {reason}") from error
     for key in ("model_state_dict", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -63,31 +72,26 @@ def _unpickle(path: Path) -> Mapping[str, Tensor]:
     return content
 
 
-def _strip_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-
-
 def load_tensors(network: Network, tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Give `network` the tensors of a file, under our names or the published ones: all of them, finite, of its shapes.
 
-    Raises WeightsError that lists what is missing, what is left over, what has another shape, or which tensor is NaN.
+    Raises WeightsError that lists what is missing, what is left over, what has another shape, or which tensor is NaN,
+    by the names that the file uses.
     """
     own = network.state_dict()
-    foreign = {published_name(name): name for name in own}
-    if "register_token" in tensors:
-        tensors = {foreign.get(name, name): tensor for name, tensor in tensors.items()}
-    unused = {name for name in tensors if UNUSED.match(name)} | _out_of_scope(network, tensors)
-    tensors = {name: tensor for name, tensor in tensors.items() if name not in unused}
-    _check(own, tensors, source=source, preset=network.config.name)
-    network.load_state_dict(dict(tensors), strict=True, assign=_is_meta(network))
+    naming = max((str, published_name), key=lambda naming: sum(naming(name) in tensors for name in own))
+    wanted = {naming(name): tensor for name, tensor in own.items()}
+    unused = {name for name in tensors if UNUSED.match(name)}
+    if naming is published_name and network.config.heads.pi3x is not None:
+        unused |= _conditioning_inputs(wanted, tensors)
+    given = {name: tensor for name, tensor in tensors.items() if name not in unused}
+    _check(wanted, given, source=source, preset=network.config.name)
+    network.load_state_dict({name: given[naming(name)] for name in own}, assign=_is_meta(network))
 
 
-def _out_of_scope(network: Network, tensors: Mapping[str, Tensor]) -> set[str]:
-    """π³X's conditioning inputs (depth, rays, poses), which this network does not take: whole modules unknown to us."""
-    if network.config.heads.pi3x is None:
-        return set()
-    known = {published_name(name).split(".")[0] for name in network.state_dict()}
-    known |= {name.split(".")[0] for name in network.state_dict()}
+def _conditioning_inputs(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> set[str]:
+    """π³X's inputs (depth, rays, poses) that this network does not take: whole modules unknown to us, said aloud."""
+    known = {name.split(".")[0] for name in wanted}
     left_out = {name for name in tensors if name.split(".")[0] not in known}
     if left_out:
         modules = sorted({name.split(".")[0] for name in left_out})
@@ -95,11 +99,11 @@ def _out_of_scope(network: Network, tensors: Mapping[str, Tensor]) -> set[str]:
     return left_out
 
 
-def _check(own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, source: str, preset: str) -> None:
-    missing, left_over = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], *, source: str, preset: str) -> None:
+    missing, left_over = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     shapes = [
         f"{name} is {tuple(given[name].shape)} for {tuple(tensor.shape)}"
-        for name, tensor in own.items()
+        for name, tensor in wanted.items()
         if name in given and given[name].shape != tensor.shape
     ]
     complaints = [
@@ -111,7 +115,7 @@ def _check(own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, source: st
         raise WeightsError(f"{source} does not hold the network {preset!r}; {'; '.join(complaints)}")
     for name, tensor in given.items():
         if not torch.isfinite(tensor).all():
-            raise WeightsError(f"{source} has values that are not finite in {name} ({published_name(name)})")
+            raise WeightsError(f"{source} has values that are not finite in {name}")
 
 
 def _is_meta(network: Network) -> bool:
@@ -137,32 +141,31 @@ def save_network(network: Network, path: Path, *, dtype: torch.dtype | None = No
 
 
 def read_config(path: Path) -> NetworkConfig | None:
-    """The configuration inside one of our own files (or beside it, in `config.json`); None in a foreign file."""
+    """The configuration inside one of our own files; None in a foreign one. Raises WeightsError."""
     if path.suffix != ".safetensors":
         return None
-    with safe_open(path, framework="pt") as file:
+    with _safetensors(path) as file:
         text = (file.metadata() or {}).get(_CONFIG_KEY)
-    beside = path.with_name("config.json")
-    if text is None and beside.is_file():
-        text = json.dumps(json.loads(beside.read_text()).get(_CONFIG_KEY))
-    return None if text in (None, "null") else config_from_dict(json.loads(text), source=str(path))
+    return None if text is None else config_from_dict(json.loads(text), source=str(path))
 
 
 def config_from_dict(values: Mapping[str, Any], *, source: str) -> NetworkConfig:
     """A configuration from its JSON form; an unknown or missing key is an error."""
-    values = dict(values)
     try:
-        heads, memory = dict(values["heads"]), values["memory"]
-        heads["pi3x"] = heads["pi3x"] and Pi3XConfig(**_tuples(heads["pi3x"]))
-        values["encoder"] = EncoderConfig(**values["encoder"])
-        values["decoder"] = DecoderConfig(**values["decoder"])
-        values["heads"] = HeadsConfig(**heads)
-        values["memory"] = memory and MemoryConfig(**_tuples(memory))
-        return NetworkConfig(**values)
-    except (KeyError, TypeError) as error:
+        return _built(NetworkConfig, values)
+    except (AttributeError, TypeError) as error:
         reason = re.sub(r"^\w+\.__init__\(\) ", "", str(error))
         raise WeightsError(f"{source} has a network configuration of another version: {reason}") from error
 
 
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+def _built(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """A dataclass from its `asdict` after a journey through JSON: nested ones are built, lists are tuples again."""
+    types = get_type_hints(kind)
+    return kind(**{name: _value(types.get(name), value) for name, value in values.items()})
+
+
+def _value(declared: Any, value: Any) -> Any:
+    for part in (declared, *get_args(declared)):
+        if isinstance(part, type) and is_dataclass(part):
+            return value and _built(part, value)
+    return tuple(value) if isinstance(value, list) else value

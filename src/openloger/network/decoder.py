@@ -56,7 +56,7 @@ class Decoder(nn.Module):
     def forward(
         self,
         features: Float[Tensor, "batch frame patch channel"],
-        roles: Int[Tensor, frame],
+        roles: Int[Tensor, " frame"],
         positions_yx: Float[Tensor, "token 2"],
         memory: HybridMemory,
     ) -> tuple[Float[Tensor, "batch frame token channel2"], HybridMemory]:
@@ -78,7 +78,7 @@ class Decoder(nn.Module):
         return torch.cat(last, dim=-1), memory
 
     def _with_special_tokens(
-        self, patches: Float[Tensor, "batch frame patch channel"], roles: Int[Tensor, frame]
+        self, patches: Float[Tensor, "batch frame patch channel"], roles: Int[Tensor, " frame"]
     ) -> Float[Tensor, "batch frame token channel"]:
         batch, frames = patches.shape[:2]
         special = [self.registers.expand(batch, frames, -1, -1)]

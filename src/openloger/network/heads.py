@@ -119,7 +119,7 @@ class HeadOutputs(NamedTuple):
     world_from_cam: Float[Tensor, "batch frame 4 4"]
     points_cam: Float[Tensor, "batch frame height width 3"]
     confidence_logit: Float[Tensor, "batch frame height width"]
-    metric_scale: Float[Tensor, batch] | None
+    metric_scale: Float[Tensor, " batch"] | None
 
 
 class Heads(nn.Module):

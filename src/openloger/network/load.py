@@ -18,6 +18,11 @@ from openloger.network.presets import preset
 _log = logging.getLogger("openloger")
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _OUR_FILE = "model.safetensors"
+_DTYPES = {
+    ("float32", "fp32"): torch.float32,
+    ("bfloat16", "bf16"): torch.bfloat16,
+    ("float16", "fp16"): torch.float16,
+}
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,10 @@ class Published:
     licence: str
 
 
-_DERIVED = "none stated; derived from π³ (CC BY-NC 4.0)"
+_DERIVED = "no licence stated; derived from π³ (CC BY-NC 4.0)"
 PUBLISHED = {
-    "loger": Published("Junyi42/LoGeR", "LoGeR/latest.pt", "no licence stated; derived from π³ (CC BY-NC 4.0)"),
-    "loger-star": Published(
-        "Junyi42/LoGeR", "LoGeR_star/latest.pt", "no licence stated; derived from π³ (CC BY-NC 4.0)"
-    ),
+    "loger": Published("Junyi42/LoGeR", "LoGeR/latest.pt", _DERIVED),
+    "loger-star": Published("Junyi42/LoGeR", "LoGeR_star/latest.pt", _DERIVED),
     "pi3": Published("yyfz233/Pi3", _OUR_FILE, "CC BY-NC 4.0"),
     "pi3x": Published("yyfz233/Pi3X", _OUR_FILE, "CC BY-NC 4.0"),
 }
@@ -61,7 +64,7 @@ def load_network(
     precision = resolve_dtype(dtype, device)
     path = None if str(weights) == "random" else find_weights(name, weights)
     if path is None:
-        network = Network(preset(name))
+        network = _untrained(name)
         _log.warning("%s runs with untrained (random) weights: what it reconstructs means nothing", name)
     else:
         network = _with_weights(name, path)
@@ -73,8 +76,8 @@ def find_weights(name: str, weights: str | Path | None) -> Path | None:
 
     Downloads from the hub if need be, into its usual cache. Raises WeightsError.
     """
-    preset(name)
     if weights is None:
+        preset(name)
         return _download(PUBLISHED[name].repository, PUBLISHED[name].filename) if name in PUBLISHED else boxed(name)
     path = Path(weights).expanduser()
     if path.is_file():
@@ -130,6 +133,13 @@ def _download(repository: str, filename: str) -> Path:
         raise WeightsError(f"the hub does not give {repository}/{filename}: {str(error).splitlines()[0]}") from error
 
 
+def _untrained(name: str) -> Network:
+    """The same random weights every time, so that even such a run can be repeated and resumed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Network(preset(name))
+
+
 def _with_weights(name: str, path: Path) -> Network:
     own = read_config(path)
     config = own or preset(name)
@@ -159,13 +169,11 @@ def resolve_device(device: torch.device | str) -> torch.device:
 
 def resolve_dtype(dtype: torch.dtype | str, device: torch.device) -> torch.dtype:
     """The precision of the transformers: "auto", a name ("float32", "fp16", "bf16", …) or a torch dtype."""
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    known |= {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if dtype == "auto":
         if device.type != "cuda":
             return torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    chosen = known.get(dtype) if isinstance(dtype, str) else dtype
-    if chosen not in known.values():
-        raise InputError(f"dtype {dtype!r} is none of auto, {', '.join(known)}")
-    return chosen
+    for names, known in _DTYPES.items():
+        if dtype == known or dtype in names:
+            return known
+    raise InputError(f"dtype {str(dtype)!r} is none of auto, {', '.join(name for names in _DTYPES for name in names)}")

@@ -47,7 +47,7 @@ class Window:
     overlap: int
 
     @property
-    def roles(self) -> Int[Tensor, frame]:
+    def roles(self) -> Int[Tensor, " frame"]:
         """0 for frames shared with the previous window, 1 for this one's own, 2 for those shared with the next.
 
         Counted from the nominal size for every window of a run, the first and a short last one too.
@@ -58,8 +58,7 @@ class Window:
         following = frames - previous - own
         if following > self.overlap:
             raise InputError(f"a window of {frames} frames is longer than its nominal size {self.size}")
-        counts = torch.tensor([previous, own, following], device=self.images.device)
-        return torch.repeat_interleave(torch.arange(3, device=self.images.device), counts)
+        return torch.tensor([0] * previous + [1] * own + [2] * following, device=self.images.device)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class WindowPrediction:
     world_from_cam: Float[Tensor, "batch frame 4 4"]  # rigid
     points_cam: Float[Tensor, "batch frame height width 3"]  # in each frame's camera, z forward
     confidence_logit: Float[Tensor, "batch frame height width"]
-    metric_scale: Float[Tensor, batch] | None  # metres per unit, already applied; None where no head says it
+    metric_scale: Float[Tensor, " batch"] | None  # metres per unit, already applied; None where no head says it
 
     @property
     def confidence(self) -> Float[Tensor, "batch frame height width"]:
@@ -123,15 +122,15 @@ class Network(nn.Module):
 
         Frames that `memory` has seen in the previous window are not encoded again.
         """
-        memory = self.fresh_memory() if memory is None else memory
+        before = self.fresh_memory() if memory is None else memory
         rows, columns = self._patches(window)
         with self._autocast():
-            features = self._encode(window.images, memory.overlap_features)
+            features = self._encode(window.images, before.overlap_features)
             positions_yx = self.decoder.positions_yx(rows, columns, features.device)
-            tokens, memory = self.decoder(features, window.roles, positions_yx, memory)
+            tokens, after = self.decoder(features, window.roles, positions_yx, before)
             heads = self.heads(tokens, positions_yx, rows=rows, columns=columns)
-        memory = replace(memory, overlap_features=features[:, -window.overlap :] if window.overlap else None)
-        return _metric(WindowPrediction(*heads)), memory
+        carried = features[:, -window.overlap :] if window.overlap else None
+        return _metric(WindowPrediction(*heads)), replace(after, overlap_features=carried)
 
     def _encode(
         self, images: Float[Tensor, "batch frame 3 height width"], carried: Tensor | None

@@ -145,7 +145,7 @@ class MetricHead(nn.Module):
 
     def forward(
         self, window_tokens: Float[Tensor, "batch token channel"], positions_yx: Float[Tensor, "token 2"]
-    ) -> Float[Tensor, batch]:
+    ) -> Float[Tensor, " batch"]:
         """Metres per unit, one number a window; `positions_yx` are those of all the window's tokens."""
         context = self.context_input(window_tokens)
         x = self.token_input(self.token.expand(len(window_tokens), -1, -1))

@@ -39,9 +39,7 @@ class HybridMemory:
 
     fast_weights: Mapping[int, FastWeights] = field(default_factory=dict)  # by TTT layer
     keys_values: Mapping[int, KeysValues] = field(default_factory=dict)  # by SWA layer: the previous window's
-    overlap_features: Float[Tensor, "batch frame patch channel"] | None = (
-        None  # encoder's, of the frames shared with the next window
-    )
+    overlap_features: Float[Tensor, "batch frame patch channel"] | None = None  # encoder's, of frames seen again next
 
     def reset(self) -> HybridMemory:
         """Forget the fast weights; the cache of the previous window survives."""
