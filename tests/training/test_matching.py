@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from openloger.network import Network, preset
+from openloger.training.chaining import run_chain
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import ClipSpec, stack
 from openloger.training.matching import Correspondence, correspond, match_loss, middle_block, probe_tokens
-from openloger.training.objective import predict, predict_and_match
+from openloger.training.objective import run_and_match
 
 from .boxes import render_box
 
@@ -89,8 +90,9 @@ def test_the_probe_hears_all_heads_and_tokens_and_lets_go():
     assert plan.size == tuple(clips.depth.shape[-2:])
     block = network.decoder.blocks[middle_block(len(network.decoder.blocks))]
     with probe_tokens(block) as probe:
-        predict(network, clips)
-        query, key = probe.take()
+        run_chain(network, clips.images, size=0, overlap=0)
+        ((query, key),) = probe.take()
+    assert not probe.take()
     assert query.shape == key.shape == (2, 4, 3 * (24 + network.decoder.special_tokens), 32)
     assert not block.attention.q_norm._forward_hooks
     assert not block.attention.k_norm._forward_hooks
@@ -98,7 +100,8 @@ def test_the_probe_hears_all_heads_and_tokens_and_lets_go():
 
 def test_the_loss_reaches_the_encoder():
     network = Network(replace(preset("pocket"), memory=None))
-    _, match = predict_and_match(network, batch())
+    clips = batch()
+    _, match = run_and_match(network, clips, lambda: run_chain(network, clips.images, size=0, overlap=0))
     match.loss.backward()
     assert network.encoder.patch.weight.grad is not None
     assert float(network.encoder.patch.weight.grad.abs().max()) > 0

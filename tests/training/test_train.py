@@ -27,7 +27,7 @@ def tiny(steps: int = 20, **changes) -> TrainConfig:
     config = recipe("pocket")
     stage = config.stages[0]
     clips = replace(stage.clips, size=(32, 40), batch=2, pool=6)
-    stage = replace(stage, steps=steps, clips=clips, rate=RatePlan(warmup_steps=5))
+    stage = replace(stage, steps=steps, clips=clips, rate=RatePlan(peak=5e-5, warmup_steps=5))
     config = replace(
         config, stages=(stage,), validation=ValidationConfig(every=0), render_workers=0, log_every=1, save_every=1000
     )
@@ -46,7 +46,7 @@ def whole(tmp_path_factory):
 
 
 def test_golden_losses(whole):
-    np.testing.assert_allclose(losses(whole), json.loads(GOLDEN.read_text()), rtol=2e-3)
+    np.testing.assert_allclose(losses(whole), json.loads(GOLDEN.read_text()), rtol=5e-3)
 
 
 def test_a_cut_and_resumed_run_equals_the_uncut_one(whole, tmp_path):

@@ -42,19 +42,29 @@ class MatchResult:
     same_position: Float[Tensor, ""]  # what answering "the same place" would get
 
 
+def mean_match(results: list[MatchResult]) -> MatchResult:
+    """The mean over windows."""
+    return MatchResult(
+        *(
+            torch.stack([getattr(result, name) for result in results]).mean()
+            for name in ("loss", "top1", "same_position")
+        )
+    )
+
+
 @dataclass
 class TokenProbe:
-    """Holds the queries and keys of the last forward pass, "batch head token head_dim" with all frames' tokens."""
+    """Holds the queries and keys of forward passes, "batch head token head_dim" with all frames' tokens."""
 
     queries: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """The last pass' queries and keys; the probe is empty afterwards."""
-        query, key = self.queries[-1], self.keys[-1]
+    def take(self) -> list[tuple[Tensor, Tensor]]:
+        """Queries and keys of every pass since the last time; the probe is empty afterwards."""
+        heard = list(zip(self.queries, self.keys, strict=True))
         self.queries.clear()
         self.keys.clear()
-        return query, key
+        return heard
 
 
 @contextmanager

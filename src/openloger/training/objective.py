@@ -6,17 +6,20 @@ clip is cut into.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 
 import torch
 from torch import nn
 
-from openloger.network import Network, Window, WindowPrediction
+from openloger.network import Network
 from openloger.shapes import Float, Tensor
+from openloger.training.chaining import Chain, run_chain
 from openloger.training.clips import ClipBatch
 from openloger.training.curriculum import Stage
 from openloger.training.losses import Losses, measure
-from openloger.training.matching import MatchResult, correspond, match_loss, middle_block, probe_tokens
+from openloger.training.matching import MatchResult, correspond, match_loss, mean_match, middle_block, probe_tokens
 
 
 class Objective(nn.Module):
@@ -27,40 +30,37 @@ class Objective(nn.Module):
         self.network = network
         self.stage = stage
 
-    def forward(self, clips: ClipBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The weighted sum, with gradient, and every term by its name, without."""
-        weights = self.stage.losses
-        if weights.match:
-            prediction, match = predict_and_match(self.network, clips)
-        else:
-            prediction, match = predict(self.network, clips), None
-        losses = measure(prediction, clips, weights)
+    def forward(self, clips: ClipBatch, progress: float = 0.0) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The weighted sum, with gradient, and every term by its name, without; `progress` of the stage in 0..1."""
+        weights, plan = self.stage.losses, self.stage.windows
+        size, overlap = plan.at(progress)
+        run = partial(run_chain, self.network, clips.images, size=size, overlap=overlap, truncate=plan.truncate)
+        chain, match = run_and_match(self.network, clips, run) if weights.match else (run(), None)
+        losses = measure(chain.prediction, clips.take_frames(chain.index), weights)
         total = losses.total(weights)
         if match is not None:
             total = total + weights.match * match.loss
         return total, {"loss": total.detach(), **by_name(losses, match)}
 
 
-def predict(network: Network, clips: ClipBatch) -> WindowPrediction:
-    """Each clip as one window, with nothing remembered."""
-    frames = clips.images.shape[1]
-    prediction, _ = network(Window(clips.images, size=frames, overlap=0), network.fresh_memory())
-    return prediction
-
-
-def predict_and_match(network: Network, clips: ClipBatch) -> tuple[WindowPrediction, MatchResult]:
-    """The same, and how well the middle decoder block's tokens correspond."""
+def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) -> tuple[Chain, MatchResult]:
+    """What `run` gives, and how well the middle decoder block's tokens correspond in each of its windows."""
     blocks = network.decoder.blocks
     with probe_tokens(blocks[middle_block(len(blocks))]) as probe:
-        prediction = predict(network, clips)
-        query, key = probe.take()
-    match = match_loss(
-        query,
-        key,
-        correspond(clips, patch=network.config.encoder.patch),
-        special_tokens=network.decoder.special_tokens,
+        chain = run()
+        heard = probe.take()
+    patch, special_tokens = network.config.encoder.patch, network.decoder.special_tokens
+    return chain, mean_match(
+        [
+            match_loss(
+                query,
+                key,
+                correspond(clips.take_frames(torch.tensor(frames)), patch=patch),
+                special_tokens=special_tokens,
+            )
+            for (query, key), frames in zip(heard, chain.frames, strict=True)
+        ]
     )
-    return prediction, match
 
 
 def by_name(losses: Losses, match: MatchResult | None) -> dict[str, Tensor]:

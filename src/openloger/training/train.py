@@ -192,7 +192,7 @@ class StageLoop:
             clips = next(stream)
             names += clips.names
             frames += clips.images.shape[0] * clips.images.shape[1]
-            loss, term = self.objective(clips.to(run.network.device))
+            loss, term = self.objective(clips.to(run.network.device), run.progress.step / self.stage.steps)
             (loss / len(streams)).backward()
             terms.append(term)
         norm = nn.utils.clip_grad_norm_(run.network.parameters(), self.config.optimiser.clip)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,12 +18,13 @@ import torch
 from openloger.geometry import SE3, rotation_angle, weighted_median
 from openloger.network import Network
 from openloger.shapes import Bool, Float, Tensor
+from openloger.training.chaining import run_chain
 from openloger.training.clips import ClipBatch
 from openloger.training.config import ValidationConfig
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import Clip, ClipSpec, choose_frames, stack
 from openloger.training.losses import relative_motion
-from openloger.training.objective import predict_and_match
+from openloger.training.objective import run_and_match
 from openloger.training.scale import masked_mean
 
 _BATCH = 16
@@ -117,7 +119,8 @@ def abs_rel(
 
 
 def _look(network: Network, clips: ClipBatch, guess: Tensor) -> dict[str, Tensor]:
-    prediction, match = predict_and_match(network, clips)
+    chain, match = run_and_match(network, clips, partial(run_chain, network, clips.images, size=0, overlap=0))
+    prediction = chain.prediction
     depth = prediction.points_cam[..., 2]
     frames = clips.depth.shape[1]
     i, j = torch.triu_indices(frames, frames, offset=1, device=clips.depth.device)

@@ -1,0 +1,82 @@
+"""A clip through the network as `Stream` runs a video: the same windows, memory carried, the same placement.
+
+Everything stays in the graph: gradients flow through the memory from window to window (cut every `truncate` of them
+where asked), and for networks that are placed by `se3` through the chain of rigid motions too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from openloger.errors import InputError
+from openloger.geometry import SE3
+from openloger.network import HybridMemory, Network, Window, WindowPrediction
+from openloger.shapes import Float, Tensor
+from openloger.streaming import rigid_from_overlap, windows
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All windows of a clip side by side on the frame axis; frames that two windows share are there twice."""
+
+    prediction: WindowPrediction
+    frames: tuple[tuple[int, ...], ...]  # which frames of the clip each window has
+
+    @property
+    def index(self) -> Tensor:
+        """The clip's frame of every frame of the prediction."""
+        return torch.tensor([frame for window in self.frames for frame in window])
+
+
+def run_chain(
+    network: Network, images: Float[Tensor, "batch frame 3 height width"], *, size: int, overlap: int, truncate: int = 0
+) -> Chain:
+    """Run a batch of clips; `size` 0 takes each as one window.
+
+    Raises:
+        InputError: the network is placed by sim3, which is not trained through.
+    """
+    count = images.shape[1]
+    if size == 0:
+        size, overlap = count, 0
+    rigid = network.config.placement == "se3"
+    if network.config.placement == "sim3" and size < count:
+        raise InputError("windows placed by sim3 cannot be trained as a chain; train single windows, or use se3")
+    memory, placed, frames = network.fresh_memory(), [], []
+    for number, group in enumerate(windows(iter(range(count)), size=size, overlap=overlap)):
+        if truncate and number % truncate == 0:
+            memory = memory.detach()
+        prediction, memory = _step(network, images[:, list(group.frames)], size, overlap, memory)
+        if rigid and placed:
+            prediction = _attach(prediction, placed[-1].world_from_cam[:, -overlap])
+        placed.append(prediction)
+        frames.append(group.frames)
+    return Chain(_join(placed), tuple(frames))
+
+
+def _step(
+    network: Network, images: Tensor, size: int, overlap: int, memory: HybridMemory
+) -> tuple[WindowPrediction, HybridMemory]:
+    return network(Window(images, size=size, overlap=overlap), memory)
+
+
+def _attach(prediction: WindowPrediction, world_from_first: Float[Tensor, "batch 4 4"]) -> WindowPrediction:
+    """Move a window so that its first camera stands where the previous window put it."""
+    window_from_cam = SE3.from_matrix(prediction.world_from_cam)
+    world_from_window = rigid_from_overlap(
+        SE3.from_matrix(world_from_first), SE3(window_from_cam.rotation[:, 0], window_from_cam.translation[:, 0])
+    )
+    lifted = SE3(world_from_window.rotation[:, None], world_from_window.translation[:, None])
+    return replace(prediction, world_from_cam=(lifted @ window_from_cam).matrix())
+
+
+def _join(predictions: list[WindowPrediction]) -> WindowPrediction:
+    """Side by side on the frame axis. The metric scale, if any, is in the points already."""
+    return WindowPrediction(
+        world_from_cam=torch.cat([one.world_from_cam for one in predictions], dim=1),
+        points_cam=torch.cat([one.points_cam for one in predictions], dim=1),
+        confidence_logit=torch.cat([one.confidence_logit for one in predictions], dim=1),
+        metric_scale=None,
+    )
