@@ -119,7 +119,7 @@ def test_names_that_text_cannot_hold_are_refused(tmp_path: Path) -> None:
     recording = StandIn(1)
     recording.names[0] = "my shot.png"
     Image.new("RGB", (8, 6)).save(tmp_path / "my shot.png")
-    with pytest.raises(InputError, match="'my shot.png' has a blank in it"):
+    with pytest.raises(InputError, match=r"'my shot\.png' has a blank in it"):
         export(recording, "colmap", tmp_path / "model", images=tmp_path)
 
 

@@ -30,7 +30,8 @@ class PointSelection:
     voxel: float | None = None  # edge of a cube that gives one point, the first seen, in the recording's unit of length
     max_points: int | None = None  # thinned evenly to this many; None: the format's own limit
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Every use does. Raises InputError where a value makes no sense."""
         _check(0 <= self.confidence_min <= 1, "confidence_min", self.confidence_min, "from 0 to 1")
         _check(self.depth_edge is None or self.depth_edge > 0, "depth_edge", self.depth_edge, "over 0, or none")
         _check(self.frame_stride >= 1, "frame_stride", self.frame_stride, "1 or more")
@@ -60,8 +61,9 @@ class PointChunk:
 def selected_frames(recording: Reconstruction, selection: PointSelection) -> range:
     """The frames that every format exports.
 
-    Raises InputError where there is none yet.
+    Raises InputError where there is none yet, or the selection makes no sense.
     """
+    selection.check()
     if recording.frame_count == 0:
         raise InputError("the recording has no frames yet: nothing to export")
     return range(0, recording.frame_count, selection.frame_stride)
@@ -75,7 +77,7 @@ def select_points(
     Where `max_points` may be too few, the frames are read twice: once to count. Then the points, in order, fall into
     max_points runs of equal length, and each run gives one (`thinning.py`).
 
-    Raises InputError where no pixel at all passes the selection.
+    Raises InputError where the selection makes no sense, or no pixel at all passes it.
     """
     selection = selection or PointSelection()
     frames = selected_frames(recording, selection)

@@ -1,0 +1,70 @@
+"""`openloger export`: a recording in another program's format."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from openloger.cli.progress import progress_bar
+from openloger.export import PointSelection
+from openloger.export import export as write
+from openloger.export.formats import find_format
+from openloger.export.reconstruction import Progress as OnProgress
+from openloger.progress import Progress
+from openloger.recording import open_recording
+
+_ALL_DEFAULTS = PointSelection()
+
+
+def export(
+    recording: tyro.conf.Positional[Path],
+    /,
+    to: Literal["ply", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd"],
+    *,
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    selection: tyro.conf.OmitArgPrefixes[PointSelection] = _ALL_DEFAULTS,
+    images: Path | None = None,
+    overwrite: bool = False,
+    json: bool = False,
+) -> int:
+    """Write a recording in another program's format; of one that is not finished, what is there.
+
+    Args:
+        recording: The recording's folder.
+        to: The format; colmap and nerfstudio are folders with pictures, usd needs openloger[usd].
+        out: Where to; by default beside the recording, as RECORDING.ply or RECORDING_colmap.
+        images: The folder of the source's frames, for colmap and nerfstudio: cameras have their full size, and no
+            pictures are written.
+        overwrite: Replace an earlier export.
+        json: Print a summary for programs on standard output.
+    """
+    opened = open_recording(recording)
+    chosen = find_format(to)
+    folder = recording.resolve()
+    path = out or folder.with_name(folder.name + chosen.ending)
+    if not opened.complete:
+        print(f"openloger: {recording} is not complete; its {len(opened)} frames are exported", file=sys.stderr)
+    with _progress(f"{to} {path.name}") as show:
+        written = write(opened, to, path, selection=selection, images=images, overwrite=overwrite, progress=show)
+    if json:
+        summary = {"recording": str(recording), "format": to, "frames": len(opened), "complete": opened.complete}
+        print(json_module.dumps({**summary, "written": [str(entry) for entry in written]}))
+        return 0
+    for entry in written:
+        print(entry)
+    return 0
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[OnProgress]:
+    """The usual bar; a format that reads the frames twice counts them twice."""
+    began_s = time.perf_counter()
+    with progress_bar(name) as show:
+        yield lambda done, total: show(Progress(done, total, done, time.perf_counter() - began_s, 0.0))
