@@ -20,11 +20,11 @@ ROOMS = {
     "geometry": set[str](),
     "network": {"geometry"},
     "worlds": {"geometry"},
-    "datasets": {"geometry"},
+    "datasets": {"frames", "geometry"},  # one decoder of pictures and videos, with its care for damage
     "recording": {"geometry"},
     "frames": {"geometry", "worlds"},
     "streaming": {"network", "frames", "geometry"},
-    "evaluation": {"recording", "geometry"},
+    "evaluation": {"recording", "datasets", "geometry"},  # it holds a recording against a sequence's truth
     "export": {"recording", "geometry"},
     "viewing": {"recording", "geometry"},
     "training": {"network", "streaming", "worlds", "datasets", "geometry"},

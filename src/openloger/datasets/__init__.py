@@ -1,0 +1,27 @@
+"""Readers of the public benchmarks, all giving the same `Sequence`; docs/datasets.md says how to get each.
+
+for name, sequence in open_dataset("kitti", "/data/kitti").items():
+    print(name, sequence.length, sequence.world_from_cam(0))
+"""
+
+from openloger.datasets.folder import read_truth
+from openloger.datasets.reader import DatasetFolder, Reader
+from openloger.datasets.sequence import FileSequence, Label, Labelled, LabelledFrame, Sequence, Truth
+from openloger.datasets.table import DATASETS, open_dataset
+from openloger.datasets.times import cameras_at, nearest_in_time
+
+__all__ = [
+    "DATASETS",
+    "DatasetFolder",
+    "FileSequence",
+    "Label",
+    "Labelled",
+    "LabelledFrame",
+    "Reader",
+    "Sequence",
+    "Truth",
+    "cameras_at",
+    "nearest_in_time",
+    "open_dataset",
+    "read_truth",
+]

@@ -1,0 +1,181 @@
+"""A video with ground truth: `Sequence`, and `FileSequence`, which every reader of this room makes.
+
+A world of `openloger.worlds` is a `Sequence` too: one protocol, and nobody imports anybody for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from openloger.errors import InputError
+from openloger.frames import Frame, FrameSource
+from openloger.shapes import Bool, Float32, Float64, UInt8
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """One frame and what is true of it. What is None is not known of this frame."""
+
+    @property
+    def rgb(self) -> UInt8[np.ndarray, "height width 3"]: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def timestamp_s(self) -> float: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def world_from_cam(self) -> Float64[np.ndarray, "4 4"] | None:
+        """OpenCV axes."""
+        ...
+
+    @property
+    def intrinsics(self) -> Float64[np.ndarray, "3 3"] | None:
+        """In pixels of `rgb`; pixel (row i, column j) has its centre at (j + 0.5, i + 0.5)."""
+        ...
+
+    @property
+    def depth(self) -> Float32[np.ndarray, "rows columns"] | None:
+        """Along z, in world units; 0 where there is none. It may be coarser or finer than `rgb`: the same view."""
+        ...
+
+    @property
+    def valid(self) -> Bool[np.ndarray, "rows columns"] | None:
+        """Where `depth` is known."""
+        ...
+
+
+@runtime_checkable
+class Truth(Protocol):
+    """What is true of a video's frames, by their index; pictures are not asked for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def length(self) -> int | None:
+        """How many frames there are; None where there is no end."""
+        ...
+
+    def world_from_cam(self, index: int) -> Float64[np.ndarray, "4 4"] | None:
+        """A frame's camera, without reading its picture."""
+        ...
+
+    def __getitem__(self, index: int) -> Labelled:
+        """A frame by its index; raises IndexError where there is none."""
+        ...
+
+
+@runtime_checkable
+class Sequence(Truth, Protocol):
+    """A `FrameSource` with ground truth: `sequence[frame.index]` is what is true of a frame that it gave."""
+
+    def frames(self, first: int = 0) -> Iterator[Frame | Labelled]: ...
+    def __iter__(self) -> Iterator[Frame | Labelled]: ...
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is known of one frame; the depth is read when it is asked for."""
+
+    timestamp_s: float
+    world_from_cam: Float64[np.ndarray, "4 4"] | None = None
+    intrinsics: Float64[np.ndarray, "3 3"] | None = None
+    read_depth: Callable[[], Float32[np.ndarray, "rows columns"]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFrame:
+    """A frame on disk. Picture and depth are read when first asked for, and kept as long as this value is."""
+
+    index: int
+    name: str
+    label: Label
+    read_rgb: Callable[[], UInt8[np.ndarray, "height width 3"]]
+
+    @property
+    def timestamp_s(self) -> float:
+        return self.label.timestamp_s
+
+    @property
+    def world_from_cam(self) -> Float64[np.ndarray, "4 4"] | None:
+        return self.label.world_from_cam
+
+    @property
+    def intrinsics(self) -> Float64[np.ndarray, "3 3"] | None:
+        return self.label.intrinsics
+
+    @property
+    def rgb(self) -> UInt8[np.ndarray, "height width 3"]:
+        return self._rgb
+
+    @property
+    def depth(self) -> Float32[np.ndarray, "rows columns"] | None:
+        return self._depth
+
+    @property
+    def valid(self) -> Bool[np.ndarray, "rows columns"] | None:
+        return None if self.depth is None else np.isfinite(self.depth) & (self.depth > 0)
+
+    @cached_property
+    def _rgb(self) -> np.ndarray:
+        return self.read_rgb()
+
+    @cached_property
+    def _depth(self) -> np.ndarray | None:
+        return None if self.label.read_depth is None else self.label.read_depth()
+
+
+@dataclass(frozen=True, eq=False)
+class FileSequence:
+    """A `Sequence` on disk. `source` gives frames 0, 1, 2, … ; without it there is truth and no picture."""
+
+    name: str
+    labels: tuple[Label, ...]
+    source: FrameSource | None
+
+    @property
+    def length(self) -> int:
+        return len(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def world_from_cam(self, index: int) -> Float64[np.ndarray, "4 4"] | None:
+        return self._label(index).world_from_cam
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        """A frame by its index; pictures of a video are decoded from the start, so read those with `frames`."""
+        return LabelledFrame(index, f"{index:06d}", self._label(index), lambda: self._picture(index))
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        """The frames from index `first` on.
+
+        Raises BadFrameError for one that cannot be decoded, InputError where there are no pictures.
+        """
+        for frame in self._pictures().frames(first):
+            if frame.index >= len(self.labels):
+                raise InputError(
+                    f"{self.name}: there are labels for {len(self)} frames and pictures of more; check what is missing"
+                )
+            yield Frame(frame.rgb, frame.index, self.labels[frame.index].timestamp_s, frame.name)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def _label(self, index: int) -> Label:
+        if not 0 <= index < len(self.labels):
+            raise IndexError(f"{self.name} has no frame {index}; it has {len(self.labels)}")
+        return self.labels[index]
+
+    def _pictures(self) -> FrameSource:
+        if self.source is None:
+            raise InputError(f"{self.name} has ground truth and no pictures; give the folder that has both")
+        return self.source
+
+    def _picture(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
+        return next(iter(self._pictures().frames(index))).rgb

@@ -1,0 +1,78 @@
+"""MPI Sintel (Butler et al., ECCV 2012) with its depth and cameras.
+
+    training/final/alley_1/frame_0001.png
+    training/depth/alley_1/frame_0001.dpt
+    training/camdata_left/alley_1/frame_0001.cam
+
+Sequences are named after the pass too: "final/alley_1", "clean/alley_1". The folder may be `training` itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from openloger.datasets.files import listed, opencv_camera, picture_source, require
+from openloger.datasets.reader import Reader, found_below
+from openloger.datasets.sequence import FileSequence, Label
+from openloger.errors import InputError
+from openloger.shapes import Float32, Float64
+
+FPS = 24.0
+TAG = 202021.25  # the first float of every file, for checking the byte order
+PASSES = ("final", "clean")
+
+
+def find(folder: Path) -> list[str]:
+    return [name for one in PASSES for name in found_below(_root(folder), f"{one}/*/frame_0001.png")]
+
+
+def read(folder: Path, name: str) -> FileSequence:
+    root, scene = _root(folder), name.rpartition("/")[2]
+    pictures = listed(require(root / name, "a sequence of Sintel"), "frame_*.png")
+    labels = []
+    for number, picture in enumerate(pictures):
+        intrinsics, world_from_cam = read_camera(root / "camdata_left" / scene / f"{picture.stem}.cam")
+        depth = partial(read_depth, require(root / "depth" / scene / f"{picture.stem}.dpt", "depth"))
+        labels.append(Label(number / FPS, world_from_cam, intrinsics, depth))
+    return FileSequence(name, tuple(labels), picture_source(pictures))
+
+
+def read_camera(path: Path) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "4 4"]]:
+    """Intrinsics and `world_from_cam`: the file has K and cam_from_world, float64, row-major."""
+    values = np.frombuffer(_body(path, "camera"), dtype="<f8")
+    if len(values) != 21:
+        raise InputError(f"{path} has {len(values)} numbers, where 9 of K and 12 of the camera are wanted")
+    K, cam_from_world = values[:9].reshape(3, 3), np.vstack([values[9:].reshape(3, 4), (0, 0, 0, 1)])
+    return opencv_camera(K[0, 0], K[1, 1], K[0, 2], K[1, 2]), np.linalg.inv(cam_from_world)
+
+
+def read_depth(path: Path) -> Float32[np.ndarray, "height width"]:
+    """Width, height, then float32 depths."""
+    body = _body(path, "depth")
+    width, height = struct.unpack_from("<ii", body)
+    if len(body) != 8 + 4 * width * height:
+        raise InputError(f"{path} is cut off, or no depth of Sintel: {width}×{height} do not fit its {len(body)} bytes")
+    return np.frombuffer(body, dtype="<f4", offset=8).reshape(height, width).astype(np.float32)
+
+
+def _body(path: Path, what: str) -> bytes:
+    content = require(path, what).read_bytes()
+    if len(content) < 12 or struct.unpack_from("<f", content)[0] != TAG:
+        raise InputError(f"{path} is no {what} file of Sintel: it does not begin with {TAG}")
+    return content[4:]
+
+
+def _root(folder: Path) -> Path:
+    return folder / "training" if (folder / "training").is_dir() else folder
+
+
+SINTEL = Reader(
+    title="MPI Sintel",
+    layout="training/{final/alley_1/frame_0001.png, depth/alley_1/frame_0001.dpt, camdata_left/alley_1/frame_0001.cam}",
+    find=find,
+    read=read,
+)
