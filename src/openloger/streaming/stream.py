@@ -11,14 +11,16 @@ import torch
 
 from openloger.errors import InputError
 from openloger.frames.frame import Frame, FrameSource
+from openloger.frames.sizing import check_size
 from openloger.geometry import SE3, Sim3
-from openloger.network import Network, Window
+from openloger.network import Network, NetworkConfig, Window
 from openloger.shapes import Float32, Float64, Tensor
 from openloger.streaming.placement import Anchor, Disagreement, Placement, place, window_poses
 from openloger.streaming.state import StreamState
 from openloger.streaming.windows import Group, Picture, pictures, windows
 
 _log = logging.getLogger("openloger")
+_ABSURD = 16  # times the network's pixel budget
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
 
 
@@ -166,5 +168,22 @@ def _check(stream: Stream) -> None:
         raise InputError(f"overlap {stream.overlap} must be at least 0 and less than the window, {stream.window}")
     if stream.reset_every is not None and stream.reset_every < 0:
         raise InputError(f"reset_every {stream.reset_every} is negative; 0 is never")
+    if stream.size is not None:
+        _check_size(stream.size, stream.network.config)
     if stream.overlap == 0 and stream.placement.kind != "none":
         raise InputError(f"placement {stream.placement} needs frames shared between windows; overlap is 0")
+
+
+def _check_size(size: tuple[int, int], config: NetworkConfig) -> None:
+    height, width = check_size(size)
+    patch = config.encoder.patch
+    if height * width > _ABSURD * config.max_pixels:
+        raise InputError(
+            f"size {height} {width} is more than {_ABSURD} times the {config.max_pixels} pixels that {config.name} is "
+            "made for; leave it out, or choose a smaller one"
+        )
+    if height % patch or width % patch:
+        nearest = [max(round(side / patch), 1) * patch for side in size]
+        raise InputError(
+            f"size {height} {width} is not whole patches of {patch} pixels; the nearest is {nearest[0]} {nearest[1]}"
+        )
