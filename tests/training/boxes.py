@@ -5,6 +5,11 @@ import numpy as np
 from openloger.training.data import Clip, ClipSpec
 
 
+def render_boxes(specs: list[ClipSpec]) -> list[Clip]:
+    """The clips of a group."""
+    return [render_box(spec) for spec in specs]
+
+
 def render_box(spec: ClipSpec) -> Clip:
     """A clip of a walk inside a box; every (seed, frame) has its own picture, the same at every call."""
     draw = np.random.default_rng([spec.seed, sum(spec.family.encode())])

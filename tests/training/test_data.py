@@ -25,13 +25,13 @@ from openloger.training.data import (
 from openloger.training.matching import correspond
 from openloger.training.render import RenderAhead
 
-from .boxes import render_box
+from .boxes import render_box, render_boxes
 
 PLAN = ClipPlan(size=(16, 24), rendered=4, frames=(2, 3), odds=(0.7, 0.3), batch=4, pool=10, reuse=3.0)
 
 
 def stream(step=0, *, workers=0, lane=0, ahead=None):
-    ahead = ahead or RenderAhead(PLAN, seed=5, lane=lane, workers=workers, render=render_box)
+    ahead = ahead or RenderAhead(PLAN, seed=5, lane=lane, workers=workers, render=render_boxes)
     return ClipStream(PLAN, ahead, seed=5, lane=lane, step=step)
 
 
@@ -55,13 +55,13 @@ def test_a_stream_taken_up_later_goes_on_alike():
 
 
 def test_background_processes_change_nothing():
-    with RenderAhead(PLAN, seed=5, lane=0, workers=2, render=render_box) as ahead:
+    with RenderAhead(PLAN, seed=5, lane=0, workers=2, render=render_boxes) as ahead:
         for here, there in zip(islice(stream(), 3), stream(ahead=ahead), strict=False):
             assert same(here, there)
 
 
-def refuse(spec):
-    raise InputError(f"no world {spec.family!r}")
+def refuse(specs):
+    raise InputError(f"no world {specs[0].family!r}")
 
 
 def test_what_the_renderer_refuses_is_said_here():

@@ -17,7 +17,7 @@ from openloger.training.data import ClipSpec
 from openloger.training.metrics import read_metrics
 from openloger.training.train import Budget, TrainingDivergedError, train
 
-from .boxes import render_box
+from .boxes import render_box, render_boxes
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 
@@ -41,7 +41,7 @@ def losses(out: Path) -> list[float]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
-    train(tiny(), out, render=render_box, device="cpu")
+    train(tiny(), out, render=render_boxes, device="cpu")
     return out
 
 
@@ -50,9 +50,9 @@ def test_golden_losses(whole):
 
 
 def test_a_cut_and_resumed_run_equals_the_uncut_one(whole, tmp_path):
-    progress = train(tiny(), tmp_path, render=render_box, device="cpu", budget=Budget(steps=7))
+    progress = train(tiny(), tmp_path, render=render_boxes, device="cpu", budget=Budget(steps=7))
     assert progress.step == 7
-    progress = train(tiny(), tmp_path, render=render_box, device="cpu", resume=True)
+    progress = train(tiny(), tmp_path, render=render_boxes, device="cpu", resume=True)
     assert progress.step == progress.total_step == 20
     assert losses(tmp_path) == losses(whole)
     a, b = (latest_checkpoint(out / "checkpoints") for out in (whole, tmp_path))
@@ -63,42 +63,42 @@ def test_a_cut_and_resumed_run_equals_the_uncut_one(whole, tmp_path):
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
-    train(tiny(save_every=4), tmp_path, render=render_box, device="cpu", budget=Budget(steps=6))
+    train(tiny(save_every=4), tmp_path, render=render_boxes, device="cpu", budget=Budget(steps=6))
     checkpoints = tmp_path / "checkpoints"
     (checkpoints / "latest").write_text("step-00000004")  # as if the last one had not been written
     (checkpoints / ".step-00000009.1").mkdir()  # and one was cut short
-    train(tiny(), tmp_path, render=render_box, device="cpu", resume=True)
+    train(tiny(), tmp_path, render=render_boxes, device="cpu", resume=True)
     assert losses(tmp_path) == losses(whole)
 
 
 def test_a_finished_run_stays_as_it_is(whole):
     before = losses(whole)
-    progress = train(tiny(), whole, render=render_box, device="cpu", resume=True)
+    progress = train(tiny(), whole, render=render_boxes, device="cpu", resume=True)
     assert progress.step == 20
     assert losses(whole) == before
 
 
 def test_a_folder_with_a_run_is_not_trained_over(whole):
     with pytest.raises(InputError, match="--resume"):
-        train(tiny(), whole, render=render_box)
+        train(tiny(), whole, render=render_boxes)
 
 
 def test_another_architecture_is_refused(whole):
     with pytest.raises(InputError, match="another architecture"):
-        train(replace(tiny(), preset="compact"), whole, render=render_box, resume=True)
+        train(replace(tiny(), preset="compact"), whole, render=render_boxes, resume=True)
 
 
 def test_minutes_stop_the_run_with_a_checkpoint(tmp_path):
-    progress = train(tiny(10_000), tmp_path, render=render_box, device="cpu", budget=Budget(minutes=0.02))
+    progress = train(tiny(10_000), tmp_path, render=render_boxes, device="cpu", budget=Budget(minutes=0.02))
     assert 0 < progress.step < 10_000
     path = latest_checkpoint(tmp_path / "checkpoints")
     assert path is not None
     assert read_progress(path) == progress
 
 
-def nothing_known(spec: ClipSpec):
-    clip = render_box(spec)
-    return replace(clip, depth=np.full_like(clip.depth, np.nan))
+def nothing_known(specs: list[ClipSpec]):
+    clips = map(render_box, specs)
+    return [replace(clip, depth=np.full_like(clip.depth, np.nan)) for clip in clips]
 
 
 def test_nan_stops_the_run_and_names_the_clips(tmp_path):
@@ -109,7 +109,7 @@ def test_nan_stops_the_run_and_names_the_clips(tmp_path):
 
 def test_validation_stands_beside_its_guesses(tmp_path):
     config = tiny(2, validation=ValidationConfig(every=2, clips=4))
-    train(config, tmp_path, render=render_box, device="cpu")
+    train(config, tmp_path, render=render_boxes, device="cpu")
     lines = {line["family"]: line for line in read_metrics(tmp_path / "metrics.jsonl", "validation")}
     assert set(lines) == {"rooms", "street", "terrain", "clutter", "all"}
     everything = lines["all"]

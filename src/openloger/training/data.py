@@ -68,12 +68,12 @@ def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipSpec:
     )
 
 
-def specs(plan: ClipPlan, *, seed: int, lane: int, first: int = 0, stride: int = 1) -> Iterator[ClipSpec]:
+def specs(plan: ClipPlan, *, seed: int, lane: int, first: int = 0) -> Iterator[ClipSpec]:
     """A lane's clips from number `first` on, without end."""
     number = first
     while True:
         yield spec_of(plan, seed=seed, lane=lane, number=number)
-        number += stride
+        number += 1
 
 
 def rendered_by(plan: ClipPlan, step: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from types import TracebackType
@@ -18,32 +19,46 @@ from openloger.errors import InputError
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import Clip, ClipSpec, specs
 
-RenderClip = Callable[[ClipSpec], Clip]
-_AHEAD = 64  # clips that wait in each background process' queue
+RenderClips = Callable[[Sequence[ClipSpec]], list[Clip]]
+TOGETHER = 8  # clips rendered at once
+_AHEAD = 8  # such groups that wait in each background process' queue
 
 
-def render_clip(spec: ClipSpec) -> Clip:
-    """Render one clip of a world."""
-    world = worlds.world(spec.family, seed=spec.seed, size=spec.size, fps=spec.fps)
-    samples = [world[spec.first + number] for number in range(spec.frames)]
-    return Clip(
-        str(spec),
-        rgb=np.stack([sample.rgb for sample in samples]),
-        depth=np.stack([sample.depth for sample in samples]).astype(np.float32),
-        valid=np.stack([sample.valid for sample in samples]),
-        moving=np.stack([sample.moving for sample in samples]),
-        intrinsics=np.stack([sample.intrinsics for sample in samples]).astype(np.float64),
-        world_from_cam=np.stack([sample.world_from_cam for sample in samples]).astype(np.float64),
-    )
+def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
+    """Render clips of one size, all frames at once."""
+    opened = [worlds.world(spec.family, seed=spec.seed, size=spec.size, fps=spec.fps) for spec in specs]
+    frames = [
+        [(world, spec.first + number) for number in range(spec.frames)]
+        for world, spec in zip(opened, specs, strict=True)
+    ]
+    picture = worlds.render([frame for clip in frames for frame in clip])
+    clips, at = [], 0
+    for spec, clip in zip(specs, frames, strict=True):
+        part = slice(at, at + len(clip))
+        at += len(clip)
+        clips.append(
+            Clip(
+                str(spec),
+                rgb=picture.rgb[part].numpy(),
+                depth=picture.depth[part].numpy(),
+                valid=picture.valid[part].numpy(),
+                moving=picture.moving[part].numpy(),
+                intrinsics=np.stack([world.intrinsics for world, _ in clip]),
+                world_from_cam=np.stack([world.world_from_cam(index) for world, index in clip]),
+            )
+        )
+    return clips
 
 
 class RenderAhead:
     """A lane's clips in order, rendered by `workers` processes (0: here, when they are asked for).
 
-    Worker k renders the numbers first + k, first + k + workers, …, so their order never depends on who is faster.
+    Worker k renders every k-th group of clips, so their order never depends on who is faster.
     """
 
-    def __init__(self, plan: ClipPlan, *, seed: int, lane: int, workers: int, render: RenderClip = render_clip) -> None:
+    def __init__(
+        self, plan: ClipPlan, *, seed: int, lane: int, workers: int, render: RenderClips = render_clips
+    ) -> None:
         self._plan, self._seed, self._lane, self._render = plan, seed, lane, render
         self._workers = workers
         self._processes: list[BaseProcess] = []
@@ -51,7 +66,8 @@ class RenderAhead:
     def __call__(self, first: int) -> Iterator[Clip]:
         """Clips from number `first` on."""
         if self._workers == 0:
-            return map(self._render, specs(self._plan, seed=self._seed, lane=self._lane, first=first))
+            groups = _groups(self._plan, self._seed, self._lane, first)
+            return (clip for group in groups for clip in self._render(group))
         return self._collect(self._start(first))
 
     def close(self) -> None:
@@ -75,8 +91,10 @@ class RenderAhead:
         queues = []
         for worker in range(self._workers):
             out = context.Queue(_AHEAD)
-            todo = (self._plan, self._seed, self._lane, first + worker, self._workers)
-            process = context.Process(target=_render_all, args=(self._render, todo, out), daemon=True)
+            groups = (self._plan, self._seed, self._lane, first)
+            process = context.Process(
+                target=_render_all, args=(self._render, groups, (worker, self._workers), out), daemon=True
+            )
             process.start()
             queues.append(out)
             self._processes.append(process)
@@ -85,28 +103,36 @@ class RenderAhead:
     def _collect(self, queues: list[Queue]) -> Iterator[Clip]:
         while True:
             for worker, out in enumerate(queues):
-                yield _take(out, self._processes[worker])
+                yield from _take(out, self._processes[worker])
 
 
-def _render_all(render: RenderClip, todo: tuple[ClipPlan, int, int, int, int], out: Queue) -> None:
+def _groups(plan: ClipPlan, seed: int, lane: int, first: int) -> Iterator[list[ClipSpec]]:
+    todo = specs(plan, seed=seed, lane=lane, first=first)
+    while True:
+        yield list(islice(todo, TOGETHER))
+
+
+def _render_all(
+    render: RenderClips, groups: tuple[ClipPlan, int, int, int], share: tuple[int, int], out: Queue
+) -> None:
     torch.set_num_threads(1)
-    plan, seed, lane, first, stride = todo
+    worker, workers = share
     with contextlib.suppress(KeyboardInterrupt):
         try:
-            for spec in specs(plan, seed=seed, lane=lane, first=first, stride=stride):
-                out.put(render(spec))
+            for group in islice(_groups(*groups), worker, None, workers):
+                out.put(render(group))
         except InputError as error:
             out.put(error)
 
 
-def _take(out: Queue, process: BaseProcess) -> Clip:
+def _take(out: Queue, process: BaseProcess) -> list[Clip]:
     while True:
         try:
-            clip = out.get(timeout=5)
+            clips = out.get(timeout=5)
         except queue.Empty:
             if not process.is_alive():
                 raise RuntimeError(f"a renderer ended with exit code {process.exitcode}; see above") from None
             continue
-        if isinstance(clip, InputError):
-            raise clip
-        return clip
+        if isinstance(clips, InputError):
+            raise clips
+        return clips

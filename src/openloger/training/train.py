@@ -26,11 +26,12 @@ from openloger.training.checkpoint import (
 from openloger.training.config import TrainConfig, as_dict
 from openloger.training.curriculum import Stage
 from openloger.training.data import ClipStream
+from openloger.training.initialise import join_memory
 from openloger.training.matching import middle_block
 from openloger.training.metrics import MetricsLog
 from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
-from openloger.training.render import RenderAhead, RenderClip, render_clip
+from openloger.training.render import RenderAhead, RenderClips, render_clips
 from openloger.training.validate import HeldOut, Scores, held_out, validate
 
 _log = logging.getLogger("openloger")
@@ -65,7 +66,7 @@ def train(
     resume: bool = False,
     budget: Budget = Budget(),
     device: str = "auto",
-    render: RenderClip = render_clip,
+    render: RenderClips = render_clips,
 ) -> Progress:
     """Train through the stages of `config` and leave checkpoints, metrics and weights in the folder `out`.
 
@@ -139,20 +140,18 @@ def enter_stage(run: Run, config: TrainConfig, stage: Stage) -> Run:
     progress = replace(run.progress, stage=stage.name, step=0)
     torch.manual_seed(config.seed)
     network = make_network(config, stage).to(run.network.device)
-    network.load_state_dict({**network.state_dict(), **_shared(run.network, network)})
+    if network.config.memory is not None and run.network.config.memory is None:
+        join_memory(run.network, network)
+    else:
+        network.load_state_dict(run.network.state_dict())
     return make_run(network, config, stage, progress, device=run.network.device)
-
-
-def _shared(old: nn.Module, new: nn.Module) -> dict[str, Tensor]:
-    wanted = new.state_dict()
-    return {name: value for name, value in old.state_dict().items() if name in wanted}
 
 
 class StageLoop:
     """One stage of a run, step after step."""
 
     def __init__(
-        self, config: TrainConfig, stage: Stage, run: Run, out: Path, metrics: MetricsLog, render: RenderClip
+        self, config: TrainConfig, stage: Stage, run: Run, out: Path, metrics: MetricsLog, render: RenderClips
     ) -> None:
         self.config, self.stage, self.run, self.out, self.metrics, self.render = (
             config,

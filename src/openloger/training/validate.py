@@ -8,7 +8,6 @@ Guesses: the mean depth image of the same clips, no rotation, any direction (90Â
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,9 +21,10 @@ from openloger.training.chaining import run_chain
 from openloger.training.clips import ClipBatch
 from openloger.training.config import ValidationConfig
 from openloger.training.curriculum import ClipPlan
-from openloger.training.data import Clip, ClipSpec, choose_frames, stack
+from openloger.training.data import ClipSpec, choose_frames, stack
 from openloger.training.losses import relative_motion
 from openloger.training.objective import run_and_match
+from openloger.training.render import TOGETHER, RenderClips
 from openloger.training.scale import masked_mean
 
 _BATCH = 16
@@ -60,17 +60,18 @@ class HeldOut:
     batches: dict[str, tuple[ClipBatch, ...]]
 
 
-def held_out(plan: ClipPlan, config: ValidationConfig, render: Callable[[ClipSpec], Clip]) -> HeldOut:
+def held_out(plan: ClipPlan, config: ValidationConfig, render: RenderClips) -> HeldOut:
     """Render them: `config.clips` worlds a family, of seeds below those that training draws."""
     draw = np.random.default_rng(0)
     fps = sum(plan.fps) / 2
     batches = {}
     for family in sorted(set(plan.families)):
-        clips = []
-        for seed in range(config.clips):
-            first = int(draw.integers(600))
-            spec = ClipSpec(family, seed, first, max(plan.rendered, config.frames), fps, plan.size)
-            clips.append(choose_frames(render(spec), config.frames, draw, shuffle_time=False))
+        frames = max(plan.rendered, config.frames)
+        specs = [
+            ClipSpec(family, seed, int(draw.integers(600)), frames, fps, plan.size) for seed in range(config.clips)
+        ]
+        rendered = [clip for at in range(0, len(specs), TOGETHER) for clip in render(specs[at : at + TOGETHER])]
+        clips = [choose_frames(clip, config.frames, draw, shuffle_time=False) for clip in rendered]
         batches[family] = tuple(stack(clips[at : at + _BATCH]) for at in range(0, len(clips), _BATCH))
     return HeldOut(batches)
 

@@ -1,0 +1,63 @@
+"""First weights: a network with memory from one without, so that training begins as the network it comes from.
+
+The memory layers of a LoGeR network join a π³ network (or our own after its first stages) without a jump: every gate
+is zero, so a layer adds exactly nothing; each sliding-window layer is a copy of the next window-attention block, so
+that it knows how to look as soon as its gate opens. Only the role token, one more token in front of each frame, is
+seen at once; it starts as a copy of the last register token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from openloger.errors import InputError
+from openloger.network import Network
+from openloger.network.checkpoint import load_tensors, read_tensors
+
+
+def from_pi3(network: Network, path: Path) -> None:
+    """Give a network with memory the weights of a π³ checkpoint (published names or ours).
+
+    Raises:
+        WeightsError: the file does not hold π³ of this size.
+        InputError: the network has no memory; load the checkpoint as it is.
+    """
+    bare = Network(replace(network.config, memory=None))
+    load_tensors(bare, read_tensors(path), source=str(path))
+    join_memory(bare, network)
+
+
+@torch.no_grad()
+def join_memory(bare: Network, network: Network) -> None:
+    """Give a network with memory the weights of the same network without, and open its memory layers on nothing."""
+    layers = network.decoder.memory
+    if layers is None or network.decoder.roles is None:
+        raise InputError(f"{network.config.name!r} has no memory layers; load the weights as they are")
+    network.load_state_dict({**network.state_dict(), **bare.state_dict()})
+    for role in network.decoder.roles:
+        role.copy_(network.decoder.registers[:, :, -1:])
+    for layer, after in zip(layers.swa, layers.config.swa_after, strict=True):
+        _copy_what_fits(_next_window_block(network, after), layer.get_submodule("block"))
+    for name, weight in layers.named_parameters():
+        if ".gate." in name:
+            weight.zero_()
+
+
+def _next_window_block(network: Network, after: int) -> nn.Module:
+    """The first block over the whole window after block `after`; the last one where none follows."""
+    blocks = network.decoder.blocks
+    return blocks[min(after + 1 + after % 2, len(blocks) - 1)]
+
+
+def _copy_what_fits(source: nn.Module, target: nn.Module) -> None:
+    """All tensors of the same shape; an MLP of another width keeps its own start."""
+    own = target.state_dict()
+    same = {name: value for name, value in source.state_dict().items() if own[name].shape == value.shape}
+    mlp_fits = all(name in same for name in own if name.startswith("mlp."))
+    target.load_state_dict(
+        {**own, **{name: value for name, value in same.items() if mlp_fits or not name.startswith("mlp.")}}
+    )
