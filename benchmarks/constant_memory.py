@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from clip import write_clip
@@ -28,7 +29,7 @@ def measure(video: Path, out: Path, network: str) -> dict[str, float]:
     moments: list[tuple[int, float]] = [(0, time.perf_counter())]
     options = openloger.RunOptions(on_progress=lambda p: moments.append((p.new_frames, time.perf_counter())))
     openloger.reconstruct(video, out, network=openloger.load_network(network, device="cpu"), options=options)
-    steps = zip(moments[1:-1], moments[2:-1], strict=False)  # without the first window and the short last one
+    steps = pairwise(moments[1:-1])  # without the first window and the short last one
     seconds = [(after[1] - before[1]) / (after[0] - before[0]) for before, after in steps]
     quarter = max(len(seconds) // 4, 1)
     return {
