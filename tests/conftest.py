@@ -1,5 +1,20 @@
 """Shapes are checked while the tests run; the core is deterministic on two threads."""
 
+import os
+from pathlib import Path
+
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("openloger", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real clips: `$OPENLOGER_DATA`, or `../shared/data` beside the repository."""
+    named = os.environ.get("OPENLOGER_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    missing = [clip for clip in ("kitchen", "street") if not (folder / clip / "video.mp4").is_file()]
+    if missing:
+        pytest.skip(f"no real clips ({', '.join(missing)}) in {folder}; set OPENLOGER_DATA")
+    return folder

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -53,6 +54,10 @@ class ChosenFrames:
     @property
     def length(self) -> int | None:
         """How many frames will come if none is bad; None where the source does not know."""
+        return self._length
+
+    @cached_property
+    def _length(self) -> int | None:
         outline = self.source.outline(self.selection)
         return None if outline is None else sum(1 for _ in self.selection.of(outline))
 

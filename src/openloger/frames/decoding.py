@@ -18,6 +18,7 @@ from openloger.frames.slots import CutShortError
 
 ONE_PICTURE_A_PACKET = frozenset({"av1", "ffv1", "h264", "hevc", "mjpeg", "mpeg4", "png", "prores", "vp9", "vvc"})
 DAMAGED = "its data is damaged"
+END_OF_JPEG = b"\xff\xd9"
 logger = logging.getLogger("openloger")
 
 
@@ -103,12 +104,15 @@ class _Decoding:
         self.container, self.stream = container, stream
         self.ledger = _Ledger(sound=codec in ONE_PICTURE_A_PACKET and not packed)
         self.broken: str | None = None
+        self._writes_ends = False
 
     def run(self) -> Iterator[Picture]:
         seen, ledger = Seen(), self.ledger
         for packet in packets(self.container, self.stream, seen):
             ledger.enter(packet)
-            if packet.is_corrupt:  # known to be incomplete: it could only spoil the pictures around it
+            if packet.is_corrupt or self._breaks_off(
+                packet
+            ):  # known to be incomplete: it could only spoil the pictures around it
                 yield from ledger.fail("its data is incomplete")
             else:
                 yield from self._decode(packet.decode)
@@ -116,6 +120,14 @@ class _Decoding:
         yield from self._decode(lambda: self.stream.codec_context.decode(None))
         if self.broken is None:
             yield from ledger.lost()
+
+    def _breaks_off(self, packet: Any) -> bool:
+        """Whether a bare JPEG lacks the end mark that others before it had; its decoder takes that for grey."""
+        if self.container.format.name != "mjpeg":
+            return False
+        ended = END_OF_JPEG in bytes(packet)[-64:]
+        self._writes_ends |= ended
+        return self._writes_ends and not ended
 
     def _decode(self, decode: Callable[[], list[Any]]) -> Iterator[Picture]:
         from av.error import FFmpegError

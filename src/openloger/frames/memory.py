@@ -43,7 +43,7 @@ class GivenFrames:
     def outline(self, choice: Selection) -> Iterable[Place] | None:
         if isinstance(self.given, Iterator) or not isinstance(self.given, Sized):
             return None
-        return (Place(slot.index, slot.timestamp_s) for slot in self.slots(0))
+        return (_place(position, item) for position, item in enumerate(self.given))
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,17 @@ def is_frame(item: Any) -> bool:
 
 
 def _slot(position: int, item: Any) -> Slot:
+    place = _place(position, item)
+    complete = is_frame(item)
+    rgb = _checked(item.rgb if complete else item, place.index)
+    name = str(item.name) if complete else f"frame_{position:06d}"
+    return Slot(place.index, place.timestamp_s, name, lambda: rgb, timed=complete)
+
+
+def _place(position: int, item: Any) -> Place:
     if is_frame(item):
-        rgb = _checked(item.rgb, int(item.index))
-        return Slot(int(item.index), float(item.timestamp_s), str(item.name), lambda: rgb)
-    rgb = _checked(item, position)
-    return Slot(position, position / NOMINAL_FPS, f"frame_{position:06d}", lambda: rgb, timed=False)
+        return Place(int(item.index), float(item.timestamp_s))
+    return Place(position, position / NOMINAL_FPS)
 
 
 def _checked(array: Any, index: int) -> UInt8[np.ndarray, "height width 3"]:

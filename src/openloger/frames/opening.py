@@ -29,7 +29,7 @@ def open_frames(
     start: int = 0,
     stop: int | None = None,
     stride: int = 1,
-    fps: float | None = None,
+    fps: float | int | None = None,
     size: Size | None = None,
     on_bad_frame: OnBadFrame = "stop",
 ) -> FrameSource:
@@ -50,7 +50,9 @@ def open_frames(
     A `Frame.index` is the source's own frame number, whatever was chosen. Raises InputError for a source that cannot
     be read or values that make no sense; iterating raises BadFrameError as said, and where frames differ in size.
     """
-    chosen = ChosenFrames(_slot_source(source), Selection(start, stop, stride, fps), on_bad_frame)
+    chosen = ChosenFrames(
+        _slot_source(source), Selection(start, stop, stride, None if fps is None else float(fps)), on_bad_frame
+    )
     return chosen if size is None else resized(chosen, size)
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from openloger.errors import InputError
 
 ROUNDING_S = 0.002  # containers round times to a millisecond: a frame this little before a tick is on it
 
 
+@runtime_checkable
 class Timed(Protocol):
     """Anything with a number and a time, such as a `Slot`."""
 
@@ -30,7 +31,8 @@ class Timed(Protocol):
     def timestamp_s(self) -> float: ...
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """Where a frame stands in its source."""
 
     index: int

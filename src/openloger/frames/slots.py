@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class Slot:
     timed: bool = True  # whether its time was measured, not made up from NOMINAL_FPS
 
 
+@runtime_checkable
 class SlotSource(Protocol):
     """What a kind of source has to tell; `ChosenFrames` makes a `FrameSource` of it."""
 

@@ -48,22 +48,23 @@ def world_frames(text: str) -> WorldFrames:
         raise InputError(f"{text!r} names no world; write {FORM}")
     family, seed, query = found.groups()
     wanted = dict(parse_qsl(query or "", keep_blank_values=True))
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"fps": 10.0}
     if "size" in wanted:
-        settings["size"] = tuple(_numbers(text, wanted.pop("size"), r"(\d+)[x×](\d+)"))
-    settings["fps"] = _numbers(text, wanted.pop("fps"), r"(\d+(?:\.\d+)?)")[0] if "fps" in wanted else 10.0
-    frame_count = int(_numbers(text, wanted.pop("frames"), r"(\d+)")[0]) if "frames" in wanted else None
+        height, width = _fitting(text, wanted.pop("size"), r"([1-9]\d*)[x×]([1-9]\d*)")
+        settings["size"] = int(height), int(width)
+    if "fps" in wanted:
+        settings["fps"] = float(_fitting(text, wanted.pop("fps"), r"([1-9]\d*(?:\.\d+)?)")[0])
+    frame_count = int(_fitting(text, wanted.pop("frames"), r"([1-9]\d*)")[0]) if "frames" in wanted else None
     if wanted:
         raise InputError(f"{text!r}: a world has no {', '.join(sorted(wanted))}; write {FORM}")
     return WorldFrames(text, world(family, seed=int(seed), **settings), settings["fps"], frame_count)
 
 
-def _numbers(text: str, value: str, pattern: str) -> list[float]:
+def _fitting(text: str, value: str, pattern: str) -> tuple[str, ...]:
     found = re.fullmatch(pattern, value)
-    numbers = [float(group) if "." in group else int(group) for group in found.groups()] if found else []
-    if not numbers or min(numbers) <= 0:
+    if found is None:
         raise InputError(f"{text!r}: {value!r} does not fit; write {FORM}")
-    return numbers
+    return found.groups()
 
 
 def _rgb(world: Any, index: int) -> UInt8[np.ndarray, "height width 3"]:

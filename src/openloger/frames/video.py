@@ -130,7 +130,9 @@ def _video_stream(container: Any, name: str) -> Any:
             stream.thread_type = "AUTO"
             return stream
     container.close()
-    raise InputError(f"{name} has no video stream that can be decoded; give a video")
+    raise InputError(
+        f"{name} has no video stream that can be decoded (a file that was cut off may lose it); give a video"
+    )
 
 
 _COVER_ART = 0x400  # AV_DISPOSITION_ATTACHED_PIC
