@@ -1,6 +1,6 @@
 """A run on disk: everything that it needs to go on, written so that a kill at any moment leaves a whole one.
 
-A checkpoint is a folder of safetensors shards (at most `SHARD_BYTES` each) and a `state.json`. It is written under
+A checkpoint is a folder of safetensors shards (under 15 MB each) and a `state.json`. It is written under
 another name and renamed when complete; `latest` names the newest. No random state is stored, for nothing but the
 first weights is drawn at random: data follow from (seed, step, lane).
 """
@@ -21,8 +21,9 @@ from torch import nn
 from openloger.errors import InputError
 from openloger.shapes import Tensor
 from openloger.training.optimiser import RunningMean
+from openloger.training.packing import pack, unpack
 
-SHARD_BYTES = 15_000_000
+SHARD_BYTES = 14_500_000  # of tensors; names and shapes come on top
 _KEPT = 2
 
 
@@ -44,9 +45,14 @@ def save_checkpoint(
     network: nn.Module,
     mean: RunningMean,
     optimisers: list[torch.optim.Optimizer],
+    small: bool = False,
 ) -> Path:
-    """Write `folder/step-N` and make it the latest; older ones go, but for the one before."""
+    """Write `folder/step-N` and make it the latest; older ones go, but for the one before.
+
+    `small` packs it to about five bytes a weight (`packing.py`): enough to go on elsewhere, not to the last bit.
+    """
     tensors = dict(_tensors(network, mean, optimisers))
+    tensors = pack(tensors) if small else tensors
     path = folder / f"step-{progress.total_step:08d}"
     draft = folder / f".{path.name}.{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
@@ -86,6 +92,7 @@ def restore_checkpoint(
     tensors: dict[str, Tensor] = {}
     for shard in sorted(path.glob("state-*.safetensors")):
         tensors |= load_file(shard)
+    tensors = unpack(tensors)
     own = dict(_tensors(network, mean, optimisers, moments=False))
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("moment.")}
     _check_same_architecture(own, weights, path)

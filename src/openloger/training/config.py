@@ -53,6 +53,7 @@ class TrainConfig:
     render_workers: int = 1  # processes that render ahead; 0: render in this one
     log_every: int = 20
     save_every: int = 500
+    small_state: bool = False  # checkpoints of about five bytes a weight, which go on nearly alike
 
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):

@@ -263,7 +263,12 @@ class StageLoop:
     def _save(self) -> None:
         run = self.run
         save_checkpoint(
-            self.out / "checkpoints", run.progress, network=run.network, mean=run.mean, optimisers=run.optimisers
+            self.out / "checkpoints",
+            run.progress,
+            network=run.network,
+            mean=run.mean,
+            optimisers=run.optimisers,
+            small=self.config.small_state,
         )
         save_network(use_mean(run), self.out / "weights.safetensors")
 
