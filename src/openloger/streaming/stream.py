@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,9 +103,10 @@ class Stream:
         if self.reset_every is not None:
             return self.reset_every
         asked_for = self.network.config.reset_every
-        length = source.length if isinstance(source, FrameSource) else None
-        if length is None and hasattr(source, "__len__"):
-            length = len(source)
+        if isinstance(source, FrameSource):
+            length = source.length
+        else:
+            length = len(source) if isinstance(source, Sized) else None
         if asked_for is None or (length is not None and length <= LONG_VIDEO):
             return 0
         return asked_for
