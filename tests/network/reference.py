@@ -4,9 +4,10 @@ import json
 from functools import cache
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
-from openloger.network import MemoryConfig, Network, NetworkConfig
+from openloger.network import MemoryConfig, Network, NetworkConfig, Window, preset
 from openloger.network.checkpoint import load_tensors
 from openloger.network.decoder import DecoderConfig
 from openloger.network.encoder import EncoderConfig
@@ -73,3 +74,38 @@ def reference_network(network_name, run):
                 layer.gate.weight.zero_()
                 layer.gate.bias.zero_()
     return network
+
+
+def toy_network(*, pre_norm=True, newton_schulz="float32", pi3x=False):
+    """The toy network with its reference weights: random, and every gate open."""
+    return with_reference_weights(toy_config(toy_memory(pre_norm=pre_norm, newton_schulz=newton_schulz), pi3x=pi3x))
+
+
+def open_pocket(seed=0):
+    """The pocket preset with random weights and open gates, so that its memory counts."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Network(preset("pocket"))
+        for layer in (*network.decoder.memory.ttt, *network.decoder.memory.swa):
+            torch.nn.init.normal_(layer.gate.weight, std=0.2)
+            torch.nn.init.ones_(layer.gate.bias)
+    return network.eval().requires_grad_(False)
+
+
+def small_images(*, frames=9, height=28, width=42, batch=1, seed=0):
+    return torch.rand(batch, frames, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def chain(network, images, *, size=5, overlap=2, memory=None):
+    """Every window's prediction, and the memory after each; all frames but the overlap belong to one window."""
+    predictions, memories = [], []
+    for start in range(0, images.shape[1] - overlap, size - overlap):
+        prediction, memory = network(Window(images[:, start : start + size], size, overlap), memory)
+        predictions.append(prediction)
+        memories.append(memory)
+    return predictions, memories
+
+
+def distance(ours, theirs):
+    """‖a − b‖ / ‖b‖"""
+    return ((ours.double() - theirs.double()).norm() / theirs.double().norm()).item()

@@ -2,13 +2,9 @@
 
 import pytest
 import torch
-from network.reference import EXPECTED, RUNS, expected_tensors, reference_network
+from network.reference import EXPECTED, RUNS, distance, expected_tensors, reference_network
 
 from openloger.streaming import Stream
-
-
-def distance(ours, theirs):
-    return ((ours.double() - theirs.double()).norm() / theirs.double().norm()).item()
 
 
 def run_reference(network_name, run_name):

@@ -1,7 +1,8 @@
 """The heads: each a small transformer within a frame, then points, confidence or camera (π³, arXiv 2507.13347).
 
 Legend: F frame of the batch, L token of a frame, h·w patch, C channel, P patch size. From the point where a head's
-transformer ends everything is float32, whatever the precision outside.
+transformer ends everything is float32, whatever the precision outside; so is the whole of the metric head, which is
+small and whose one number scales a window.
 """
 
 from __future__ import annotations
@@ -156,11 +157,11 @@ class Heads(nn.Module):
             transformer(by_frame, positions_yx)[:, special:]
             for transformer in (self.point_transformer, self.confidence_transformer, self.camera_transformer)
         )
-        metric = self.metric and self.metric(tokens.flatten(1, 2), positions_yx.repeat(frames, 1))
         with torch.autocast(tokens.device.type, enabled=False):
             maps = self.points(point, rows, columns)
             logit = self.confidence(confidence, rows, columns)[:, 0]
             world_from_cam = self.camera(camera)
+            metric = self.metric and self.metric(tokens.flatten(1, 2).float(), positions_yx.repeat(frames, 1))
         return HeadOutputs(
             world_from_cam.unflatten(0, (batch, frames)),
             points_from_maps(maps).unflatten(0, (batch, frames)),

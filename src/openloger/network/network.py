@@ -156,6 +156,8 @@ class Network(nn.Module):
 
 
 def _in_transformer_block(name: str) -> bool:
+    if name.startswith("metric."):
+        return False
     return "blocks." in name or ".block." in name or (name.endswith(("to_qkv", "proj")) and "ttt." in name)
 
 

@@ -152,5 +152,4 @@ class MetricHead(nn.Module):
         context_rotary, x_rotary = (Rotary.of(at, self.head_dim) for at in (positions_yx, positions_yx[:1]))
         for block in self.blocks:
             x = block(x, context, x_rotary, context_rotary)
-        with torch.autocast(x.device.type, enabled=False):
-            return self.scale(self.output(x).float())[:, 0, 0].exp()
+        return self.scale(self.output(x))[:, 0, 0].exp()

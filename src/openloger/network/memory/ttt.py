@@ -122,7 +122,7 @@ class TestTimeTraining(nn.Module):
         qkv = F.silu(self.to_qkv(normed)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # (B, H, T, d)
         q, k = _unit(q), _unit(k)
-        o = self.output_norm(apply(weights, q)).transpose(1, 2).flatten(2)  # (B, T, C)
+        o = self.output_norm(apply(weights, q).float()).transpose(1, 2).flatten(2)  # (B, T, C)
         step = gradient(weights, k, v, self._rates(normed))
         with torch.autocast(x.device.type, enabled=False):
             updated = update(weights, step, dtype=self._iteration_dtype(v))
