@@ -59,6 +59,25 @@ def test_uneven_times_are_kept(tmp_path: Path) -> None:
     assert [frame.timestamp_s for frame in open_frames(path)] == pytest.approx([ms / 1000 for ms in pts_ms])
 
 
+def test_a_gap_in_a_steady_video_is_told_and_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    steady_ms = [40 * number for number in range(20)]
+    for name, pts_ms in {"gap": steady_ms[:14] + [ms + 200 for ms in steady_ms[14:]], "steady": steady_ms}.items():
+        caplog.clear()
+        path = write_video(tmp_path / f"{name}.mkv", 20, pts_ms=pts_ms, encoder={"bf": "0"})
+        assert len(list(open_frames(path))) == 20
+        said = "0.240 s pass before frame 14 where 0.040 s is usual; some frames may be missing there"
+        assert [said in record.getMessage() for record in caplog.records] == ([True] if name == "gap" else [])
+
+
+def test_text_in_another_encoding_does_no_harm(tmp_path: Path) -> None:
+    """A title in Latin-1, as old cameras and editors write it."""
+    path = write_video(tmp_path / "clip.mp4", 4)
+    data = path.read_bytes()
+    assert b"VideoHandler" in data
+    path.write_bytes(data.replace(b"VideoHandler", b"Cam\xe9ra \xfc\xfe\xff  "))
+    assert len(list(open_frames(path))) == 4
+
+
 def test_a_run_is_taken_up_at_any_frame(tmp_path: Path) -> None:
     source = open_frames(write_video(tmp_path / "clip.mp4", 20), stride=3)
     whole = list(source)

@@ -7,12 +7,16 @@ So a count is believed only where the time that is missing agrees with it.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
+from openloger.frames.selection import ROUNDING_S
 from openloger.frames.slots import NOMINAL_FPS
 
 SLACK_FRAMES = 1.5
+STEADY_STEPS = 10
+logger = logging.getLogger("openloger")
 
 
 @dataclass
@@ -31,6 +35,32 @@ class Seen:
         if packet.pts is not None:
             duration_s = float(packet.duration * stream.time_base) if packet.duration else frame_interval_s(stream)
             self.end_s = max(self.end_s, float(packet.pts * stream.time_base) + duration_s)
+
+
+@dataclass
+class Rhythm:
+    """Tells of a gap in the times of a steady video: what its container lost there, no decoder ever saw.
+
+    A gap may as well be meant (screen recorders leave out frames), so it is logged once and is no error.
+    """
+
+    name: str
+    last_s: float = float("nan")
+    step_s: float = float("nan")
+    steady: int = 0  # steps in a row that were alike
+    told: bool = False
+
+    def beat(self, index: int, timestamp_s: float) -> None:
+        """Takes note of the time of frame `index`."""
+        step_s, self.last_s = timestamp_s - self.last_s, timestamp_s
+        if abs(step_s - self.step_s) <= 0.1 * self.step_s + ROUNDING_S:
+            self.steady += 1
+            return
+        if self.steady >= STEADY_STEPS and step_s > SLACK_FRAMES * self.step_s and not self.told:
+            self.told = True
+            passed, usual = f"{step_s:.3f} s pass before frame {index}", f"{self.step_s:.3f} s"
+            logger.warning("%s: %s where %s is usual; some frames may be missing there", self.name, passed, usual)
+        self.step_s, self.steady = step_s, 0
 
 
 def frame_interval_s(stream: Any) -> float:

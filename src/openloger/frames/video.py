@@ -17,7 +17,7 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.frames.decoding import Picture, packets, pictures
 from openloger.frames.orientation import display_matrix, upright
-from openloger.frames.promises import Seen, frame_interval_s
+from openloger.frames.promises import Rhythm, Seen, frame_interval_s
 from openloger.frames.selection import Place, Selection
 from openloger.frames.slots import NOMINAL_FPS, Slot, UndecodableError
 from openloger.shapes import UInt8
@@ -57,7 +57,7 @@ class VideoFile:
         from av.error import FFmpegError
 
         try:
-            container = av.open(os.fspath(self.path))
+            container = av.open(os.fspath(self.path), metadata_errors="replace")
         except FFmpegError as error:
             raise InputError(
                 f"{self.path} is not a video, or was cut off before its index was written "
@@ -96,7 +96,7 @@ class VideoPipe:
         mjpeg = self.stream.peek(2)[:2] == b"\xff\xd8"
         how = {"format": "mjpeg", "options": {"framerate": f"{NOMINAL_FPS:g}"}} if mjpeg else {}
         try:
-            container = av.open(_ForwardReader(self.stream), **how)
+            container = av.open(_ForwardReader(self.stream), metadata_errors="replace", **how)
         except FFmpegError as error:
             raise InputError(
                 f"{self.name} is not a video that can be read as it comes ({error.strerror}); "
@@ -140,14 +140,16 @@ _COVER_ART = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 
 def _slots(container: Any, first: int) -> Iterator[Slot]:
     stream = _video_stream(container, container.name)
+    rhythm = Rhythm(container.name)
     with closing(pictures(container, stream)) as decoded:
         for index, picture in enumerate(decoded):
-            if index < first:
-                continue
             if picture.pts is None:
                 timestamp_s = index * frame_interval_s(stream)
             else:
                 timestamp_s = float(picture.pts * stream.time_base)
+            rhythm.beat(index, timestamp_s)
+            if index < first:
+                continue
             yield Slot(index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture))
 
 
