@@ -1,0 +1,131 @@
+"""Clutter: random solids of every size and surface around open lanes, above and below; no up, no use, no meaning."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from openloger.shapes import Float32, Float64
+from openloger.worlds.families.family import Cell, Gait
+from openloger.worlds.families.outdoors import Daylight, Grid
+from openloger.worlds.random import Dice, hash_number
+from openloger.worlds.routes import RouteStyle
+from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, SolidBuilder, Solids
+from openloger.worlds.surfaces import Paint, SurfaceBook, colour
+
+_PATTERNS = (
+    "plaster",
+    "speckle",
+    "brick",
+    "tiles",
+    "planks",
+    "wood",
+    "carpet",
+    "fabric",
+    "wallpaper",
+    "grass",
+    "leaves",
+    "stones",
+)
+
+
+class Clutter:
+    """The family "clutter" for one seed."""
+
+    far_m = 30.0
+    fov_deg = (45.0, 100.0)
+
+    def __init__(self, seed: int) -> None:
+        dice = Dice(seed, 900)
+        self._seed = seed
+        self._pitch = dice.uniform(5.0, 8.0)
+        self._lane = dice.uniform(0.9, 1.3)
+        self.lattice = Grid(seed, self._pitch)
+        self._light = Daylight(dice, far_m=self.far_m, haze=(0.0, 0.02))
+        self._height = dice.uniform(1.4, 3.0)
+        self._grounded = dice.chance(0.6)
+        self._crowd = dice.uniform(10, 26)
+        self.gait = _gait(dice, self._height)
+        self._book = SurfaceBook(dice)
+        self._looks = [self._any_look(dice) for _ in range(40)]
+        self.cell = lru_cache(maxsize=128)(self._make_cell)
+
+    def _any_look(self, dice: Dice) -> Look:
+        if dice.chance(0.25):
+            return Look(self._book.picture(), period=dice.uniform(0.5, 2.5))
+        first, second, dark = (colour(dice, saturation=(0.0, 0.8), value=(0.15, 1.0)) for _ in range(3))
+        surface = self._book.make(
+            dice.choice(_PATTERNS), Paint(first, second, dark, dice.uniform(0.3, 0.8)), gloss=dice.uniform(0, 0.4)
+        )
+        return Look(surface, period=dice.uniform(0.4, 3.0))
+
+    def surfaces(self) -> Float32[np.ndarray, "surface column"]:
+        return self._book.table()
+
+    def home(self, x: float, z: float) -> Cell:
+        return math.floor(x / self._pitch), math.floor(z / self._pitch)
+
+    def cells_near(self, x: float, z: float) -> list[Cell]:
+        return self.lattice.cells_within(x, z, 16.0)
+
+    def movers(self, time_s: float, x: float, z: float) -> Solids | None:
+        return None
+
+    def ground(self, x: float, z: float) -> float:
+        return 0.0
+
+    def sky(self) -> Float64[np.ndarray, "column"]:
+        return self._light.row()
+
+    def _make_cell(self, cell: Cell) -> Solids:
+        """Solids within the cell's square, at least a lane away from its sides (where the ways run) or far above."""
+        dice = Dice(self._seed, 901, *cell)
+        solids = SolidBuilder(key=hash_number(self._seed, 902, *cell), zones=[self._light.zone()])
+        low_x, low_z, pitch = cell[0] * self._pitch, cell[1] * self._pitch, self._pitch
+        if self._grounded:
+            solids.box((low_x + pitch / 2, -0.2, low_z + pitch / 2), (pitch, 0.2, pitch), self._looks[dice.integer(4)])
+        for _ in range(int(self._crowd * dice.uniform(0.6, 1.4))):
+            size = tuple(math.exp(dice.uniform(math.log(0.15), math.log(2.2))) for _ in range(3))
+            reach = 0.5 * math.hypot(*size)
+            aside = dice.chance(0.75)
+            room = pitch / 2 - self._lane - reach if aside else pitch / 2
+            if room < 0:
+                continue
+            above = dice.uniform(0.0, 3.5) if aside else self._height + self._lane + reach + dice.uniform(0.2, 2.0)
+            if aside and not self._grounded:
+                above = self._height + dice.uniform(-3.0, 3.0)
+            at = (
+                low_x + pitch / 2 + dice.uniform(-room, room),
+                above - size[1] / 2,
+                low_z + pitch / 2 + dice.uniform(-room, room),
+            )
+            turn = (
+                (dice.uniform(0, 6.28), dice.uniform(0, 6.28), dice.uniform(0, 6.28))
+                if dice.chance(0.6)
+                else (0.0, 0.0, 0.0)
+            )
+            kind = dice.choice((BOX, BOX, CYLINDER, ELLIPSOID))
+            taper = (dice.uniform(0, 1), dice.uniform(0, 1)) if dice.chance(0.3) else (0.0, 0.0)
+            solids.add(kind, at, size=size, look=dice.choice(self._looks), turn=turn, taper=taper)  # pyright: ignore[reportArgumentType]
+        return solids.build()
+
+
+def _gait(dice: Dice, height: float) -> Gait:
+    speed = dice.uniform(0.4, 1.6)
+    route = RouteStyle(tour_s=110.0 / speed, rounding=1.0, step=0.05, turn_slowness=1.5, stops=0.5, hub_speed=speed)
+    return Gait(
+        route=route,
+        height=height,
+        height_swing=0.4,
+        look_ahead=1.5,
+        yaw_swing=dice.uniform(20, 80),
+        pitch=0.0,
+        pitch_swing=25.0,
+        roll_swing=dice.uniform(1, 15),
+        swing_s=dice.uniform(2, 5),
+        bob=0.01,
+        step_hz=1.5,
+        jitter_deg=dice.uniform(0, 0.5),
+    )

@@ -1,0 +1,72 @@
+"""What a family of worlds gives: solids by the cell, what moves, the sky, and the ways a camera can take."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from openloger.shapes import Float32, Float64
+from openloger.worlds.routes import Lattice, RouteStyle
+from openloger.worlds.scene import Solids
+
+Cell = tuple[int, int]
+
+
+class Gait(NamedTuple):
+    """How the camera is carried along its route; angles in degrees, lengths in metres, frequencies in hertz."""
+
+    route: RouteStyle
+    height: float  # above the ground
+    height_swing: float  # slow rise and fall
+    look_ahead: float  # metres of route that give the heading
+    yaw_swing: float
+    pitch: float
+    pitch_swing: float
+    roll_swing: float
+    swing_s: float  # seconds between changes of gaze
+    bob: float  # metres up and down with each step
+    step_hz: float
+    jitter_deg: float  # hand tremor
+    beside: float = 0.0  # metres to the right of the route: a lane
+    turning: float = 0.0  # degrees per second of steady turning (panning)
+
+
+@runtime_checkable
+class Family(Protocol):
+    """One world's content, a function of its seed."""
+
+    far_m: float  # nothing is seen beyond
+    gait: Gait
+    fov_deg: tuple[float, float]  # horizontal field of view, from … to
+
+    @property
+    def lattice(self) -> Lattice: ...
+
+    def surfaces(self) -> Float32[np.ndarray, "surface column"]:
+        """The table that the solids' looks point into."""
+        ...
+
+    def cells_near(self, x: float, z: float) -> list[Cell]:
+        """All cells with anything within `far_m` of any camera in the cell that holds (x, z)."""
+        ...
+
+    def home(self, x: float, z: float) -> Cell:
+        """The cell that holds a point."""
+        ...
+
+    def cell(self, cell: Cell) -> Solids:
+        """What stands in a cell."""
+        ...
+
+    def movers(self, time_s: float, x: float, z: float) -> Solids | None:
+        """What moves near a point at a time."""
+        ...
+
+    def sky(self) -> Float64[np.ndarray, "column"]:
+        """The row of shading.SkyColumn."""
+        ...
+
+    def ground(self, x: float, z: float) -> float:
+        """Height of the ground in metres, upwards."""
+        ...

@@ -1,0 +1,201 @@
+"""The heavy steps of the fast ray-caster as pure tensor functions, run eagerly or fused by torch.compile.
+
+Each works on any number of rows (its first dimension) and a fixed number of rays per tile, so one compiled kernel
+serves every scene and batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from openloger.shapes import Tensor
+from openloger.worlds.culling import TILE, try_pair
+from openloger.worlds.intersect import enter_box, enter_cylinder, enter_ellipsoid
+from openloger.worlds.raycast import towards_lamp
+from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column
+from openloger.worlds.shading import Rays, Tables, column, dot, local_rows, normals, shade
+
+SLOTS = 4  # solids that one row of tests holds
+RAYS = TILE * TILE
+ENTRY_COLUMNS = 14  # origin, right, down, forward, taper
+
+
+class Kernels(NamedTuple):
+    """The steps, each eager or compiled."""
+
+    pairs: Callable
+    meet: tuple[Callable, Callable, Callable]
+    locate: Callable
+    block_pairs: Callable
+    block: tuple[Callable, Callable, Callable]
+    colour: Callable
+
+
+def _vector(table: Tensor, row: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
+    return column(table, row, first), column(table, row, first + 1), column(table, row, first + 2)
+
+
+def test_pairs(entries: Tensor, entry: Tensor, spans: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
+    """`try_pair` for (entry, tile) pairs; `spans` (pair, 4) holds x first, x last, y first, y last."""
+    origin, right, down, forward = (_vector(entries, entry, first) for first in (0, 3, 6, 9))
+    taper = column(entries, entry, 12), column(entries, entry, 13)
+    span = spans[:, 0], spans[:, 1], spans[:, 2], spans[:, 3]
+    return try_pair(origin, right, down, forward, taper, span, box)
+
+
+def _meet(kind: int) -> Callable:
+    def meet(entries: Tensor, slots: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """(depth, entry) of the nearest of each row's solids for the rays of its tile; entry −1 where none is met.
+
+        `slots` (row, SLOTS) numbers of entries; `place` (row, 4) first x, first y, step x, step y of the tile.
+        """
+        lane = torch.arange(RAYS, device=slots.device)
+        x = place[:, 0:1] + (lane % TILE).to(torch.float32)[None] * place[:, 2:3]
+        y = place[:, 1:2] + (lane // TILE).to(torch.float32)[None] * place[:, 3:4]
+        best = torch.full_like(x, float("inf"))
+        found = torch.full_like(x, -1, dtype=torch.int32)
+        for slot in range(SLOTS):
+            entry = slots[:, slot : slot + 1]
+            origin, right, down, forward = (_vector(entries, entry, first) for first in (0, 3, 6, 9))
+            ray = tuple(forward[k] + x * right[k] + y * down[k] for k in range(3))
+            if kind == BOX:
+                t = enter_box(origin, ray, column(entries, entry, 12), column(entries, entry, 13))
+            elif kind == CYLINDER:
+                t = enter_cylinder(origin, ray, column(entries, entry, 12))
+            else:
+                t = enter_ellipsoid(origin, ray)
+            nearer = t < best
+            best = torch.where(nearer, t, best)
+            found = torch.where(nearer, entry, found)
+        return best, found
+
+    return meet
+
+
+def _rays(frames: Tensor, place: Tensor, solid: Tensor, t: Tensor, sky: Tensor) -> Rays:
+    """`frames` (tile, 12): camera origin and rotation rows; `place` as in meet."""
+    lane = torch.arange(RAYS, device=t.device)
+    x = place[:, 0:1] + (lane % TILE).to(torch.float32)[None] * place[:, 2:3]
+    y = place[:, 1:2] + (lane // TILE).to(torch.float32)[None] * place[:, 3:4]
+    turn = [frames[:, 3 + k : 4 + k] for k in range(9)]
+    direction = tuple(turn[3 * a] * x + turn[3 * a + 1] * y + turn[3 * a + 2] for a in range(3))
+    origin = frames[:, 0:1], frames[:, 1:2], frames[:, 2:3]
+    return Rays(origin=origin, direction=direction, pixel=place[:, 2:3], sky=sky, solid=solid, t=t)
+
+
+def locate(
+    solids: Tensor, zones: Tensor, frames: Tensor, place: Tensor, solid: Tensor, t: Tensor
+) -> tuple[Tensor, ...]:
+    """Shadow rays of each hit, (tile, ray) each: start x, y, z, unit direction x, y, z, distance to the lamp."""
+    tables = Tables(solids=solids, zones=zones, surfaces=zones, texels=zones)
+    rays = _rays(frames, place, solid, t, frames)
+    start, direction, distance = towards_lamp(tables, rays, normals(tables, rays))
+    return *start, *direction, distance
+
+
+def test_blockers(solids: Tensor, row: Tensor, spheres: Tensor) -> Tensor:
+    """Whether a solid may stand between a tile's points and their lamp.
+
+    `spheres` (pair, 7): middle and radius of the points' sphere, and the vector from there to the lamp. That segment,
+    widened by the radius, is tried against the solid's box.
+    """
+    rows = local_rows(solids, row)
+    middle, radius = (spheres[:, 0], spheres[:, 1], spheres[:, 2]), spheres[:, 3]
+    towards = spheres[:, 4], spheres[:, 5], spheres[:, 6]
+    away = tuple(middle[k] - column(solids, row, Column.CENTRE + k) for k in range(3))
+    enter, leave = torch.zeros_like(radius), torch.ones_like(radius)
+    for axis in range(3):
+        start, speed = dot(rows[axis], away), dot(rows[axis], towards)
+        reach = 1.0 + radius / column(solids, row, Column.HALF + axis)
+        speed = torch.where(torch.abs(speed) < 1e-12, 1e-12, speed)
+        one, other = (-reach - start) / speed, (reach - start) / speed
+        enter = torch.maximum(enter, torch.minimum(one, other))
+        leave = torch.minimum(leave, torch.maximum(one, other))
+    return enter <= leave
+
+
+def _block(kind: int) -> Callable:
+    def block(
+        solids: Tensor,
+        slots: Tensor,
+        tile: Tensor,
+        ox: Tensor,
+        oy: Tensor,
+        oz: Tensor,
+        dx: Tensor,
+        dy: Tensor,
+        dz: Tensor,
+        far: Tensor,
+    ) -> Tensor:
+        """Whether any of each row's solids stands before the lamp, for the shadow rays of its tile."""
+        origin, ray = (ox[tile], oy[tile], oz[tile]), (dx[tile], dy[tile], dz[tile])
+        blocked = torch.zeros_like(origin[0], dtype=torch.bool)
+        for slot in range(SLOTS):
+            row = slots[:, slot : slot + 1]
+            rows = local_rows(solids, row)
+            away = tuple(origin[k] - column(solids, row, Column.CENTRE + k) for k in range(3))
+            o = dot(rows[0], away), dot(rows[1], away), dot(rows[2], away)
+            d = dot(rows[0], ray), dot(rows[1], ray), dot(rows[2], ray)
+            if kind == BOX:
+                t = enter_box(o, d, column(solids, row, Column.TAPER), column(solids, row, Column.TAPER + 1))
+            elif kind == CYLINDER:
+                t = enter_cylinder(o, d, column(solids, row, Column.TAPER))
+            else:
+                t = enter_ellipsoid(o, d)
+            blocked = blocked | (t < far[tile])
+        return blocked
+
+    return block
+
+
+def colour(
+    solids: Tensor,
+    zones: Tensor,
+    surfaces: Tensor,
+    texels: Tensor,
+    frames: Tensor,
+    place: Tensor,
+    sky: Tensor,
+    solid: Tensor,
+    t: Tensor,
+    lit: Tensor,
+) -> tuple[Tensor, ...]:
+    """(red, green, blue as int 0..255, normal x, y, z in camera axes, moving) of each ray."""
+    tables = Tables(solids=solids, zones=zones, surfaces=surfaces, texels=texels)
+    rays = _rays(frames, place, solid, t, sky)
+    normal = normals(tables, rays)
+    rgb = shade(tables, rays, normal, lit)
+    seen = solid >= 0
+    turned = []
+    for axis in range(3):
+        along = frames[:, 3 + axis : 4 + axis], frames[:, 6 + axis : 7 + axis], frames[:, 9 + axis : 10 + axis]
+        turned.append(torch.where(seen, dot(along, normal), 0.0))
+    moving = seen & (column(solids, torch.clamp(solid, min=0), Column.MOVING) > 0)
+    shown = [torch.floor(channel * 255.0 + 0.5).to(torch.uint8) for channel in rgb]
+    return *shown, *turned, moving
+
+
+_MEET = tuple(_meet(kind) for kind in (BOX, CYLINDER, ELLIPSOID))
+_BLOCK = tuple(_block(kind) for kind in (BOX, CYLINDER, ELLIPSOID))
+EAGER = Kernels(test_pairs, _MEET, locate, test_blockers, _BLOCK, colour)
+
+
+@lru_cache(maxsize=1)
+def compiled() -> Kernels:
+    """The steps fused by torch.compile: a few seconds each at their first use, cached on disk by torch."""
+
+    def fuse(step: Callable) -> Callable:
+        return torch.compile(step, fullgraph=True, options={"assert_indirect_indexing": False})
+
+    return Kernels(
+        fuse(test_pairs),
+        tuple(map(fuse, _MEET)),
+        fuse(locate),
+        fuse(test_blockers),
+        tuple(map(fuse, _BLOCK)),
+        fuse(colour),
+    )

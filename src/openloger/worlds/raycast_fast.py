@@ -1,0 +1,230 @@
+"""The fast ray-caster: 8×8 tiles, each tried against the few solids that may be seen in it; equal to the plain one.
+
+Steps: list the solids in each frame's view; pair them with tiles and drop the pairs that cannot matter (culling.py);
+try the pairs in rows of a few solids × 64 rays; find which solids may stand between each tile's points and their
+lamp, and try those; colour. Nothing depends on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from openloger.shapes import Tensor
+from openloger.worlds.culling import TILE, Lens, Listed, is_box, list_pairs, list_solids
+from openloger.worlds.kernels import EAGER, RAYS, SLOTS, Kernels
+from openloger.worlds.raycast import Picture, Shot
+from openloger.worlds.scene import Column
+from openloger.worlds.shading import SkyColumn
+
+_EAGER_TILES = 256  # tiles coloured at a time without fusion: what fits the cache
+
+
+def render_fast(shot: Shot, kernels: Kernels = EAGER) -> Picture:
+    """Renders a batch of frames with culling; `kernels` are the eager or the compiled steps."""
+    caster = _Caster(shot, kernels)
+    t, solid = caster.meet()
+    lit = caster.shadows(t, solid)
+    return caster.picture(t, solid, lit)
+
+
+class _Caster:
+    """One batch on its way through the steps; tiles are numbered frame by frame, row by row."""
+
+    def __init__(self, shot: Shot, kernels: Kernels) -> None:
+        self._shot, self._kernels = shot, kernels
+        height, width = shot.size
+        self._grid = (-(-height // TILE), -(-width // TILE))
+        self._frames = len(shot.origin)
+        self._lens = _lens(shot)
+        device = shot.origin.device
+        per_frame = self._grid[0] * self._grid[1]
+        self._tile_frame = torch.arange(self._frames, device=device).repeat_interleave(per_frame)
+        number = torch.arange(per_frame, device=device).repeat(self._frames)
+        self._place = self._places(number, self._tile_frame)
+        camera = torch.cat([shot.origin, shot.rotation.reshape(-1, 9)], dim=1).float()
+        self._camera = camera[self._tile_frame].contiguous()
+        self._sky = shot.sky[self._tile_frame].contiguous()
+
+    def _places(self, number: Tensor, frame: Tensor) -> Tensor:
+        """(tile, 4): normalised x, y of the tile's first pixel centre, and the steps between pixels."""
+        column, row = number % self._grid[1], torch.div(number, self._grid[1], rounding_mode="floor")
+        step_x, step_y = self._lens.step_x[frame], self._lens.step_y[frame]
+        left = self._lens.left[frame] + (column * TILE) * step_x
+        top = self._lens.top[frame] + (row * TILE) * step_y
+        return torch.stack([left, top, step_x, step_y], dim=1)
+
+    def meet(self) -> tuple[Tensor, Tensor]:
+        """(tile, ray) depth of the nearest solid (inf for none) and its row (−1)."""
+        listed = self._listed()
+        entries = _entry_table(listed)
+        entry, tile = self._pairs(listed, entries)
+        best = torch.full((len(self._place), RAYS), float("inf"), device=entry.device)
+        found = torch.full_like(best, -1, dtype=torch.int32)
+        nothing = len(listed.row)
+        for kind, step in enumerate(self._kernels.meet):
+            chosen = torch.nonzero(listed.kind[entry] == kind)[:, 0]
+            rows = _rows(entry[chosen], tile[chosen], len(self._place), nothing)
+            if rows is None:
+                continue
+            slots, row_tile, rank = rows
+            t, met = step(entries, slots, self._place[row_tile])
+            for layer in range(int(rank.max()) + 1):
+                here = torch.nonzero(rank == layer)[:, 0]
+                where, candidate = row_tile[here], t[here]
+                current = best[where]
+                nearer = candidate < current
+                best[where] = torch.where(nearer, candidate, current)
+                found[where] = torch.where(nearer, met[here], found[where])
+        far = self._sky[:, SkyColumn.FAR : SkyColumn.FAR + 1]
+        seen = (found >= 0) & (best < far)
+        solid = torch.cat([listed.row, listed.row.new_zeros(1)])[torch.where(seen, found, nothing).long()]
+        return torch.where(seen, best, float("inf")), torch.where(seen, solid, -1).to(torch.int32)
+
+    def _listed(self) -> Listed:
+        shot = self._shot
+        counts = shot.starts[1:] - shot.starts[:-1]
+        frame = torch.repeat_interleave(torch.arange(self._frames, device=counts.device), counts)
+        camera = (shot.origin.float(), shot.rotation.float(), self._lens)
+        return list_solids(shot.tables.solids, frame, shot.solids, camera, self._grid, shot.sky[:, SkyColumn.FAR])
+
+    def _pairs(self, listed: Listed, entries: Tensor) -> tuple[Tensor, Tensor]:
+        """(entry, tile) pairs worth trying."""
+        entry, tile = list_pairs(listed, self._grid)
+        place = self._place[tile]
+        last = float(TILE - 1)
+        spans = torch.stack(
+            [place[:, 0], place[:, 0] + last * place[:, 2], place[:, 1], place[:, 1] + last * place[:, 3]], dim=1
+        )
+        least, cover = self._kernels.pairs(entries, entry, spans, is_box(listed)[entry])
+        nearest_cover = torch.full((len(self._place),), float("inf"), device=entry.device)
+        nearest_cover.scatter_reduce_(0, tile, cover, "amin")
+        keep = torch.nonzero((least <= nearest_cover[tile]) & ~torch.isinf(least))[:, 0]
+        return entry[keep], tile[keep]
+
+    def shadows(self, t: Tensor, solid: Tensor) -> Tensor:
+        """(tile, ray) 1 where the lamp is seen, 0 where a solid stands before it."""
+        tables = self._shot.tables
+        located = self._kernels.locate(tables.solids, tables.zones, self._camera, self._place, solid, t)
+        row, tile = self._blockers(located, solid >= 0)
+        lit = torch.ones_like(t)
+        kind = tables.solids[row, Column.KIND]
+        for number, step in enumerate(self._kernels.block):
+            chosen = torch.nonzero(kind == number)[:, 0]
+            rows = _rows(row[chosen], tile[chosen], len(t), -1)
+            if rows is None:
+                continue
+            slots, row_tile, _ = rows
+            slots = torch.where(slots < 0, slots[:, :1], slots)  # an empty place repeats the row's first solid
+            blocked = step(tables.solids, slots, row_tile, *located)
+            lit.index_add_(0, row_tile, -blocked.float())
+        return (lit > 0.5).float()
+
+    def _blockers(self, located: tuple[Tensor, ...], seen: Tensor) -> tuple[Tensor, Tensor]:
+        """(row, tile) pairs of casting solids and tiles that they may darken."""
+        spheres = _spheres(located, seen)
+        shot = self._shot
+        casts = shot.tables.solids[shot.solids, Column.CASTS] > 0
+        rows = shot.solids[casts]
+        kept = torch.cat([casts.new_zeros(1, dtype=torch.long), torch.cumsum(casts, 0)])[shot.starts]
+        count = kept[1:] - kept[:-1]
+        per_tile = count[self._tile_frame] * seen.any(dim=1)
+        tile = torch.repeat_interleave(torch.arange(len(per_tile), device=rows.device), per_tile)
+        begin = torch.cumsum(per_tile, 0) - per_tile
+        offset = kept[:-1][self._tile_frame] - begin
+        row = rows[torch.arange(len(tile), device=rows.device) + offset[tile]]
+        keep = torch.nonzero(self._kernels.block_pairs(shot.tables.solids, row, spheres[tile]))[:, 0]
+        return row[keep], tile[keep]
+
+    def picture(self, t: Tensor, solid: Tensor, lit: Tensor) -> Picture:
+        tables, parts = self._shot.tables, []
+        step = _EAGER_TILES if self._kernels is EAGER else len(t)
+        for begin in range(0, len(t), step):
+            part = slice(begin, begin + step)
+            parts.append(
+                self._kernels.colour(
+                    tables.solids,
+                    tables.zones,
+                    tables.surfaces,
+                    tables.texels,
+                    self._camera[part],
+                    self._place[part],
+                    self._sky[part],
+                    solid[part],
+                    t[part],
+                    lit[part],
+                )
+            )
+        outputs = [self._whole(torch.cat(channel)) for channel in zip(*parts, strict=True)]
+        valid = self._whole(solid >= 0)
+        return Picture(
+            rgb=torch.stack(outputs[:3], dim=-1),
+            depth=self._whole(torch.where(solid >= 0, t, 0.0)),
+            normal=torch.stack(outputs[3:6], dim=-1),
+            valid=valid,
+            moving=outputs[6],
+        )
+
+    def _whole(self, tiles: Tensor) -> Tensor:
+        """(tile, ray) to (frame, height, width)."""
+        down, across = self._grid
+        height, width = self._shot.size
+        spread = tiles.view(self._frames, down, across, TILE, TILE).transpose(2, 3)
+        return spread.reshape(self._frames, down * TILE, across * TILE)[:, :height, :width].contiguous()
+
+
+def _lens(shot: Shot) -> Lens:
+    intrinsics = shot.intrinsics
+    step_x, step_y = 1.0 / intrinsics[:, 0, 0], 1.0 / intrinsics[:, 1, 1]
+    return Lens(
+        left=((0.5 - intrinsics[:, 0, 2]) * step_x).float(),
+        top=((0.5 - intrinsics[:, 1, 2]) * step_y).float(),
+        step_x=step_x.float(),
+        step_y=step_y.float(),
+    )
+
+
+def _entry_table(listed: Listed) -> Tensor:
+    """(entry + 1, ENTRY_COLUMNS); the last row is met by no ray."""
+    table = torch.stack([*listed.origin, *listed.right, *listed.down, *listed.forward, *listed.taper], dim=1)
+    nothing = table.new_zeros(1, table.shape[1])
+    nothing[:, :3] = 5.0
+    return torch.cat([table, nothing])
+
+
+def _rows(member: Tensor, tile: Tensor, tiles: int, filler: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Groups (member, tile) pairs into rows of SLOTS members of one tile.
+
+    Returns (slots (row, SLOTS) int32 padded with `filler`, tile of each row, rank of the row within its tile).
+    """
+    if len(member) == 0:
+        return None
+    tile, order = torch.sort(tile, stable=True)
+    member = member[order]
+    count = torch.bincount(tile, minlength=tiles)
+    first = torch.cumsum(count, 0) - count
+    rank = torch.arange(len(tile), device=tile.device) - first[tile]
+    row_count = torch.div(count + SLOTS - 1, SLOTS, rounding_mode="floor")
+    first_row = torch.cumsum(row_count, 0) - row_count
+    total = int(row_count.sum())
+    slots = torch.full((total, SLOTS), filler, dtype=torch.int32, device=tile.device)
+    row = first_row[tile] + torch.div(rank, SLOTS, rounding_mode="floor")
+    slots[row, rank % SLOTS] = member.to(torch.int32)
+    row_tile = torch.repeat_interleave(torch.arange(tiles, device=tile.device), row_count)
+    return slots, row_tile, torch.arange(total, device=tile.device) - first_row[row_tile]
+
+
+def _spheres(located: tuple[Tensor, ...], seen: Tensor) -> Tensor:
+    """(tile, 7): a sphere around the segments' starts, widened by how far their lamps lie apart, and the vector from
+    its middle to the lamps' middle. All of the tile's shadow rays run within that radius of this one segment."""
+    x, y, z, dx, dy, dz, far = located
+    weight = seen.float()
+    norm = weight.sum(dim=1, keepdim=True).clamp(min=1.0)
+
+    def middle_and_reach(px: Tensor, py: Tensor, pz: Tensor) -> tuple[list[Tensor], Tensor]:
+        middle = [(values * weight).sum(dim=1, keepdim=True) / norm for values in (px, py, pz)]
+        apart = torch.sqrt((px - middle[0]) ** 2 + (py - middle[1]) ** 2 + (pz - middle[2]) ** 2)
+        return middle, torch.where(seen, apart, 0.0).amax(dim=1, keepdim=True)
+
+    start, radius = middle_and_reach(x, y, z)
+    lamp, spread = middle_and_reach(x + dx * far, y + dy * far, z + dz * far)
+    return torch.cat([*start, radius + spread + 0.01, *(lamp[k] - start[k] for k in range(3))], dim=1)

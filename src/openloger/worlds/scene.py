@@ -1,0 +1,197 @@
+"""A scene as a table: solids with a shape, a place and a surface, and the zones of light that they stand in.
+
+Every solid lives in a unit body that a 3×3 matrix and a centre carry into the world, so boxes, cylinders and
+ellipsoids of any size and attitude are rows of one float32 table. World axes are OpenCV's (x right, y down, z
+forward); `SolidBuilder` takes heights upwards, as one thinks of furniture, and turns them over once.
+
+Unit bodies, in local coordinates (x, y, z) with y down:
+  box        |x| ≤ 1 − a(1 − y)/2, |y| ≤ 1, |z| ≤ 1 − b(1 − y)/2     (a, b: taper; a = 1 is a gable roof)
+  cylinder   x² + z² ≤ (1 − a(1 − y)/2)², |y| ≤ 1                     (a = 1 is a cone)
+  ellipsoid  x² + y² + z² ≤ 1
+A capsule is a cylinder between two ellipsoids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from openloger.shapes import Float32, Float64
+from openloger.worlds.random import uniform
+
+BOX, CYLINDER, ELLIPSOID = 0, 1, 2
+Number = float | int
+Pair = tuple[Number, Number]
+Triple = tuple[Number, Number, Number]
+
+
+class Column:
+    """Where a solid's numbers stand in its row of the float32 table."""
+
+    LOCAL_FROM_WORLD = 0  # 3×3, row-major, divided by the half sizes
+    CENTRE = 9  # metres, relative to the place's origin
+    HALF = 12  # half sizes, metres
+    TAPER = 15
+    KIND = 17
+    SURFACE = 18
+    ZONE = 19
+    MOVING = 20
+    UV_SCALE = 21  # texture periods per unit of local x, y, z
+    UV_OFFSET = 24
+    TINT = 27
+    CASTS = 30  # 1 where it throws a shadow
+    RADIUS = 31  # of the sphere around the centre, metres
+    COUNT = 32
+
+
+class ZoneColumn:
+    """Where a light zone's numbers stand in its row."""
+
+    LAMP = 0  # position, metres, relative to the place's origin; a sun is a lamp very far away
+    FALLOFF = 3  # 1 / (distance at which the light has halved)², 1/m²; 0 for a sun
+    LAMP_RGB = 4
+    AMBIENT_UP = 7  # light on surfaces that face up, down
+    AMBIENT_DOWN = 10
+    LOW = 13  # the box whose inner edges darken (a room), metres relative to the origin
+    HIGH = 16
+    CONTACT = 19  # reach of that darkening, metres
+    COUNT = 20
+
+
+class Zone(NamedTuple):
+    """The light that a group of solids shares. Positions in world metres, y down; colours linear RGB."""
+
+    lamp: Triple
+    lamp_rgb: Triple
+    ambient_up: Triple
+    ambient_down: Triple
+    falloff: float = 0.0
+    low: Triple = (-1e6, -1e6, -1e6)
+    high: Triple = (1e6, 1e6, 1e6)
+    contact: float = 0.25
+
+
+class Look(NamedTuple):
+    """What a solid is covered with: a row of the world's surfaces and how the texture lies on it."""
+
+    surface: int
+    period: float = 1.0  # metres of one texture period; not used where `fit` is given
+    fit: Triple | None = None  # texture repeats along x, y, z, for façades and posters
+
+
+@dataclass(frozen=True)
+class Solids:
+    """Solids and zones in world coordinates (float64, so that a place far from zero is as exact as any other)."""
+
+    rows: Float64[np.ndarray, "solid column"]
+    zones: Float64[np.ndarray, "zone zone_column"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def join(parts: list[Solids]) -> Solids:
+    """One table of several; zone numbers are shifted to fit."""
+    rows, zones, shift = [], [], 0
+    for part in parts:
+        shifted = part.rows.copy()
+        shifted[:, Column.ZONE] += shift
+        rows.append(shifted)
+        zones.append(part.zones)
+        shift += len(part.zones)
+    return Solids(rows=np.concatenate(rows), zones=np.concatenate(zones))
+
+
+def relative_to(
+    solids: Solids, origin: Float64[np.ndarray, "3"]
+) -> tuple[Float32[np.ndarray, "solid column"], Float32[np.ndarray, "zone zone_column"]]:
+    """The float32 tables that are rendered: positions relative to `origin` (metres, world axes)."""
+    rows, zones = solids.rows.copy(), solids.zones.copy()
+    rows[:, Column.CENTRE : Column.CENTRE + 3] -= origin
+    for start in (ZoneColumn.LAMP, ZoneColumn.LOW, ZoneColumn.HIGH):
+        zones[:, start : start + 3] -= origin
+    return rows.astype(np.float32), zones.astype(np.float32)
+
+
+def rotations(turns: Float64[np.ndarray, "solid 3"]) -> Float64[np.ndarray, "solid 3 3"]:
+    """world_from_local of (yaw, tilt, roll) in radians: roll about z, then tilt about x, then yaw about y."""
+    (cy, ct, cr), (sy, st, sr) = np.cos(turns).T, np.sin(turns).T
+    result = np.empty((len(turns), 3, 3))
+    result[:, 0] = np.stack([cy * cr + sy * st * sr, -cy * sr + sy * st * cr, sy * ct], axis=1)
+    result[:, 1] = np.stack([ct * sr, ct * cr, -st], axis=1)
+    result[:, 2] = np.stack([-sy * cr + cy * st * sr, sy * sr + cy * st * cr, cy * ct], axis=1)
+    return result
+
+
+@dataclass
+class SolidBuilder:
+    """Collects solids; `build` makes the table. `key` fixes the textures' offsets, so equal keys look equal."""
+
+    key: int
+    zones: list[Zone] = field(default_factory=list)
+    _records: list[tuple] = field(default_factory=list)
+
+    def add(
+        self,
+        kind: int,
+        at: Triple,
+        *,
+        size: Triple,
+        look: Look,
+        turn: Triple = (0.0, 0.0, 0.0),
+        taper: Pair = (0.0, 0.0),
+        tint: Triple = (1.0, 1.0, 1.0),
+    ) -> None:
+        """A solid whose underside's middle is `at` = (x, height of the underside, z), `size` = (x, height, z), in
+        metres; `turn` = (yaw, tilt, roll) in radians. It stands in the zone that was added last."""
+        self._records.append((kind, at, size, look, turn, taper, tint, len(self.zones) - 1))
+
+    def box(self, at: Triple, size: Triple, look: Look, yaw: float = 0.0) -> None:
+        self.add(BOX, at, size=size, look=look, turn=(yaw, 0.0, 0.0))
+
+    def build(self, *, moving: bool = False, casts: bool = True) -> Solids:
+        count = len(self._records)
+        rows = np.zeros((count, Column.COUNT))
+        if count:
+            self._fill(rows)
+        rows[:, Column.MOVING] = float(moving)
+        rows[:, Column.CASTS] *= float(casts)
+        return Solids(rows=rows, zones=np.array([_zone_row(zone) for zone in self.zones]).reshape(-1, ZoneColumn.COUNT))
+
+    def _fill(self, rows: np.ndarray) -> None:
+        kinds, ats, sizes, looks, turns, tapers, tints, zones = zip(*self._records, strict=True)
+        half = np.array(sizes) / 2.0
+        centre = np.array(ats, dtype=np.float64) * (1.0, -1.0, 1.0)
+        centre[:, 1] -= half[:, 1]
+        turn = rotations(np.array(turns))
+        rows[:, :9] = (np.swapaxes(turn, 1, 2) / half[:, :, None]).reshape(-1, 9)
+        rows[:, Column.CENTRE : Column.CENTRE + 3] = centre
+        rows[:, Column.HALF : Column.HALF + 3] = half
+        rows[:, Column.TAPER : Column.TAPER + 2] = tapers
+        rows[:, Column.KIND] = kinds
+        rows[:, Column.SURFACE] = [look.surface for look in looks]
+        rows[:, Column.ZONE] = zones
+        fits = np.array([look.fit or (0.0, 0.0, 0.0) for look in looks])
+        fitted = np.array([look.fit is not None for look in looks])[:, None]
+        periods = np.array([look.period for look in looks])[:, None]
+        rows[:, Column.UV_SCALE : Column.UV_SCALE + 3] = np.where(fitted, fits / 2.0, half / periods)
+        offsets = uniform(self.key, np.arange(len(rows))[:, None], np.arange(3)[None, :])
+        rows[:, Column.UV_OFFSET : Column.UV_OFFSET + 3] = np.where(fitted, fits / 2.0, offsets)
+        rows[:, Column.TINT : Column.TINT + 3] = tints
+        rows[:, Column.CASTS] = 1.0
+        rows[:, Column.RADIUS] = np.linalg.norm(half, axis=1)
+
+
+def _zone_row(zone: Zone) -> list[float]:
+    return [
+        *zone.lamp,
+        zone.falloff,
+        *zone.lamp_rgb,
+        *zone.ambient_up,
+        *zone.ambient_down,
+        *zone.low,
+        *zone.high,
+        zone.contact,
+    ]

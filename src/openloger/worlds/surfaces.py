@@ -1,0 +1,92 @@
+"""A world's surfaces: which pattern of the atlas, in which colours, how glossy; one row of a float32 table each."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import NamedTuple
+
+import numpy as np
+
+from openloger.shapes import Float32
+from openloger.worlds import textures
+from openloger.worlds.random import Dice
+from openloger.worlds.scene import Number
+
+Colour = tuple[Number, Number, Number]
+
+
+class SurfaceColumn:
+    """Where a surface's numbers stand in its row."""
+
+    LAYER = 0
+    DETAIL_LAYER = 1
+    DETAIL_RATIO = 2  # detail periods per pattern period
+    DETAIL = 3  # strength of the detail's brightness
+    MATRIX = 4  # 3×4: colour = matrix · (red, green, blue, 1) of the pattern
+    GLOSS = 16
+    GLOW = 17  # own light: 0 none, 1 a lamp or a screen
+    COUNT = 18
+
+
+class Paint(NamedTuple):
+    """Colours of a mask pattern (sRGB 0..1) and how strongly its brightness channel shows."""
+
+    first: Colour
+    second: Colour
+    dark: Colour
+    contrast: Number = 0.5
+
+
+def colour(
+    dice: Dice,
+    *,
+    hue: tuple[Number, Number] = (0.0, 1.0),
+    saturation: tuple[Number, Number],
+    value: tuple[Number, Number],
+) -> Colour:
+    """A random colour within ranges of hue, saturation and value (all 0..1; hue wraps)."""
+    return colorsys.hsv_to_rgb(dice.uniform(*hue) % 1.0, dice.uniform(*saturation), dice.uniform(*value))
+
+
+def scaled(base: Colour, factor: Number) -> Colour:
+    """The colour made darker or lighter, within 0..1."""
+    return tuple(min(max(channel * factor, 0.0), 1.0) for channel in base)  # pyright: ignore[reportReturnType]
+
+
+class SurfaceBook:
+    """Collects a world's surfaces; `make` and `picture` give the number to put into a `Look`."""
+
+    def __init__(self, dice: Dice) -> None:
+        self._dice = dice
+        self._rows: list[list[float]] = []
+        self._layers = textures.layer_numbers()
+
+    def make(
+        self, pattern: str, paint: Paint, *, detail: Number = 0.35, gloss: Number = 0.0, glow: Number = 0.0
+    ) -> int:
+        """A surface of one pattern's random variant, painted; its number."""
+        first, second, dark = (np.array(c) for c in (paint.first, paint.second, paint.dark))
+        bright = np.full(3, paint.contrast) * (0.5 * (first + second) * 0.8 + 0.1)
+        matrix = np.stack([second - first, dark - first, bright, first - 0.5 * bright], axis=1)
+        return self._append(self._dice.choice(self._layers[pattern]), matrix, detail, gloss, glow)
+
+    def picture(self, *, gloss: Number = 0.1, glow: Number = 0.0) -> int:
+        """A surface that shows a picture of the atlas, with its colours mixed anew."""
+        dice = self._dice
+        order = np.argsort([dice.uniform() for _ in range(3)])
+        mixing = np.eye(3)[order] * dice.uniform(0.7, 1.0)
+        mixing = mixing + dice.uniform(0.0, 0.2)
+        matrix = np.concatenate([mixing / mixing.sum(axis=1, keepdims=True), np.zeros((3, 1))], axis=1)
+        if dice.chance(0.25):  # the negative: white on dark
+            matrix = np.concatenate([-matrix[:, :3], np.full((3, 1), 0.95)], axis=1)
+        return self._append(dice.choice(self._layers["picture"]), matrix, 0.1, gloss, glow)
+
+    def _append(self, layer: int, matrix: np.ndarray, detail: Number, gloss: Number, glow: Number) -> int:
+        dice = self._dice
+        detail_layer = dice.choice(self._layers[dice.choice(("plaster", "speckle", "speckle"))])
+        ratio = dice.choice((2.7, 3.3, 4.3))
+        self._rows.append([layer, detail_layer, ratio, detail, *matrix.ravel(), gloss, glow])
+        return len(self._rows) - 1
+
+    def table(self) -> Float32[np.ndarray, "surface column"]:
+        return np.array(self._rows, dtype=np.float32)

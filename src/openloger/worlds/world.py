@@ -1,0 +1,205 @@
+"""A world: a labelled video without end, any frame of it at any time; and many of them at once for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from openloger.errors import InputError
+from openloger.shapes import Bool, Float32, Float64, UInt8
+from openloger.worlds import textures
+from openloger.worlds.families.clutter import Clutter
+from openloger.worlds.families.family import Family
+from openloger.worlds.families.rooms import Rooms
+from openloger.worlds.paths import Path
+from openloger.worlds.random import Dice
+from openloger.worlds.raycast import Picture, Shot
+from openloger.worlds.raycast_fast import render_fast
+from openloger.worlds.scene import Column, Solids, relative_to
+from openloger.worlds.shading import Tables
+
+_BLOCK_M = 64.0  # frames whose cameras are in one block of this size share the origin of their coordinates
+
+FAMILIES: dict[str, type] = {"rooms": Rooms, "clutter": Clutter}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame with its ground truth."""
+
+    rgb: UInt8[np.ndarray, "height width 3"]
+    depth: Float32[np.ndarray, "height width"]  # metres along z; 0 where there is none (sky)
+    normal: Float32[np.ndarray, "height width 3"]  # unit, camera axes, towards the camera; zero in the sky
+    world_from_cam: Float64[np.ndarray, "4 4"]  # OpenCV axes, metres
+    intrinsics: Float64[np.ndarray, "3 3"]  # pixels; pixel (row, column) has its centre at (column + 0.5, row + 0.5)
+    valid: Bool[np.ndarray, "height width"]
+    moving: Bool[np.ndarray, "height width"]
+    timestamp_s: float
+    index: int
+    name: str
+
+
+class World:
+    """A deterministic endless sequence: `world[i]` for any i ≥ 0, and a source of frames.
+
+    Args:
+        family: one of FAMILIES.
+        seed: which world of the family.
+        size: (height, width) in pixels.
+        fps: frames per second of the video.
+        frames: how many frames `frames()` gives and `len()` says; endless where None.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        *,
+        seed: int,
+        size: tuple[int, int] = (160, 224),
+        fps: float | int = 10,
+        frames: int | None = None,
+    ) -> None:
+        if family not in FAMILIES:
+            raise InputError(f"unknown family of worlds {family!r}; there are {', '.join(sorted(FAMILIES))}")
+        if min(size) < 8 or fps <= 0:
+            raise InputError(
+                f"a world needs a size of at least 8×8 pixels and a positive frame rate, not {size} at {fps}"
+            )
+        self.family_name, self.seed, self.size, self.fps, self.length = family, seed, size, fps, frames
+        self._family: Family = FAMILIES[family](seed)
+        self._path = Path(self._family, seed)
+        self.intrinsics = _intrinsics(self._family, seed, size)
+
+    @property
+    def name(self) -> str:
+        return f"world:{self.family_name}:{self.seed}"
+
+    def __len__(self) -> int:
+        if self.length is None:
+            raise TypeError(f"{self.name} has no end; give frames=… for one that has")
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        self._check(index)
+        picture = render([(self, index)])
+        return self._sample(picture, 0, index)
+
+    def frames(self, first: int = 0) -> Iterator[Sample]:
+        """The frames from `first` on, in order."""
+        index = first
+        while self.length is None or index < self.length:
+            yield self[index]
+            index += 1
+
+    def __iter__(self) -> Iterator[Sample]:
+        return self.frames()
+
+    def world_from_cam(self, index: int) -> Float64[np.ndarray, "4 4"]:
+        """Camera pose of a frame, without rendering it."""
+        return self._path.world_from_cam(index / self.fps)
+
+    def _check(self, index: int) -> None:
+        if index < 0 or (self.length is not None and index >= self.length):
+            raise IndexError(f"{self.name} has no frame {index}")
+
+    def _sample(self, picture: Picture, row: int, index: int) -> Sample:
+        return Sample(
+            rgb=picture.rgb[row].numpy(),
+            depth=picture.depth[row].numpy(),
+            normal=picture.normal[row].numpy(),
+            world_from_cam=self.world_from_cam(index),
+            intrinsics=self.intrinsics.copy(),
+            valid=picture.valid[row].numpy(),
+            moving=picture.moving[row].numpy(),
+            timestamp_s=index / self.fps,
+            index=index,
+            name=f"{index:06d}",
+        )
+
+
+def _intrinsics(family: Family, seed: int, size: tuple[int, int]) -> np.ndarray:
+    dice = Dice(seed, 700)
+    height, width = size
+    focal = 0.5 * width / np.tan(np.radians(0.5 * dice.uniform(*family.fov_deg)))
+    x, y = width * (0.5 + dice.uniform(-0.02, 0.02)), height * (0.5 + dice.uniform(-0.02, 0.02))
+    return np.array([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
+
+
+def render(requests: Sequence[tuple[World, int]]) -> Picture:
+    """Many (world, frame number) pairs of one size at once."""
+    return render_fast(make_shot(requests))
+
+
+def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
+    """Gathers what the requested frames can see into one set of tables."""
+    sizes = {world.size for world, _ in requests}
+    if len(sizes) != 1:
+        raise InputError(f"frames rendered together must have one size, not {sorted(sizes)}")
+    gathered = _Gathered()
+    skies, listed, origins, turns, intrinsics = [], [], [], [], []
+    for world, index in requests:
+        pose = world.world_from_cam(index)
+        origin = np.array([_BLOCK_M * np.floor(pose[0, 3] / _BLOCK_M), 0.0, _BLOCK_M * np.floor(pose[2, 3] / _BLOCK_M)])
+        cells = world._family.cells_near(float(pose[0, 3]), float(pose[2, 3]))
+        listed.append(np.concatenate([gathered.cell(world, cell, origin) for cell in cells]))
+        skies.append(world._family.sky())
+        origins.append(pose[:3, 3] - origin)
+        turns.append(pose[:3, :3])
+        intrinsics.append(world.intrinsics)
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in listed])])
+    return Shot(
+        tables=gathered.tables(),
+        sky=torch.from_numpy(np.stack(skies).astype(np.float32)),
+        origin=torch.from_numpy(np.stack(origins)),
+        rotation=torch.from_numpy(np.stack(turns)),
+        intrinsics=torch.from_numpy(np.stack(intrinsics)),
+        solids=torch.from_numpy(np.concatenate(listed)),
+        starts=torch.from_numpy(starts),
+        size=requests[0][0].size,
+    )
+
+
+class _Gathered:
+    """The tables of a batch as they grow: each world's surfaces and each cell's solids once."""
+
+    def __init__(self) -> None:
+        self._rows: list[np.ndarray] = []
+        self._zones: list[np.ndarray] = []
+        self._surfaces: list[np.ndarray] = []
+        self._counts = [0, 0, 0]
+        self._cells: dict[tuple, np.ndarray] = {}
+        self._worlds: dict[int, int] = {}
+
+    def cell(self, world: World, cell: tuple[int, int], origin: np.ndarray) -> np.ndarray:
+        """The table rows of a cell's solids, relative to an origin."""
+        key = (id(world), cell, float(origin[0]), float(origin[2]))
+        if key not in self._cells:
+            self._cells[key] = self.add(world, world._family.cell(cell), origin)
+        return self._cells[key]
+
+    def add(self, world: World, solids: Solids, origin: np.ndarray) -> np.ndarray:
+        rows, zones = relative_to(solids, origin)
+        rows[:, Column.ZONE] += self._counts[1]
+        rows[:, Column.SURFACE] += self._surface_start(world)
+        begin = self._counts[0]
+        self._rows.append(rows)
+        self._zones.append(zones)
+        self._counts[0] += len(rows)
+        self._counts[1] += len(zones)
+        return np.arange(begin, begin + len(rows))
+
+    def _surface_start(self, world: World) -> int:
+        if id(world) not in self._worlds:
+            table = world._family.surfaces()
+            self._worlds[id(world)] = self._counts[2]
+            self._surfaces.append(table)
+            self._counts[2] += len(table)
+        return self._worlds[id(world)]
+
+    def tables(self) -> Tables:
+        parts = (self._rows, self._zones, self._surfaces)
+        solids, zones, surfaces = (torch.from_numpy(np.concatenate(part)) for part in parts)
+        return Tables(solids=solids, zones=zones, surfaces=surfaces, texels=textures.atlas())
