@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import logging
+import re
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pycolmap
 import pytest
+import trimesh
+from pxr import Usd
 from stand_in import StandIn
 
 from openloger.errors import InputError
@@ -87,6 +92,34 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(InputError, match=r"cloud.ply failed, and nothing of it was kept: .*No space left"):
         export(StandIn(), "ply", tmp_path / "cloud.ply")
     assert list(tmp_path.iterdir()) == []
+
+
+NOTHING = PointSelection(confidence_min=0.99)
+LOWER_IT = r"no pixel passes the selection: lower confidence_min (now 0.99), or pass depth_edge None (now 0.03)"
+
+
+def test_a_cloud_without_points_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(LOWER_IT)):
+        export(StandIn(), "ply", tmp_path / "cloud.ply", selection=NOTHING)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["glb", "colmap", "nerfstudio", "usd"])
+def test_cameras_go_without_points_and_a_warning_says_so(
+    tmp_path: Path, to: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("openloger"), "propagate", True)
+    export(StandIn(), to, path_for(to, tmp_path), selection=NOTHING)
+    assert f"{LOWER_IT}; the export has no points" in caplog.text
+    if to == "glb":
+        assert set(trimesh.load_scene(tmp_path / "made.glb").geometry) == {"frusta", "path"}
+    if to == "colmap":
+        for read in ("read_binary", "read_text"):
+            model = pycolmap.Reconstruction()
+            getattr(model, read)(str(tmp_path / "made_colmap" / "sparse" / "0"))
+            assert (model.num_reg_images(), model.num_points3D()) == (5, 0)
+    if to == "usd":
+        assert Usd.Stage.Open(str(tmp_path / "made.usdc")).GetPrimAtPath("/reconstruction/camera")
 
 
 def test_images_go_only_with_formats_that_have_pictures(tmp_path: Path) -> None:

@@ -169,11 +169,6 @@ def test_absurd_selections_are_refused_by_name(wrong: dict[str, float]) -> None:
         list(select_points(StandIn(), PointSelection(**wrong)))
 
 
-def test_a_selection_that_nothing_passes_says_what_to_lower() -> None:
-    with pytest.raises(InputError, match=r"lower confidence_min \(now 0.99\) and raise depth_edge \(now 0.03\)"):
-        list(select_points(StandIn(), PointSelection(confidence_min=0.99)))
-
-
 def test_a_recording_without_frames_is_refused() -> None:
     with pytest.raises(InputError, match="no frames yet"):
         list(select_points(StandIn(0)))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import tyro
 
-from openloger.errors import InputError
 from openloger.export import PointSelection, select_points
 from openloger.recording import Recording, open_recording
 from openloger.shapes import Float
@@ -122,11 +121,10 @@ def _finite(value: float) -> float | None:
 def _scene_box(recording: Recording) -> Box | None:
     stride = max(1, -(-len(recording) // _FRAMES_SAMPLED))
     selection = PointSelection(frame_stride=stride, pixel_stride=_PIXEL_STRIDE)
-    try:
-        points = np.concatenate([chunk.points_world for chunk in select_points(recording, selection)])
-    except InputError:  # no frames, or none whose depth can be trusted
+    if len(recording) == 0:
         return None
-    return Box.around(points, share=0.98)
+    points = np.concatenate([chunk.points_world for chunk in select_points(recording, selection)])
+    return Box.around(points, share=0.98) if len(points) else None
 
 
 def _rows(summary: RecordingSummary) -> dict[str, str]:
@@ -139,8 +137,8 @@ def _rows(summary: RecordingSummary) -> dict[str, str]:
         "network": f"{summary.network}, weights {summary.weights_hash or 'random'}",
         "settings": ", ".join(f"{name} {value}" for name, value in summary.settings.items()),
         "path": f"{summary.path_length:.3g} long, in a box of {summary.path_box or 'nothing'}",
-        "scene": f"98 % of it in a box of {summary.scene_box or 'nothing'}",
+        "scene": f"98 % in a box of {summary.scene_box}" if summary.scene_box else "no pixel that could be trusted",
         "focal length": f"{median:.1f} pixels ({low:.1f} to {high:.1f}), {summary.lens} lens",
-        "fit": "none" if summary.residual_px is None else f"{summary.residual_px:.2f} pixels off, in the median",
+        "fit": "none" if summary.residual_px is None else f"{summary.residual_px:.2f} pixels off in the median",
         "openloger": summary.openloger_version,
     }

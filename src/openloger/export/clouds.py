@@ -17,19 +17,19 @@ class Cloud:
 
     points_world: Float32[np.ndarray, "point 3"]
     rgb: UInt8[np.ndarray, "point 3"]
-    depth_median: float  # over frames, of the points' median depth in each
+    depth_median: float  # over frames, of the points' median depth in each; 1 where there are none
 
 
 def gather(recording: Reconstruction, selection: PointSelection, *, progress: Progress = no_progress) -> Cloud:
     """The points of all frames in order; `selection.max_points` bounds the memory."""
     world_from_cam = recording.world_from_cam
-    points, rgb, depths = [], [], []
+    points, rgb, depths = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.uint8)], []
     for chunk in select_points(recording, selection, progress=progress):
         if len(chunk):
             points.append(chunk.points_world.astype(np.float32))
             rgb.append(chunk.rgb)
             depths.append(depth_median(chunk, world_from_cam[chunk.frame]))
-    return Cloud(np.concatenate(points), np.concatenate(rgb), float(np.median(depths)))
+    return Cloud(np.concatenate(points), np.concatenate(rgb), float(np.median(depths or [1.0])))
 
 
 def depth_median(chunk: PointChunk, world_from_cam: Float[np.ndarray, "4 4"]) -> float:

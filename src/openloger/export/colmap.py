@@ -34,9 +34,9 @@ def write_colmap(
     selection: PointSelection,
     images: Path | None = None,
     progress: Progress = no_progress,
-) -> None:
+) -> int:
     """Into the empty folder `path`. With `images`, the folder of the source's frames, the cameras have those files'
-    size and names and no pictures are written.
+    size and names and no pictures are written. Gives the number of points.
     """
     frames = selected_frames(recording, selection)
     pictures = Pictures(recording, path, frames=frames, source=images)
@@ -67,6 +67,7 @@ def write_colmap(
             next_id += len(chunk)
             for writer in writers:
                 writer.add(view)
+    return next_id - 1
 
 
 def _numbered(pictures: Pictures, frames: range) -> tuple[list[int], dict[int, Pinhole]]:

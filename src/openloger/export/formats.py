@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,16 +20,17 @@ from openloger.export.staging import staged
 class Format:
     """How a reconstruction becomes files of one kind."""
 
-    write: Callable[..., None]  # (recording, path, *, selection, progress), and `images` where it takes them
+    write: Callable[..., int | None]  # (recording, path, *, selection, progress[, images]); how many points, if any
     ending: str  # what a path of this format ends in, where none is given
     max_points: int | None = None  # where the selection does not say; None: the format has no points
     contents: tuple[str, ...] = ()  # the entries of a folder; none: the export is one file
     takes_images: bool = False
+    is_points: bool = False  # and nothing else: no use without
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "ply": Format(ply.write_ply, ".ply", ply.MAX_POINTS),
+        "ply": Format(ply.write_ply, ".ply", ply.MAX_POINTS, is_points=True),
         "glb": Format(glb.write_glb, ".glb", glb.MAX_POINTS),
         "colmap": Format(colmap.write_colmap, "_colmap", colmap.MAX_POINTS, colmap.CONTENTS, takes_images=True),
         "nerfstudio": Format(
@@ -62,8 +64,10 @@ def export(
     The files are written beside `path` and moved there when they are whole. Frames that are committed later than the
     call are not exported.
 
+    Where no pixel passes the selection, cameras go without points, and a warning says so.
+
     Raises InputError for an unknown format, a path that exists (with `overwrite`: that is not an earlier export of
-    this format) or cannot be written, a recording without frames, a selection that no pixel passes.
+    this format) or cannot be written, a recording without frames, and a PLY without points.
     """
     chosen = find_format(to)
     path = Path(path)
@@ -77,8 +81,18 @@ def export(
     if selection.max_points is None:
         selection = replace(selection, max_points=chosen.max_points)
     with staged(path, contents=chosen.contents, overwrite=overwrite) as draft:
-        chosen.write(recording, draft, selection=selection, progress=progress, **options)
+        point_count = chosen.write(recording, draft, selection=selection, progress=progress, **options)
+        if point_count == 0:
+            _tell_of_nothing(selection, is_error=chosen.is_points)
     return [path / entry for entry in chosen.contents if (path / entry).exists()] or [path]
+
+
+def _tell_of_nothing(selection: PointSelection, *, is_error: bool) -> None:
+    edges = "" if selection.depth_edge is None else f", or pass depth_edge None (now {selection.depth_edge})"
+    message = f"no pixel passes the selection: lower confidence_min (now {selection.confidence_min}){edges}"
+    if is_error:
+        raise InputError(message)
+    logging.getLogger("openloger").warning("%s; the export has no points", message)
 
 
 def find_format(name: str) -> Format:

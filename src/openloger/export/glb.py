@@ -53,20 +53,24 @@ class _Part:
 
 def write_glb(
     recording: Reconstruction, path: Path, *, selection: PointSelection, progress: Progress = no_progress
-) -> None:
-    """Three nodes: `points`, `frusta` and `path`. Raises InputError where a GLB cannot hold so many points."""
+) -> int:
+    """Three nodes, `points`, `frusta` and `path`; gives the number of points.
+
+    Raises InputError where a GLB cannot hold so many.
+    """
     frames = list(selected_frames(recording, selection))
     shown = frames[:: -(-len(frames) // MAX_FRUSTA)]
     with path.open("wb") as file:
         file.write(bytes(_BYTES_BEFORE_DATA))
         points, depth = _write_points(file, recording, selection, progress)
         corners = frusta_corners(recording, shown, depth=_FRUSTUM_LENGTH * depth)
-        parts = [points, _write_lines(file, "frusta", corners, _FRUSTUM_EDGES)]
+        parts = [part for part in (points, _write_lines(file, "frusta", corners, _FRUSTUM_EDGES)) if part.count]
         if len(frames) > 1:
             centres = recording.world_from_cam[frames, :3, 3]
             steps = np.stack([np.arange(len(frames) - 1), np.arange(1, len(frames))], -1)
             parts.append(_write_lines(file, "path", centres[None], steps))
         _fill_in_head(file, parts)
+    return points.count
 
 
 def frusta_corners(recording: Reconstruction, frames: list[int], *, depth: float) -> Float[np.ndarray, "frame 5 3"]:
@@ -82,7 +86,7 @@ def frusta_corners(recording: Reconstruction, frames: list[int], *, depth: float
 def _write_points(
     file: BinaryIO, recording: Reconstruction, selection: PointSelection, progress: Progress
 ) -> tuple[_Part, float]:
-    """The part, and the median over frames of the points' median depth."""
+    """The part, and the median over frames of the points' median depth; 1 where there are none."""
     world_from_cam = recording.world_from_cam
     count, low, high, depths = 0, np.full(3, np.inf), np.full(3, -np.inf), []
     for chunk in select_points(recording, selection, progress=progress):
@@ -97,7 +101,7 @@ def _write_points(
         low = np.minimum(low, vertices["position"].min(0))
         high = np.maximum(high, vertices["position"].max(0))
         depths.append(depth_median(chunk, world_from_cam[chunk.frame]))
-    return _Part("points", _POINTS, _POINT, count, low.tolist(), high.tolist()), float(np.median(depths))
+    return _Part("points", _POINTS, _POINT, count, low.tolist(), high.tolist()), float(np.median(depths or [1.0]))
 
 
 def _write_lines(

@@ -42,9 +42,10 @@ def write_nerfstudio(
     selection: PointSelection,
     images: Path | None = None,
     progress: Progress = no_progress,
-) -> None:
+) -> int:
     """Into the empty folder `path`. With `images`, the folder of the source's frames, the cameras have those files'
     size, the frames point to them and no pictures are written. Depth is unknown where `selection` distrusts it.
+    Gives the number of points of the initial cloud.
     """
     frames = selected_frames(recording, selection)
     pictures = Pictures(recording, path, frames=frames, source=images)
@@ -68,6 +69,7 @@ def write_nerfstudio(
     head = {"camera_model": "OPENCV", **(_camera(pictures.cameras[0]) if shared else {})}
     transforms = {**head, "depth_unit_scale_factor": unit, "ply_file_path": _CLOUD, "frames": entries}
     (path / "transforms.json").write_text(json.dumps(transforms, indent=1) + "\n", "utf-8")
+    return cloud.count
 
 
 def _camera(camera: Pinhole) -> dict[str, float]:

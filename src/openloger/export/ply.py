@@ -19,18 +19,19 @@ _COUNT_DIGITS = 12
 
 def write_ply(
     recording: Reconstruction, path: Path, *, selection: PointSelection, progress: Progress = no_progress
-) -> None:
-    """The selected points; `selection.max_points` is taken as it is: None is all."""
+) -> int:
+    """The selected points, and how many; `selection.max_points` is taken as it is: None is all."""
     with PlyFile(path) as file:
         for chunk in select_points(recording, selection, progress=progress):
             file.add(chunk)
+    return file.count
 
 
 class PlyFile:
     """Grows by chunks; the header, as long for any count, is written anew at the end."""
 
     def __init__(self, path: Path) -> None:
-        self._count = 0
+        self.count = 0
         self._file = path.open("wb")
         self._file.write(_header(0))
 
@@ -40,14 +41,14 @@ class PlyFile:
     def __exit__(self, *failure: object) -> None:
         with self._file:
             self._file.seek(0)
-            self._file.write(_header(self._count))
+            self._file.write(_header(self.count))
 
     def add(self, chunk: PointChunk) -> None:
         """Append the chunk's points."""
         rows = np.empty(len(chunk), _POINT)
         rows["position"], rows["colour"] = chunk.points_world, chunk.rgb
         self._file.write(rows.tobytes())
-        self._count += len(chunk)
+        self.count += len(chunk)
 
 
 def _header(count: int) -> bytes:

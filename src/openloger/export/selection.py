@@ -6,7 +6,7 @@ Memory does not grow with the video, except for `voxel`, which remembers the vox
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -77,30 +77,25 @@ def select_points(
     Where `max_points` may be too few, the frames are read twice: once to count. Then the points, in order, fall into
     max_points runs of equal length, and each run gives one (`thinning.py`).
 
-    Raises InputError where the selection makes no sense, or no pixel at all passes it.
+    Raises InputError where the selection makes no sense, or there is no frame.
     """
     selection = selection or PointSelection()
     frames = selected_frames(recording, selection)
-    passes = 2 if _may_need_thinning(recording, selection) else 1
-    done, total = 0, passes * len(frames)
-    candidates_in_all = None
-    if passes == 2:
-        candidates_in_all = 0
+    wanted = selection.max_points if _may_need_thinning(recording, selection) else None
+    done, total = 0, len(frames) * (1 if wanted is None else 2)
+    in_all = 0
+    if wanted is not None:
         for candidates in _candidates(recording, selection, frames):
-            candidates_in_all += len(candidates.rows)
+            in_all += len(candidates.rows)
             progress(done := done + 1, total)
-    seen = given = 0
+    seen = 0
     for candidates in _candidates(recording, selection, frames):
         count = len(candidates.rows)
-        if candidates_in_all is not None and selection.max_points is not None:
-            kept = thin(seen, seen + count, total=candidates_in_all, wanted=selection.max_points)
-            candidates = candidates.at(kept)
+        if wanted is not None:
+            candidates = candidates.at(thin(seen, seen + count, total=in_all, wanted=wanted))
         seen += count
-        given += len(candidates.rows)
         yield candidates.chunk(recording.rgb(candidates.frame))
         progress(done := done + 1, total)
-    if given == 0:
-        raise InputError(_nothing_passes(selection))
 
 
 def trusted_pixels(
@@ -135,14 +130,22 @@ class _Candidates:
     frame: int
     rows: np.ndarray
     columns: np.ndarray
-    points_world: np.ndarray
+    depth: np.ndarray
+    intrinsics: np.ndarray
+    world_from_cam: np.ndarray
 
     def at(self, indices: np.ndarray) -> _Candidates:
-        return _Candidates(self.frame, self.rows[indices], self.columns[indices], self.points_world[indices])
+        rows, columns, depth = self.rows[indices], self.columns[indices], self.depth[indices]
+        return replace(self, rows=rows, columns=columns, depth=depth)
+
+    def points_world(self) -> np.ndarray:
+        """Made when asked for: most candidates may only be counted."""
+        cameras = {"intrinsics": self.intrinsics, "world_from_cam": self.world_from_cam}
+        return points_at(self.rows, self.columns, self.depth, **cameras)
 
     def chunk(self, rgb: UInt8[np.ndarray, "height width 3"]) -> PointChunk:
         centres = np.stack([self.columns, self.rows], -1) + 0.5
-        return PointChunk(self.frame, self.points_world, rgb[self.rows, self.columns], centres)
+        return PointChunk(self.frame, self.points_world(), rgb[self.rows, self.columns], centres)
 
 
 def _candidates(recording: Reconstruction, selection: PointSelection, frames: range) -> Iterator[_Candidates]:
@@ -153,12 +156,10 @@ def _candidates(recording: Reconstruction, selection: PointSelection, frames: ra
         depth = recording.depth(frame)
         trusted = trusted_pixels(depth, recording.confidence(frame), selection)
         rows, columns = (stride * index for index in np.nonzero(trusted[::stride, ::stride]))
-        points = points_at(
-            rows, columns, depth[rows, columns], intrinsics=intrinsics[frame], world_from_cam=world_from_cam[frame]
-        )
-        candidates = _Candidates(frame, rows, columns, points)
+        cameras = (intrinsics[frame], world_from_cam[frame])
+        candidates = _Candidates(frame, rows, columns, depth[rows, columns], *cameras)
         if met is not None and selection.voxel is not None:
-            candidates = candidates.at(met.add(voxel_keys(points, selection.voxel)))
+            candidates = candidates.at(met.add(voxel_keys(candidates.points_world(), selection.voxel)))
         yield candidates
 
 
@@ -169,8 +170,3 @@ def _may_need_thinning(recording: Reconstruction, selection: PointSelection) -> 
     stride = selection.pixel_stride
     pixels_a_frame = -(-height // stride) * -(-width // stride)
     return pixels_a_frame * len(selected_frames(recording, selection)) > selection.max_points
-
-
-def _nothing_passes(selection: PointSelection) -> str:
-    edge = "" if selection.depth_edge is None else f" and raise depth_edge (now {selection.depth_edge})"
-    return f"no pixel passes the selection: lower confidence_min (now {selection.confidence_min}){edge}"

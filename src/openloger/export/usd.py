@@ -32,8 +32,11 @@ _FALLBACK_FPS = 24.0  # of a single frame, or timestamps that stand still
 
 def write_usd(
     recording: Reconstruction, path: Path, *, selection: PointSelection, progress: Progress = no_progress
-) -> None:
-    """Raises InputError where usd-core is not installed, or `path` does not end in .usd, .usda or .usdc."""
+) -> int:
+    """Gives the number of points.
+
+    Raises InputError where usd-core is not installed, or `path` does not end in .usd, .usda or .usdc.
+    """
     _, Usd, UsdGeom, _ = _pxr()
     if path.suffix not in (".usd", ".usda", ".usdc"):
         raise InputError(f"{path.name} is no name for USD: end it in .usdc, .usda or .usd")
@@ -43,8 +46,10 @@ def write_usd(
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
     stage.SetDefaultPrim(UsdGeom.Xform.Define(stage, "/reconstruction").GetPrim())
     _add_camera(stage, recording, list(selected_frames(recording, selection)))
-    _add_points(stage, cloud)
+    if len(cloud.rgb):
+        _add_points(stage, cloud)
     stage.GetRootLayer().Save()
+    return len(cloud.rgb)
 
 
 def _pxr() -> tuple[Any, Any, Any, Any]:
