@@ -34,6 +34,23 @@ def test_a_folder_is_made_with_its_parents_and_an_empty_one_is_taken(tmp_path: P
     create_recording(tmp_path / "killed early", values.meta()).close()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX rights")
+def test_a_recording_that_may_not_be_read_is_one_clear_line(tmp_path: Path) -> None:
+    write(tmp_path / "out")
+    (tmp_path / "out").chmod(0)
+    with without_rights(), pytest.raises(RecordingError, match="Permission denied; give a recording that can be read"):
+        open_recording(tmp_path / "out")
+    (tmp_path / "out").chmod(0o755)
+
+
+def test_resuming_a_damaged_recording_does_not_paper_over_it(tmp_path: Path) -> None:
+    write(tmp_path / "out", 40)
+    (tmp_path / "out" / "arrays.zarr" / "depth" / "c.1.0.0").unlink()
+    with pytest.raises(RecordingError, match=r"depth/c\.1\.0\.0: missing"):
+        resume_recording(tmp_path / "out", values.meta(), frames=20)
+    resume_recording(tmp_path / "out", values.meta(), frames=15).close()
+
+
 def test_a_recording_with_nothing_in_it_yet_is_one(tmp_path: Path) -> None:
     writer = create_recording(tmp_path / "out", values.meta())
     (tmp_path / "out" / "committed.json").unlink()  # as after a kill in between
@@ -64,14 +81,15 @@ def test_a_recording_that_exists_is_refused_and_the_ways_out_are_named(tmp_path:
 
 
 def test_overwrite_deletes_the_recording_and_nothing_else(tmp_path: Path) -> None:
-    write(tmp_path / "out")
+    old = write(tmp_path / "out")
     (tmp_path / "out" / "cloud.ply").write_text("mine")
     (tmp_path / "out" / "state.safetensors").write_bytes(b"stale")
     with create_recording(tmp_path / "out", values.meta(source="other.mp4"), overwrite=True) as writer:
         assert not writer.state_path.exists()
         writer.append(values.placed_windows(9)[0])
-    recording = open_recording(tmp_path / "out")
-    assert (recording.meta.source, len(recording)) == ("other.mp4", 5)
+    assert old.refresh()
+    for recording in (old, open_recording(tmp_path / "out")):
+        assert (recording.meta.source, len(recording)) == ("other.mp4", 5)
     assert (tmp_path / "out" / "cloud.ply").read_text() == "mine"
 
 

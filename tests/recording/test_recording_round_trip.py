@@ -169,4 +169,6 @@ def test_any_zarr_reader_sees_arrays_of_exactly_the_committed_length(tmp_path: P
         "timestamp_s": (FRAMES,),
         "source_index": (FRAMES,),
     }
-    np.testing.assert_array_equal(np.asarray(group["depth"][FRAMES - 1]).astype(np.float32), recording.depth(44))
+    np.testing.assert_array_equal(
+        np.asarray(dict(group.arrays())["depth"][FRAMES - 1]).astype(np.float32), recording.depth(44)
+    )

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +137,7 @@ class DiskFault:
         for name in ("fsync", "replace"):
             monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
 
-    def _counted(self, function: object) -> object:
+    def _counted(self, function: Callable[..., None]) -> Callable[..., None]:
         def wrapper(*args: object) -> None:
             self.calls += 1
             if self.calls > self.fails_at:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from openloger.errors import InputError, RecordingError
-from openloger.recording.files import write_json
+from openloger.recording.files import explain_os_errors, write_json
 from openloger.recording.layout import FORMAT, FORMAT_VERSION, META_FILE, DepthDtype
 from openloger.shapes import Float64
 
@@ -84,10 +84,14 @@ def write_meta(folder: Path, meta: RecordingMeta) -> None:
 
 
 def is_recording(folder: Path) -> bool:
-    """Whether a folder holds a recording, of whatever format version."""
+    """Whether a folder holds a recording, of whatever format version.
+
+    Raises:
+        OSError: it cannot be looked into.
+    """
     try:
         value = json.loads((folder / META_FILE).read_bytes())
-    except (OSError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, ValueError):
         return False
     return isinstance(value, dict) and value.get("format") == FORMAT
 
@@ -98,11 +102,12 @@ def read_meta(folder: Path) -> RecordingMeta:
     Raises:
         RecordingError: no recording is there, it is of another format version, or the file is damaged.
     """
-    if not folder.is_dir():
-        raise RecordingError(f"{folder}: there is no such folder; give the folder that `reconstruct -o` wrote")
-    if not is_recording(folder):
-        raise RecordingError(f"{folder}: not a recording (no {META_FILE} of one); give the folder of a recording")
-    value = json.loads((folder / META_FILE).read_bytes())
+    with explain_os_errors(folder, "give a recording that can be read"):
+        if not folder.is_dir():
+            raise RecordingError(f"{folder}: there is no such folder; give the folder that `reconstruct -o` wrote")
+        if not is_recording(folder):
+            raise RecordingError(f"{folder}: not a recording (no {META_FILE} of one); give the folder of a recording")
+        value = json.loads((folder / META_FILE).read_bytes())
     version = value.get("format_version")
     if version != FORMAT_VERSION:
         raise RecordingError(

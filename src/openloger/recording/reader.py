@@ -71,6 +71,7 @@ class Recording:
         committed = read_committed(self.path)
         changed = committed != self._view.committed
         if changed:
+            self.meta = read_meta(self.path)  # --overwrite may have been at work
             self._view = _View(self.path, self.meta, committed)
         return changed
 

@@ -19,12 +19,27 @@ if TYPE_CHECKING:
 ZSTD_LEVEL = 1  # on depths and pictures level 3 is within 4 % of its size at half the speed or less
 
 
-def open_arrays(folder: Path, layouts: tuple[ArrayLayout, ...]) -> dict[str, zarr.Array]:
-    """The arrays of a recording for its writer; those that are not there yet are made, empty.
+def open_for_writing(folder: Path, layouts: tuple[ArrayLayout, ...], *, frames: int) -> dict[str, GrowingArray]:
+    """The arrays of a recording, to be appended to after `frames`; those that are not there yet are made, empty.
 
     Raises:
         OSError: what the file system said.
+        RecordingError: an array or the chunk to be continued is damaged.
     """
+    arrays = _open_or_create(folder, layouts)
+    return {
+        name: GrowingArray(array, frames=frames, kept=_unfinished_chunk(folder, name, array.chunks[0], frames))
+        for name, array in arrays.items()
+    }
+
+
+def _unfinished_chunk(folder: Path, name: str, chunk_frames: int, frames: int) -> np.ndarray | None:
+    """Those of the first `frames` that lie in a chunk with room for more; None: there is no such chunk."""
+    number, filled = divmod(frames, chunk_frames)
+    return ChunkReader(folder, name).chunk(number)[:filled] if filled else None
+
+
+def _open_or_create(folder: Path, layouts: tuple[ArrayLayout, ...]) -> dict[str, zarr.Array]:
     import zarr
 
     group = folder / ARRAYS_FOLDER
@@ -78,13 +93,14 @@ class GrowingArray:
     leaves either the chunk as it was or the chunk with the new frames behind the same old ones.
     """
 
-    def __init__(self, array: zarr.Array, *, frames: int) -> None:
+    def __init__(self, array: zarr.Array, *, frames: int, kept: np.ndarray | None) -> None:
+        """Append to `array` after its first `frames`, of which `kept` are those in an unfinished chunk."""
         self._array = array
         self._frames = frames
         self._chunk_frames = array.chunks[0]
         self._tail = np.zeros(array.chunks, array.dtype)
-        filled = frames % self._chunk_frames
-        self._tail[:filled] = array[frames - filled : frames]
+        if kept is not None:
+            self._tail[: len(kept)] = kept
 
     def append(self, rows: np.ndarray) -> None:
         """Write one row a frame.
@@ -108,8 +124,8 @@ class GrowingArray:
         self._array.resize((self._frames, *self._array.shape[1:]))
 
     def _reserve(self, frames: int) -> None:
-        if frames > self._array.shape[0]:
-            length = -(-frames // GROWTH_FRAMES) * GROWTH_FRAMES
+        length = -(-frames // GROWTH_FRAMES) * GROWTH_FRAMES
+        if length > self._array.shape[0]:
             self._array.resize((length, *self._array.shape[1:]))
 
 
@@ -118,12 +134,11 @@ class ChunkReader:
 
     def __init__(self, folder: Path, name: str) -> None:
         import zarr
-        from zarr.errors import NodeNotFoundError
 
         self._folder = folder / ARRAYS_FOLDER / name
         try:
             self._array = zarr.open_array(self._folder, mode="r")
-        except (OSError, ValueError, NodeNotFoundError) as error:
+        except (OSError, ValueError) as error:
             raise RecordingError(f"{folder}: array {name} cannot be read; the recording is damaged") from error
         self.chunk_frames: int = self._array.chunks[0]
 

@@ -18,7 +18,7 @@ from openloger.recording.files import WriterLock, append_json_lines, explain_os_
 from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.rows import rows_of
-from openloger.recording.store import GrowingArray, open_arrays
+from openloger.recording.store import open_for_writing
 from openloger.recording.windows import PlacedLike, window_row, window_to_json
 
 _log = logging.getLogger(__name__)
@@ -33,8 +33,7 @@ class RecordingWriter:
         self._committed = committed
         self._lock = lock
         layouts = array_layouts(meta.height, meta.width, depth_dtype=meta.depth_dtype)
-        arrays = open_arrays(path, layouts)
-        self._arrays = {name: GrowingArray(array, frames=committed.frames) for name, array in arrays.items()}
+        self._arrays = open_for_writing(path, layouts, frames=committed.frames)
         self._usable = True
         self._told_of_clipping = False
 

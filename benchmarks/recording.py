@@ -1,0 +1,99 @@
+"""How fast a recording is written and read on one core, and how many bytes a frame takes.
+
+    taskset -c 0 python benchmarks/recording.py --video clip.mp4 --size 160 224
+
+Depths are smooth with half a percent of noise; pictures are the video's, or noise where none is given. CPU seconds
+are this process's own, so that neighbours on the machine matter little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from openloger.frames import Frame
+from openloger.geometry import Sim3, unproject
+from openloger.recording import RecordingMeta, create_recording, open_recording
+
+WINDOW, OVERLAP = 32, 3
+
+
+@dataclass(frozen=True)
+class Placed:
+    frames: tuple[Frame, ...]
+    points_cam: torch.Tensor
+    confidence: torch.Tensor
+    world_from_cam: torch.Tensor
+    world_from_window: Sim3
+    number: int = 0
+    metric_scale: None = None
+    disagreement: None = None
+    final: int = WINDOW - OVERLAP
+
+
+def pictures(video: Path | None, size: tuple[int, int]) -> list[np.ndarray]:
+    """One window of pictures."""
+    if video is None:
+        return list(np.random.default_rng(0).integers(0, 256, (WINDOW, *size, 3), dtype=np.uint8))
+    import av
+
+    with av.open(str(video)) as container:
+        frames = (frame for frame, _ in zip(container.decode(video=0), range(WINDOW), strict=False))
+        return [frame.reformat(size[1], size[0], format="rgb24").to_ndarray() for frame in frames]
+
+
+def placed_window(video: Path | None, size: tuple[int, int]) -> Placed:
+    generator = torch.Generator().manual_seed(0)
+    height, width = size
+    y, x = torch.meshgrid(torch.linspace(0, 3, height), torch.linspace(0, 4, width), indexing="ij")
+    smooth = 3 + torch.sin(x + torch.arange(WINDOW)[:, None, None] / 10) + torch.cos(2 * y)
+    depth = smooth * (1 + 0.005 * torch.randn(smooth.shape, generator=generator))
+    intrinsics = torch.tensor([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]])
+    rgbs = pictures(video, size)
+    return Placed(
+        frames=tuple(Frame(rgb, i, i / 30, f"{i:06d}.png") for i, rgb in enumerate(rgbs)),
+        points_cam=unproject(depth, intrinsics),
+        confidence=torch.sigmoid(2 * smooth - 6 + 0.05 * torch.randn(smooth.shape, generator=generator)),
+        world_from_cam=torch.eye(4, dtype=torch.float64).expand(WINDOW, 4, 4),
+        world_from_window=Sim3.identity(dtype=torch.float64),
+    )
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--video", type=Path)
+    arguments.add_argument("--size", type=int, nargs=2, default=(160, 224), metavar=("HEIGHT", "WIDTH"))
+    arguments.add_argument("--windows", type=int, default=20)
+    given = arguments.parse_args()
+    torch.set_num_threads(1)
+    height, width = given.size
+    placed = placed_window(given.video, (height, width))
+    meta = RecordingMeta(height=height, width=width, source="benchmark", network="none", weights_hash=None, settings={})
+    with tempfile.TemporaryDirectory() as folder:
+        with create_recording(Path(folder) / "out", meta) as writer:
+            writer.append(placed)  # the first makes the arrays grow
+            began = time.process_time()
+            for _ in range(given.windows):
+                writer.append(placed)
+            writing = (time.process_time() - began) / (given.windows * placed.final)
+            writer.finish()
+        recording = open_recording(Path(folder) / "out")
+        began = time.process_time()
+        for _ in recording:
+            pass
+        reading = (time.process_time() - began) / len(recording)
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / len(recording)
+    print(
+        f"{height}×{width}: {1 / writing:.0f} frames/s written, {1 / reading:.0f} read, {size:,.0f} bytes a frame "
+        f"({size / (6 * height * width):.2f} of raw)"
+    )
+
+
+if __name__ == "__main__":
+    main()
