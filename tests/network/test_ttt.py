@@ -203,7 +203,7 @@ def test_a_layer_trains_through_its_own_update():
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize(("iteration", "most", "least"), [("float32", 1e-5, 0.0), ("bfloat16", 1e-2, 1e-5)])
+@pytest.mark.parametrize(("iteration", "most", "least"), [("float32", 1e-5, 0.0), ("bfloat16", 1e-2, 1e-4)])
 def test_how_far_input_noise_moves_a_camera(iteration, most, least):
     """2e-7 of noise moves no camera in float32; in bfloat16 the iteration amplifies its rounding, as published."""
     network = toy_network(newton_schulz=iteration)

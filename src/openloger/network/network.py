@@ -129,7 +129,7 @@ class Network(nn.Module):
             positions_yx = self.decoder.positions_yx(rows, columns, features.device)
             tokens, after = self.decoder(features, window.roles, positions_yx, before)
             heads = self.heads(tokens, positions_yx, rows=rows, columns=columns)
-        carried = features[:, -window.overlap :] if window.overlap else None
+        carried = features[:, -window.overlap :].clone() if window.overlap else None
         return _metric(WindowPrediction(*heads)), replace(after, overlap_features=carried)
 
     def _encode(
