@@ -3,7 +3,7 @@
 import torch
 
 from openloger.network import Network, preset
-from openloger.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
+from openloger.training.checkpoint import Progress, latest_checkpoint, restore_checkpoint, save_checkpoint
 from openloger.training.config import OptimiserConfig
 from openloger.training.optimiser import RunningMean, make_optimisers, set_rate
 from openloger.training.packing import pack, unpack
@@ -27,7 +27,9 @@ def moved(name: str, *, seed: int):
 
 def test_compact_goes_on_from_sixty_megabytes_in_files_of_fifteen(tmp_path):
     state = moved("compact", seed=0)
-    path = save_checkpoint(tmp_path, Progress("pairs", 2, 2, 1.0, 3), small=True, **state)
+    save_checkpoint(tmp_path, Progress("pairs", 2, 2, 1.0, 3), small=True, **state)
+    path = latest_checkpoint(tmp_path)
+    assert path is not None
     sizes = [file.stat().st_size for file in path.iterdir()]
     assert sum(sizes) < 60e6
     assert max(sizes) < 15e6
@@ -62,7 +64,9 @@ def test_small_tensors_and_counters_stay_as_they_are():
 
 def test_a_plain_checkpoint_is_exact(tmp_path):
     state, back = moved("pocket", seed=0), moved("pocket", seed=1)
-    path = save_checkpoint(tmp_path, Progress("pairs", 2, 2, 1.0, 3), **state)
+    save_checkpoint(tmp_path, Progress("pairs", 2, 2, 1.0, 3), **state)
+    path = latest_checkpoint(tmp_path)
+    assert path is not None
     restore_checkpoint(path, **back)
     for name, weight in state["network"].named_parameters():
         assert torch.equal(weight, back["network"].get_parameter(name))

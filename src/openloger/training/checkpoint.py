@@ -20,6 +20,7 @@ from torch import nn
 
 from openloger.errors import InputError
 from openloger.shapes import Tensor
+from openloger.training.distribute import like, whole
 from openloger.training.optimiser import RunningMean
 from openloger.training.packing import pack, unpack
 
@@ -46,13 +47,19 @@ def save_checkpoint(
     mean: RunningMean,
     optimisers: list[torch.optim.Optimizer],
     small: bool = False,
-) -> Path:
+    write: bool = True,
+) -> None:
     """Write `folder/step-N` and make it the latest; older ones go, but for the one before.
 
+    Sharded weights are put together, so every process has to call it; the one with `write` writes.
     `small` packs it to about five bytes a weight (`packing.py`): enough to go on elsewhere, not to the last bit.
     """
-    tensors = dict(_tensors(network, mean, optimisers))
-    tensors = pack(tensors) if small else tensors
+    tensors = {name: whole(tensor.detach()) for name, tensor in _tensors(network, mean, optimisers)}
+    if write:
+        _write(folder, progress, pack(tensors) if small else tensors)
+
+
+def _write(folder: Path, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
     path = folder / f"step-{progress.total_step:08d}"
     draft = folder / f".{path.name}.{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
@@ -67,7 +74,6 @@ def save_checkpoint(
     pointer.replace(folder / "latest")
     for old in sorted(folder.glob("step-*"))[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
-    return path
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -98,7 +104,7 @@ def restore_checkpoint(
     _check_same_architecture(own, weights, path)
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(like(tensors[name], tensor))
     _restore_moments(network, optimisers, tensors)
 
 
@@ -141,8 +147,7 @@ def _restore_moments(
         if entry.startswith("moment."):
             _, key, name = entry.split(".", 2)
             weight = named[name]
-            at = tensor.device if key == "step" else weight.device
-            owner[weight].state[weight][key] = tensor.to(at)
+            owner[weight].state[weight][key] = tensor if key == "step" else like(tensor, weight.detach())
 
 
 def _check_same_architecture(own: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:

@@ -49,6 +49,7 @@ class TrainConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     precision: str = "float32"  # "float32" | "bfloat16": autocast of the network, its heads stay in float32
     compile: bool = False  # torch.compile a block
+    parallel: str = "ddp"  # among torchrun's processes: "ddp" | "fsdp" (FSDP2, sharded weights)
     recompute: bool = False  # activation checkpointing a block
     render_workers: int = 1  # processes that render ahead; 0: render in this one
     log_every: int = 20
@@ -58,6 +59,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; it is float32 or bfloat16")
+        if self.parallel not in ("ddp", "fsdp"):
+            raise InputError(f"parallel is {self.parallel!r}; it is ddp or fsdp")
 
     def stage(self, name: str) -> Stage:
         """The stage of this name."""

@@ -27,6 +27,7 @@ class ClipPlan:
     fps: tuple[float, float] = (8.0, 12.0)  # a clip's frame rate is drawn between these
     families: tuple[str, ...] = FAMILIES
     family_odds: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    per_world: int = 4  # clips taken from a world
     reuse: float = 4.0  # how often a rendered clip is used, on average
     pool: int = 256  # rendered clips a lane keeps to draw from
     augment: bool = True  # flips, channel swaps, time reversal, exposure

@@ -21,6 +21,7 @@ from openloger.training.curriculum import ClipPlan
 HELD_OUT_SEEDS = 1_000_000  # worlds with a smaller seed are never trained on
 _TRAINED_SEEDS = 2**31 - HELD_OUT_SEEDS
 _REACH = 600  # frames into a world at which clips begin
+_NEAR = 60  # frames: the clips of one world begin within this stretch, so that they share what is built of it
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,15 @@ class Clip:
 
 def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipSpec:
     """The clip that a lane's number stands for."""
+    world = np.random.default_rng([seed, lane, number // plan.per_world, 0])
     draw = np.random.default_rng([seed, lane, number, 1])
     odds = np.asarray(plan.family_odds) / sum(plan.family_odds)
     return ClipSpec(
-        family=plan.families[draw.choice(len(odds), p=odds)],
-        seed=HELD_OUT_SEEDS + int(draw.integers(_TRAINED_SEEDS)),
-        first=int(draw.integers(_REACH)),
+        family=plan.families[world.choice(len(odds), p=odds)],
+        seed=HELD_OUT_SEEDS + int(world.integers(_TRAINED_SEEDS)),
+        first=int(world.integers(_REACH)) + int(draw.integers(_NEAR)),
         frames=plan.rendered,
-        fps=round(float(draw.uniform(*plan.fps)), 2),
+        fps=round(float(world.uniform(*plan.fps)), 2),
         size=plan.size,
     )
 

@@ -11,7 +11,6 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from types import TracebackType
 
-import numpy as np
 import torch
 
 from openloger import worlds
@@ -25,29 +24,26 @@ _AHEAD = 8  # such groups that wait in each background process' queue
 
 
 def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
-    """Render clips of one size, all frames at once."""
-    opened = [worlds.world(spec.family, seed=spec.seed, size=spec.size, fps=spec.fps) for spec in specs]
-    frames = [
-        [(world, spec.first + number) for number in range(spec.frames)]
-        for world, spec in zip(opened, specs, strict=True)
-    ]
-    picture = worlds.render([frame for clip in frames for frame in clip])
-    clips, at = [], 0
-    for spec, clip in zip(specs, frames, strict=True):
-        part = slice(at, at + len(clip))
-        at += len(clip)
-        clips.append(
-            Clip(
-                str(spec),
-                rgb=picture.rgb[part].numpy(),
-                depth=picture.depth[part].numpy(),
-                valid=picture.valid[part].numpy(),
-                moving=picture.moving[part].numpy(),
-                intrinsics=np.stack([world.intrinsics for world, _ in clip]),
-                world_from_cam=np.stack([world.world_from_cam(index) for world, index in clip]),
-            )
+    """Render clips of one size and length, all frames at once; clips of one world share what is built of it."""
+    opened = {
+        (spec.family, spec.seed, spec.fps): worlds.world(spec.family, seed=spec.seed, size=spec.size, fps=spec.fps)
+        for spec in specs
+    }
+    clips = worlds.render_clips(
+        [(opened[spec.family, spec.seed, spec.fps], range(spec.first, spec.first + spec.frames)) for spec in specs]
+    )
+    return [
+        Clip(
+            str(spec),
+            rgb=clips.rgb[i].numpy(),
+            depth=clips.depth[i].numpy(),
+            valid=clips.valid[i].numpy(),
+            moving=clips.moving[i].numpy(),
+            intrinsics=clips.intrinsics[i].numpy(),
+            world_from_cam=clips.world_from_cam[i].numpy(),
         )
-    return clips
+        for i, spec in enumerate(specs)
+    ]
 
 
 class RenderAhead:

@@ -26,6 +26,7 @@ from openloger.training.checkpoint import (
 from openloger.training.config import TrainConfig, as_dict
 from openloger.training.curriculum import Stage
 from openloger.training.data import ClipStream
+from openloger.training.distribute import Ranks, accumulate, agree, average, ranks, shard, whole, wrap
 from openloger.training.initialise import join_memory
 from openloger.training.matching import middle_block
 from openloger.training.metrics import MetricsLog
@@ -64,7 +65,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    budget: Budget = Budget(),
+    budget: Budget | None = None,
     device: str = "auto",
     render: RenderClips = render_clips,
 ) -> Progress:
@@ -74,36 +75,25 @@ def train(
         InputError: `out` holds a run and `resume` is off, or it holds a run of another architecture.
         TrainingDivergedError: a loss that is not finite.
     """
-    began = time.monotonic()
-    out = Path(out)
-    run = start_run(config, out, resume=resume, device=torch.device(choose_device(device)))
-    (out / "config.json").write_text(json.dumps(as_dict(config), indent=1), encoding="utf-8")
-    done_before = run.progress.total_step
-    with MetricsLog(out, from_step=done_before) as metrics:
-        for stage in config.stages[stage_number(config, run.progress.stage) :]:
+    began, budget = time.monotonic(), budget or Budget()
+    until = None if budget.minutes is None else began + 60 * budget.minutes
+    with ranks(device) as among, ExitStack() as stack:
+        run = start_run(config, out, among, resume=resume)
+        before = run.progress.total_step
+        metrics = None
+        if among.first:
+            (out / "config.json").write_text(json.dumps(as_dict(config), indent=1), encoding="utf-8")
+            metrics = stack.enter_context(MetricsLog(out, from_step=before))
+        for stage in config.stages[config.stages.index(config.stage(run.progress.stage)) :]:
             if stage.name != run.progress.stage:
-                run = enter_stage(run, config, stage)
-            loop = StageLoop(config, stage, run, out, metrics, render)
-            left = None if budget.steps is None else budget.steps - (run.progress.total_step - done_before)
-            until = None if budget.minutes is None else began + 60 * budget.minutes
-            if not loop.go(until=until, steps=left):
+                run = enter_stage(run, config, stage, among)
+            left = None if budget.steps is None else budget.steps - (run.progress.total_step - before)
+            if not StageLoop(config, stage, run, Place(out, among, metrics, render)).go(until=until, steps=left):
                 break
     return run.progress
 
 
-def choose_device(name: str) -> str:
-    """ "auto" is the GPU where there is one."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def stage_number(config: TrainConfig, name: str) -> int:
-    """Where a stage stands in the run."""
-    return config.stages.index(config.stage(name))
-
-
-def start_run(config: TrainConfig, out: Path, *, resume: bool, device: torch.device) -> Run:
+def start_run(config: TrainConfig, out: Path, among: Ranks, *, resume: bool) -> Run:
     """The first weights, or those of the latest checkpoint."""
     path = latest_checkpoint(out / "checkpoints")
     if path is not None and not resume:
@@ -111,15 +101,15 @@ def start_run(config: TrainConfig, out: Path, *, resume: bool, device: torch.dev
     progress = read_progress(path) if path else Progress(config.stages[0].name, 0, 0, 0.0, 0)
     out.mkdir(parents=True, exist_ok=True)
     stage = config.stage(progress.stage)
-    torch.manual_seed(config.seed)
-    run = make_run(make_network(config, stage), config, stage, progress, device=device)
+    run = make_run(make_network(config, stage), config, stage, progress, among)
     if path:
         restore_checkpoint(path, network=run.network, mean=run.mean, optimisers=run.optimisers)
     return run
 
 
 def make_network(config: TrainConfig, stage: Stage) -> Network:
-    """The preset's network, without memory layers where the stage leaves them out."""
+    """The preset's network with its first weights, without memory layers where the stage leaves them out."""
+    torch.manual_seed(config.seed)
     shape = preset(config.preset)
     network = Network(shape if stage.windows.memory else replace(shape, memory=None))
     if config.precision == "bfloat16":
@@ -127,43 +117,53 @@ def make_network(config: TrainConfig, stage: Stage) -> Network:
     return network
 
 
-def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Progress, *, device: torch.device) -> Run:
+def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Progress, among: Ranks) -> Run:
     """Everything that moves, fresh for a stage."""
-    network = network.to(device).train()
+    network = network.to(among.device).train()
+    if among.many and config.parallel == "fsdp":
+        shard(network, among)
     optimisers = make_optimisers(network, config.optimiser, encoder_rate=stage.rate.encoder)
     mean = RunningMean(dict(network.named_parameters()), config.optimiser.ema)
     return Run(network, mean, optimisers, progress)
 
 
-def enter_stage(run: Run, config: TrainConfig, stage: Stage) -> Run:
+def enter_stage(run: Run, config: TrainConfig, stage: Stage, among: Ranks) -> Run:
     """Take the weights along; the optimiser and the running mean begin anew, memory layers where they join."""
     progress = replace(run.progress, stage=stage.name, step=0)
-    torch.manual_seed(config.seed)
-    network = make_network(config, stage).to(run.network.device)
-    if network.config.memory is not None and run.network.config.memory is None:
-        join_memory(run.network, network)
+    old, network = plain_network(run, dict(run.network.named_parameters())), make_network(config, stage)
+    if network.config.memory is not None and old.config.memory is None:
+        join_memory(old, network)
     else:
-        network.load_state_dict(run.network.state_dict())
-    return make_run(network, config, stage, progress, device=run.network.device)
+        network.load_state_dict(old.state_dict())
+    return make_run(network, config, stage, progress, among)
+
+
+def plain_network(run: Run, weights: dict[str, Tensor]) -> Network:
+    """A network of its own on the CPU with these weights, put together where they are sharded."""
+    network = Network(run.network.config)
+    network.precision = run.network.precision
+    network.load_state_dict({**network.state_dict(), **{name: whole(w.detach()) for name, w in weights.items()}})
+    return network
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens."""
+
+    out: Path
+    among: Ranks
+    metrics: MetricsLog | None  # the first process' alone
+    render: RenderClips
 
 
 class StageLoop:
     """One stage of a run, step after step."""
 
-    def __init__(
-        self, config: TrainConfig, stage: Stage, run: Run, out: Path, metrics: MetricsLog, render: RenderClips
-    ) -> None:
-        self.config, self.stage, self.run, self.out, self.metrics, self.render = (
-            config,
-            stage,
-            run,
-            out,
-            metrics,
-            render,
-        )
-        self.objective = Objective(run.network, stage)
+    def __init__(self, config: TrainConfig, stage: Stage, run: Run, place: Place) -> None:
+        self.config, self.stage, self.run, self.place = config, stage, run, place
         if config.compile:
             compile_blocks(run.network)
+        self.objective = wrap(Objective(run.network, stage), place.among, config.parallel)
         self._held_out: HeldOut | None = None
         self._clock = time.monotonic()
         self._terms: list[dict[str, Tensor]] = []
@@ -174,14 +174,14 @@ class StageLoop:
         last = self.stage.steps if steps is None else min(self.stage.steps, self.run.progress.step + steps)
         with ExitStack() as stack:
             streams = self._streams(stack)
-            while self.run.progress.step < last and (until is None or time.monotonic() < until):
+            while self.run.progress.step < last and not self._time_is_up(until):
                 self.step(streams)
                 self._report()
         self._save()
         return self.run.progress.step == self.stage.steps
 
     def step(self, streams: list[ClipStream]) -> None:
-        """One optimiser step: the mean gradient over the lanes."""
+        """One optimiser step: the mean gradient over the lanes of all processes."""
         run = self.run
         set_rate(run.optimisers, rate_at(self.stage.rate, run.progress.step, self.stage.steps))
         names: list[str] = []
@@ -191,25 +191,31 @@ class StageLoop:
             clips = next(stream)
             names += clips.names
             frames += clips.images.shape[0] * clips.images.shape[1]
-            loss, term = self.objective(clips.to(run.network.device), run.progress.step / self.stage.steps)
-            (loss / len(streams)).backward()
+            with accumulate(self.objective, last=stream is streams[-1]):
+                loss, term = self.objective(clips.to(self.place.among.device), run.progress.step / self.stage.steps)
+                (loss / len(streams)).backward()
             terms.append(term)
-        norm = nn.utils.clip_grad_norm_(run.network.parameters(), self.config.optimiser.clip)
+        norm = whole(nn.utils.clip_grad_norm_(run.network.parameters(), self.config.optimiser.clip)).detach()
         self._refuse_nan(terms, norm, names)
         for optimiser in run.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         run.mean.update(dict(run.network.named_parameters()), run.progress.step)
-        self._terms += [{**term, "gradient": norm.detach()} for term in terms]
-        self._advance(frames)
+        self._terms += [{**term, "gradient": norm} for term in terms]
+        self._advance(frames * self.place.among.count)
 
     def _streams(self, stack: ExitStack) -> list[ClipStream]:
         plan, seed, step = self.stage.clips, self.config.seed, self.run.progress.step
         streams = []
-        for lane in range(plan.lanes):
-            ahead = RenderAhead(plan, seed=seed, lane=lane, workers=self.config.render_workers, render=self.render)
+        for lane in self.place.among.lanes(plan.lanes):
+            ahead = RenderAhead(
+                plan, seed=seed, lane=lane, workers=self.config.render_workers, render=self.place.render
+            )
             streams.append(ClipStream(plan, stack.enter_context(ahead), seed=seed, lane=lane, step=step))
         return streams
+
+    def _time_is_up(self, until: float | None) -> bool:
+        return until is not None and agree(time.monotonic() >= until, self.place.among)
 
     def _advance(self, frames: int) -> None:
         now, done = time.monotonic(), self.run.progress
@@ -219,7 +225,8 @@ class StageLoop:
         self._clock = now
 
     def _refuse_nan(self, terms: list[dict[str, Tensor]], norm: Tensor, names: list[str]) -> None:
-        if bool(torch.isfinite(norm)) and all(bool(torch.isfinite(term["loss"])) for term in terms):
+        finite = bool(torch.isfinite(norm)) and all(bool(torch.isfinite(term["loss"])) for term in terms)
+        if not agree(not finite, self.place.among):
             return
         wrong = sorted({name for term in terms for name, value in term.items() if not bool(torch.isfinite(value))})
         raise TrainingDivergedError(
@@ -231,54 +238,54 @@ class StageLoop:
     def _report(self) -> None:
         done, config = self.run.progress, self.config
         if done.total_step % config.log_every == 0:
-            span = done.seconds - self._since.seconds
-            numbers = mean_terms(self._terms)
-            numbers |= {
-                "rate": rate_at(self.stage.rate, done.step - 1, self.stage.steps),
-                "frames_per_s": (done.frames - self._since.frames) / max(span, 1e-9),
-                "seconds": done.seconds,
-            }
-            self.metrics.write("train", done.total_step, {"stage": self.stage.name, "frames": done.frames, **numbers})
-            _log.info("%s", progress_line(done, self.stage, numbers))
-            self._terms, self._since = [], done
+            self._write_terms()
         ends = done.step == self.stage.steps
         if config.validation.every and (done.total_step % config.validation.every == 0 or ends):
             self._validate()
         if done.total_step % config.save_every == 0:
             self._save()
 
-    def _validate(self) -> None:
-        if self._held_out is None:
-            self._held_out = held_out(self.stage.clips, self.config.validation, self.render)
+    def _write_terms(self) -> None:
         done = self.run.progress
-        with_mean = use_mean(self.run)
-        scores = validate(with_mean, self._held_out)
-        for family, score in scores.items():
-            self.metrics.write(
-                "validation", done.total_step, {"family": family, "frames": done.frames, **asdict(score)}
-            )
-        _log.info("%s", score_line(done, scores["all"]))
+        numbers = average(mean_terms(self._terms), self.place.among)
+        numbers |= {
+            "rate": rate_at(self.stage.rate, done.step - 1, self.stage.steps),
+            "frames_per_s": (done.frames - self._since.frames) / max(done.seconds - self._since.seconds, 1e-9),
+            "seconds": done.seconds,
+        }
+        self._terms, self._since = [], done
+        if self.place.metrics is not None:
+            line = {"stage": self.stage.name, "frames": done.frames, **numbers}
+            self.place.metrics.write("train", done.total_step, line)
+            _log.info("%s", progress_line(done, self.stage, numbers))
+
+    def _validate(self) -> None:
+        done = self.run.progress
+        network = plain_network(self.run, self.run.mean.weights)
+        if self.place.metrics is not None:
+            if self._held_out is None:
+                self._held_out = held_out(self.stage.clips, self.config.validation, self.place.render)
+            scores = validate(network.to(self.place.among.device), self._held_out)
+            for family, score in scores.items():
+                line = {"family": family, "frames": done.frames, **asdict(score)}
+                self.place.metrics.write("validation", done.total_step, line)
+            _log.info("%s", score_line(done, scores["all"]))
         self._clock = time.monotonic()
 
     def _save(self) -> None:
-        run = self.run
+        run, place = self.run, self.place
         save_checkpoint(
-            self.out / "checkpoints",
+            place.out / "checkpoints",
             run.progress,
             network=run.network,
             mean=run.mean,
             optimisers=run.optimisers,
             small=self.config.small_state,
+            write=place.among.first,
         )
-        save_network(use_mean(run), self.out / "weights.safetensors")
-
-
-def use_mean(run: Run) -> Network:
-    """A network of its own with the running mean of the weights."""
-    network = Network(run.network.config).to(run.network.device)
-    network.precision = run.network.precision
-    network.load_state_dict({**run.network.state_dict(), **run.mean.weights})
-    return network
+        network = plain_network(run, run.mean.weights)
+        if place.among.first:
+            save_network(network, place.out / "weights.safetensors")
 
 
 def compile_blocks(network: Network) -> None:

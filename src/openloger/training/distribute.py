@@ -1,0 +1,144 @@
+"""Many processes, one run: started by torchrun, gradients averaged by DDP or weights sharded by FSDP2.
+
+The lanes of a step are shared out among the processes (process r of n takes lanes r, r + n, …), so the batch, and with
+it the run, does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from openloger.errors import InputError
+from openloger.network.attention import Block
+from openloger.network.memory.swa import SlidingWindowAttention
+from openloger.network.memory.ttt import TestTimeTraining
+from openloger.shapes import Tensor
+
+KINDS = ("ddp", "fsdp")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """The one that writes."""
+        return self.rank == 0
+
+    @property
+    def many(self) -> bool:
+        return self.count > 1
+
+    def lanes(self, lanes: int) -> range:
+        """The lanes of a step that are this process' own."""
+        if lanes % self.count:
+            raise InputError(
+                f"{lanes} lanes cannot be shared out among {self.count} processes; make `lanes` a multiple"
+            )
+        return range(self.rank, lanes, self.count)
+
+
+@contextmanager
+def ranks(device: str) -> Iterator[Ranks]:
+    """Join the processes that torchrun started; alone where there are none."""
+    if "WORLD_SIZE" not in os.environ:
+        yield Ranks(0, 1, torch.device(choose_device(device)))
+        return
+    kind = torch.device(choose_device(device)).type
+    own = torch.device(kind, int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), own)
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(name: str) -> str:
+    """ "auto" is the GPU where there is one."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def wrap(objective: nn.Module, among: Ranks, kind: str) -> nn.Module:
+    """The same module, averaging its gradients over the processes; FSDP2 must come before the optimiser is made."""
+    if not among.many:
+        return objective
+    if kind == "ddp":
+        ids = [among.device.index] if among.device.type == "cuda" else None
+        return DistributedDataParallel(objective, device_ids=ids, broadcast_buffers=False, find_unused_parameters=True)
+    return objective  # its parameters are sharded already
+
+
+def shard(network: nn.Module, among: Ranks) -> None:
+    """Spread the weights over the processes, block by block (FSDP2); they are gathered when a block runs."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(among.device.type, (among.count,))
+    inside: set[nn.Module] = set()
+    for module in network.modules():
+        if isinstance(module, SlidingWindowAttention | TestTimeTraining):
+            inside |= set(module.modules()) - {module}
+    for module in network.modules():
+        whole = isinstance(module, SlidingWindowAttention | TestTimeTraining | Block)
+        if whole and module not in inside:
+            fully_shard(module, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+
+
+def accumulate(module: nn.Module, *, last: bool):
+    """Around a lane's backward pass: gradients travel only with the last one."""
+    if isinstance(module, DistributedDataParallel) and not last:
+        return module.no_sync()
+    return contextlib.nullcontext()
+
+
+def average(values: dict[str, float], among: Ranks) -> dict[str, float]:
+    """The mean of every number over the processes."""
+    if not among.many:
+        return values
+    vector = torch.tensor(list(values.values()), dtype=torch.float64, device=among.device)
+    dist.all_reduce(vector)
+    return dict(zip(values, (vector / among.count).tolist(), strict=True))
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A sharded tensor put together, on every process; any other as it is."""
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(tensor: Tensor, pattern: Tensor) -> Tensor:
+    """A whole tensor where and as the pattern is: on its device, sharded as it is."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if isinstance(pattern, DTensor):
+        return distribute_tensor(tensor.to(pattern.device), pattern.device_mesh, pattern.placements)
+    return tensor.to(pattern.device)
+
+
+def agree(flag: bool, among: Ranks) -> bool:
+    """True everywhere where it is true anywhere."""
+    if not among.many:
+        return flag
+    number = torch.tensor(float(flag), device=among.device)
+    dist.all_reduce(number, dist.ReduceOp.MAX)
+    return bool(number > 0)
