@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from openloger.errors import InputError
 from openloger.export.cameras import Pinhole, all_the_same
@@ -21,7 +22,7 @@ from openloger.export.pictures import Pictures
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection, select_points, selected_frames
 from openloger.export.trajectories import quaternions_wxyz
-from openloger.shapes import Float
+from openloger.geometry import SE3
 
 MAX_POINTS = 1_000_000  # more than splat trainers start from
 CONTENTS = ("images", "sparse")
@@ -44,7 +45,8 @@ def write_colmap(
         if any(character.isspace() for character in name):
             raise InputError(f"{name!r} has a blank in it, and COLMAP's text files cannot say that: rename the file")
     camera_ids, cameras = _numbered(pictures, frames)
-    cam_from_world = _inverse(recording.world_from_cam[list(frames)])
+    world_from_cam = SE3.from_matrix(torch.from_numpy(recording.world_from_cam[list(frames)]))
+    cam_from_world = world_from_cam.inverse().matrix().numpy()
     wxyz = quaternions_wxyz(cam_from_world)
     model = path / "sparse" / "0"
     model.mkdir(parents=True)
@@ -77,11 +79,3 @@ def _numbered(pictures: Pictures, frames: range) -> tuple[list[int], dict[int, P
         return [1] * len(cameras), {1: cameras[0]}
     ids = list(range(1, len(cameras) + 1))
     return ids, dict(zip(ids, cameras, strict=True))
-
-
-def _inverse(transforms: Float[np.ndarray, "frame 4 4"]) -> Float[np.ndarray, "frame 4 4"]:
-    """Of rigid transforms."""
-    inverse = transforms.copy()
-    inverse[:, :3, :3] = transforms[:, :3, :3].swapaxes(1, 2)
-    inverse[:, :3, 3] = -np.einsum("nij,nj->ni", inverse[:, :3, :3], transforms[:, :3, 3])
-    return inverse
