@@ -110,7 +110,6 @@ def reconstruct(
     if recording.resume and recording.overwrite:
         raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
     existing = "resume" if recording.resume else "overwrite" if recording.overwrite else "refuse"
-    loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
     opened = open_frames(
         source,
         start=frames.start,
@@ -119,6 +118,7 @@ def reconstruct(
         fps=frames.fps,
         on_bad_frame=frames.on_bad_frame,
     )
+    loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
     with _stop_on_interrupt() as stopping, progress_bar(opened.name) as show:
         latest: list[Progress] = []
 

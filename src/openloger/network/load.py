@@ -34,7 +34,7 @@ class Published:
     licence: str
 
 
-_DERIVED = "no licence stated; derived from π³ (CC BY-NC 4.0)"
+_DERIVED = "none stated; derived from π³ (CC BY-NC 4.0)"
 PUBLISHED = {
     "loger": Published("Junyi42/LoGeR", "LoGeR/latest.pt", _DERIVED),
     "loger-star": Published("Junyi42/LoGeR", "LoGeR_star/latest.pt", _DERIVED),
