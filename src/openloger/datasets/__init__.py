@@ -4,9 +4,9 @@ for name, sequence in open_dataset("kitti", "/data/kitti").items():
     print(name, sequence.length, sequence.world_from_cam(0))
 """
 
-from openloger.datasets.folder import read_truth
+from openloger.datasets.folder import is_timed, read_timed_truth, read_truth
 from openloger.datasets.reader import DatasetFolder, Reader
-from openloger.datasets.sequence import FileSequence, Label, Labelled, LabelledFrame, Sequence, Truth
+from openloger.datasets.sequence import FileSequence, Label, Labelled, LabelledFrame, Sequence, Truth, picture_size
 from openloger.datasets.table import DATASETS, open_dataset
 from openloger.datasets.times import cameras_at, nearest_in_time
 
@@ -21,7 +21,10 @@ __all__ = [
     "Sequence",
     "Truth",
     "cameras_at",
+    "is_timed",
     "nearest_in_time",
     "open_dataset",
+    "picture_size",
+    "read_timed_truth",
     "read_truth",
 ]

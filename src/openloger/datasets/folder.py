@@ -21,6 +21,7 @@ import numpy as np
 
 from openloger.datasets.files import (
     camera_matrix,
+    matrices_from_xyz_quaternion,
     natural,
     picture_source,
     read_depth_npy,
@@ -32,9 +33,10 @@ from openloger.datasets.files import (
 )
 from openloger.datasets.reader import Reader, called, found_below
 from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.times import nearest_in_time
 from openloger.errors import InputError
 from openloger.frames import FrameSource, open_frames
-from openloger.shapes import Float32, Float64
+from openloger.shapes import Float32, Float64, Int
 
 CAMERAS_FILE = "world_from_cam.txt"
 DEPTH_FILE = "depth_mm.npz"
@@ -43,6 +45,8 @@ PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 PICTURE_FOLDERS = ("rgb", "images", ".")
 PIXEL_STEP = 4
 NOMINAL_FPS = 30.0
+WITHIN_S = 0.02
+TUM_COLUMNS = 8
 
 
 def find(folder: Path) -> list[str]:
@@ -83,6 +87,33 @@ def read_truth(
         for number in range(len(rows))
     )
     return FileSequence(str(cameras) if name is None else name, tuple(labels), None)
+
+
+def is_timed(cameras: Path) -> bool:
+    """Whether a file of cameras has times (8 numbers a line) and not a matrix a line."""
+    return read_rows(cameras, columns=(8, 12, 16), what="cameras").shape[1] == TUM_COLUMNS
+
+
+def read_timed_truth(
+    cameras: Path, times_s: Float64[np.ndarray, " frame"], index: Int[np.ndarray, " frame"]
+) -> FileSequence:
+    """Cameras with times (seconds tx ty tz qx qy qz qw, TUM's form) for the frames of these times and numbers.
+
+    A frame takes the camera nearest in time, within 20 ms; the others have none. Raises InputError where no frame has
+    one: the two clocks are not the same then.
+    """
+    rows = read_rows(cameras, columns=8, what="seconds tx ty tz qx qy qz qw")
+    given = matrices_from_xyz_quaternion(rows[:, 1:], cameras)
+    chosen = nearest_in_time(times_s, rows[:, 0], within_s=WITHIN_S)
+    if len(times_s) and (chosen < 0).all():
+        raise InputError(
+            f"{cameras}: no camera within {WITHIN_S:g} s of a frame; its times are {rows[0, 0]:.3f} to "
+            f"{rows[-1, 0]:.3f} s, the frames' {times_s[0]:.3f} to {times_s[-1]:.3f} s: these are two clocks"
+        )
+    labels = [Label(float("nan"))] * (int(index.max(initial=-1)) + 1)
+    for number, time_s, row in zip(index, times_s, chosen, strict=True):
+        labels[number] = Label(float(time_s), given[row] if row >= 0 else None)
+    return FileSequence(str(cameras), tuple(labels), None)
 
 
 @dataclass(frozen=True)

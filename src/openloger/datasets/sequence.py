@@ -95,7 +95,7 @@ class LabelledFrame:
     index: int
     name: str
     label: Label
-    read_rgb: Callable[[], UInt8[np.ndarray, "height width 3"]]
+    read_rgb: Callable[[], UInt8[np.ndarray, "height width 3"]] | None  # None: there is no picture
 
     @property
     def timestamp_s(self) -> float:
@@ -123,6 +123,8 @@ class LabelledFrame:
 
     @cached_property
     def _rgb(self) -> np.ndarray:
+        if self.read_rgb is None:
+            raise InputError(f"frame {self.index} has ground truth and no picture; give the folder that has both")
         return self.read_rgb()
 
     @cached_property
@@ -150,7 +152,8 @@ class FileSequence:
 
     def __getitem__(self, index: int) -> LabelledFrame:
         """A frame by its index; pictures of a video are decoded from the start, so read those with `frames`."""
-        return LabelledFrame(index, f"{index:06d}", self._label(index), lambda: self._picture(index))
+        read_rgb = None if self.source is None else lambda: self._picture(index)
+        return LabelledFrame(index, f"{index:06d}", self._label(index), read_rgb)
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         """The frames from index `first` on.
@@ -179,3 +182,13 @@ class FileSequence:
 
     def _picture(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
         return next(iter(self._pictures().frames(index))).rgb
+
+
+def picture_size(frame: Labelled) -> tuple[int, int]:
+    """Height and width of the pixels that `intrinsics` speaks of; where there is no picture, those of the depth.
+
+    Raises InputError where there is neither.
+    """
+    if isinstance(frame, LabelledFrame) and frame.read_rgb is None and frame.depth is not None:
+        return frame.depth.shape[0], frame.depth.shape[1]
+    return frame.rgb.shape[0], frame.rgb.shape[1]

@@ -1,0 +1,246 @@
+"""`openloger evaluate`: numbers against ground truth."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from openloger.cli import EXIT_BAD_INPUT
+from openloger.datasets import DatasetFolder, Sequence, open_dataset
+from openloger.errors import InputError
+from openloger.evaluation import GatherSettings, MeasureSettings
+from openloger.evaluation import evaluate_recording as measure_recording
+from openloger.evaluation.one import summary
+from openloger.evaluation.page import Section, page
+from openloger.evaluation.report import TableRows, measured_table, rich_table, suite_json, suite_table
+from openloger.evaluation.run import Outcome, SuiteResult, run_suite
+from openloger.evaluation.suites import SUITES, Suite, find_suite
+from openloger.frames import Frame, FrameSource, open_frames, run_ahead
+from openloger.network import Network, load_network, weights_hash
+from openloger.recording import open_recording
+from openloger.streaming import PlacedWindow, Stream
+
+
+def commands() -> dict[str, Callable[..., Any]]:
+    """What can be evaluated: a recording, or a suite by its name."""
+    return {"recording": evaluate_recording, **{name: _suite_command(name) for name in SUITES}}
+
+
+def evaluate_recording(
+    recording: tyro.conf.Positional[Path],
+    /,
+    *,
+    truth: Path,
+    depth: Path | None = None,
+    alignment: Literal["none", "se3", "sim3"] = "sim3",
+    depth_alignment: Literal["none", "sequence", "frame"] = "sequence",
+    cloud_points: int = 0,
+    html: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Measure one recording against the truth of its video.
+
+    Args:
+        recording: The recording's folder.
+        truth: Cameras: 16 numbers a frame of the video (or the first 12), or TUM's 8 by time; or a folder that holds
+            world_from_cam.txt.
+        depth: True depth: a folder of 000000.npy or .png, or an .npz like depth_mm.npz.
+        alignment: What is aligned of the path before it is measured: nothing, the frame, or the frame and the scale.
+        depth_alignment: How the depth's scale is found: not at all, once for the video, or for each frame.
+        cloud_points: Points of each frame in the clouds that are compared; 0 for no clouds.
+        html: Write a page with plots here.
+        json: Print the numbers, and how they were made, for programs.
+    """
+    opened = open_recording(recording)
+    settings = MeasureSettings(alignment, depth_alignment, GatherSettings(cloud_points=cloud_points))
+    measured = measure_recording(opened, truth, depth=depth, settings=settings)
+    made = summary(opened, measured, truth=truth, depth=depth)
+    table = measured_table(measured)
+    if html is not None:
+        _write_page(html, str(recording), [Section(opened.meta.source, measured)], [], made)
+    _show(made if json else table, str(recording))
+
+
+@dataclass(frozen=True)
+class NetworkArguments:
+    """Which network."""
+
+    network: str
+    """A preset; `openloger networks` lists them."""
+    weights: str | None = None
+    """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16, or auto."""
+
+
+@dataclass(frozen=True)
+class ProtocolArguments:
+    """What differs from the suite's protocol."""
+
+    sequences: tuple[str, ...] = ()
+    """Only these; by default all of the suite that are there."""
+    stop: int | None = None
+    """Only the frames before this one."""
+    window: int | None = None
+    """Frames in a window."""
+    overlap: int | None = None
+    """Frames that neighbouring windows share."""
+    placement: str = "auto"
+    """none, se3, sim3, sim3:MODE, or auto."""
+    reset_every: int | None = None
+    """Forget the fast weights every so many windows; 0 for never."""
+
+
+@dataclass(frozen=True)
+class OutputArguments:
+    """Where the numbers go."""
+
+    out: Path | None = None
+    """Write results.json and report.html into this folder."""
+    json: bool = False
+    """Print results.json instead of the table."""
+
+
+def evaluate_suite(
+    name: str,
+    *,
+    data: Path,
+    network: NetworkArguments,
+    protocol: ProtocolArguments = ProtocolArguments(),
+    output: OutputArguments = OutputArguments(),
+) -> int:
+    """Run a network over a suite and measure it; 2 where a sequence has no numbers, else 0."""
+    suite = find_suite(name)
+    dataset = _choose(suite, data, protocol.sequences)
+    loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
+    suite = replace(
+        suite,
+        window=protocol.window or suite.window,
+        overlap=suite.overlap if protocol.overlap is None else protocol.overlap,
+        reset_every=suite.reset_every if protocol.reset_every is None else protocol.reset_every,
+    )
+    reconstruct = partial(_stream, network=loaded, suite=suite, placement=protocol.placement, stop=protocol.stop)
+    result = run_suite(name, suite, dataset, reconstruct, on_outcome=_tell)
+    settings = _settings(_engine(loaded, suite, protocol.placement)) | {"stop": protocol.stop}
+    digest = None if loaded.weights is None else weights_hash(loaded.weights)
+    made = suite_json(result, network=network.network, weights_hash=digest, run_settings=settings)
+    table = suite_table(result, network.network, settings)
+    if output.out is not None:
+        _write_suite(output.out, result, table, made)
+    _show(made if output.json else table, f"{name}, {network.network}")
+    return 0 if result.complete else EXIT_BAD_INPUT
+
+
+def _suite_command(name: str) -> Callable[..., int]:
+    def evaluate(
+        *,
+        data: Path,
+        network: tyro.conf.OmitArgPrefixes[NetworkArguments],
+        protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
+        output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
+    ) -> int:
+        return evaluate_suite(name, data=data, network=network, protocol=protocol, output=output)
+
+    suite = SUITES[name]
+    beside = ", beside the published numbers" if suite.table else ""
+    evaluate.__doc__ = (
+        f"Run a network over {name} and measure it{beside}.\n\n"
+        "Args:\n    data: The dataset's folder; docs/datasets.md says how to get it.\n"
+    )
+    return evaluate
+
+
+def _choose(suite: Suite, data: Path, sequences: tuple[str, ...]) -> DatasetFolder:
+    opened = open_dataset(suite.dataset, data, sequences=sequences or None)
+    if sequences or suite.sequences is None:
+        return opened
+    there = tuple(one for one in suite.sequences if one in opened.names)
+    missing = [one for one in suite.sequences if one not in opened.names]
+    if not there:
+        raise InputError(f"{data} has none of the sequences {', '.join(suite.sequences)}")
+    if missing:
+        print(f"openloger: {data} does not have {', '.join(missing)}; the average is over the others", file=sys.stderr)
+    return replace(opened, names=there)
+
+
+def _engine(network: Network, suite: Suite, placement: str) -> Stream:
+    return Stream(
+        network, window=suite.window, overlap=suite.overlap, placement=placement, reset_every=suite.reset_every
+    )
+
+
+def _stream(
+    sequence: Sequence, *, network: Network, suite: Suite, placement: str, stop: int | None
+) -> Iterable[PlacedWindow]:
+    source = open_frames(sequence, stop=stop, stride=suite.stride)
+    return _engine(network, suite, placement).run(_Ahead(source))
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """A source whose frames are decoded in a thread while the network works."""
+
+    source: FrameSource
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def length(self) -> int | None:
+        return self.source.length
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        return run_ahead(self.source.frames(first))
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+
+def _settings(stream: Stream) -> dict[str, Any]:
+    return {
+        "window": stream.window,
+        "overlap": stream.overlap,
+        "placement": str(stream.placement),
+        "reset_every": stream.reset_every,
+    }
+
+
+def _tell(outcome: Outcome) -> None:
+    if outcome.measured is not None:  # a fault was logged where it happened
+        rmse, seconds = outcome.measured.absolute.translation.rmse, outcome.seconds
+        print(f"openloger: {outcome.sequence}: ATE {rmse:.3f} m, {seconds:.0f} s", file=sys.stderr)
+
+
+def _write_suite(folder: Path, result: SuiteResult, table: TableRows, made: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json_module.dumps(made, indent=2) + "\n", encoding="utf-8")
+    sections = [Section(one.sequence, one.measured, one.fault) for one in result.outcomes]
+    _write_page(folder / "report.html", f"{result.name}, {made['network']}", sections, [("Results", table)], made)
+
+
+def _write_page(
+    path: Path, title: str, sections: list[Section], tables: list[tuple[str, TableRows]], made: dict[str, Any]
+) -> None:
+    shown = {key: value for key, value in made.items() if key not in {"sequences", "published"}}
+    text = page(title, sections, tables=tables, made_with=json_module.dumps(shown, indent=2))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _show(what: TableRows | Any, title: str) -> None:
+    if not isinstance(what, TableRows):
+        print(json_module.dumps(what))
+        return
+    from rich.console import Console
+
+    Console().print(rich_table(what, title))

@@ -1,0 +1,89 @@
+"""Running a suite: one sequence after the other, streamed and measured; one that is broken does not stop the others."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from openloger.datasets import DatasetFolder, Sequence
+from openloger.errors import InputError, OpenlogerError
+from openloger.evaluation.gather import gather_placed
+from openloger.evaluation.measure import Measured, MeasureSettings, measure
+from openloger.evaluation.suites import Suite
+from openloger.recording import PlacedLike
+
+Reconstruct = Callable[[Sequence], Iterable[PlacedLike]]  # a fresh stream over one sequence
+_log = logging.getLogger("openloger")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one sequence."""
+
+    sequence: str
+    measured: Measured | None
+    fault: str | None  # why there are no numbers
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteResult:
+    """What became of a suite."""
+
+    name: str
+    suite: Suite
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sequence has its numbers."""
+        return all(outcome.fault is None for outcome in self.outcomes)
+
+    def value(self, outcome: Outcome) -> float | None:
+        """The number that stands for a sequence."""
+        return None if outcome.measured is None else outcome.measured.numbers()[self.suite.metric]
+
+    @property
+    def average(self) -> float | None:
+        """Over the sequences that have a number; `complete` says whether these are all."""
+        values = [value for outcome in self.outcomes if (value := self.value(outcome)) is not None]
+        return sum(values) / len(values) if values else None
+
+
+def run_suite(
+    name: str,
+    suite: Suite,
+    dataset: DatasetFolder,
+    reconstruct: Reconstruct,
+    *,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> SuiteResult:
+    """Reconstruct and measure every sequence of `dataset`, in memory that does not grow with their length.
+
+    `reconstruct` is asked for the placed windows of each sequence. A sequence that cannot be read, reconstructed or
+    measured is reported in its outcome. Raises InputError where there is no sequence at all.
+    """
+    if not len(dataset):
+        raise InputError(f"{dataset.folder} has none of the sequences of {name}")
+    outcomes = []
+    for sequence in dataset:
+        outcome = evaluate_sequence(sequence, lambda sequence=sequence: dataset[sequence], reconstruct, suite.measure)
+        on_outcome(outcome)
+        outcomes.append(outcome)
+    return SuiteResult(name, suite, tuple(outcomes))
+
+
+def evaluate_sequence(
+    name: str, open_sequence: Callable[[], Sequence], reconstruct: Reconstruct, settings: MeasureSettings
+) -> Outcome:
+    """One sequence, from the disk to its numbers, or to the reason why there are none."""
+    began_s = time.perf_counter()
+    try:
+        sequence = open_sequence()
+        measured = measure(gather_placed(reconstruct(sequence), sequence, settings.gather), settings)
+    except (OpenlogerError, OSError) as error:
+        _log.warning("%s: %s", name, error)
+        return Outcome(name, None, str(error) or type(error).__name__, time.perf_counter() - began_s)
+    return Outcome(name, measured, None, time.perf_counter() - began_s)
