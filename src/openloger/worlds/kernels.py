@@ -18,6 +18,7 @@ from openloger.worlds.intersect import enter_box, enter_cylinder, enter_ellipsoi
 from openloger.worlds.raycast import towards_lamp
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column
 from openloger.worlds.shading import Rays, Tables, column, dot, local_rows, normals, shade
+from openloger.worlds.terrain import March, clearance, close_in, ground_normal, march
 
 SLOTS = 4  # solids that one row of tests holds
 RAYS = TILE * TILE
@@ -33,6 +34,9 @@ class Kernels(NamedTuple):
     block_pairs: Callable
     block: tuple[Callable, Callable, Callable]
     colour: Callable
+    air: Callable
+    march: Callable
+    touch: Callable
 
 
 def _vector(table: Tensor, row: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,12 +92,18 @@ def _rays(frames: Tensor, place: Tensor, solid: Tensor, t: Tensor, sky: Tensor) 
 
 
 def locate(
-    solids: Tensor, zones: Tensor, frames: Tensor, place: Tensor, solid: Tensor, t: Tensor
+    solids: Tensor,
+    zones: Tensor,
+    frames: Tensor,
+    place: Tensor,
+    solid: Tensor,
+    t: Tensor,
+    ground: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, ...]:
     """Shadow rays of each hit, (tile, ray) each: start x, y, z, unit direction x, y, z, distance to the lamp."""
     tables = Tables(solids=solids, zones=zones, surfaces=zones, texels=zones)
     rays = _rays(frames, place, solid, t, frames)
-    start, direction, distance = towards_lamp(tables, rays, normals(tables, rays))
+    start, direction, distance = towards_lamp(tables, rays, normals(tables, rays, ground))
     return *start, *direction, distance
 
 
@@ -163,11 +173,12 @@ def colour(
     solid: Tensor,
     t: Tensor,
     lit: Tensor,
+    ground: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, ...]:
     """(red, green, blue as int 0..255, normal x, y, z in camera axes, moving) of each ray."""
     tables = Tables(solids=solids, zones=zones, surfaces=surfaces, texels=texels)
     rays = _rays(frames, place, solid, t, sky)
-    normal = normals(tables, rays)
+    normal = normals(tables, rays, ground)
     rgb = shade(tables, rays, normal, lit)
     seen = solid >= 0
     turned = []
@@ -179,9 +190,39 @@ def colour(
     return *shown, *turned, moving
 
 
+_STRIDES = 2  # steps of one call
+
+
+def air_below(whole: Tensor, real: Tensor, frames: Tensor, place: Tensor, t: Tensor) -> Tensor:
+    """Clearance over the ground at depth t."""
+    rays = _rays(frames, place, t, t, frames)
+    return clearance(whole, real, rays.origin, rays.direction, t)
+
+
+def march_ground(
+    whole: Tensor, real: Tensor, frames: Tensor, place: Tensor, above: Tensor, below: Tensor, air: Tensor, deep: Tensor
+) -> tuple[Tensor, ...]:
+    """Two steps over the ground: terrain.March, before and after."""
+    rays = _rays(frames, place, above, above, frames)
+    at = March(above, below, air, deep)
+    for _ in range(_STRIDES):
+        at = march(whole, real, rays.origin, rays.direction, at)
+    return at.above, at.below, at.air, at.depth_in
+
+
+def touch_ground(
+    whole: Tensor, real: Tensor, frames: Tensor, place: Tensor, above: Tensor, below: Tensor, air: Tensor, deep: Tensor
+) -> tuple[Tensor, ...]:
+    """(depth of the ground, inf for none; its normal x, y, z)."""
+    rays = _rays(frames, place, above, above, frames)
+    t = close_in(whole, real, rays.origin, rays.direction, March(above, below, air, deep))
+    safe = torch.where(torch.isinf(t), 1.0, t)
+    return t, *ground_normal(whole, real, rays.origin, rays.direction, safe)
+
+
 _MEET = tuple(_meet(kind) for kind in (BOX, CYLINDER, ELLIPSOID))
 _BLOCK = tuple(_block(kind) for kind in (BOX, CYLINDER, ELLIPSOID))
-EAGER = Kernels(test_pairs, _MEET, locate, test_blockers, _BLOCK, colour)
+EAGER = Kernels(test_pairs, _MEET, locate, test_blockers, _BLOCK, colour, air_below, march_ground, touch_ground)
 
 
 @lru_cache(maxsize=1)
@@ -198,4 +239,7 @@ def compiled() -> Kernels:
         fuse(test_blockers),
         tuple(map(fuse, _BLOCK)),
         fuse(colour),
+        fuse(air_below),
+        fuse(march_ground),
+        fuse(touch_ground),
     )

@@ -251,6 +251,35 @@ def _text(canvas: Canvas, x0: float, y0: float, width: float, height: float, lin
     return (x > 0) & (x < ends) & (y > 0) & (y < 1) & ((y * lines) % 1 < 0.62) & mark & word
 
 
+def road(canvas: Canvas) -> np.ndarray:
+    """Nine metres of carriageway: red the painted lines, green cracks, patches and tyre tracks (v runs along it)."""
+    dice = canvas.dice
+    dash = (np.abs(canvas.u - 0.5) < 0.008) & (canvas.v < dice.uniform(0.35, 0.6))
+    sides = np.abs(np.abs(canvas.u - 0.5) - dice.uniform(0.3, 0.46)) < 0.006
+    worn = soft_step(canvas.octaves(7, 16, 3), 0.3, 0.3)
+    crack = 1.0 - soft_step(np.abs(canvas.octaves(1, 5, 4) - 0.5), 0.012, 0.01)
+    crack *= canvas.octaves(2, 3, 2) > 0.5
+    tracks = 0.25 * (0.5 + 0.5 * np.cos(8 * np.pi * canvas.u)) * canvas.octaves(5, 4, 3)
+    patch = (canvas.octaves(6, 2, 1) > 0.8) * 0.3
+    return canvas.stack(
+        (dash | (sides & dice.chance(0.6))) * worn,
+        np.maximum(crack, tracks + patch),
+        0.5 * canvas.octaves(3, 64, 2) + 0.5 * canvas.octaves(4, 6, 4),
+    )
+
+
+def shingles(canvas: Canvas) -> np.ndarray:
+    """Roof tiles in overlapping rows."""
+    rows, across = 16, 20
+    row = np.floor(canvas.v * rows)
+    along = canvas.u * across + 0.5 * (row % 2)
+    within = canvas.v * rows - row
+    arc = 0.25 * np.abs(np.sin(np.pi * along))
+    edge = soft_step(within + arc, 0.93, 0.25)
+    tone = uniform(canvas.seed, 3, row.astype(int), (np.floor(along) % across).astype(int))
+    return canvas.stack(tone, 0.9 * edge, 0.3 + 0.5 * canvas.octaves(1, 6, 5))
+
+
 Bake = Callable[[Canvas], np.ndarray]
 PATTERNS: dict[str, tuple[Bake, int]] = {
     "plaster": (plaster, 3),
@@ -266,5 +295,7 @@ PATTERNS: dict[str, tuple[Bake, int]] = {
     "leaves": (leaves, 2),
     "stones": (stones, 3),
     "facade": (facade, 6),
+    "road": (road, 3),
+    "shingles": (shingles, 2),
     "picture": (picture, 16),
 }

@@ -17,7 +17,7 @@ from openloger.shapes import Int, Tensor
 
 _MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
 _MASK = 0xFFFFFFFF
-_STEP = 0x9E3779B9  # the golden ratio in 32 bits: keeps neighbouring coordinates apart
+STEP = 0x9E3779B9  # the golden ratio in 32 bits: keeps neighbouring coordinates apart
 
 Item = TypeVar("Item")
 
@@ -40,9 +40,9 @@ def _mix_number(value: int) -> int:
 
 def hash_number(seed: int, *coordinates: int) -> int:
     """32-bit hash of a seed and integer coordinates, as a Python number; negative coordinates wrap."""
-    state = _mix_number(((seed ^ (seed >> 32)) + _STEP) & _MASK)
+    state = _mix_number(((seed ^ (seed >> 32)) + STEP) & _MASK)
     for coordinate in coordinates:
-        state = _mix_number((state + _STEP & _MASK) ^ _mix_number(coordinate * _STEP & _MASK))
+        state = _mix_number((state + STEP & _MASK) ^ _mix_number(coordinate * STEP & _MASK))
     return state
 
 
@@ -53,10 +53,10 @@ def uniform_number(seed: int, *coordinates: int) -> float:
 
 def hash32(seed: int, *coordinates: np.ndarray | int) -> np.ndarray:
     """`hash_number` for arrays of coordinates, which broadcast: uint32."""
-    state = _mix(np.array([((seed ^ (seed >> 32)) + _STEP) & _MASK], dtype=np.uint32))
+    state = _mix(np.array([((seed ^ (seed >> 32)) + STEP) & _MASK], dtype=np.uint32))
     for coordinate in coordinates:
         wrapped = np.atleast_1d(np.asarray(coordinate, dtype=np.int64)).astype(np.uint32)
-        state = _mix((state + np.uint32(_STEP)) ^ _mix(wrapped * np.uint32(_STEP)))
+        state = _mix((state + np.uint32(STEP)) ^ _mix(wrapped * np.uint32(STEP)))
     return state
 
 
@@ -70,22 +70,23 @@ def _shift_right(value: Tensor, bits: int) -> Tensor:
     return (value >> bits) & ((1 << (32 - bits)) - 1)
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
+    """The int32 with the same bits."""
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
 def mix_torch(value: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
     """The mixer of `hash32` on int32 tensors (two's complement, wrapping)."""
     value = value ^ _shift_right(value, 16)
-    value = value * _signed(_MULTIPLIERS[0])
+    value = value * signed(_MULTIPLIERS[0])
     value = value ^ _shift_right(value, 15)
-    value = value * _signed(_MULTIPLIERS[1])
+    value = value * signed(_MULTIPLIERS[1])
     return value ^ _shift_right(value, 16)
 
 
 def hash32_torch(seed: Int[Tensor, "..."], *coordinates: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
     """`hash32` on int32 tensors; the bits equal NumPy's, read as signed numbers."""
-    step = _signed(_STEP)
+    step = signed(STEP)
     state = mix_torch(seed + step)
     for coordinate in coordinates:
         state = mix_torch((state + step) ^ mix_torch(coordinate * step))

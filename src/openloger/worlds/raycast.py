@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -10,9 +11,18 @@ from openloger.shapes import Bool, Float32, Float64, Int, Tensor, UInt8
 from openloger.worlds.intersect import Vector, enter_box, enter_cylinder, enter_ellipsoid
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column, ZoneColumn
 from openloger.worlds.shading import Rays, SkyColumn, Tables, add, column, columns, dot, normals, scale, shade
+from openloger.worlds.terrain import ground_normal, meet_ground_densely
 
 _BLOCK = 1 << 17  # ray–solid pairs at a time
 _LIFT = 2e-3  # metres: shadow rays start this far off the surface
+
+
+class Ground(NamedTuple):
+    """The terrain below each frame's camera (terrain.ground_row); `row` is its row of the solid table, −1 for none."""
+
+    row: Int[Tensor, "frame"]
+    whole: Int[Tensor, "frame 9"]
+    real: Float32[Tensor, "frame 4"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,7 @@ class Shot:
     intrinsics: Float64[Tensor, "frame 3 3"]
     solids: Int[Tensor, "listed"]  # rows of the solid table, frame after frame
     starts: Int[Tensor, "frame_and_end"]  # where each frame's part of that list begins; one more than frames
+    ground: Ground
     size: tuple[int, int]  # (height, width) pixels
 
 
@@ -134,24 +145,43 @@ def render_plain(shot: Shot) -> Picture:
     return Picture(rgb=rgb, depth=depth, normal=normal, valid=valid, moving=moving)
 
 
+def _with_ground(
+    shot: Shot, frame: int, rays: tuple[Vector, Vector], t: Tensor, solid: Tensor
+) -> tuple[Tensor, Tensor, Vector]:
+    """Depth and solid with the ground where it is nearer, and the ground's normal."""
+    origin, direction = rays
+    if shot.ground.row[frame] < 0:
+        nothing = torch.zeros_like(direction[0])
+        return t, solid, (nothing, nothing, nothing)
+    whole, real = shot.ground.whole[frame : frame + 1], shot.ground.real[frame : frame + 1]
+    far = float(shot.sky[frame, SkyColumn.FAR])
+    depth = meet_ground_densely(whole, real, origin, direction, far)[0]
+    nearer = (depth < t) & (depth < far)
+    t, solid = torch.where(nearer, depth, t), torch.where(nearer, shot.ground.row[frame], solid).to(torch.int32)
+    return t, solid, ground_normal(whole, real, origin, direction, torch.nan_to_num(t, posinf=1.0)[None])
+
+
 def _render_frame(shot: Shot, frame: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     height, width = shot.size
     listed = shot.solids[shot.starts[frame] : shot.starts[frame + 1]]
     here = shot.tables.solids[listed]
     direction, pixel = directions(shot, frame)
-    origin = [shot.origin[frame, axis].float().expand(height * width) for axis in range(3)]
-    t, found = nearest(here, (origin[0], origin[1], origin[2]), direction)
+    origin = tuple(shot.origin[frame, axis].float().expand(height * width) for axis in range(3))
+    t, found = nearest(here, origin, direction)
     found = torch.where(t < shot.sky[frame, SkyColumn.FAR], found, -1)
     solid = torch.where(found >= 0, listed[torch.clamp(found, min=0)], -1).to(torch.int32)
+    origin = (origin[0][None, :1], origin[1][None, :1], origin[2][None, :1])
+    direction = (direction[0][None], direction[1][None], direction[2][None])
+    t, solid, upward = _with_ground(shot, frame, (origin, direction), t, solid)
     rays = Rays(
-        origin=(origin[0][None, :1], origin[1][None, :1], origin[2][None, :1]),
-        direction=(direction[0][None], direction[1][None], direction[2][None]),
+        origin=origin,
+        direction=direction,
         pixel=pixel,
         sky=shot.sky[frame : frame + 1],
         solid=solid[None],
         t=t[None],
     )
-    point_normal = normals(shot.tables, rays)
+    point_normal = normals(shot.tables, rays, upward)
     lit = lit_by_lamp(shot.tables, here[here[:, Column.CASTS] > 0], rays, point_normal)
     rgb = shade(shot.tables, rays, point_normal, lit)
     turn = shot.rotation[frame].float()

@@ -11,20 +11,23 @@ import torch
 
 from openloger.shapes import Tensor
 from openloger.worlds.culling import TILE, Lens, Listed, is_box, list_pairs, list_solids
+from openloger.worlds.intersect import NEAREST, Vector
 from openloger.worlds.kernels import EAGER, RAYS, SLOTS, Kernels
 from openloger.worlds.raycast import Picture, Shot
 from openloger.worlds.scene import Column
 from openloger.worlds.shading import SkyColumn
+from openloger.worlds.terrain import MARCHES
 
+_CALLS = 3  # calls of the marching step between looks at which tiles are done
 _EAGER_TILES = 256  # tiles coloured at a time without fusion: what fits the cache
 
 
 def render_fast(shot: Shot, kernels: Kernels = EAGER) -> Picture:
     """Renders a batch of frames with culling; `kernels` are the eager or the compiled steps."""
     caster = _Caster(shot, kernels)
-    t, solid = caster.meet()
-    lit = caster.shadows(t, solid)
-    return caster.picture(t, solid, lit)
+    t, solid, upward = caster.with_ground(*caster.meet())
+    lit = caster.shadows(t, solid, upward)
+    return caster.picture(t, solid, lit, upward)
 
 
 class _Caster:
@@ -101,10 +104,47 @@ class _Caster:
         keep = torch.nonzero((least <= nearest_cover[tile]) & ~torch.isinf(least))[:, 0]
         return entry[keep], tile[keep]
 
-    def shadows(self, t: Tensor, solid: Tensor) -> Tensor:
+    def with_ground(self, t: Tensor, solid: Tensor) -> tuple[Tensor, Tensor, Vector]:
+        """Depth and solid with the ground where it is nearer, and the ground's normal."""
+        ground = self._shot.ground
+        upward = torch.zeros_like(t), torch.zeros_like(t), torch.zeros_like(t)
+        tile = torch.nonzero(ground.row[self._tile_frame] >= 0)[:, 0]
+        if len(tile) == 0:
+            return t, solid, upward
+        frame = self._tile_frame[tile]
+        still = (ground.whole[frame], ground.real[frame], self._camera[tile], self._place[tile])
+        limit = torch.minimum(t[tile], self._sky[tile, SkyColumn.FAR : SkyColumn.FAR + 1])
+        met = self._kernels.touch(*still, *self._march(still, limit))
+        nearer = met[0] < limit
+        t[tile] = torch.where(nearer, met[0], t[tile])
+        solid[tile] = torch.where(nearer, ground.row[frame].to(torch.int32)[:, None], solid[tile])
+        for axis in range(3):
+            upward[axis][tile] = met[1 + axis]
+        return t, solid, upward
+
+    def _march(self, still: tuple[Tensor, ...], limit: Tensor) -> tuple[Tensor, ...]:
+        """Follows the rays of ground tiles until they meet the ground or pass `limit`; finished tiles rest."""
+        start = torch.full_like(limit, NEAREST)
+        height = self._kernels.air(*still, start)
+        state = [start, torch.full_like(start, float("inf")), height, torch.full_like(start, -1.0)]
+        active = torch.arange(len(start), device=start.device)
+        for _ in range(MARCHES // (2 * _CALLS)):
+            here = [part[active] for part in state]
+            held = [part[active] for part in still]
+            for _ in range(_CALLS):
+                here = self._kernels.march(*held, *here)
+            for part, moved in zip(state, here, strict=True):
+                part[active] = moved
+            on = (torch.isinf(here[1]) & (here[0] < limit[active])).any(dim=1)
+            active = active[on]
+            if len(active) == 0:
+                break
+        return tuple(state)
+
+    def shadows(self, t: Tensor, solid: Tensor, upward: Vector) -> Tensor:
         """(tile, ray) 1 where the lamp is seen, 0 where a solid stands before it."""
         tables = self._shot.tables
-        located = self._kernels.locate(tables.solids, tables.zones, self._camera, self._place, solid, t)
+        located = self._kernels.locate(tables.solids, tables.zones, self._camera, self._place, solid, t, upward)
         row, tile = self._blockers(located, solid >= 0)
         lit = torch.ones_like(t)
         kind = tables.solids[row, Column.KIND]
@@ -135,7 +175,7 @@ class _Caster:
         keep = torch.nonzero(self._kernels.block_pairs(shot.tables.solids, row, spheres[tile]))[:, 0]
         return row[keep], tile[keep]
 
-    def picture(self, t: Tensor, solid: Tensor, lit: Tensor) -> Picture:
+    def picture(self, t: Tensor, solid: Tensor, lit: Tensor, upward: Vector) -> Picture:
         tables, parts = self._shot.tables, []
         step = _EAGER_TILES if self._kernels is EAGER else len(t)
         for begin in range(0, len(t), step):
@@ -152,6 +192,7 @@ class _Caster:
                     solid[part],
                     t[part],
                     lit[part],
+                    tuple(axis[part] for axis in upward),
                 )
             )
         outputs = [self._whole(torch.cat(channel)) for channel in zip(*parts, strict=True)]

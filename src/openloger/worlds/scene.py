@@ -21,7 +21,7 @@ import numpy as np
 from openloger.shapes import Float32, Float64
 from openloger.worlds.random import uniform
 
-BOX, CYLINDER, ELLIPSOID = 0, 1, 2
+BOX, CYLINDER, ELLIPSOID, GROUND = 0, 1, 2, 3  # the ground (terrain.py) has a row for its looks only
 Number = float | int
 Pair = tuple[Number, Number]
 Triple = tuple[Number, Number, Number]
@@ -104,6 +104,24 @@ def join(parts: list[Solids]) -> Solids:
     return Solids(rows=np.concatenate(rows), zones=np.concatenate(zones))
 
 
+def instances(
+    template: Solids, places: Float64[np.ndarray, "instance 4"], zone: int = 0
+) -> Float64[np.ndarray, "row column"]:
+    """Rows of a template (built around zero) set down at places (x, floor height, z, yaw in radians)."""
+    rows = np.repeat(template.rows[None], len(places), axis=0)
+    cos, sin = np.cos(places[:, 3])[:, None], np.sin(places[:, 3])[:, None]
+    x, z = rows[:, :, Column.CENTRE].copy(), rows[:, :, Column.CENTRE + 2].copy()
+    rows[:, :, Column.CENTRE] = cos * x + sin * z + places[:, 0:1]
+    rows[:, :, Column.CENTRE + 1] -= places[:, 1:2]
+    rows[:, :, Column.CENTRE + 2] = cos * z - sin * x + places[:, 2:3]
+    for start in (0, 3, 6):  # local_from_world · inverse turn: each row turns like a vector
+        along, across = rows[:, :, start].copy(), rows[:, :, start + 2].copy()
+        rows[:, :, start] = cos * along + sin * across
+        rows[:, :, start + 2] = cos * across - sin * along
+    rows[:, :, Column.ZONE] = zone
+    return rows.reshape(-1, Column.COUNT)
+
+
 def relative_to(
     solids: Solids, origin: Float64[np.ndarray, "3"]
 ) -> tuple[Float32[np.ndarray, "solid column"], Float32[np.ndarray, "zone zone_column"]]:
@@ -182,6 +200,19 @@ class SolidBuilder:
         rows[:, Column.TINT : Column.TINT + 3] = tints
         rows[:, Column.CASTS] = 1.0
         rows[:, Column.RADIUS] = np.linalg.norm(half, axis=1)
+
+
+def ground_solid(look: Look, origin: Float64[np.ndarray, "3"], zone: Zone) -> Solids:
+    """The row that holds the ground's looks around an origin; its texture goes on without a seam to the next."""
+    row = np.zeros((1, Column.COUNT))
+    row[0, :9] = np.eye(3).ravel()
+    row[0, Column.CENTRE : Column.CENTRE + 3] = origin
+    row[0, Column.HALF : Column.HALF + 3] = 1.0
+    row[0, Column.KIND], row[0, Column.SURFACE] = GROUND, look.surface
+    row[0, Column.UV_SCALE : Column.UV_SCALE + 3] = 1.0 / look.period
+    row[0, Column.UV_OFFSET : Column.UV_OFFSET + 3] = (origin / look.period) % 1.0
+    row[0, Column.TINT : Column.TINT + 3] = 1.0
+    return Solids(rows=row, zones=np.array([_zone_row(zone)]))
 
 
 def _zone_row(zone: Zone) -> list[float]:

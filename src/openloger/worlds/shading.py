@@ -13,7 +13,7 @@ import torch
 from openloger.shapes import Float, Int, Tensor
 from openloger.worlds import textures
 from openloger.worlds.intersect import Vector
-from openloger.worlds.scene import CYLINDER, ELLIPSOID, Column, ZoneColumn
+from openloger.worlds.scene import CYLINDER, ELLIPSOID, GROUND, Column, ZoneColumn
 from openloger.worlds.surfaces import SurfaceColumn
 
 
@@ -121,6 +121,7 @@ def surface_normal(solids: Tensor, row: Tensor, at: Vector) -> tuple[Vector, Vec
     side_z = torch.where(round_body, z, torch.where(is_x, zero, torch.sign(z)))
     side_y = torch.where(round_body, -lean_x * radius, -torch.where(is_x, lean_x, lean_z))
     ball = kind == ELLIPSOID
+    is_end = is_end | (kind == GROUND)
     nx = torch.where(ball, x, torch.where(is_end, zero, side_x))
     ny = torch.where(ball, y, torch.where(is_end, torch.sign(y), side_y))
     nz = torch.where(ball, z, torch.where(is_end, zero, side_z))
@@ -161,10 +162,16 @@ def hit_points(tables: Tables, rays: Rays) -> tuple[Tensor, Tensor, Vector, Vect
     return row, t, point, (dot(rows[0], away), dot(rows[1], away), dot(rows[2], away))
 
 
-def normals(tables: Tables, rays: Rays) -> Vector:
-    """Unit world normal where each ray meets its solid, towards the ray's origin."""
+def normals(tables: Tables, rays: Rays, ground: Vector) -> Vector:
+    """Unit world normal where each ray meets its solid, towards the ray's origin; `ground` where that is the ground."""
     row, _, _, at = hit_points(tables, rays)
-    return surface_normal(tables.solids, row, at)[0]
+    normal = surface_normal(tables.solids, row, at)[0]
+    is_ground = column(tables.solids, row, Column.KIND) == GROUND
+    return (
+        torch.where(is_ground, ground[0], normal[0]),
+        torch.where(is_ground, ground[1], normal[1]),
+        torch.where(is_ground, ground[2], normal[2]),
+    )
 
 
 def shade(tables: Tables, rays: Rays, normal: Vector, lit: Tensor) -> Vector:
@@ -175,7 +182,9 @@ def shade(tables: Tables, rays: Rays, normal: Vector, lit: Tensor) -> Vector:
     length = torch.sqrt(dot(rays.direction, rays.direction))
     slope = torch.clamp(-dot(normal, rays.direction) / length, 0.05, 1.0)
     u, v, level = _texture_point(tables.solids, row, at, leaning, t * rays.pixel * torch.rsqrt(slope))
-    surface = column(tables.solids, row, Column.SURFACE).to(torch.int32)
+    surface = column(tables.solids, row, Column.SURFACE)
+    bare = (column(tables.solids, row, Column.KIND) == GROUND) & _is_steep(point, normal)
+    surface = torch.where(bare, surface + 1.0, surface).to(torch.int32)
     cloud_u, cloud_v = _cloud_point(rays)
     layer = torch.where(seen, column(tables.surfaces, surface, SurfaceColumn.LAYER), sky_value(rays, SkyColumn.LAYER))
     pattern = textures.sample(
@@ -189,6 +198,12 @@ def shade(tables: Tables, rays: Rays, normal: Vector, lit: Tensor) -> Vector:
     colour = _light(tables, row, surface, point, normal, unit(rays.direction), albedo, lit)
     shown = scale(_haze(rays, t, seen, colour, _sky(rays, pattern[0])), sky_value(rays, SkyColumn.EXPOSURE))
     return _shown(shown[0]), _shown(shown[1]), _shown(shown[2])
+
+
+def _is_steep(point: Vector, normal: Vector) -> Tensor:
+    """Where the ground shows its second surface: steep places, with a wavy border."""
+    waves = torch.sin(point[0] * 0.9) * torch.sin(point[2] * 1.1) + torch.sin(point[0] * 2.3 + point[2] * 1.7)
+    return -normal[1] + 0.02 * waves < 0.93
 
 
 def _shown(light: Tensor) -> Tensor:

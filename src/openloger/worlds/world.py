@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,18 +13,21 @@ from openloger.errors import InputError
 from openloger.shapes import Bool, Float32, Float64, UInt8
 from openloger.worlds import textures
 from openloger.worlds.families.clutter import Clutter
-from openloger.worlds.families.family import Family
+from openloger.worlds.families.family import Family, View
 from openloger.worlds.families.rooms import Rooms
+from openloger.worlds.families.street import Street
+from openloger.worlds.families.terrain import TerrainWorld
 from openloger.worlds.paths import Path
 from openloger.worlds.random import Dice
-from openloger.worlds.raycast import Picture, Shot
+from openloger.worlds.raycast import Ground, Picture, Shot
 from openloger.worlds.raycast_fast import render_fast
-from openloger.worlds.scene import Column, Solids, relative_to
+from openloger.worlds.scene import Column, Solids, ground_solid, relative_to
 from openloger.worlds.shading import Tables
+from openloger.worlds.terrain import ground_row
 
 _BLOCK_M = 64.0  # frames whose cameras are in one block of this size share the origin of their coordinates
 
-FAMILIES: dict[str, type] = {"rooms": Rooms, "clutter": Clutter}
+FAMILIES: dict[str, type] = {"rooms": Rooms, "clutter": Clutter, "street": Street, "terrain": TerrainWorld}
 
 
 @dataclass(frozen=True)
@@ -139,13 +143,14 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
     if len(sizes) != 1:
         raise InputError(f"frames rendered together must have one size, not {sorted(sizes)}")
     gathered = _Gathered()
-    skies, listed, origins, turns, intrinsics = [], [], [], [], []
+    grounds, skies, listed, origins, turns, intrinsics = [], [], [], [], [], []
     for world, index in requests:
         pose = world.world_from_cam(index)
         origin = np.array([_BLOCK_M * np.floor(pose[0, 3] / _BLOCK_M), 0.0, _BLOCK_M * np.floor(pose[2, 3] / _BLOCK_M)])
-        cells = world._family.cells_near(float(pose[0, 3]), float(pose[2, 3]))
+        cells = world._family.cells_seen(_view(pose, world))
         listed.append(np.concatenate([gathered.cell(world, cell, origin) for cell in cells]))
         skies.append(world._family.sky())
+        grounds.append(gathered.ground(world, origin))
         origins.append(pose[:3, 3] - origin)
         turns.append(pose[:3, :3])
         intrinsics.append(world.intrinsics)
@@ -158,8 +163,26 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
         intrinsics=torch.from_numpy(np.stack(intrinsics)),
         solids=torch.from_numpy(np.concatenate(listed)),
         starts=torch.from_numpy(starts),
+        ground=Ground(
+            row=torch.tensor([row for row, _, _ in grounds]),
+            whole=torch.tensor([whole for _, whole, _ in grounds], dtype=torch.int32),
+            real=torch.tensor([real for _, _, real in grounds], dtype=torch.float32),
+        ),
         size=requests[0][0].size,
     )
+
+
+def _view(pose: np.ndarray, world: World) -> View:
+    """What a camera sees, from above: all around where it looks too steeply up or down for a sector to be sure."""
+    (height, width), lens = world.size, world.intrinsics
+    x = np.array([0.0, width, 0.0, width]) - lens[0, 2]
+    y = np.array([0.0, 0.0, height, height]) - lens[1, 2]
+    corners = np.stack([x / lens[0, 0], y / lens[1, 1], np.ones(4)], axis=1) @ pose[:3, :3].T
+    heading = math.atan2(pose[0, 2], pose[2, 2])
+    turns = (np.arctan2(corners[:, 0], corners[:, 2]) - heading + math.pi) % (2.0 * math.pi) - math.pi
+    level = np.hypot(corners[:, 0], corners[:, 2]) > 0.25 * np.abs(corners[:, 1])
+    half = float(np.abs(turns).max()) + 0.01 if level.all() and abs(pose[1, 2]) < 0.7 else math.pi
+    return View(float(pose[0, 3]), float(pose[2, 3]), heading, min(half, math.pi))
 
 
 class _Gathered:
@@ -190,6 +213,16 @@ class _Gathered:
         self._counts[0] += len(rows)
         self._counts[1] += len(zones)
         return np.arange(begin, begin + len(rows))
+
+    def ground(self, world: World, origin: np.ndarray) -> tuple[int, list[int], list[float]]:
+        """(table row of the terrain's looks, its whole numbers, its real numbers); row −1 where the world is flat."""
+        if world._family.terrain is None:
+            return -1, [0] * 9, [0.0] * 4
+        terrain, look = world._family.terrain
+        key = (id(world), None, float(origin[0]), float(origin[2]))
+        if key not in self._cells:
+            self._cells[key] = self.add(world, ground_solid(look, origin, world._family.light_zone), origin)
+        return int(self._cells[key][0]), *ground_row(terrain, origin)
 
     def _surface_start(self, world: World) -> int:
         if id(world) not in self._worlds:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from openloger.shapes import Float32, Float64
-from openloger.worlds.families.family import Cell, Gait
+from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.families.outdoors import Daylight, Grid
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
@@ -34,7 +34,8 @@ _PATTERNS = (
 class Clutter:
     """The family "clutter" for one seed."""
 
-    far_m = 30.0
+    terrain = None
+    far_m = 24.0
     fov_deg = (45.0, 100.0)
 
     def __init__(self, seed: int) -> None:
@@ -67,8 +68,8 @@ class Clutter:
     def home(self, x: float, z: float) -> Cell:
         return math.floor(x / self._pitch), math.floor(z / self._pitch)
 
-    def cells_near(self, x: float, z: float) -> list[Cell]:
-        return self.lattice.cells_within(x, z, 16.0)
+    def cells_seen(self, view: View) -> list[Cell]:
+        return self.lattice.cells_seen(view, self.far_m, self._light.shadow(5.0))
 
     def movers(self, time_s: float, x: float, z: float) -> Solids | None:
         return None

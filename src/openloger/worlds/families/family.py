@@ -8,7 +8,8 @@ import numpy as np
 
 from openloger.shapes import Float32, Float64
 from openloger.worlds.routes import Lattice, RouteStyle
-from openloger.worlds.scene import Solids
+from openloger.worlds.scene import Look, Solids
+from openloger.worlds.terrain import Terrain
 
 Cell = tuple[int, int]
 
@@ -32,6 +33,15 @@ class Gait(NamedTuple):
     turning: float = 0.0  # degrees per second of steady turning (panning)
 
 
+class View(NamedTuple):
+    """Where a camera is and which way it can see, from above."""
+
+    x: float
+    z: float
+    heading: float  # of the middle of the view, radians from +z towards +x
+    half_angle: float  # π where it looks all around
+
+
 @runtime_checkable
 class Family(Protocol):
     """One world's content, a function of its seed."""
@@ -47,8 +57,8 @@ class Family(Protocol):
         """The table that the solids' looks point into."""
         ...
 
-    def cells_near(self, x: float, z: float) -> list[Cell]:
-        """All cells with anything within `far_m` of any camera in the cell that holds (x, z)."""
+    def cells_seen(self, view: View) -> list[Cell]:
+        """All cells that hold anything seen in a view, or anything that throws a shadow there."""
         ...
 
     def home(self, x: float, z: float) -> Cell:
@@ -65,6 +75,11 @@ class Family(Protocol):
 
     def sky(self) -> Float64[np.ndarray, "column"]:
         """The row of shading.SkyColumn."""
+        ...
+
+    @property
+    def terrain(self) -> tuple[Terrain, Look] | None:
+        """The rolling ground and what covers it (the next surface shows where it is steep); None where it is flat."""
         ...
 
     def ground(self, x: float, z: float) -> float:

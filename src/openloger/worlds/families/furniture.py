@@ -28,6 +28,7 @@ class Stand:
         *,
         yaw: Number = 0.0,
         tilt: Number = 0.0,
+        roll: Number = 0.0,
         taper=(0.0, 0.0),
         tint=(1.0, 1.0, 1.0),
     ) -> None:
@@ -38,7 +39,7 @@ class Stand:
             (x, self.floor + at[1], z),
             size=size,
             look=look,
-            turn=(self.yaw + yaw, tilt, 0.0),
+            turn=(self.yaw + yaw, tilt, roll),
             taper=taper,
             tint=tint,
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from openloger.shapes import Float64
 from openloger.worlds import textures
-from openloger.worlds.families.family import Cell
+from openloger.worlds.families.family import Cell, View
 from openloger.worlds.random import Dice, uniform_number
 from openloger.worlds.routes import Node
 from openloger.worlds.scene import Zone
@@ -47,25 +47,31 @@ class Grid:
             for step in range(steps)
         ]
 
-    def cells_within(self, x: float, z: float, reach: float) -> list[Cell]:
-        """Cells (between lines i and i + 1) with a part within `reach` metres of any point of the cell of (x, z)."""
-        i, j = math.floor(x / self.pitch), math.floor(z / self.pitch)
-        count = math.ceil((reach + self._bend) / self.pitch)
-        gap = [max(abs(d) - 1, 0) * self.pitch for d in range(-count, count + 1)]
-        around = range(-count, count + 1)
-        return [
-            (i + a, j + b)
-            for a in around
-            for b in around
-            if math.hypot(gap[a + count], gap[b + count]) < reach + self._bend
-        ]
+    def cells_seen(self, view: View, reach: float, shadow: tuple[float, float] = (0.0, 0.0)) -> list[Cell]:
+        """Cells (between lines i and i + 1) whose circle meets the view within `reach` metres, where the circle also
+        takes in the longest shadow's vector (x, z)."""
+        i, j = math.floor(view.x / self.pitch), math.floor(view.z / self.pitch)
+        shift_x, shift_z = 0.5 * shadow[0], 0.5 * shadow[1]
+        radius = 0.7072 * self.pitch + 1.5 * self._bend + math.hypot(shift_x, shift_z)
+        count = math.ceil((reach + radius) / self.pitch)
+        seen = []
+        for a in range(i - count, i + count + 1):
+            for b in range(j - count, j + count + 1):
+                dx, dz = (a + 0.5) * self.pitch + shift_x - view.x, (b + 0.5) * self.pitch + shift_z - view.z
+                distance = math.hypot(dx, dz)
+                if distance > reach + radius:
+                    continue
+                turn = abs((math.atan2(dx, dz) - view.heading + math.pi) % (2.0 * math.pi) - math.pi)
+                if distance <= radius or turn - math.asin(radius / distance) < view.half_angle:
+                    seen.append((a, b))
+        return seen
 
 
 class Daylight:
     """A world's sun, sky and haze."""
 
-    def __init__(self, dice: Dice, *, far_m: float, haze: tuple[float, float]) -> None:
-        elevation, azimuth = math.radians(dice.uniform(14, 65)), dice.uniform(0, 2 * math.pi)
+    def __init__(self, dice: Dice, *, far_m: float, haze: tuple[float, float], lowest_deg: float = 16.0) -> None:
+        elevation, azimuth = math.radians(dice.uniform(lowest_deg, 65.0)), dice.uniform(0, 2 * math.pi)
         self.sun = (
             math.cos(elevation) * math.sin(azimuth),
             -math.sin(elevation),
@@ -95,6 +101,10 @@ class Daylight:
         return Zone(
             lamp=lamp, lamp_rgb=self.sun_rgb, ambient_up=up, ambient_down=down, high=(1e6, 0.05, 1e6), contact=0.3
         )  # pyright: ignore[reportArgumentType]
+
+    def shadow(self, height: float) -> tuple[float, float]:
+        """(x, z) from the foot of something that high to the end of its shadow on level ground, metres."""
+        return self.sun[0] / self.sun[1] * height, self.sun[2] / self.sun[1] * height
 
     def row(self) -> Float64[np.ndarray, "column"]:
         """The row of SkyColumn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from openloger.shapes import Float32, Float64
 from openloger.worlds.families import furniture
-from openloger.worlds.families.family import Cell, Gait
+from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.random import Dice, hash_number, uniform_number
 from openloger.worlds.routes import Node, RouteStyle
 from openloger.worlds.scene import BOX, CYLINDER, Look, Pair, SolidBuilder, Solids, Zone
@@ -65,6 +66,43 @@ class Plan:
         low = min(here, there)
         return self.opening(low, axis), axis, self.line(axis, max(here[axis], there[axis]))
 
+    def rooms_seen(self, home: Node, view: View) -> list[Node]:
+        """The rooms that can be looked into through openings, by narrowing the angle of view at each (as portals)."""
+        seen = [home]
+        ahead = [(home, (-1, -1), view.heading - view.half_angle, view.heading + view.half_angle)]
+        while ahead:
+            room, came_from, begin, end = ahead.pop()
+            for di, dj in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                there = (room[0] + di, room[1] + dj)
+                span = self._through(room, there, view, begin, end) if there != came_from else None
+                if span is None:
+                    continue
+                if there not in seen:
+                    seen.append(there)
+                if len(seen) < 40:
+                    ahead.append((there, room, *span))
+        return seen
+
+    def _through(self, room: Node, there: Node, view: View, begin: float, end: float) -> tuple[float, float] | None:
+        """The part of the angles begin … end (radians) that passes from a room into its neighbour, or None."""
+        opening, axis, wall = self.between(room, there)
+        side = 1.0 if there[axis] > room[axis] else -1.0
+        depth = side * (wall - (view.x if axis == 0 else view.z))
+        if opening.width == 0 or depth < -0.2:
+            return None
+        if depth < 0.2:
+            return begin, end
+        across = view.z if axis == 0 else view.x
+        edges = [opening.middle + half * opening.width - across for half in (-0.5, 0.5)]
+        angles = [math.atan2(side * depth, e) if axis == 0 else math.atan2(e, side * depth) for e in edges]
+        middle = 0.5 * (begin + end)
+        turns = [(angle - middle + math.pi) % (2.0 * math.pi) - math.pi for angle in angles]
+        low, high = min(turns), max(turns)
+        if high - low > math.pi:  # the opening lies across the back of the view: keep it whole
+            return begin, end
+        low, high = max(low, begin - middle), min(high, end - middle)
+        return (middle + low, middle + high) if low < high else None
+
     def middle(self, room: Node) -> Pair:
         low_x, low_z, high_x, high_z = self.bounds(room)
         return 0.5 * (low_x + high_x), 0.5 * (low_z + high_z)
@@ -84,6 +122,7 @@ class Plan:
 class Rooms:
     """The family "rooms" for one seed."""
 
+    terrain = None
     far_m = 40.0
     fov_deg = (52.0, 92.0)
 
@@ -107,9 +146,8 @@ class Rooms:
         j += int(z > self.lattice.line(1, j + 1)) - int(z < self.lattice.line(1, j))
         return i, j
 
-    def cells_near(self, x: float, z: float) -> list[Cell]:
-        i, j = self.home(x, z)
-        return [(i + di, j + dj) for di in range(-2, 3) for dj in range(-2, 3)]
+    def cells_seen(self, view: View) -> list[Cell]:
+        return self.lattice.rooms_seen(self.home(view.x, view.z), view)
 
     def movers(self, time_s: float, x: float, z: float) -> Solids | None:
         return None
