@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import struct
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from frame_clips import cut, damage, number_of, packet_places, read, write_pictu
 
 from openloger.errors import InputError
 from openloger.frames import open_frames
+from openloger.frames.promises import Seen, broken_promise
 
 CODECS = {
     "h264": ("libx264", "clip.mp4"),
@@ -133,6 +136,22 @@ def test_a_video_without_its_whole_index_is_refused_at_once(share: float, tmp_pa
     path = cut(write_video(tmp_path / "clip.mp4", 20), share)
     with pytest.raises(InputError, match=r"clip\.mp4 .*cut off"):
         open_frames(path)
+
+
+@pytest.mark.parametrize(
+    ("packets", "end_s", "said"),
+    [
+        (300, 9.0, None),  # all its frames are there: the last one is shown for long
+        (290, 10.0, None),  # shown to the end: an edit list took frames out
+        (290, 9.97, None),
+        (290, 9.0, "promises 300 frames and holds 290"),
+    ],
+)
+def test_a_count_is_believed_only_with_the_time(packets: int, end_s: float, said: str | None) -> None:
+    container = SimpleNamespace(format=SimpleNamespace(name="mov,mp4"))
+    stream = SimpleNamespace(frames=300, duration=1000, start_time=0, time_base=Fraction(1, 100), average_rate=30)
+    broken = broken_promise(container, stream, Seen(packets=packets, end_s=end_s))
+    assert broken is None if said is None else said in str(broken)
 
 
 @pytest.mark.parametrize("keep_s", [0.5, 1.0])

@@ -9,12 +9,14 @@ import threading
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pytest
 from frame_clips import cut, number_of, numbered, read, write_video
 
+from openloger import worlds
 from openloger.errors import BadFrameError, InputError
 from openloger.frames import Frame, FrameSource, open_frames, run_ahead
 
@@ -60,6 +62,39 @@ def test_video_on_standard_input(kind: str, piped: object, tmp_path: Path) -> No
     assert np.diff([frame.timestamp_s for frame in frames]) == pytest.approx(np.full(29, 1 / 30), abs=1e-4)
     with pytest.raises(InputError, match="standard input can be read only once"):
         next(iter(source))
+
+
+def test_a_live_pipe_is_not_waited_for_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was sent is given, up to what a decoder of 16 threads keeps back; no buffer must fill up first."""
+    small = [numbered(number, 48, 64) for number in range(250)]
+    path = write_video(tmp_path / "live.mjpeg", small, codec="mjpeg", encoder={"strict": "unofficial"})
+    jpegs = [b"\xff\xd8" + rest for rest in path.read_bytes().split(b"\xff\xd8")[1:]]
+    sent = sum(total < 2.9 * 32_768 for total in accumulate(len(jpeg) for jpeg in jpegs))  # the third buffer not full
+    data, given_at_least = b"".join(jpegs[:sent]), sent - 18
+    assert sum(len(jpeg) for jpeg in jpegs[:given_at_least]) > 2 * 32_768
+    reading, writing = os.pipe()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.FileIO(reading))))
+    sending = threading.Thread(target=_send, args=(writing, data))
+    sending.start()
+    give_up = threading.Timer(20, os.close, [writing])
+    give_up.start()
+    frames = open_frames("-").frames()
+    numbers = [number_of(next(frames).rgb) for _ in range(given_at_least)]
+    waited_in_vain = not give_up.is_alive()
+    sending.join()
+    if not waited_in_vain:
+        give_up.cancel()
+        give_up.join()
+        os.close(writing)
+    frames.close()
+    sys.stdin.close()
+    assert not waited_in_vain, "frames came only when the pipe was closed"
+    assert numbers == list(range(given_at_least))
+
+
+def _send(writing: int, data: bytes) -> None:
+    for at in range(0, len(data), 3000):
+        os.write(writing, data[at : at + 3000])
 
 
 def test_choosing_from_standard_input(piped: object, tmp_path: Path) -> None:
@@ -198,7 +233,8 @@ def test_a_ready_source_is_chosen_from_like_any_other() -> None:
     assert (source.name, source.length) == ("live", None)
     assert [frame.index for frame in source] == [0, 4, 8, 12, 16]
     assert [number_of(frame.rgb) for frame in open_frames(live).frames(57)] == [57, 58, 59]
-    assert live.begun_at == [0, 57], "where frames do not depend on those before, none is made in vain"
+    assert [frame.index for frame in open_frames(live, start=58)] == [58, 59]
+    assert live.begun_at == [0, 57, 58], "where frames do not depend on those before, none is made in vain"
 
 
 # ------------------------------------------------------------------------------------------------------------ worlds
@@ -239,6 +275,20 @@ def test_an_endless_world(made_worlds: list[tuple[object, ...]]) -> None:
     frames = source.frames(100_000)
     assert next(frames).index == 100_000
     assert open_frames("world:drive:0", stop=50, stride=2).length == 25
+
+
+def test_a_real_world() -> None:
+    frames = list(open_frames("world:rooms:3?size=48x64&fps=20", start=5, stop=12, stride=3))
+    ready = list(open_frames(worlds.world("rooms", seed=3, size=(48, 64), fps=20, frames=12), start=5, stride=3))
+    for taken in (frames, ready):
+        assert [(frame.index, frame.timestamp_s, frame.rgb.shape) for frame in taken] == [
+            (5, 0.25, (48, 64, 3)),
+            (8, 0.4, (48, 64, 3)),
+            (11, 0.55, (48, 64, 3)),
+        ]
+    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(frames, ready, strict=True))
+    with pytest.raises(InputError, match="palaces"):
+        open_frames("world:palaces:3")
 
 
 @pytest.mark.parametrize(

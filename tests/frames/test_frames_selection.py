@@ -81,6 +81,12 @@ def test_all_four_at_once_on_every_kind_of_source(tmp_path: Path) -> None:
     assert open_frames(tmp_path / "pictures", start=4, stop=37, fps=10, stride=2).length == 6
 
 
+def test_a_clock_that_is_set_back_goes_on_at_the_same_rate() -> None:
+    times_s = [*np.arange(0, 2, 0.1), *np.arange(0, 2, 0.1)]  # a stream that begins anew
+    places = [Place(index, float(time_s)) for index, time_s in enumerate(times_s)]
+    assert [place.index for place in Selection(fps=2.0).of(places)] == [0, 5, 10, 15, 25, 30, 35]
+
+
 @pytest.mark.parametrize("start", [0, 3, 39, 40])
 @pytest.mark.parametrize("stop", [None, 41, 1000])
 @pytest.mark.parametrize("stride", [1, 7])

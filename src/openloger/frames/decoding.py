@@ -110,9 +110,8 @@ class _Decoding:
         seen, ledger = Seen(), self.ledger
         for packet in packets(self.container, self.stream, seen):
             ledger.enter(packet)
-            if packet.is_corrupt or self._breaks_off(
-                packet
-            ):  # known to be incomplete: it could only spoil the pictures around it
+            if packet.is_corrupt or self._breaks_off(packet):
+                # Known to be incomplete: decoded, it could only spoil the pictures around it.
                 yield from ledger.fail("its data is incomplete")
             else:
                 yield from self._decode(packet.decode)
