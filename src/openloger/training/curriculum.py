@@ -93,7 +93,7 @@ SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, match=1.0)
 
 def pocket_stages() -> tuple[Stage, ...]:
     """What two CPU cores can train: pairs and triples at most three frames apart."""
-    pairs = ClipPlan(size=(64, 80), rendered=4, frames=(2, 3), odds=(0.88, 0.12))
+    pairs = ClipPlan(size=(64, 80), rendered=4, frames=(2, 3), odds=(0.88, 0.12), fps=(3.0, 6.0), reuse=5.0)
     return (
         Stage(
             "pairs",
