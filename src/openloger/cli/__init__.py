@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from openloger.errors import OpenlogerError
@@ -16,8 +17,17 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
-def commands() -> dict[str, Callable[..., Any]]:
-    """Every command by its name; a name of two words is a command in a group."""
+@dataclass(frozen=True)
+class Group:
+    """Commands that share their first word."""
+
+    about: str
+    commands: Mapping[str, Callable[..., Any]]
+
+
+def commands() -> dict[str, Callable[..., Any] | Group]:
+    """Every command by its name."""
+    from openloger.cli import evaluate
     from openloger.cli.export import export
     from openloger.cli.info import info
     from openloger.cli.networks import networks
@@ -30,18 +40,15 @@ def commands() -> dict[str, Callable[..., Any]]:
         "info": info,
         "networks": networks,
         "train": train,
+        "evaluate": Group("Measure against ground truth.", evaluate.commands()),
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `openloger` program."""
-    import tyro
-
     _log_to_stderr()
     try:
-        code = tyro.extras.subcommand_cli_from_dict(
-            commands(), args=arguments, prog="openloger", description="Long videos into 3-D, in one pass."
-        )
+        code = _run(commands(), list(sys.argv[1:] if arguments is None else arguments), "openloger")
     except OpenlogerError as error:
         print(f"openloger: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
@@ -49,6 +56,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("openloger: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _run(known: Mapping[str, Callable[..., Any] | Group], arguments: list[str], program: str) -> int | None:
+    """Read the arguments by the command's signature and run it; a group's name leads to its own commands."""
+    import tyro
+
+    chosen = known.get(arguments[0]) if arguments else None
+    if isinstance(chosen, Group):
+        return _run(chosen.commands, arguments[1:], f"{program} {arguments[0]}")
+    listed = {name: _named(entry) if isinstance(entry, Group) else entry for name, entry in known.items()}
+    return tyro.extras.subcommand_cli_from_dict(
+        listed, args=arguments, prog=program, description="Long videos into 3-D, in one pass."
+    )
+
+
+def _named(group: Group) -> Callable[[], None]:
+    """A stand-in for the list of commands: its name alone leads to the group."""
+
+    def stand_in() -> None: ...
+
+    stand_in.__doc__ = group.about
+    return stand_in
 
 
 def _log_to_stderr() -> None:
