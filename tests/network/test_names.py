@@ -1,5 +1,7 @@
 """The published names: complete in both directions, for every network that is published."""
 
+from functools import cache
+
 import torch
 
 from network.reference import parameter_list
@@ -13,6 +15,7 @@ CASES = {
 }
 
 
+@cache
 def shapes_of(config):
     with torch.device("meta"):
         network = Network(config)

@@ -158,7 +158,7 @@ def config_from_dict(values: Mapping[str, Any], *, source: str) -> NetworkConfig
         raise WeightsError(f"{source} has a network configuration of another version: {reason}") from error
 
 
-def _built(kind: type[Config], values: Mapping[str, Any]) -> Config:
+def _built(kind: type[Config], values: Any) -> Config:
     """A dataclass from its `asdict` after a journey through JSON: nested ones are built, lists are tuples again."""
     types = get_type_hints(kind)
     return kind(**{name: _value(types.get(name), value) for name, value in values.items()})

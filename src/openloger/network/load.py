@@ -147,7 +147,9 @@ def _with_weights(name: str, path: Path) -> Network:
         raise WeightsError(f"{path} holds the network {own.name!r}, not {name!r}; ask for that one")
     with torch.device("meta"):
         network = Network(config)
-    tensors = {key: t.float() if t.is_floating_point() else t for key, t in read_tensors(path).items()}
+    tensors = read_tensors(path)
+    for key in tensors:  # one by one into memory of their own: a mapped file may go away, and is aligned to nothing
+        tensors[key] = tensors[key].to(torch.float32, copy=True)
     load_tensors(network, tensors, source=str(path))
     network.weights = path
     return network

@@ -1,0 +1,416 @@
+"""Weights from outside: every form that is read, and one clear line for every one that is not."""
+
+import json
+import logging
+import os
+import pickle
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from huggingface_hub.errors import RepositoryNotFoundError
+from safetensors.torch import save_file
+
+from network.reference import all_weights, open_pocket, small_images, toy_config, toy_memory, toy_network
+from openloger.errors import InputError, WeightsError
+from openloger.network import PRESETS, Network, Window, load_network, preset, save_network, weights_hash
+from openloger.network.checkpoint import config_from_dict, load_tensors, read_config, read_tensors
+from openloger.network.load import cached, find_weights, resolve_device, resolve_dtype
+from openloger.network.names import published_name
+
+UNUSED = {f"ttt_layers.{layer}.to_qkv_stack.0.weight": torch.ones(96, 32) for layer in range(3)}
+
+
+def published(network=None):
+    """A network's tensors as the authors' files name them, with the ones that nothing uses."""
+    network = network or toy_network()
+    return {published_name(name): tensor.clone() for name, tensor in network.state_dict().items()} | UNUSED
+
+
+def empty_toy(**options):
+    return Network(toy_config(toy_memory(), **options))
+
+
+def equal_states(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def toy_preset(monkeypatch):
+    """The toy network under a name, so that a whole `load_network` takes milliseconds."""
+    monkeypatch.setitem(PRESETS, "toy", lambda: toy_config(toy_memory()))
+
+
+WRAPPED = {
+    "plain": lambda tensors: tensors,
+    "model_state_dict": lambda tensors: {"model_state_dict": tensors, "step": 3, "lr": 0.1},
+    "module.": lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()},
+    "both": lambda tensors: {"model_state_dict": {f"module.{name}": tensor for name, tensor in tensors.items()}},
+    "half": lambda tensors: {name: tensor.bfloat16().float() for name, tensor in tensors.items()},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
+def test_published_pickles(wrap, tmp_path, toy_preset):
+    torch.save(WRAPPED[wrap](published()), tmp_path / "latest.pt")
+    network = load_network("toy", weights=tmp_path / "latest.pt", device="cpu", dtype=torch.float32)
+    if wrap != "half":
+        assert equal_states(network, toy_network())
+    assert network.weights == tmp_path / "latest.pt"
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_a_pickle_of_the_old_format(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert torch.equal(read_tensors(tmp_path / "old.pth")["a"], torch.ones(2))
+
+
+def test_published_half_precision_runs_in_float32(tmp_path, toy_preset):
+    torch.save({name: tensor.bfloat16() for name, tensor in published().items()}, tmp_path / "latest.pt")
+    network = load_network("toy", weights=tmp_path / "latest.pt", device="cpu")
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    prediction, _ = network(Window(small_images(frames=2), 2, 0))
+    assert torch.isfinite(prediction.points_cam).all()
+
+
+def test_published_safetensors(tmp_path, toy_preset):
+    save_file(published(), tmp_path / "model.safetensors")
+    assert equal_states(load_network("toy", weights=tmp_path / "model.safetensors"), toy_network())
+
+
+def test_our_own_file_holds_its_configuration(tmp_path):
+    network = open_pocket()
+    save_network(network, tmp_path / "pocket.safetensors")
+    assert read_config(tmp_path / "pocket.safetensors") == preset("pocket")
+    again = load_network("pocket", weights=str(tmp_path / "pocket.safetensors"), device="cpu")
+    assert equal_states(again, network)
+    window = Window(small_images(frames=2, height=24, width=32), 2, 0)
+    assert torch.equal(again(window)[0].points_cam, network(window)[0].points_cam)
+
+
+def test_a_network_of_other_numbers_loads_by_its_file(tmp_path):
+    """Its own configuration counts, and its name need not be one of ours."""
+    config = replace(preset("pocket"), name="mine", window=7)
+    config = replace(config, decoder=replace(config.decoder, depth=6))
+    save_network(Network(config), tmp_path / "mine.safetensors")
+    assert load_network("mine", weights=tmp_path / "mine.safetensors").config == config
+
+
+def test_our_own_file_in_half_precision(tmp_path):
+    network = open_pocket()
+    save_network(network, tmp_path / "pocket.safetensors", dtype=torch.float16)
+    again = load_network("pocket", weights=tmp_path / "pocket.safetensors")
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor.half().float()), name
+
+
+def test_the_hash_is_of_the_file(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert weights_hash(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_survives_json(name):
+    config = preset(name)
+    assert config_from_dict(json.loads(json.dumps(asdict(config))), source="x") == config
+
+
+def broken(change):
+    values = json.loads(json.dumps(asdict(preset("loger"))))
+    change(values)
+    return values
+
+
+@pytest.mark.parametrize(("change", "named"), [
+    (lambda values: values.pop("window"), "'window'"),
+    (lambda values: values["encoder"].update(depht=3), "'depht'"),
+    (lambda values: values["memory"].pop("swa_after"), "'swa_after'"),
+    (lambda values: values.update(encoder=3), "'int' object"),
+])  # fmt: skip
+def test_a_configuration_of_another_version(change, named):
+    with pytest.raises(WeightsError, match=f"^old.safetensors has a network configuration of another vers.*{named}"):
+        config_from_dict(broken(change), source="old.safetensors")
+
+
+def test_a_file_of_another_network(tmp_path):
+    save_network(open_pocket(), tmp_path / "pocket.safetensors")
+    with pytest.raises(WeightsError, match="holds the network 'pocket', not 'compact'; ask for that one"):
+        load_network("compact", weights=tmp_path / "pocket.safetensors")
+
+
+def test_missing_and_left_over_tensors_are_listed():
+    """By the names that the file uses."""
+    tensors = published()
+    del tensors["decoder.3.attn.proj.bias"], tensors["register_token"]
+    tensors["decoder.3.attn.prjo.bias"] = torch.zeros(32)
+    with pytest.raises(WeightsError) as caught:
+        load_tensors(empty_toy(), tensors, source="latest.pt")
+    assert str(caught.value) == (
+        "latest.pt does not hold the network 'toy'; "
+        "missing 2: decoder.3.attn.proj.bias, register_token; left over 1: decoder.3.attn.prjo.bias"
+    )
+
+
+def test_long_lists_are_cut():
+    with pytest.raises(WeightsError, match=r"missing \d{3}: ([\w.]+, ){7}[\w.]+ …; left over 1: nonsense$"):
+        load_tensors(empty_toy(), {"nonsense": torch.zeros(1)}, source="latest.pt")
+
+
+def test_loger_is_not_loger_star():
+    network = Network(toy_config(toy_memory(pre_norm=False)))
+    with pytest.raises(WeightsError, match=r"; left over 3: ttt_layers\.0\.pre_norm\.weight, "):
+        load_tensors(network, published(), source="latest.pt")
+
+
+def test_our_names_are_shown_for_our_files():
+    tensors = dict(toy_network().state_dict())
+    del tensors["decoder.registers"]
+    with pytest.raises(WeightsError, match=r"; missing 1: decoder\.registers$"):
+        load_tensors(empty_toy(), tensors, source="model.safetensors")
+
+
+def test_another_shape():
+    tensors = published() | {"conf_head.proj.bias": torch.zeros(195)}
+    with pytest.raises(WeightsError, match=re.escape("of another shape 1: conf_head.proj.bias is (195,) for (196,)")):
+        load_tensors(empty_toy(), tensors, source="latest.pt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_names_its_layer(value):
+    tensors = published()
+    tensors["decoder.3.mlp.fc1.weight"][5, 7] = value
+    with pytest.raises(
+        WeightsError, match=r"^latest.pt has values that are not finite in decoder\.3\.mlp\.fc1\.weight$"
+    ):
+        load_tensors(empty_toy(), tensors, source="latest.pt")
+
+
+def test_a_refused_file_leaves_the_network_as_it_was():
+    network = toy_network()
+    tensors = {name: tensor + 1 for name, tensor in published().items()}
+    del tensors["register_token"]
+    with pytest.raises(WeightsError):
+        load_tensors(network, tensors, source="latest.pt")
+    assert equal_states(network, toy_network())
+
+
+def test_conditioning_inputs_of_pi3x_are_left_out_aloud(caplog):
+    conditioning = {"depth_encoder.proj.weight": torch.ones(3), "pose_embed.0.bias": torch.ones(3)}
+    network = Network(toy_config(toy_memory(), pi3x=True))
+    tensors = {published_name(name): all_weights()[published_name(name)] for name in network.state_dict()}
+    with caplog.at_level(logging.WARNING, logger="openloger"):
+        load_tensors(network, tensors | conditioning, source="model.safetensors")
+    assert caplog.messages == ["left out 2 tensors of conditioning inputs: depth_encoder, pose_embed"]
+    assert torch.equal(network.heads.metric.token, all_weights()["metric_token"])
+    with pytest.raises(WeightsError, match=r"left over 1: decoder\.9\.weight$"):  # of a module that is ours
+        load_tensors(network, tensors | {"decoder.9.weight": torch.ones(1)}, source="model.safetensors")
+    with pytest.raises(WeightsError, match="left over 2: depth_encoder"):  # a network without these heads takes none
+        load_tensors(empty_toy(), published() | conditioning, source="model.safetensors")
+
+
+class RunsCode:
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.proof),))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_pickle_with_code_is_refused(nested, tmp_path):
+    proof = tmp_path / "it ran"
+    content = {"model_state_dict": published(), "config": RunsCode(proof)} if nested else RunsCode(proof)
+    torch.save(content, tmp_path / "evil.pt")
+    with pytest.raises(WeightsError, match=r"evil.pt is not a checkpoint .*: it holds \w+\.mkdir, and code is never l"):
+        read_tensors(tmp_path / "evil.pt")
+    assert not proof.exists()
+
+
+def test_a_bare_pickle_with_code_is_refused(tmp_path):
+    proof = tmp_path / "it ran"
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(RunsCode(proof), protocol=2))
+    with pytest.raises(WeightsError, match=r"evil.pt is not a checkpoint of tensors alone: "):
+        read_tensors(tmp_path / "evil.pt")
+    assert not proof.exists()
+
+
+def zip_cut_short(folder):
+    torch.save(published(), folder / "whole")
+    return (folder / "whole").read_bytes()[:5000]
+
+
+DAMAGED = {
+    "empty": lambda folder: b"",
+    "text": lambda folder: b"version https://git-lfs.github.com/spec/v1\nsize 5021443072\n",
+    "noise": lambda folder: bytes(range(1, 256)) * 8,
+    "cut short": zip_cut_short,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_damaged_files(kind, suffix, tmp_path):
+    path = tmp_path / f"latest{suffix}"
+    path.write_bytes(DAMAGED[kind](tmp_path))
+    with pytest.raises(WeightsError) as caught:
+        load_network("pocket", weights=path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [torch.ones(3), [torch.ones(3)], {"epoch": 3}, {"model_state_dict": {"a": 1.0}}])
+def test_a_pickle_of_something_else(content, tmp_path):
+    torch.save(content, tmp_path / "latest.pt")
+    with pytest.raises(
+        WeightsError, match="holds no dictionary of tensors, neither plain nor under 'model_state_dict'"
+    ):
+        read_tensors(tmp_path / "latest.pt")
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(WeightsError, match="there is no weights file at"):
+        read_tensors(tmp_path / "latest.pt")
+    with pytest.raises(WeightsError, match=r"there are no weights at .*gone\.pt: give a file, a folder, a hub id"):
+        find_weights("loger", tmp_path / "gone.pt")
+
+
+@pytest.mark.parametrize("inside", ["model.safetensors", "loger.safetensors", "LoGeR/latest.pt", "latest.pt"])
+def test_a_folder_that_holds_them(inside, tmp_path):
+    (tmp_path / inside).parent.mkdir(exist_ok=True)
+    (tmp_path / inside).touch()
+    assert find_weights("loger", tmp_path) == tmp_path / inside
+
+
+def test_a_folder_without_them(tmp_path):
+    with pytest.raises(WeightsError) as caught:
+        find_weights("loger", tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} holds none of model.safetensors, loger.safetensors, LoGeR/latest.pt, latest.pt"
+    )
+    with pytest.raises(WeightsError, match=r"holds none of model\.safetensors, pocket\.safetensors$"):
+        find_weights("pocket", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "weights", "repository", "filename"), [
+    ("loger", None, "Junyi42/LoGeR", "LoGeR/latest.pt"),
+    ("loger", "Junyi42/LoGeR", "Junyi42/LoGeR", "LoGeR/latest.pt"),
+    ("loger-star", None, "Junyi42/LoGeR", "LoGeR_star/latest.pt"),
+    ("pi3", "yyfz233/Pi3", "yyfz233/Pi3", "model.safetensors"),
+    ("pi3x", None, "yyfz233/Pi3X", "model.safetensors"),
+    ("compact", "somebody/their-compact", "somebody/their-compact", "model.safetensors"),
+    ("loger", "somebody/tuned", "somebody/tuned", "model.safetensors"),
+])  # fmt: skip
+def test_what_is_asked_of_the_hub(name, weights, repository, filename, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args: asked.append(args) or str(tmp_path / "file"))
+    assert find_weights(name, weights) == tmp_path / "file"
+    assert asked == [(repository, filename)]
+
+
+def test_a_network_from_the_hub(tmp_path, monkeypatch):
+    save_network(open_pocket(), tmp_path / "model.safetensors")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: str(tmp_path / "model.safetensors"))
+    assert equal_states(load_network("pocket", weights="somebody/their-pocket"), open_pocket())
+
+
+def test_the_hub_says_no(monkeypatch):
+    def refuse(*_):
+        response = SimpleNamespace(headers={}, request=None)
+        raise RepositoryNotFoundError("404 Client Error.\nRepository Not Found for url", response=response)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    with pytest.raises(WeightsError, match=r"^the hub does not give nobody/nothing/model\.safetensors: 404 Client Err"):
+        find_weights("pocket", "nobody/nothing")
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """huggingface_hub as it is under HF_HUB_OFFLINE=1 with an empty cache; gives the cache's folder."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def put_in_cache(cache, repository, filename, content):
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    path = folder / "snapshots" / revision / filename
+    path.parent.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(revision)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_cached_file_is_found_offline(offline):
+    assert cached("loger") is None
+    path = put_in_cache(offline, "Junyi42/LoGeR", "LoGeR/latest.pt", b"weights")
+    assert find_weights("loger", None) == path
+    assert cached("loger") == path
+    assert cached("loger-star") is None
+
+
+def test_offline_without_a_cached_file_is_one_line(tmp_path):
+    """In a process of its own, by the variable that users set."""
+    script = "import openloger.network as n\ntry: n.load_network('loger')\nexcept n.load.WeightsError as e: print(e)"
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "Junyi42/LoGeR/LoGeR/latest.pt is not on this machine and the hub cannot be reached: "
+        "download it elsewhere and give its path with --weights, or use --network compact\n"
+    )
+    assert done.stderr == ""
+
+
+def test_untrained_weights_are_said_to_be(caplog):
+    with caplog.at_level(logging.WARNING, logger="openloger"):
+        network = load_network("pocket", weights="random")
+    assert caplog.messages == ["pocket runs with untrained (random) weights: what it reconstructs means nothing"]
+    assert network.weights is None
+
+
+def test_untrained_weights_are_the_same_every_time():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one = load_network("pocket", weights="random")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert equal_states(one, load_network("pocket", weights="random"))
+
+
+def test_unknown_names():
+    for weights in (None, "random"):
+        with pytest.raises(InputError, match="there is no network 'logger'"):
+            load_network("logger", weights=weights)
+
+
+@pytest.mark.parametrize("name", ["float64", "int8", torch.float64])
+def test_unknown_precisions(name):
+    with pytest.raises(
+        InputError, match=f"dtype '{name}' is none of auto, float32, fp32, bfloat16, bf16, float16, fp16"
+    ):
+        load_network("pocket", weights="random", dtype=name)
+
+
+def test_known_precisions():
+    cpu = torch.device("cpu")
+    assert resolve_dtype("auto", cpu) is torch.float32
+    for name, precision in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("float16", torch.float16)):
+        assert resolve_dtype(name, cpu) is precision
+        assert resolve_dtype(precision, cpu) is precision
+
+
+@pytest.mark.parametrize("name", ["tpu9000", "cuda:99"])
+def test_unusable_devices(name):
+    with pytest.raises(InputError, match=f"device '{name}' cannot be used here: "):
+        load_network("pocket", weights="random", device=name)
+
+
+def test_auto_is_a_device_that_works():
+    torch.empty(1, device=resolve_device("auto"))
