@@ -15,7 +15,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "openloger"
 
-GROUND = {"shapes", "errors", "__version__"}  # free to all
+GROUND = {"shapes", "errors", "version"}  # free to all
 ROOMS = {
     "geometry": set[str](),
     "network": {"geometry"},
@@ -100,7 +100,7 @@ GOOD = [
     "reconstruct.py: from openloger.streaming import Stream\nfrom openloger.recording import create_recording",
     "streaming/stream.py: from openloger.network import Network\nfrom . import windows\nfrom .windows import plan",
     "network/memory/ttt.py: from ..attention import Attention\nfrom ...geometry import SE3\nimport torch.nn",
-    "recording/meta.py: from openloger import __version__, errors\ndef f():\n    import zarr",
+    "recording/meta.py: from openloger import errors, version\ndef f():\n    import zarr",
     "worlds/fast.py: try:\n    import triton\nexcept ImportError:\n    triton = None\ndef f():\n    import PIL",
     "training/log.py: from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rich\nimport json, numpy as np",
 ]

@@ -12,8 +12,7 @@ from openloger.network import Network, load_network
 from openloger.reconstruct import RunOptions, reconstruct
 from openloger.recording import Recording, open_recording
 from openloger.streaming import PlacedWindow, Stream
-
-__version__ = "0.1.0"
+from openloger.version import __version__
 
 __all__ = [
     "BadFrameError",
@@ -28,6 +27,7 @@ __all__ = [
     "RunOptions",
     "Stream",
     "WeightsError",
+    "__version__",
     "export",
     "load_network",
     "open_frames",

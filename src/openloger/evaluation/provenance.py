@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from openloger.version import __version__
+
 READ_BYTES = 1 << 20
 
 
 def versions() -> dict[str, str]:
     """Of this package and what it computes with."""
-    from openloger import __version__
-
     return {
         "openloger": __version__,
         "torch": torch.__version__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,7 @@ from openloger.errors import InputError, RecordingError
 from openloger.recording.files import explain_os_errors, write_json
 from openloger.recording.layout import FORMAT, FORMAT_VERSION, META_FILE, DepthDtype
 from openloger.shapes import Float64
-
-
-def _package_version() -> str:
-    from openloger import __version__
-
-    return __version__
+from openloger.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +35,7 @@ class RecordingMeta:
     lens: Literal["varying", "fixed"] = "varying"
     known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy at this height and width
     depth_dtype: DepthDtype = "float16"
-    package_version: str = field(default_factory=_package_version)
+    package_version: str = __version__
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -112,7 +107,7 @@ def read_meta(folder: Path) -> RecordingMeta:
     if version != FORMAT_VERSION:
         raise RecordingError(
             f"{folder}: recording format {version}, written by openloger {value.get('package_version')}; this is "
-            f"openloger {_package_version()}, which reads format {FORMAT_VERSION}: use the version that wrote it"
+            f"openloger {__version__}, which reads format {FORMAT_VERSION}: use the version that wrote it"
         )
     return _meta_from_json(folder, value)
 
