@@ -129,11 +129,11 @@ def test_the_drift_meter_follows_ate_where_windows_err_by_chance() -> None:
     """Runs whose windows are each displaced by noise of another size: where the meter is larger, so is ATE."""
     draw = np.random.default_rng(4)
     meters, errors = [], []
-    for run in range(24):
-        truth, size = wander(run, count=320), float(draw.uniform(0.01, 1))
+    for run in range(16):
+        truth, size = wander(run, count=160), float(draw.uniform(0.01, 1))
         jumps = draw.normal(size=(10, 3)) * size
         estimated = truth.copy()
-        estimated[:, :3, 3] += np.repeat(jumps.cumsum(axis=0), 32, axis=0)
+        estimated[:, :3, 3] += np.repeat(jumps.cumsum(axis=0), 16, axis=0)
         meter = drift_meter([Apart(0, 0, float(np.linalg.norm(jump))) for jump in jumps[1:]], estimated)
         assert meter is not None
         meters.append(meter.translation)

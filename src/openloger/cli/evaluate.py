@@ -12,15 +12,16 @@ from typing import Any, Literal
 
 import tyro
 
+from openloger import worlds
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.datasets import DatasetFolder, Sequence, open_dataset
 from openloger.errors import InputError
 from openloger.evaluation import GatherSettings, MeasureSettings
 from openloger.evaluation import evaluate_recording as measure_recording
-from openloger.evaluation.one import summary
+from openloger.evaluation.one import made_with, summary
 from openloger.evaluation.page import Section, page
 from openloger.evaluation.report import TableRows, measured_table, rich_table, suite_json, suite_table
-from openloger.evaluation.run import Outcome, SuiteResult, run_suite
+from openloger.evaluation.run import Outcome, Sequences, SuiteResult, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite
 from openloger.frames import Frame, FrameSource, open_frames, run_ahead
 from openloger.network import Network, load_network, weights_hash
@@ -30,7 +31,8 @@ from openloger.streaming import PlacedWindow, Stream
 
 def commands() -> dict[str, Callable[..., Any]]:
     """What can be evaluated: a recording, or a suite by its name."""
-    return {"recording": evaluate_recording, **{name: _suite_command(name) for name in SUITES}}
+    suites = {name: _suite_command(name) for name, suite in SUITES.items() if suite.dataset is not None}
+    return {"recording": evaluate_recording, **suites, "worlds": evaluate_worlds}
 
 
 def evaluate_recording(
@@ -61,11 +63,11 @@ def evaluate_recording(
     opened = open_recording(recording)
     settings = MeasureSettings(alignment, depth_alignment, GatherSettings(cloud_points=cloud_points))
     measured = measure_recording(opened, truth, depth=depth, settings=settings)
-    made = summary(opened, measured, truth=truth, depth=depth)
-    table = measured_table(measured)
     if html is not None:
+        made = made_with(opened, measured, truth=truth, depth=depth)
         _write_page(html, str(recording), [Section(opened.meta.source, measured)], [], made)
-    _show(made if json else table, str(recording))
+    told = summary(opened, measured, truth=truth, depth=depth) if json else measured_table(measured)
+    _show(told, str(recording))
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,22 @@ class OutputArguments:
     """Print results.json instead of the table."""
 
 
+@dataclass(frozen=True)
+class WorldArguments:
+    """Which worlds."""
+
+    families: tuple[str, ...] = tuple(worlds.FAMILIES)
+    """Of every family as many worlds."""
+    seeds: tuple[int, ...] = (0,)
+    """The worlds' seeds; those below a million are never trained on."""
+    frames: int = 300
+    """Frames of each."""
+    size: tuple[int, int] = (160, 224)
+    """Height and width of the pictures."""
+    fps: float = 10.0
+    """Frames a second."""
+
+
 def evaluate_suite(
     name: str,
     *,
@@ -118,10 +136,53 @@ def evaluate_suite(
     protocol: ProtocolArguments = ProtocolArguments(),
     output: OutputArguments = OutputArguments(),
 ) -> int:
-    """Run a network over a suite and measure it; 2 where a sequence has no numbers, else 0."""
-    suite = find_suite(name)
-    dataset = _choose(suite, data, protocol.sequences)
+    """Run a network over a dataset on disk and measure it; 2 where a sequence has no numbers, else 0."""
+    sequences = _choose(find_suite(name), data, protocol.sequences)
+    return _evaluate(name, sequences, network, protocol, output)
+
+
+def evaluate_worlds(
+    *,
+    network: tyro.conf.OmitArgPrefixes[NetworkArguments],
+    worlds: tyro.conf.OmitArgPrefixes[WorldArguments] = WorldArguments(),
+    protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
+    output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
+) -> int:
+    """Run a network over procedural worlds, whose truth is exact, and measure it."""
+    return _evaluate("worlds", _Worlds(worlds, protocol.sequences), network, protocol, output)
+
+
+@dataclass(frozen=True)
+class _Worlds:
+    """Worlds as `street:7`; all that were asked for, or those that are named."""
+
+    arguments: WorldArguments
+    named: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[str]:
+        every = (f"{family}:{seed}" for family in self.arguments.families for seed in self.arguments.seeds)
+        return iter(self.named or tuple(every))
+
+    def __len__(self) -> int:
+        return len(tuple(iter(self)))
+
+    def __getitem__(self, name: str, /) -> Sequence:
+        family, _, seed = name.partition(":")
+        if not seed.isdigit():
+            raise InputError(f"{name!r} names no world; write FAMILY:SEED, as street:7")
+        made = self.arguments
+        return worlds.world(family, seed=int(seed), size=made.size, fps=made.fps, frames=made.frames)
+
+
+def _evaluate(
+    name: str,
+    sequences: Sequences,
+    network: NetworkArguments,
+    protocol: ProtocolArguments,
+    output: OutputArguments,
+) -> int:
     loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
+    suite = find_suite(name)
     suite = replace(
         suite,
         window=protocol.window or suite.window,
@@ -129,7 +190,7 @@ def evaluate_suite(
         reset_every=suite.reset_every if protocol.reset_every is None else protocol.reset_every,
     )
     reconstruct = partial(_stream, network=loaded, suite=suite, placement=protocol.placement, stop=protocol.stop)
-    result = run_suite(name, suite, dataset, reconstruct, on_outcome=_tell)
+    result = run_suite(name, sequences, suite=suite, reconstruct=reconstruct, on_outcome=_tell)
     settings = _settings(_engine(loaded, suite, protocol.placement)) | {"stop": protocol.stop}
     digest = None if loaded.weights is None else weights_hash(loaded.weights)
     made = suite_json(result, network=network.network, weights_hash=digest, run_settings=settings)
@@ -150,8 +211,7 @@ def _suite_command(name: str) -> Callable[..., int]:
     ) -> int:
         return evaluate_suite(name, data=data, network=network, protocol=protocol, output=output)
 
-    suite = SUITES[name]
-    beside = ", beside the published numbers" if suite.table else ""
+    beside = ", beside the published numbers" if SUITES[name].table else ""
     evaluate.__doc__ = (
         f"Run a network over {name} and measure it{beside}.\n\n"
         "Args:\n    data: The dataset's folder; docs/datasets.md says how to get it.\n"
@@ -160,6 +220,7 @@ def _suite_command(name: str) -> Callable[..., int]:
 
 
 def _choose(suite: Suite, data: Path, sequences: tuple[str, ...]) -> DatasetFolder:
+    assert suite.dataset is not None, "worlds are not on disk"
     opened = open_dataset(suite.dataset, data, sequences=sequences or None)
     if sequences or suite.sequences is None:
         return opened

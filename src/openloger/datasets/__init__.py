@@ -4,9 +4,19 @@ for name, sequence in open_dataset("kitti", "/data/kitti").items():
     print(name, sequence.length, sequence.world_from_cam(0))
 """
 
+from openloger.datasets.clip import LabelledClip, read_clip
 from openloger.datasets.folder import is_timed, read_timed_truth, read_truth
 from openloger.datasets.reader import DatasetFolder, Reader
-from openloger.datasets.sequence import FileSequence, Label, Labelled, LabelledFrame, Sequence, Truth, picture_size
+from openloger.datasets.sequence import (
+    FileSequence,
+    Known,
+    Label,
+    Labelled,
+    LabelledFrame,
+    Sequence,
+    Truth,
+    picture_size,
+)
 from openloger.datasets.table import DATASETS, open_dataset
 from openloger.datasets.times import cameras_at, nearest_in_time
 
@@ -14,8 +24,10 @@ __all__ = [
     "DATASETS",
     "DatasetFolder",
     "FileSequence",
+    "Known",
     "Label",
     "Labelled",
+    "LabelledClip",
     "LabelledFrame",
     "Reader",
     "Sequence",
@@ -25,6 +37,7 @@ __all__ = [
     "nearest_in_time",
     "open_dataset",
     "picture_size",
+    "read_clip",
     "read_timed_truth",
     "read_truth",
 ]

@@ -18,17 +18,11 @@ from openloger.shapes import Bool, Float32, Float64, UInt8
 
 
 @runtime_checkable
-class Labelled(Protocol):
-    """One frame and what is true of it. What is None is not known of this frame."""
+class Known(Protocol):
+    """What is true of one frame. What is None is not known of this frame."""
 
     @property
-    def rgb(self) -> UInt8[np.ndarray, "height width 3"]: ...
-    @property
     def index(self) -> int: ...
-    @property
-    def timestamp_s(self) -> float: ...
-    @property
-    def name(self) -> str: ...
     @property
     def world_from_cam(self) -> Float64[np.ndarray, "4 4"] | None:
         """OpenCV axes."""
@@ -36,18 +30,30 @@ class Labelled(Protocol):
 
     @property
     def intrinsics(self) -> Float64[np.ndarray, "3 3"] | None:
-        """In pixels of `rgb`; pixel (row i, column j) has its centre at (j + 0.5, i + 0.5)."""
+        """In pixels of the picture; pixel (row i, column j) has its centre at (j + 0.5, i + 0.5)."""
         ...
 
     @property
     def depth(self) -> Float32[np.ndarray, "rows columns"] | None:
-        """Along z, in world units; 0 where there is none. It may be coarser or finer than `rgb`: the same view."""
+        """Along z, in world units; 0 where there is none. It may be coarser than the picture: the same view."""
         ...
 
     @property
     def valid(self) -> Bool[np.ndarray, "rows columns"] | None:
         """Where `depth` is known."""
         ...
+
+
+@runtime_checkable
+class Labelled(Known, Protocol):
+    """One frame and what is true of it."""
+
+    @property
+    def rgb(self) -> UInt8[np.ndarray, "height width 3"]: ...
+    @property
+    def timestamp_s(self) -> float: ...
+    @property
+    def name(self) -> str: ...
 
 
 @runtime_checkable
@@ -65,7 +71,7 @@ class Truth(Protocol):
         """A frame's camera, without reading its picture."""
         ...
 
-    def __getitem__(self, index: int) -> Labelled:
+    def __getitem__(self, index: int) -> Known:
         """A frame by its index; raises IndexError where there is none."""
         ...
 
@@ -74,6 +80,7 @@ class Truth(Protocol):
 class Sequence(Truth, Protocol):
     """A `FrameSource` with ground truth: `sequence[frame.index]` is what is true of a frame that it gave."""
 
+    def __getitem__(self, index: int) -> Labelled: ...
     def frames(self, first: int = 0) -> Iterator[Frame | Labelled]: ...
     def __iter__(self) -> Iterator[Frame | Labelled]: ...
 
@@ -184,11 +191,14 @@ class FileSequence:
         return next(iter(self._pictures().frames(index))).rgb
 
 
-def picture_size(frame: Labelled) -> tuple[int, int]:
+def picture_size(frame: Known) -> tuple[int, int]:
     """Height and width of the pixels that `intrinsics` speaks of; where there is no picture, those of the depth.
 
     Raises InputError where there is neither.
     """
-    if isinstance(frame, LabelledFrame) and frame.read_rgb is None and frame.depth is not None:
-        return frame.depth.shape[0], frame.depth.shape[1]
-    return frame.rgb.shape[0], frame.rgb.shape[1]
+    pictured = frame.read_rgb is not None if isinstance(frame, LabelledFrame) else isinstance(frame, Labelled)
+    if pictured and isinstance(frame, Labelled):
+        return frame.rgb.shape[0], frame.rgb.shape[1]
+    if frame.depth is None:
+        raise InputError(f"frame {frame.index} has neither picture nor depth: its size is not known")
+    return frame.depth.shape[0], frame.depth.shape[1]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from openloger.datasets import Labelled, Truth, picture_size
+from openloger.datasets import Known, Truth, picture_size
 from openloger.errors import InputError
 from openloger.evaluation.cloud import Cloud
 from openloger.evaluation.depth import MOST_PIXELS, DepthPairs, match_depth
@@ -30,6 +31,7 @@ class GatherSettings:
     """What is looked at."""
 
     depth: bool = True  # where there is true depth
+    depth_every: int = 1  # frames; 10: of every tenth frame that has a true camera
     depth_range: tuple[float, float] = (0.0, float("inf"))  # true depths outside are left out; world units
     depth_pixels: int = MOST_PIXELS  # of one frame, at most
     cloud_points: int = 0  # of one frame, in the clouds of both sides; 0: no clouds
@@ -103,22 +105,32 @@ def _recorded(recording: Recording) -> Iterator[EstimatedFrame]:
         return Seen(recording.rgb(number), depth, confidence, recording.points_cam(number))
 
     for number in range(len(recording)):
-        yield EstimatedFrame(int(index[number]), cameras[number], lambda number=number: look(number))
+        yield EstimatedFrame(int(index[number]), cameras[number], partial(look, number))
 
 
 def _placed(placed: Iterable[PlacedLike], disagreements: list[Any]) -> Iterator[EstimatedFrame]:
     for window in placed:
         if window.disagreement is not None:
             disagreements.append(window.disagreement)
-        cameras = window.world_from_cam.detach().double().cpu().numpy()
-
-        def look(row: int, window: PlacedLike = window) -> Seen:
-            points = window.points_cam[row].detach().float().cpu().numpy()
-            confidence = window.confidence[row].detach().float().cpu().numpy()
-            return Seen(window.frames[row].rgb, np.ascontiguousarray(points[..., 2]), confidence, points)
-
+        cameras, look = window.world_from_cam.detach().double().cpu().numpy(), _Look(window)
         for row in range(window.final):
-            yield EstimatedFrame(window.frames[row].index, cameras[row], lambda row=row, look=look: look(row))
+            yield EstimatedFrame(window.frames[row].index, cameras[row], partial(look.at, row))
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The pictures of a placed window; its confidence is worked out once, when it is first asked for."""
+
+    window: PlacedLike
+
+    def at(self, row: int) -> Seen:
+        points = self.window.points_cam[row].detach().float().cpu().numpy()
+        depth = np.ascontiguousarray(points[..., 2])
+        return Seen(self.window.frames[row].rgb, depth, self._confidence[row], points)
+
+    @cached_property
+    def _confidence(self) -> np.ndarray:
+        return self.window.confidence.detach().float().cpu().numpy()
 
 
 @dataclass
@@ -151,7 +163,7 @@ def _gather(
             kept.index.append(frame.index)
             kept.estimated.append(frame.world_from_cam)
             kept.truth.append(camera)
-            if settings.depth:
+            if settings.depth and (len(kept.index) - 1) % settings.depth_every == 0:
                 _keep_depth(kept, frame, truth[frame.index], settings)
     return Gathered(
         frames=count,
@@ -166,7 +178,7 @@ def _gather(
     )
 
 
-def _keep_depth(kept: _Kept, frame: EstimatedFrame, true: Labelled, settings: GatherSettings) -> None:
+def _keep_depth(kept: _Kept, frame: EstimatedFrame, true: Known, settings: GatherSettings) -> None:
     depth = true.depth
     if depth is None:
         return
@@ -205,7 +217,7 @@ def _at_size(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return found
 
 
-def _keep_clouds(kept: _Kept, frame: EstimatedFrame, seen: Seen, true: Labelled, settings: GatherSettings) -> None:
+def _keep_clouds(kept: _Kept, frame: EstimatedFrame, seen: Seen, true: Known, settings: GatherSettings) -> None:
     depth = true.depth
     if true.intrinsics is None or depth is None:
         raise InputError(f"clouds need the camera of frame {frame.index}; give intrinsics.txt, or no cloud points")

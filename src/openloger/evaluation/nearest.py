@@ -13,6 +13,7 @@ from openloger.shapes import Float, Int, Tensor
 BLOCK = 4096  # queries of the slow twin at a time
 MOST_CANDIDATES = 4_000_000  # pairs held at a time
 POINTS_A_CELL = 2.0  # wanted in the first grid, were the points spread over a surface
+COARSE = 8  # cells of the last grid along the longest side: with larger ones, comparing all costs the same
 FEW = 512  # queries left, or targets at all, for which comparing all is quicker
 
 
@@ -26,7 +27,7 @@ def nearest_points(
     extent = float((torch.maximum(target.amax(0), query.amax(0)) - low).max())
     side = extent * (POINTS_A_CELL / len(target)) ** 0.5
     left = torch.arange(len(query), device=query.device)
-    while len(left) > FEW and len(target) > FEW and 0 < side < extent:
+    while len(left) > FEW and len(target) > FEW and 0 < side < extent / COARSE:
         found, where = _in_27_cells(query[left] - low, target - low, side)
         distance[left], index[left] = found, where
         left = left[found > side]

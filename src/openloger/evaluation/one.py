@@ -45,12 +45,12 @@ def evaluate_recording(
     return measure(gathered, settings)
 
 
-def summary(recording: Recording, measured: Measured, **files: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """Everything for JSON: the numbers, flat, and how they were made. `files` are hashed where they are files."""
-    given = {name: str(path) for name, path in files.items() if path is not None}
+def made_with(recording: Recording, measured: Measured, **files: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """How the numbers were made, for JSON. Of `files`, each is hashed; of a folder, its file of cameras."""
+    given = {name: Path(path) for name, path in files.items() if path is not None}
+    hashed = {name: path / CAMERAS_FILE if path.is_dir() else path for name, path in given.items()}
     return json_ready(
-        measured.numbers()
-        | {
+        {
             "recording": str(recording.path),
             "complete": recording.complete,
             "source": recording.meta.source,
@@ -58,11 +58,16 @@ def summary(recording: Recording, measured: Measured, **files: str | os.PathLike
             "weights_hash": recording.meta.weights_hash,
             "run_settings": dict(recording.meta.settings),
             "settings": asdict(measured.settings),
-            "files": given,
-            "sha256": {name: file_hash(Path(path)) for name, path in given.items() if Path(path).is_file()},
+            "files": {name: str(path) for name, path in given.items()},
+            "sha256": {name: file_hash(path) for name, path in hashed.items() if path.is_file()},
             "versions": versions(),
         }
     )
+
+
+def summary(recording: Recording, measured: Measured, **files: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Everything for JSON: the numbers, flat, and how they were made."""
+    return json_ready(measured.numbers()) | made_with(recording, measured, **files)
 
 
 def _open_truth(path: Path, depth: Path | None, recording: Recording) -> Truth:

@@ -39,7 +39,7 @@ def line_plot(
     frame = _Frame.around(x, np.append(y, 0.0) if from_zero else y, equal=equal)
     parts = [_axes(frame, x_label, y_label)]
     for number, line in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = COLOURS[(number + (len(lines) == 1)) % len(COLOURS)]
         every = max(1, -(-len(line.x) // MOST_POINTS))
         shown = [*range(0, len(line.x), every)]
         shown += [len(line.x) - 1] if len(line.x) and shown[-1] != len(line.x) - 1 else []
@@ -58,7 +58,7 @@ def bar_plot(heights: Sequence[float], names: Sequence[str], *, x_label: str, y_
     parts = [_axes(frame, x_label, y_label, x_numbers=False)]
     for number, height in enumerate(heights):
         left, right = frame.x(number + 0.1), frame.x(number + 0.9)
-        top, bottom = frame.y(height), frame.y(0)
+        top, bottom = frame.y(height), frame.y(0.0)
         parts.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
             f'fill="{COLOURS[1]}"/>'

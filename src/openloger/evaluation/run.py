@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from openloger.datasets import DatasetFolder, Sequence
+from openloger.datasets import Sequence
 from openloger.errors import InputError, OpenlogerError
 from openloger.evaluation.gather import gather_placed
 from openloger.evaluation.measure import Measured, MeasureSettings, measure
@@ -16,6 +17,15 @@ from openloger.recording import PlacedLike
 
 Reconstruct = Callable[[Sequence], Iterable[PlacedLike]]  # a fresh stream over one sequence
 _log = logging.getLogger("openloger")
+
+
+@runtime_checkable
+class Sequences(Protocol):
+    """Names, and what they stand for, opened when asked for: a `DatasetFolder`, a dict, worlds."""
+
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, name: str, /) -> Sequence: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,34 +64,34 @@ class SuiteResult:
 
 def run_suite(
     name: str,
-    suite: Suite,
-    dataset: DatasetFolder,
-    reconstruct: Reconstruct,
+    sequences: Sequences,
     *,
+    suite: Suite,
+    reconstruct: Reconstruct,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> SuiteResult:
-    """Reconstruct and measure every sequence of `dataset`, in memory that does not grow with their length.
+    """Reconstruct and measure every sequence, in memory that does not grow with their length.
 
     `reconstruct` is asked for the placed windows of each sequence. A sequence that cannot be read, reconstructed or
     measured is reported in its outcome. Raises InputError where there is no sequence at all.
     """
-    if not len(dataset):
-        raise InputError(f"{dataset.folder} has none of the sequences of {name}")
+    if not len(sequences):
+        raise InputError(f"{name} has no sequence to run; choose at least one")
     outcomes = []
-    for sequence in dataset:
-        outcome = evaluate_sequence(sequence, lambda sequence=sequence: dataset[sequence], reconstruct, suite.measure)
+    for sequence in sequences:
+        outcome = evaluate_sequence(sequence, sequences, reconstruct=reconstruct, settings=suite.measure)
         on_outcome(outcome)
         outcomes.append(outcome)
     return SuiteResult(name, suite, tuple(outcomes))
 
 
 def evaluate_sequence(
-    name: str, open_sequence: Callable[[], Sequence], reconstruct: Reconstruct, settings: MeasureSettings
+    name: str, sequences: Sequences, *, reconstruct: Reconstruct, settings: MeasureSettings
 ) -> Outcome:
     """One sequence, from the disk to its numbers, or to the reason why there are none."""
     began_s = time.perf_counter()
     try:
-        sequence = open_sequence()
+        sequence = sequences[name]
         measured = measure(gather_placed(reconstruct(sequence), sequence, settings.gather), settings)
     except (OpenlogerError, OSError) as error:
         _log.warning("%s: %s", name, error)

@@ -43,7 +43,7 @@ class Published:
 class Suite:
     """How a dataset is run and measured. None leaves a choice to the network's own defaults."""
 
-    dataset: str  # a key of `DATASETS`
+    dataset: str | None  # a key of `DATASETS`; None: worlds
     metric: str = "ate_rmse"  # the number that stands for a sequence
     sequences: tuple[str, ...] | None = None  # None: all that are there
     window: int | None = None
@@ -70,6 +70,7 @@ SUITES: dict[str, Suite] = {
     "tartanair": Suite("tartanair"),
     "vkitti2": Suite("vkitti2", measure=MeasureSettings(gather=GatherSettings(depth_range=(0.0, 80.0)))),
     "folder": Suite("folder"),
+    "worlds": Suite(None, measure=MeasureSettings(gather=GatherSettings(depth_every=10))),
 }
 
 
