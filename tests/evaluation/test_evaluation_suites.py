@@ -1,4 +1,4 @@
-"""Suites: tables that add up, one broken sequence among good ones, results as table, JSON and page, and the commands."""
+"""Suites: tables that add up, a broken sequence among good ones, results as table, JSON and page, and the commands."""
 
 from __future__ import annotations
 
