@@ -414,3 +414,13 @@ def test_unusable_devices(name):
 
 def test_auto_is_a_device_that_works():
     torch.empty(1, device=resolve_device("auto"))
+
+
+def test_weights_alone_say_which_network_they_are(tmp_path):
+    network = load_network("pocket", weights="random", device="cpu")
+    save_network(network, tmp_path / "model.safetensors")
+    for named in (tmp_path, tmp_path / "model.safetensors"):
+        assert equal_states(load_network(str(named), device="cpu"), network)
+    save_file({"register_token": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(WeightsError, match=r"foreign\.safetensors does not say which network"):
+        load_network(str(tmp_path / "foreign.safetensors"), device="cpu")

@@ -13,7 +13,7 @@ import torch
 from openloger.errors import InputError, WeightsError
 from openloger.network.checkpoint import load_tensors, read_config, read_tensors
 from openloger.network.network import Network
-from openloger.network.presets import preset
+from openloger.network.presets import PRESETS, preset
 
 _log = logging.getLogger("openloger")
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
@@ -51,7 +51,7 @@ def load_network(
     device: torch.device | str = "auto",
     dtype: torch.dtype | str = "auto",
 ) -> Network:
-    """The network `name` (see `presets`), ready to run.
+    """The network `name`, ready to run: a preset's, or a file, folder or hub id whose weights say which network it is.
 
     `weights`: a file (published `.pt`, or safetensors), a folder that holds one, a Hugging Face id (`user/repo`), or
     "random" for an untrained network; None takes what the box or the hub has for this preset.
@@ -62,6 +62,8 @@ def load_network(
     """
     device = resolve_device(device)
     precision = resolve_dtype(dtype, device)
+    if name not in PRESETS and weights is None and ("/" in name or Path(name).exists()):
+        name, weights = _published_as(name), name
     path = None if str(weights) == "random" else find_weights(name, weights)
     if path is None:
         network = _untrained(name)
@@ -69,6 +71,11 @@ def load_network(
     else:
         network = _with_weights(name, path)
     return network.to(device).set_precision(precision).eval().requires_grad_(False)
+
+
+def _published_as(repository: str) -> str:
+    """The preset that a hub id stands for; "" where the weights themselves must say."""
+    return next((name for name, published in PUBLISHED.items() if published.repository == repository), "")
 
 
 def find_weights(name: str, weights: str | Path | None) -> Path | None:
@@ -142,9 +149,11 @@ def _untrained(name: str) -> Network:
 
 def _with_weights(name: str, path: Path) -> Network:
     own = read_config(path)
-    config = own or preset(name)
-    if own is not None and own.name != name:
+    if own is None and not name:
+        raise WeightsError(f"{path} does not say which network it holds; name the preset, and give it as the weights")
+    if own is not None and name not in ("", own.name):
         raise WeightsError(f"{path} holds the network {own.name!r}, not {name!r}; ask for that one")
+    config = own or preset(name)
     with torch.device("meta"):
         network = Network(config)
     tensors = read_tensors(path)
