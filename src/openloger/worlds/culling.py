@@ -45,6 +45,14 @@ class Listed(NamedTuple):
     last_y: Tensor
 
 
+def clusters_in_view(
+    sphere: Tensor, frame: Tensor, camera: tuple[Tensor, Tensor, Lens], grid: tuple[int, int], far: Tensor
+) -> Tensor:
+    """Which (frame, sphere (entry, 4)) entries meet their frame's view."""
+    middle = [sphere[:, axis] for axis in range(3)]
+    return _sphere_in_view((middle[0], middle[1], middle[2]), sphere[:, 3], frame, camera, grid, far)
+
+
 def list_solids(
     solids: Tensor, frame: Tensor, row: Tensor, camera: tuple[Tensor, Tensor, Lens], grid: tuple[int, int], far: Tensor
 ) -> Listed:
@@ -53,7 +61,8 @@ def list_solids(
     `camera` = (origin (frame, 3), rotation world_from_cam (frame, 3, 3), lens); `grid` = tiles (down, across).
     """
     origin, rotation, lens = camera
-    keep = _sphere_in_view(solids, frame, row, camera, grid, far)
+    centre = solids[row, Column.CENTRE], solids[row, Column.CENTRE + 1], solids[row, Column.CENTRE + 2]
+    keep = _sphere_in_view(centre, solids[row, Column.RADIUS], frame, camera, grid, far)
     frame, row = frame[keep], row[keep]
     body, turn = solids[row], rotation[frame]
     away = [origin[frame, axis] - body[:, Column.CENTRE + axis] for axis in range(3)]
@@ -82,13 +91,17 @@ def list_solids(
 
 
 def _sphere_in_view(
-    solids: Tensor, frame: Tensor, row: Tensor, camera: tuple[Tensor, Tensor, Lens], grid: tuple[int, int], far: Tensor
+    centre: Vector,
+    radius: Tensor,
+    frame: Tensor,
+    camera: tuple[Tensor, Tensor, Lens],
+    grid: tuple[int, int],
+    far: Tensor,
 ) -> Tensor:
     origin, rotation, lens = camera
     turn = rotation[frame]
-    away = [solids[row, Column.CENTRE + axis] - origin[frame, axis] for axis in range(3)]
-    x, y, z = (sum(turn[:, axis, k] * away[axis] for axis in range(3)) for k in range(3))
-    radius = solids[row, Column.RADIUS]
+    away = [centre[axis] - origin[frame, axis] for axis in range(3)]
+    x, y, z = (turn[:, 0, k] * away[0] + turn[:, 1, k] * away[1] + turn[:, 2, k] * away[2] for k in range(3))
     keep = (z + radius > NEAREST) & (z - radius < far[frame])
     down, across = grid
     for side, low, step, count in ((x, lens.left, lens.step_x, across), (y, lens.top, lens.step_y, down)):

@@ -14,7 +14,7 @@ import torch
 
 from openloger.shapes import Tensor
 from openloger.worlds.culling import TILE, try_pair
-from openloger.worlds.intersect import enter_box, enter_cylinder, enter_ellipsoid
+from openloger.worlds.intersect import Vector, enter_box, enter_cylinder, enter_ellipsoid
 from openloger.worlds.raycast import towards_lamp
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column
 from openloger.worlds.shading import Rays, Tables, column, dot, local_rows, normals, shade
@@ -22,6 +22,7 @@ from openloger.worlds.terrain import March, clearance, close_in, ground_normal, 
 
 SLOTS = 4  # solids that one row of tests holds
 RAYS = TILE * TILE
+BUNDLE = 12  # columns of a bundle of shadow rays
 ENTRY_COLUMNS = 14  # origin, right, down, forward, taper
 
 
@@ -31,6 +32,7 @@ class Kernels(NamedTuple):
     pairs: Callable
     meet: tuple[Callable, Callable, Callable]
     locate: Callable
+    clusters: Callable
     block_pairs: Callable
     block: tuple[Callable, Callable, Callable]
     colour: Callable
@@ -100,32 +102,61 @@ def locate(
     t: Tensor,
     ground: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, ...]:
-    """Shadow rays of each hit, (tile, ray) each: start x, y, z, unit direction x, y, z, distance to the lamp."""
+    """Shadow rays of each hit, (tile, ray) each: start x, y, z, unit direction x, y, z, distance to the lamp (metres),
+    and whether the surface faces the lamp at all."""
     tables = Tables(solids=solids, zones=zones, surfaces=zones, texels=zones)
     rays = _rays(frames, place, solid, t, frames)
-    start, direction, distance = towards_lamp(tables, rays, normals(tables, rays, ground))
-    return *start, *direction, distance
+    normal = normals(tables, rays, ground)
+    start, direction, distance = towards_lamp(tables, rays, normal)
+    return *start, *direction, distance, (solid >= 0) & (dot(normal, direction) > 0)
 
 
-def test_blockers(solids: Tensor, row: Tensor, spheres: Tensor) -> Tensor:
-    """Whether a solid may stand between a tile's points and their lamp.
+def sweep_meets(start: Vector, along: Vector, half: Vector, wide: Vector, narrow: Vector) -> Tensor:
+    """Whether a box, swept along a segment while its half sizes go from `wide` to `narrow`, may meet a box at zero.
 
-    `spheres` (pair, 7): middle and radius of the points' sphere, and the vector from there to the lamp. That segment,
-    widened by the radius, is tried against the solid's box.
+    All in one frame's axes: `start` the segment's first point, `along` the vector to its end, `half` the half sizes of
+    the box at zero. Each axis bounds the share of the segment in which both overlap.
+    """
+    enter, leave = torch.zeros_like(start[0]), torch.ones_like(start[0])
+    for axis in range(3):
+        s, v, reach = start[axis], along[axis], half[axis] + wide[axis]
+        shrink = wide[axis] - narrow[axis]
+        for room, speed in ((reach - s, v + shrink), (reach + s, shrink - v)):  # share · speed ≤ room
+            bound = room / torch.where(speed == 0, 1e-20, speed)
+            leave = torch.where(speed > 0, torch.minimum(leave, bound), leave)
+            enter = torch.where(speed < 0, torch.maximum(enter, bound), enter)
+            enter = torch.where((speed == 0) & (room < 0), 2.0, enter)
+    return enter <= leave
+
+
+def _part(table: Tensor, first: int) -> Vector:
+    return table[:, first], table[:, first + 1], table[:, first + 2]
+
+
+def test_clusters(bundles: Tensor, spheres: Tensor) -> Tensor:
+    """Whether bundles of shadow rays (pair, BUNDLE) may pass through spheres (pair, 4)."""
+    middle, radius = _part(bundles, 0), spheres[:, 3]
+    start = middle[0] - spheres[:, 0], middle[1] - spheres[:, 1], middle[2] - spheres[:, 2]
+    return sweep_meets(start, _part(bundles, 6), (radius, radius, radius), _part(bundles, 3), _part(bundles, 9))
+
+
+def test_blockers(solids: Tensor, row: Tensor, bundles: Tensor) -> Tensor:
+    """Whether a solid may stand between a tile's points and their lamp: `sweep_meets` in the solid's unit body.
+
+    `bundles` (pair, BUNDLE): middle of the points, half sizes of their box, vector to the lamp, spread of the lamps.
     """
     rows = local_rows(solids, row)
-    middle, radius = (spheres[:, 0], spheres[:, 1], spheres[:, 2]), spheres[:, 3]
-    towards = spheres[:, 4], spheres[:, 5], spheres[:, 6]
+    middle, wide, along, spread = (_part(bundles, first) for first in (0, 3, 6, 9))
     away = tuple(middle[k] - column(solids, row, Column.CENTRE + k) for k in range(3))
-    enter, leave = torch.zeros_like(radius), torch.ones_like(radius)
-    for axis in range(3):
-        start, speed = dot(rows[axis], away), dot(rows[axis], towards)
-        reach = 1.0 + radius / column(solids, row, Column.HALF + axis)
-        speed = torch.where(torch.abs(speed) < 1e-12, 1e-12, speed)
-        one, other = (-reach - start) / speed, (reach - start) / speed
-        enter = torch.maximum(enter, torch.minimum(one, other))
-        leave = torch.minimum(leave, torch.maximum(one, other))
-    return enter <= leave
+    size = [(torch.abs(r[0]), torch.abs(r[1]), torch.abs(r[2])) for r in rows]
+    one = torch.ones_like(middle[0])
+    return sweep_meets(
+        (dot(rows[0], away), dot(rows[1], away), dot(rows[2], away)),
+        (dot(rows[0], along), dot(rows[1], along), dot(rows[2], along)),
+        (one, one, one),
+        (dot(size[0], wide), dot(size[1], wide), dot(size[2], wide)),
+        (dot(size[0], spread), dot(size[1], spread), dot(size[2], spread)),
+    )
 
 
 def _block(kind: int) -> Callable:
@@ -222,7 +253,9 @@ def touch_ground(
 
 _MEET = tuple(_meet(kind) for kind in (BOX, CYLINDER, ELLIPSOID))
 _BLOCK = tuple(_block(kind) for kind in (BOX, CYLINDER, ELLIPSOID))
-EAGER = Kernels(test_pairs, _MEET, locate, test_blockers, _BLOCK, colour, air_below, march_ground, touch_ground)
+EAGER = Kernels(
+    test_pairs, _MEET, locate, test_clusters, test_blockers, _BLOCK, colour, air_below, march_ground, touch_ground
+)
 
 
 @lru_cache(maxsize=1)
@@ -236,6 +269,7 @@ def compiled() -> Kernels:
         fuse(test_pairs),
         tuple(map(fuse, _MEET)),
         fuse(locate),
+        fuse(test_clusters),
         fuse(test_blockers),
         tuple(map(fuse, _BLOCK)),
         fuse(colour),

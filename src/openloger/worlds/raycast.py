@@ -17,6 +17,22 @@ _BLOCK = 1 << 17  # ray–solid pairs at a time
 _LIFT = 2e-3  # metres: shadow rays start this far off the surface
 
 
+class ClusterTable(NamedTuple):
+    """Runs of the solid table's rows and the sphere around each (metres, relative to its place's origin)."""
+
+    first: Int[Tensor, "cluster"]
+    count: Int[Tensor, "cluster"]
+    sphere: Float32[Tensor, "cluster 4"]
+    casts: Bool[Tensor, "cluster"]
+
+    def rows(self, cluster: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows of the solid table, which entry of `cluster` each belongs to)."""
+        count = self.count[cluster]
+        entry = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+        begin = torch.cumsum(count, 0) - count
+        return self.first[cluster][entry] + torch.arange(len(entry), device=count.device) - begin[entry], entry
+
+
 class Ground(NamedTuple):
     """The terrain below each frame's camera (terrain.ground_row); `row` is its row of the solid table, −1 for none."""
 
@@ -34,7 +50,8 @@ class Shot:
     origin: Float64[Tensor, "frame 3"]  # camera position relative to its place's origin, metres
     rotation: Float64[Tensor, "frame 3 3"]  # world_from_cam
     intrinsics: Float64[Tensor, "frame 3 3"]
-    solids: Int[Tensor, "listed"]  # rows of the solid table, frame after frame
+    clusters: ClusterTable
+    listed: Int[Tensor, "listed"]  # clusters that each frame may see, frame after frame
     starts: Int[Tensor, "frame_and_end"]  # where each frame's part of that list begins; one more than frames
     ground: Ground
     size: tuple[int, int]  # (height, width) pixels
@@ -163,7 +180,7 @@ def _with_ground(
 
 def _render_frame(shot: Shot, frame: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     height, width = shot.size
-    listed = shot.solids[shot.starts[frame] : shot.starts[frame + 1]]
+    listed, _ = shot.clusters.rows(shot.listed[shot.starts[frame] : shot.starts[frame + 1]])
     here = shot.tables.solids[listed]
     direction, pixel = directions(shot, frame)
     origin = tuple(shot.origin[frame, axis].float().expand(height * width) for axis in range(3))

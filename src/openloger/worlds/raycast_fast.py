@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from openloger.shapes import Tensor
-from openloger.worlds.culling import TILE, Lens, Listed, is_box, list_pairs, list_solids
+from openloger.worlds.culling import TILE, Lens, Listed, clusters_in_view, is_box, list_pairs, list_solids
 from openloger.worlds.intersect import NEAREST, Vector
 from openloger.worlds.kernels import EAGER, RAYS, SLOTS, Kernels
 from openloger.worlds.raycast import Picture, Shot
@@ -19,6 +19,7 @@ from openloger.worlds.shading import SkyColumn
 from openloger.worlds.terrain import MARCHES
 
 _CALLS = 3  # calls of the marching step between looks at which tiles are done
+_BLOCK = 4  # tiles along the side of a block, whose shadows are sought together
 _EAGER_TILES = 256  # tiles coloured at a time without fusion: what fits the cache
 
 
@@ -41,6 +42,8 @@ class _Caster:
         self._lens = _lens(shot)
         device = shot.origin.device
         per_frame = self._grid[0] * self._grid[1]
+        counts = shot.starts[1:] - shot.starts[:-1]
+        self._listed_frame = torch.repeat_interleave(torch.arange(self._frames, device=device), counts)
         self._tile_frame = torch.arange(self._frames, device=device).repeat_interleave(per_frame)
         number = torch.arange(per_frame, device=device).repeat(self._frames)
         self._place = self._places(number, self._tile_frame)
@@ -84,11 +87,11 @@ class _Caster:
         return torch.where(seen, best, float("inf")), torch.where(seen, solid, -1).to(torch.int32)
 
     def _listed(self) -> Listed:
-        shot = self._shot
-        counts = shot.starts[1:] - shot.starts[:-1]
-        frame = torch.repeat_interleave(torch.arange(self._frames, device=counts.device), counts)
+        shot, far = self._shot, self._shot.sky[:, SkyColumn.FAR]
         camera = (shot.origin.float(), shot.rotation.float(), self._lens)
-        return list_solids(shot.tables.solids, frame, shot.solids, camera, self._grid, shot.sky[:, SkyColumn.FAR])
+        keep = clusters_in_view(shot.clusters.sphere[shot.listed], self._listed_frame, camera, self._grid, far)
+        row, entry = shot.clusters.rows(shot.listed[keep])
+        return list_solids(shot.tables.solids, self._listed_frame[keep][entry], row, camera, self._grid, far)
 
     def _pairs(self, listed: Listed, entries: Tensor) -> tuple[Tensor, Tensor]:
         """(entry, tile) pairs worth trying."""
@@ -144,8 +147,10 @@ class _Caster:
     def shadows(self, t: Tensor, solid: Tensor, upward: Vector) -> Tensor:
         """(tile, ray) 1 where the lamp is seen, 0 where a solid stands before it."""
         tables = self._shot.tables
-        located = self._kernels.locate(tables.solids, tables.zones, self._camera, self._place, solid, t, upward)
-        row, tile = self._blockers(located, solid >= 0)
+        *located, facing = self._kernels.locate(
+            tables.solids, tables.zones, self._camera, self._place, solid, t, upward
+        )
+        row, tile = self._blockers(_bundles(located, facing), facing.any(dim=1))
         lit = torch.ones_like(t)
         kind = tables.solids[row, Column.KIND]
         for number, step in enumerate(self._kernels.block):
@@ -159,21 +164,36 @@ class _Caster:
             lit.index_add_(0, row_tile, -blocked.float())
         return (lit > 0.5).float()
 
-    def _blockers(self, located: tuple[Tensor, ...], seen: Tensor) -> tuple[Tensor, Tensor]:
-        """(row, tile) pairs of casting solids and tiles that they may darken."""
-        spheres = _spheres(located, seen)
-        shot = self._shot
-        casts = shot.tables.solids[shot.solids, Column.CASTS] > 0
-        rows = shot.solids[casts]
-        kept = torch.cat([casts.new_zeros(1, dtype=torch.long), torch.cumsum(casts, 0)])[shot.starts]
-        count = kept[1:] - kept[:-1]
-        per_tile = count[self._tile_frame] * seen.any(dim=1)
-        tile = torch.repeat_interleave(torch.arange(len(per_tile), device=rows.device), per_tile)
-        begin = torch.cumsum(per_tile, 0) - per_tile
-        offset = kept[:-1][self._tile_frame] - begin
-        row = rows[torch.arange(len(tile), device=rows.device) + offset[tile]]
-        keep = torch.nonzero(self._kernels.block_pairs(shot.tables.solids, row, spheres[tile]))[:, 0]
+    def _blockers(self, bundles: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """(row, tile) pairs of casting solids and tiles that they may darken: sought block by block of tiles and
+        cluster by cluster first."""
+        shot, test = self._shot, self._kernels.clusters
+        wanted_tiles = torch.nonzero(wanted)[:, 0]
+        block, block_frame = self._blocks(wanted_tiles)
+        casting = torch.nonzero(shot.clusters.casts[shot.listed])[:, 0]
+        listed = shot.listed[casting]
+        count = torch.bincount(self._listed_frame[casting], minlength=self._frames)
+        entry, where = _all_pairs(block_frame, count)
+        joined = _join_bundles(bundles[wanted_tiles], block, len(block_frame))
+        keep = torch.nonzero(test(joined[where], shot.clusters.sphere[listed[entry]]))[:, 0]
+        inside, order = torch.sort(block, stable=True)
+        pair, tile = _members(where[keep], torch.bincount(inside, minlength=len(block_frame)), wanted_tiles[order])
+        entry = listed[entry[keep][pair]]
+        keep = torch.nonzero(test(bundles[tile], shot.clusters.sphere[entry]))[:, 0]
+        row, member = shot.clusters.rows(entry[keep])
+        tile = tile[keep][member]
+        keep = torch.nonzero(self._kernels.block_pairs(shot.tables.solids, row, bundles[tile]))[:, 0]
         return row[keep], tile[keep]
+
+    def _blocks(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """(number of each tile's block of _BLOCK × _BLOCK tiles, frame of each block)."""
+        down, across = self._grid
+        wide, high = -(-across // _BLOCK), -(-down // _BLOCK)
+        number = tiles % (down * across)
+        row, column = torch.div(number, across, rounding_mode="floor"), number % across
+        block = torch.div(row, _BLOCK, rounding_mode="floor") * wide + torch.div(column, _BLOCK, rounding_mode="floor")
+        frame = torch.arange(self._frames * wide * high, device=tiles.device) // (wide * high)
+        return block + self._tile_frame[tiles] * (wide * high), frame
 
     def picture(self, t: Tensor, solid: Tensor, lit: Tensor, upward: Vector) -> Picture:
         tables, parts = self._shot.tables, []
@@ -254,18 +274,56 @@ def _rows(member: Tensor, tile: Tensor, tiles: int, filler: int) -> tuple[Tensor
     return slots, row_tile, torch.arange(total, device=tile.device) - first_row[row_tile]
 
 
-def _spheres(located: tuple[Tensor, ...], seen: Tensor) -> Tensor:
-    """(tile, 7): a sphere around the segments' starts, widened by how far their lamps lie apart, and the vector from
-    its middle to the lamps' middle. All of the tile's shadow rays run within that radius of this one segment."""
+def _all_pairs(frame: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Every (entry, block) of one frame; `frame` of each block, `count` of entries in each frame, listed in order."""
+    per_block = count[frame]
+    where = torch.repeat_interleave(torch.arange(len(frame), device=frame.device), per_block)
+    begin = torch.cumsum(per_block, 0) - per_block
+    first = torch.cumsum(count, 0) - count
+    entry = torch.arange(len(where), device=frame.device) - begin[where] + first[frame][where]
+    return entry, where
+
+
+def _members(group: Tensor, size: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+    """(index into `group`, member) for each member of each listed group; `members` holds the groups one by one."""
+    count = size[group]
+    pair = torch.repeat_interleave(torch.arange(len(group), device=group.device), count)
+    begin = torch.cumsum(count, 0) - count
+    first = torch.cumsum(size, 0) - size
+    return pair, members[torch.arange(len(pair), device=group.device) - begin[pair] + first[group][pair]]
+
+
+def _box_around(x: Tensor, y: Tensor, z: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """(middle, half sizes), (tile, 3) each, of each tile's wanted points."""
+    low, high = [], []
+    for values in (x, y, z):
+        low.append(torch.where(wanted, values, float("inf")).amin(dim=1))
+        high.append(torch.where(wanted, values, -float("inf")).amax(dim=1))
+    lows, highs = torch.stack(low, dim=1), torch.stack(high, dim=1)
+    return 0.5 * (lows + highs), 0.5 * (highs - lows)
+
+
+def _bundles(located: list[Tensor], wanted: Tensor) -> Tensor:
+    """(tile, BUNDLE): the box of the tile's shadow rays' starts, the vector from its middle to that of their lamps,
+    and the half sizes of the lamps' box. Boxes are widened a little against rounding."""
     x, y, z, dx, dy, dz, far = located
-    weight = seen.float()
-    norm = weight.sum(dim=1, keepdim=True).clamp(min=1.0)
+    start, wide = _box_around(x, y, z, wanted)
+    lamp, spread = _box_around(x + dx * far, y + dy * far, z + dz * far, wanted)
+    return torch.cat([start, wide * 1.001 + 1e-3, lamp - start, spread * 1.001 + 1e-3], dim=1)
 
-    def middle_and_reach(px: Tensor, py: Tensor, pz: Tensor) -> tuple[list[Tensor], Tensor]:
-        middle = [(values * weight).sum(dim=1, keepdim=True) / norm for values in (px, py, pz)]
-        apart = torch.sqrt((px - middle[0]) ** 2 + (py - middle[1]) ** 2 + (pz - middle[2]) ** 2)
-        return middle, torch.where(seen, apart, 0.0).amax(dim=1, keepdim=True)
 
-    start, radius = middle_and_reach(x, y, z)
-    lamp, spread = middle_and_reach(x + dx * far, y + dy * far, z + dz * far)
-    return torch.cat([*start, radius + spread + 0.01, *(lamp[k] - start[k] for k in range(3))], dim=1)
+def _join_bundles(bundles: Tensor, group: Tensor, groups: int) -> Tensor:
+    """The bundle around each group's bundles."""
+    start, lamp = bundles[:, 0:3], bundles[:, 0:3] + bundles[:, 6:9]
+    parts = []
+    for middle, half in ((start, bundles[:, 3:6]), (lamp, bundles[:, 9:12])):
+        index = group[:, None].expand(-1, 3)
+        low = torch.full((groups, 3), float("inf"), device=group.device).scatter_reduce_(
+            0, index, middle - half, "amin"
+        )
+        high = torch.full((groups, 3), -float("inf"), device=group.device).scatter_reduce_(
+            0, index, middle + half, "amax"
+        )
+        parts.append((0.5 * (low + high), 0.5 * (high - low)))
+    (start, wide), (lamp, spread) = parts
+    return torch.cat([start, wide, lamp - start, spread], dim=1)

@@ -18,10 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from openloger.shapes import Float32, Float64
+from openloger.shapes import Bool, Float32, Float64, Int
 from openloger.worlds.random import uniform
 
 BOX, CYLINDER, ELLIPSOID, GROUND = 0, 1, 2, 3  # the ground (terrain.py) has a row for its looks only
+_RUN = 8  # rows of a cluster
+_LARGE = 2.5  # metres: radius from which solids are clustered apart from small ones
 Number = float | int
 Pair = tuple[Number, Number]
 Triple = tuple[Number, Number, Number]
@@ -90,6 +92,44 @@ class Solids:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Runs of neighbouring rows with a sphere around each: what is culled first. World coordinates, float64."""
+
+    solids: Solids  # with its rows put in the clusters' order
+    first: Int[np.ndarray, "cluster"]
+    count: Int[np.ndarray, "cluster"]
+    sphere: Float64[np.ndarray, "cluster 4"]  # middle and radius, metres
+    casts: Bool[np.ndarray, "cluster"]
+
+
+def cluster(solids: Solids) -> Clusters:
+    """Cuts a table into runs of rows alike in casting shadows and in being large or small."""
+    rows = solids.rows
+    kind = 2 * (rows[:, Column.CASTS] > 0) + (rows[:, Column.RADIUS] > _LARGE)
+    order = np.argsort(kind, kind="stable")
+    rows, kind = rows[order], kind[order]
+    starts = np.flatnonzero(np.diff(kind, prepend=-1))
+    ends = np.append(starts[1:], len(rows))
+    first = np.concatenate([np.arange(s, e, _RUN) for s, e in zip(starts, ends, strict=True)] or [np.zeros(0, int)])
+    end = np.minimum(first + _RUN, ends[np.searchsorted(ends, first, side="right")]) if len(first) else first
+    owner = np.repeat(np.arange(len(first)), end - first)
+    centre, radius = rows[:, Column.CENTRE : Column.CENTRE + 3], rows[:, Column.RADIUS, None]
+    if len(first):
+        low, high = np.minimum.reduceat(centre - radius, first), np.maximum.reduceat(centre + radius, first)
+        middle = 0.5 * (low + high)
+        reach = np.maximum.reduceat(np.linalg.norm(centre - middle[owner], axis=1) + radius[:, 0], first)
+    else:
+        middle, reach = np.zeros((0, 3)), np.zeros(0)
+    return Clusters(
+        solids=Solids(rows=rows, zones=solids.zones),
+        first=first,
+        count=end - first,
+        sphere=np.concatenate([middle, reach[:, None]], axis=1),
+        casts=rows[first, Column.CASTS] > 0,
+    )
 
 
 def join(parts: list[Solids]) -> Solids:

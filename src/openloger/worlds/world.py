@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -19,9 +20,9 @@ from openloger.worlds.families.street import Street
 from openloger.worlds.families.terrain import TerrainWorld
 from openloger.worlds.paths import Path
 from openloger.worlds.random import Dice
-from openloger.worlds.raycast import Ground, Picture, Shot
+from openloger.worlds.raycast import ClusterTable, Ground, Picture, Shot
 from openloger.worlds.raycast_fast import render_fast
-from openloger.worlds.scene import Column, Solids, ground_solid, relative_to
+from openloger.worlds.scene import Clusters, Column, cluster, ground_solid, relative_to
 from openloger.worlds.shading import Tables
 from openloger.worlds.terrain import ground_row
 
@@ -75,6 +76,7 @@ class World:
         self.family_name, self.seed, self.size, self.fps, self.length = family, seed, size, fps, frames
         self._family: Family = FAMILIES[family](seed)
         self._path = Path(self._family, seed)
+        self.cell = lru_cache(maxsize=256)(lambda cell: cluster(self._family.cell(cell)))
         self.intrinsics = _intrinsics(self._family, seed, size)
 
     @property
@@ -143,26 +145,27 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
     if len(sizes) != 1:
         raise InputError(f"frames rendered together must have one size, not {sorted(sizes)}")
     gathered = _Gathered()
-    grounds, skies, listed, origins, turns, intrinsics = [], [], [], [], [], []
+    grounds, skies, listed, starts, origins, turns, intrinsics = [], [], [], [0], [], [], []
     for world, index in requests:
         pose = world.world_from_cam(index)
         origin = np.array([_BLOCK_M * np.floor(pose[0, 3] / _BLOCK_M), 0.0, _BLOCK_M * np.floor(pose[2, 3] / _BLOCK_M)])
         cells = world._family.cells_seen(_view(pose, world))
-        listed.append(np.concatenate([gathered.cell(world, cell, origin) for cell in cells]))
+        listed += [gathered.cell(world, cell, origin) for cell in cells]
+        starts.append(starts[-1] + sum(len(part) for part in listed[len(listed) - len(cells) :]))
         skies.append(world._family.sky())
         grounds.append(gathered.ground(world, origin))
         origins.append(pose[:3, 3] - origin)
         turns.append(pose[:3, :3])
         intrinsics.append(world.intrinsics)
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in listed])])
     return Shot(
         tables=gathered.tables(),
         sky=torch.from_numpy(np.stack(skies).astype(np.float32)),
         origin=torch.from_numpy(np.stack(origins)),
         rotation=torch.from_numpy(np.stack(turns)),
         intrinsics=torch.from_numpy(np.stack(intrinsics)),
-        solids=torch.from_numpy(np.concatenate(listed)),
-        starts=torch.from_numpy(starts),
+        clusters=gathered.clusters(),
+        listed=torch.from_numpy(np.concatenate(listed)),
+        starts=torch.tensor(starts),
         ground=Ground(
             row=torch.tensor([row for row, _, _ in grounds]),
             whole=torch.tensor([whole for _, whole, _ in grounds], dtype=torch.int32),
@@ -192,27 +195,33 @@ class _Gathered:
         self._rows: list[np.ndarray] = []
         self._zones: list[np.ndarray] = []
         self._surfaces: list[np.ndarray] = []
-        self._counts = [0, 0, 0]
+        self._clusters: list[tuple[np.ndarray, ...]] = []
+        self._counts = dict.fromkeys(("rows", "zones", "surfaces", "clusters"), 0)
         self._cells: dict[tuple, np.ndarray] = {}
         self._worlds: dict[int, int] = {}
 
     def cell(self, world: World, cell: tuple[int, int], origin: np.ndarray) -> np.ndarray:
-        """The table rows of a cell's solids, relative to an origin."""
+        """The clusters of a cell's solids, relative to an origin."""
         key = (id(world), cell, float(origin[0]), float(origin[2]))
         if key not in self._cells:
-            self._cells[key] = self.add(world, world._family.cell(cell), origin)
+            self._cells[key] = self.add(world, world.cell(cell), origin)
         return self._cells[key]
 
-    def add(self, world: World, solids: Solids, origin: np.ndarray) -> np.ndarray:
-        rows, zones = relative_to(solids, origin)
-        rows[:, Column.ZONE] += self._counts[1]
+    def add(self, world: World, clusters: Clusters, origin: np.ndarray) -> np.ndarray:
+        """Numbers of the clusters in the batch's table."""
+        counts = self._counts
+        rows, zones = relative_to(clusters.solids, origin)
+        rows[:, Column.ZONE] += counts["zones"]
         rows[:, Column.SURFACE] += self._surface_start(world)
-        begin = self._counts[0]
+        sphere = clusters.sphere - np.append(origin, 0.0)
         self._rows.append(rows)
         self._zones.append(zones)
-        self._counts[0] += len(rows)
-        self._counts[1] += len(zones)
-        return np.arange(begin, begin + len(rows))
+        self._clusters.append((clusters.first + counts["rows"], clusters.count, sphere, clusters.casts))
+        begin = counts["clusters"]
+        counts["rows"] += len(rows)
+        counts["zones"] += len(zones)
+        counts["clusters"] += len(clusters.first)
+        return np.arange(begin, counts["clusters"])
 
     def ground(self, world: World, origin: np.ndarray) -> tuple[int, list[int], list[float]]:
         """(table row of the terrain's looks, its whole numbers, its real numbers); row −1 where the world is flat."""
@@ -221,16 +230,26 @@ class _Gathered:
         terrain, look = world._family.terrain
         key = (id(world), None, float(origin[0]), float(origin[2]))
         if key not in self._cells:
-            self._cells[key] = self.add(world, ground_solid(look, origin, world._family.light_zone), origin)
+            self._cells[key] = np.array([self._counts["rows"]])
+            self.add(world, cluster(ground_solid(look, origin, world._family.light_zone)), origin)
         return int(self._cells[key][0]), *ground_row(terrain, origin)
 
     def _surface_start(self, world: World) -> int:
         if id(world) not in self._worlds:
             table = world._family.surfaces()
-            self._worlds[id(world)] = self._counts[2]
+            self._worlds[id(world)] = self._counts["surfaces"]
             self._surfaces.append(table)
-            self._counts[2] += len(table)
+            self._counts["surfaces"] += len(table)
         return self._worlds[id(world)]
+
+    def clusters(self) -> ClusterTable:
+        first, count, sphere, casts = (np.concatenate(part) for part in zip(*self._clusters, strict=True))
+        return ClusterTable(
+            first=torch.from_numpy(first),
+            count=torch.from_numpy(count),
+            sphere=torch.from_numpy(sphere.astype(np.float32)),
+            casts=torch.from_numpy(casts),
+        )
 
     def tables(self) -> Tables:
         parts = (self._rows, self._zones, self._surfaces)
