@@ -41,6 +41,9 @@ def number_of(rgb: np.ndarray) -> int:
     return sum(1 << (BITS - 1 - bit) for bit, centre in enumerate(centres) if bars[centre] > 127)
 
 
+_encoded: dict[str, bytes] = {}  # encoding is slow, and many tests harm the same clip
+
+
 def write_video(
     path: Path,
     pictures: Sequence[np.ndarray] | int = 40,
@@ -53,6 +56,10 @@ def write_video(
     stream_settings: dict[str, object] | None = None,
 ) -> Path:
     """A video of the given pictures, or of the first so-many numbered ones; `pts_ms` are their times."""
+    key = repr((path.suffix, pictures, codec, rate, muxer, encoder, pts_ms, stream_settings))
+    if isinstance(pictures, int) and key in _encoded:
+        path.write_bytes(_encoded[key])
+        return path
     shown = [numbered(number) for number in range(pictures)] if isinstance(pictures, int) else pictures
     settings = dict(stream_settings or {})
     with av.open(str(path), "w", options=muxer or {}) as container:
@@ -72,6 +79,8 @@ def write_video(
                 frame.pts, frame.time_base = pts_ms[index], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    if isinstance(pictures, int):
+        _encoded[key] = path.read_bytes()
     return path
 
 

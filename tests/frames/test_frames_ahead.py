@@ -64,15 +64,18 @@ def test_it_runs_ahead_so_far_and_no_further(depth: int) -> None:
 
 
 def test_work_overlaps() -> None:
-    def slow() -> Iterator[int]:
-        for number in range(10):
-            time.sleep(0.02)
+    """The maker of an item waits for the user of the one before to be at work: one after the other, they never meet."""
+    both_at_work = threading.Barrier(2, timeout=30)
+
+    def made() -> Iterator[int]:
+        for number in range(6):
+            if number > 0:
+                both_at_work.wait()
             yield number
 
-    begin = time.perf_counter()
-    for _ in run_ahead(slow()):
-        time.sleep(0.02)
-    assert time.perf_counter() - begin < 0.33  # 0.40 one after the other
+    for item in run_ahead(made(), depth=1):
+        if item < 5:
+            both_at_work.wait()
 
 
 @pytest.mark.parametrize("error_at", [0, 3, 20])
@@ -100,7 +103,7 @@ def test_closing_stops_the_thread_and_closes_the_iterator_there() -> None:
     assert next(ahead) == 0
     begin = time.perf_counter()
     ahead.close()  # type: ignore[attr-defined]
-    assert time.perf_counter() - begin < 0.5
+    assert time.perf_counter() - begin < 1.9, "less than the patience of the one who closes"
     assert workers() == []
     assert counting.closed_in == "openloger-run-ahead"
     assert next(ahead, "over") == "over"
@@ -151,7 +154,7 @@ def test_no_depth_is_refused() -> None:
 
 
 def _until(condition: object) -> None:
-    end = time.perf_counter() + 2
+    end = time.perf_counter() + 30
     while not condition():  # type: ignore[operator]
         assert time.perf_counter() < end, "waited in vain"
         time.sleep(0.001)

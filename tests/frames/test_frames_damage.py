@@ -113,6 +113,8 @@ def test_a_video_cut_off_gives_what_it_holds_and_says_so(kind: str, share: float
     assert error.index == len(frames)
     assert "the file is cut off: it " + said in str(error)
     assert "the frames before it are kept" in str(error)
+    if "holds" in said:  # every whole frame, although the decoder is cut off within the next
+        assert f"holds {len(frames)};" in str(error)
     taken = open_frames(path, on_bad_frame="skip")
     assert [frame.index for frame in taken] == [frame.index for frame in frames]
     assert taken.bad_frames == source.bad_frames

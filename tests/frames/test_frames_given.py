@@ -76,7 +76,7 @@ def test_a_live_pipe_is_not_waited_for_to_end(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.FileIO(reading))))
     sending = threading.Thread(target=_send, args=(writing, data))
     sending.start()
-    give_up = threading.Timer(20, os.close, [writing])
+    give_up = threading.Timer(60, os.close, [writing])
     give_up.start()
     frames = open_frames("-").frames()
     numbers = [number_of(next(frames).rgb) for _ in range(given_at_least)]
