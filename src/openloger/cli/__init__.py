@@ -27,7 +27,7 @@ class Group:
 
 def commands() -> dict[str, Callable[..., Any] | Group]:
     """Every command by its name."""
-    from openloger.cli import evaluate
+    from openloger.cli import evaluate, worlds
     from openloger.cli.export import export
     from openloger.cli.info import info
     from openloger.cli.networks import networks
@@ -39,6 +39,7 @@ def commands() -> dict[str, Callable[..., Any] | Group]:
         "export": export,
         "info": info,
         "networks": networks,
+        "worlds": Group("Look at procedural worlds, or write them out as a dataset.", worlds.commands()),
         "train": train,
         "evaluate": Group("Measure against ground truth.", evaluate.commands()),
     }

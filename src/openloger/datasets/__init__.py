@@ -19,6 +19,7 @@ from openloger.datasets.sequence import (
 )
 from openloger.datasets.table import DATASETS, open_dataset
 from openloger.datasets.times import cameras_at, nearest_in_time
+from openloger.datasets.writing import write_folder
 
 __all__ = [
     "DATASETS",
@@ -40,4 +41,5 @@ __all__ = [
     "read_clip",
     "read_timed_truth",
     "read_truth",
+    "write_folder",
 ]

@@ -10,9 +10,10 @@ find what each pixel meets; shading.py colours it with surfaces (surfaces.py) fr
 from __future__ import annotations
 
 from openloger.worlds.clips import Clips, render_clip, render_clips
+from openloger.worlds.preview import contact_sheet
 from openloger.worlds.world import FAMILIES, Sample, World
 
-__all__ = ["FAMILIES", "Clips", "Sample", "World", "render_clip", "render_clips", "world"]
+__all__ = ["FAMILIES", "Clips", "Sample", "World", "contact_sheet", "render_clip", "render_clips", "world"]
 
 
 def world(

@@ -1,0 +1,97 @@
+"""`openloger worlds`: look at procedural worlds, or write them out."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from openloger.cli.progress import progress_bar
+from openloger.datasets import write_folder
+from openloger.datasets.writing import VideoWriter
+from openloger.errors import InputError
+from openloger.progress import Stopwatch
+from openloger.worlds import contact_sheet, world
+
+Out = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+
+
+def commands() -> dict[str, Callable[..., Any]]:
+    """What can be done with worlds."""
+    return {"preview": preview, "render": render}
+
+
+def preview(
+    family: tyro.conf.Positional[str],
+    /,
+    *,
+    out: Out = Path("worlds-preview"),
+    seed: int = 0,
+    frames: int = 60,
+    rows: int = 6,
+    size: tuple[int, int] = (160, 224),
+    fps: float = 10.0,
+) -> None:
+    """Write a contact sheet (rgb, depth, normals, moving things, the path from above) and an mp4 of a world.
+
+    Args:
+        family: rooms, street, terrain or clutter.
+        out: The folder for FAMILY-SEED.png and FAMILY-SEED.mp4.
+        seed: Which world of the family.
+        frames: How long the mp4 is.
+        rows: Frames on the sheet, evenly from the mp4's.
+        size: Height and width in pixels.
+        fps: Frames a second.
+    """
+    from PIL import Image
+
+    shown = world(family, seed=seed, size=size, fps=fps, frames=frames)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{family}-{seed}"
+    indices = [round(row * (frames - 1) / max(rows - 1, 1)) for row in range(rows)]
+    Image.fromarray(contact_sheet(shown, indices)).save(path.with_suffix(".png"))
+    with VideoWriter(path.with_suffix(".mp4"), fps=fps) as video:
+        for sample in shown:
+            video.write(sample.rgb)
+    print(f"{path}.png and {path}.mp4", file=sys.stderr)
+
+
+def render(
+    family: tyro.conf.Positional[str],
+    /,
+    *,
+    out: Out,
+    seed: int = 0,
+    frames: int = 300,
+    size: tuple[int, int] = (160, 224),
+    fps: float = 10.0,
+    pictures: Literal["mp4", "png"] = "mp4",
+    depth: bool = True,
+    overwrite: bool = False,
+) -> None:
+    """Write a world as a dataset folder: pictures, cameras, intrinsics, timestamps, depth.
+
+    Args:
+        family: rooms, street, terrain or clutter.
+        out: The folder.
+        seed: Which world of the family.
+        frames: How many.
+        size: Height and width in pixels.
+        fps: Frames a second.
+        pictures: One video, or a lossless picture a frame.
+        depth: Write depth/000000.npy, float16 metres.
+        overwrite: Replace a folder that this command wrote.
+    """
+    shown = world(family, seed=seed, size=size, fps=fps, frames=frames)
+    if overwrite and out.exists() and any(out.iterdir()):
+        if not (out / "world_from_cam.txt").is_file():
+            raise InputError(f"{out} was not written by this command, so it is left alone; choose another folder")
+        shutil.rmtree(out)
+    watch = Stopwatch(total=frames)
+    with progress_bar(shown.name) as show:
+        write_folder(shown, out, fps=fps, pictures=pictures, depth=depth, on_frame=lambda count: show(watch.advance(1)))
+    print(f"{frames} frames in {out}", file=sys.stderr)
