@@ -191,14 +191,3 @@ def test_ctrl_c_keeps_the_window_in_hand_and_says_how_to_go_on(tmp_path):
 
 def _frames(out: Path) -> int:
     return len(openloger.open_recording(out))
-
-
-def test_real_clips(real_data, tmp_path):
-    for clip, frames in (("kitchen", 300), ("street", 151)):
-        out = tmp_path / clip
-        video = real_data / clip / "video.mp4"
-        assert run("reconstruct", video, "-o", out, "--network", "pocket", "--device", "cpu", "--stride", "5") == 0
-        recording = openloger.open_recording(out)
-        assert len(recording) == -(-frames // 5)
-        assert np.isfinite(recording.world_from_cam).all()
-        assert (recording.depth(0) > 0).all()
