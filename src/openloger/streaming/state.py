@@ -61,7 +61,7 @@ class StreamState:
     @staticmethod
     def from_bytes(content: bytes, *, device: torch.device | str = "cpu") -> StreamState:
         """The state, its memory on `device`."""
-        tensors = load(content)
+        tensors = {name: t.clone() for name, t in load(content).items()}  # aligned: the last bits of a product need it
         numbers = json.loads(tensors.pop(_NUMBERS).numpy().tobytes())
         memory = {
             name.removeprefix("memory."): t.to(device) for name, t in tensors.items() if name.startswith("memory.")

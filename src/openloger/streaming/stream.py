@@ -87,16 +87,22 @@ class Stream:
     def run(self, source: FrameSource | Iterable[Any]) -> Iterator[PlacedWindow]:
         """Placed windows, in order; frames that a restored state has seen are skipped by their `index`.
 
-        `source` gives Frames, uint8 arrays (height, width, 3), or float tensors (3, height, width) in [0, 1].
+        `source` gives Frames, uint8 arrays (height, width, 3), or float tensors (3, height, width) in [0, 1]. Arrays
+        and tensors are numbered as they come, so to continue a run they are given from the video's beginning again.
+        Raises InputError for an item that is none of these, or of no use, and where there is none at all.
         """
         if self.state.finished:
             return
         if self.state.reset_every is None:
             self.state = replace(self.state, reset_every=self.resets(source))
             _log.info("%s", self.describe())
-        items = pictures(source, self.network.config, size=self.size, first=self.state.next_index)
-        for group in windows(items, size=self.window, overlap=self.overlap, pending=self.state.pending):
+        state = self.state
+        size = self.size or (state.pending[0].size if state.pending else None)
+        items = pictures(source, self.network.config, size=size, first=state.next_index)
+        for group in windows(items, size=self.window, overlap=self.overlap, pending=state.pending):
             yield self._step(group)
+        if self.state.number == 0:
+            raise InputError("the source gives no frames")
 
     def resets(self, source: Any) -> int:
         """After how many windows this stream resets its fast weights on `source`; 0 for never."""
@@ -107,9 +113,8 @@ class Stream:
             length = source.length
         else:
             length = len(source) if isinstance(source, Sized) else None
-        if asked_for is None or (length is not None and length <= LONG_VIDEO):
-            return 0
-        return asked_for
+        short = length is not None and length <= LONG_VIDEO
+        return 0 if asked_for is None or short or not self.overlap else asked_for
 
     def describe(self) -> str:
         """What "auto" and the defaults came to, in a line."""
@@ -120,7 +125,7 @@ class Stream:
     @torch.inference_mode()
     def _step(self, group: Group[Picture]) -> PlacedWindow:
         state = self.state
-        starts_block = bool(state.reset_every) and state.number > 0 and state.number % (state.reset_every or 1) == 0
+        starts_block = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         images = torch.stack([picture.image for picture in group.frames])[None]
         window = Window(images.to(self.network.device), self.window, self.overlap)
         prediction, memory = self.network(window, state.memory.reset() if starts_block else state.memory)
@@ -131,7 +136,7 @@ class Stream:
         world_from_cam = _rigidly(placed, window_from_cam)
         points = points * placed.scale.float()
 
-        anchor = Anchor(placed, world_from_cam[-self.overlap :], points[-self.overlap :, ..., 2])
+        anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = state.anchor and Disagreement.between(state.anchor, world_from_cam, points[..., 2])
         final = len(group.frames) - (0 if group.last else self.overlap)
         self.state = StreamState(
@@ -173,6 +178,8 @@ def _check(stream: Stream) -> None:
         _check_size(stream.size, stream.network.config)
     if stream.overlap == 0 and stream.placement.kind != "none":
         raise InputError(f"placement {stream.placement} needs frames shared between windows; overlap is 0")
+    if stream.overlap == 0 and stream.reset_every:
+        raise InputError(f"reset_every {stream.reset_every} needs frames shared between windows; overlap is 0")
 
 
 def _check_size(size: tuple[int, int], config: NetworkConfig) -> None:

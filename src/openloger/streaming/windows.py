@@ -54,6 +54,11 @@ class Picture:
     frame: Frame
     image: Float32[Tensor, "3 height width"]  # sRGB in [0, 1]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels"""
+        return self.image.shape[1], self.image.shape[2]
+
 
 def pictures(
     source: FrameSource | Iterable[Any], config: NetworkConfig, *, size: tuple[int, int] | None, first: int = 0
@@ -98,10 +103,13 @@ def _read(item: Any, index: int) -> tuple[Frame, Tensor | None]:
     if isinstance(item, Tensor) and item.is_floating_point():
         if item.ndim != 3 or item.shape[0] != 3:
             raise InputError(f"item {index} is a float tensor {tuple(item.shape)}; it must be (3, height, width)")
-        rgb = (item.detach().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        return Frame(rgb, index, float(index), f"{index:06d}"), item.detach().float().cpu()
+        image = item.detach().float().cpu()
+        if not bool(((image >= 0) & (image <= 1)).all()):
+            raise InputError(f"item {index} is a float tensor with values that are NaN or outside of [0, 1]")
+        rgb = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        return Frame(rgb, index, float(index), f"{index:06d}"), image
     if isinstance(item, np.ndarray | Tensor):
-        rgb = np.asarray(item)
+        rgb = np.asarray(item.detach().cpu() if isinstance(item, Tensor) else item)
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
             raise InputError(f"item {index} is {rgb.dtype} {rgb.shape}; a frame is uint8 (height, width, 3)")
         return Frame(rgb, index, float(index), f"{index:06d}"), None
