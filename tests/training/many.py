@@ -1,0 +1,45 @@
+"""What torchrun starts in test_distribute: python many.py OUT KIND STAGE STEPS. A short run on boxes, on a CPU."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from openloger.training.config import TrainConfig, ValidationConfig, recipe
+from openloger.training.curriculum import RatePlan, WindowPlan
+from openloger.training.train import Budget, train
+from training.boxes import render_boxes
+
+STEPS = 5
+
+
+def config(kind: str, stage: str) -> TrainConfig:
+    """Four lanes a step: two a process where there are two."""
+    base = recipe("pocket")
+    first = base.stages[0]
+    clips = replace(first.clips, size=(16, 24), rendered=6, frames=(2, 3), batch=2, lanes=4, pool=6)
+    windows = WindowPlan(memory=False)
+    if stage == "chained":
+        clips = replace(clips, frames=(6,), odds=(1.0,))
+        windows = WindowPlan(window=(4, 4), overlap=(2, 2))
+    short = replace(first, steps=STEPS, clips=clips, windows=windows, rate=RatePlan(peak=1e-4, warmup_steps=1))
+    return replace(
+        base,
+        stages=(short,),
+        parallel=kind,
+        validation=ValidationConfig(every=STEPS, clips=2, pictures=0),
+        render_workers=0,
+        log_every=1,
+        save_every=1000,
+    )
+
+
+def main(out: Path, kind: str, stage: str, steps: int) -> None:
+    resume = (out / "checkpoints" / "latest").is_file()
+    train(config(kind, stage), out, render=render_boxes, device="cpu", resume=resume, budget=Budget(steps=steps))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

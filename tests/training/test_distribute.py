@@ -1,0 +1,83 @@
+"""Two processes learn what one does: the lanes of a step are the same, whoever takes them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from openloger.errors import InputError
+from openloger.training.checkpoint import latest_checkpoint
+from openloger.training.distribute import Ranks
+from openloger.training.metrics import read_metrics
+
+from .many import STEPS, main
+
+pytestmark = pytest.mark.timeout(900)  # 15 s of work a run, on a machine that may be busy
+
+
+def start(out: Path, kind: str, stage: str, steps: int = STEPS) -> Path:
+    """The run of `many.py` by two processes under torchrun."""
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = [str(Path(__file__).with_name("many.py")), str(out), kind, stage, str(steps)]
+    done = subprocess.run([*command, *arguments], env=quiet, capture_output=True, text=True, timeout=800, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+def losses(out: Path) -> torch.Tensor:
+    return torch.tensor([line["loss"] for line in read_metrics(out / "metrics.jsonl", "train")])
+
+
+def weights(out: Path) -> torch.Tensor:
+    path = latest_checkpoint(out / "checkpoints")
+    assert path is not None
+    state = {}
+    for shard in sorted(path.glob("state-*.safetensors")):
+        state |= load_file(shard)
+    return torch.cat([state[name].double().flatten() for name in sorted(state) if name.startswith("weight.")])
+
+
+def assert_the_same_run(out: Path, other: Path, first: torch.Tensor) -> None:
+    assert len(losses(out)) == len(losses(other)) == STEPS
+    torch.testing.assert_close(losses(out), losses(other), rtol=1e-4, atol=0)
+    moved = (weights(other) - first).norm()
+    assert (weights(out) - weights(other)).norm() < 0.01 * moved
+    here, there = (read_metrics(run / "metrics.jsonl", "validation")[-1] for run in (out, other))
+    assert here["frames"] == there["frames"]
+    for name in ("abs_rel", "rotation_deg", "direction_deg"):
+        assert here[name] == pytest.approx(there[name], rel=1e-3), name
+
+
+def alone(folder: Path, stage: str) -> tuple[Path, torch.Tensor]:
+    """One process: its folder, and the weights before the first step."""
+    main(folder / "untouched", "ddp", stage, 0)
+    main(folder / "alone", "ddp", stage, STEPS)
+    return folder / "alone", weights(folder / "untouched")
+
+
+@pytest.fixture(scope="module")
+def chained(tmp_path_factory):
+    return alone(tmp_path_factory.mktemp("chained"), "chained")
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_equal_one(chained, kind, tmp_path):
+    assert_the_same_run(start(tmp_path, kind, "chained"), *chained)
+
+
+def test_a_sharded_run_goes_on_in_one_process(tmp_path):
+    start(tmp_path / "moving", "fsdp", "pairs", steps=2)
+    main(tmp_path / "moving", "ddp", "pairs", STEPS)
+    assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
+
+
+def test_lanes_are_shared_out_or_refused():
+    cpu = torch.device("cpu")
+    assert [list(Ranks(rank, 2, cpu).lanes(4)) for rank in (0, 1)] == [[0, 2], [1, 3]]
+    with pytest.raises(InputError, match="3 lanes cannot be shared out among 2 processes"):
+        Ranks(0, 2, cpu).lanes(3)
