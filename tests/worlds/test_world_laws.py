@@ -1,0 +1,159 @@
+"""A world is what it says it is: depth, cameras, normals and masks agree, whoever asks and in what order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from openloger import worlds
+from openloger.errors import InputError
+from openloger.geometry import depth_edges, normals_from_points, project, unproject
+from openloger.worlds import FAMILIES, world
+
+SIZE = (72, 96)
+EVERY_FAMILY = pytest.mark.parametrize("family", sorted(FAMILIES))
+
+
+def tensor(array):
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def inner(sample, edge=0.3):
+    """Pixels of still surfaces, off depth edges; ground seen at a grazing angle is no edge yet."""
+    edges = depth_edges(tensor(sample.depth), relative=edge).numpy()
+    return sample.valid & ~sample.moving & ~edges
+
+
+def seen_again(sample, other, edge=0.3):
+    """Where the pixels of `sample` fall in `other`: their depth there, and the depth that `other` has there."""
+    points = unproject(tensor(sample.depth).double(), tensor(sample.intrinsics))
+    other_from_cam = np.linalg.inv(other.world_from_cam) @ sample.world_from_cam
+    moved = points @ tensor(other_from_cam[:3, :3]).T + tensor(other_from_cam[:3, 3])
+    pixels = project(moved, tensor(other.intrinsics)).numpy()
+    depth = moved[..., 2].numpy()
+    height, width = other.depth.shape
+    x, y = pixels[..., 0] - 0.5, pixels[..., 1] - 0.5
+    fits = inner(sample, edge) & (depth > 0.05) & (x > 1) & (y > 1) & (x < width - 2) & (y < height - 2)
+    x, y, depth = x[fits], y[fits], depth[fits]
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    corners = np.stack([other.depth[top + i, left + j] for i in (0, 1) for j in (0, 1)])
+    smooth = inner(other, edge)
+    whole = np.all([smooth[top + i, left + j] for i in (0, 1) for j in (0, 1)], axis=0)
+    share = np.stack(
+        [
+            (1 - (y - top)) * (1 - (x - left)),
+            (1 - (y - top)) * (x - left),
+            (y - top) * (1 - (x - left)),
+            (y - top) * (x - left),
+        ]
+    )
+    inverse = (share / np.where(corners > 0, corners, 1)).sum(0)  # inverse depth is linear on planes
+    return depth[whole], 1 / np.where(inverse[whole] > 0, inverse[whole], 1)
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("seed", [1, 2])
+def test_depth_reprojects_into_other_frames(family, seed):
+    shown = world(family, seed=seed, size=SIZE)
+    for first, second in ((3, 4), (40, 44)):
+        there, found = seen_again(shown[first], shown[second])
+        assert len(there) > 200
+        assert np.median(np.abs(there - found) / found) < 1e-3
+
+
+@EVERY_FAMILY
+def test_normals_agree_with_depth(family):
+    sample = world(family, seed=3, size=SIZE)[10]
+    points = unproject(tensor(sample.depth).double(), tensor(sample.intrinsics))
+    from_depth = normals_from_points(points).numpy()
+    cosine = (from_depth * sample.normal).sum(-1)[inner(sample)]
+    assert np.median(cosine) > 0.995
+    lengths = np.linalg.norm(sample.normal, axis=-1)
+    assert np.allclose(lengths[sample.valid], 1, atol=1e-3)
+    assert (lengths[~sample.valid] == 0).all()
+    rays = unproject(torch.ones(SIZE, dtype=torch.float64), tensor(sample.intrinsics)).numpy()
+    assert ((sample.normal * rays).sum(-1)[sample.valid] < 1e-3).mean() > 0.99  # towards the camera
+
+
+@EVERY_FAMILY
+def test_frames_do_not_depend_on_who_asks(family):
+    one, other = world(family, seed=5, size=SIZE), world(family, seed=5, size=SIZE)
+    later = one[30]
+    _ = other[2], other[31]
+    again = other[30]
+    clip = worlds.render_clips([(world(family, seed=5, size=SIZE), [29, 30])])
+    for a, b, c in ((later.rgb, again.rgb, clip.rgb[0, 1]), (later.depth, again.depth, clip.depth[0, 1])):
+        assert np.array_equal(a, b)
+        assert np.array_equal(a, c.numpy())
+    assert np.array_equal(later.world_from_cam, again.world_from_cam)
+
+
+@EVERY_FAMILY
+def test_seeds_differ(family):
+    one, other = world(family, seed=1, size=SIZE)[0], world(family, seed=2, size=SIZE)[0]
+    assert np.abs(one.rgb.astype(int) - other.rgb).mean() > 5
+
+
+@EVERY_FAMILY
+def test_what_moves_is_under_the_mask(family):
+    """Where two frames of one camera path disagree about depth, something moved, or came from behind something."""
+    shown = world(family, seed=11, size=SIZE)
+    for first in (0, 25, 60):
+        sample = shown[first]
+        assert not (sample.moving & ~sample.valid).any()
+        assert sample.moving.dtype == bool
+        there, found = seen_again(sample, shown[first + 1], edge=0.1)
+        assert (np.abs(there - found) > 0.02 * found).mean() < 0.05
+
+
+@EVERY_FAMILY
+def test_pictures_are_rich_enough_to_match_points_on(family):
+    shown = world(family, seed=4, size=(120, 160))
+    for index in (0, 50):
+        grey = shown[index].rgb.mean(-1)
+        patches = grey[:120, :160].reshape(15, 8, 20, 8).std(axis=(1, 3))
+        on_surfaces = shown[index].valid.reshape(15, 8, 20, 8).all(axis=(1, 3))
+        assert np.median(patches[on_surfaces]) > 2.5
+
+
+@EVERY_FAMILY
+def test_cameras_stay_outside_of_things(family):
+    shown = world(family, seed=6, size=(32, 40), frames=400)
+    nearest = [shown[i].depth[shown[i].valid].min() for i in range(0, 400, 57)]
+    assert min(nearest) > 0.05
+
+
+@EVERY_FAMILY
+def test_cameras_move_smoothly_and_are_rigid(family):
+    shown = world(family, seed=8, size=SIZE, fps=10)
+    poses = np.stack([shown.world_from_cam(i) for i in range(60)])
+    rotation = poses[:, :3, :3]
+    assert np.allclose(rotation @ rotation.transpose(0, 2, 1), np.eye(3), atol=1e-9)
+    assert np.allclose(np.linalg.det(rotation), 1)
+    assert np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).max() < 3.0  # metres in a tenth of a second
+    assert shown[5].timestamp_s == pytest.approx(0.5)
+
+
+def test_intrinsics_are_in_the_promised_range():
+    for family in FAMILIES:
+        for seed in range(6):
+            intrinsics = world(family, seed=seed, size=SIZE)[0].intrinsics
+            fov_deg = np.degrees(2 * np.arctan(SIZE[1] / 2 / intrinsics[0, 0]))
+            assert 44 <= fov_deg <= 101
+            assert np.abs(intrinsics[:2, 2] - (SIZE[1] / 2, SIZE[0] / 2)).max() < 0.05 * max(SIZE)
+
+
+def test_as_a_source_of_frames():
+    shown = world("rooms", seed=1, size=(16, 24), frames=5)
+    assert len(shown) == shown.length == 5
+    assert [frame.index for frame in shown.frames(3)] == [3, 4]
+    with pytest.raises(IndexError):
+        shown[5]
+
+
+@pytest.mark.parametrize("wrong", [{"family": "jungle"}, {"size": (4, 4)}, {"fps": 0.0}])
+def test_what_cannot_be(wrong):
+    options = {"family": "rooms", "size": SIZE, "fps": 10.0} | wrong
+    with pytest.raises(InputError):
+        world(options.pop("family"), seed=0, **options)
