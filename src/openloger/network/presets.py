@@ -70,8 +70,8 @@ def pocket() -> NetworkConfig:
         heads=HeadsConfig(width=96, depth=1, heads=3, output_width=96, camera_width=96),
         memory=MemoryConfig(ttt_after=(1,), swa_after=(3,), ttt_head_dim=64, mlp_ratio=2),
         max_pixels=64 * 80,
-        window=16,
-        overlap=3,
+        window=8,
+        overlap=2,
         placement="se3",
     )
 
