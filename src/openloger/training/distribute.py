@@ -18,10 +18,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from openloger.errors import InputError
-from openloger.network.attention import Block
-from openloger.network.memory.swa import SlidingWindowAttention
-from openloger.network.memory.ttt import TestTimeTraining
 from openloger.shapes import Tensor
+from openloger.training.blocks import blocks
 
 KINDS = ("ddp", "fsdp")
 
@@ -92,14 +90,8 @@ def shard(network: nn.Module, among: Ranks) -> None:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(among.device.type, (among.count,))
-    inside: set[nn.Module] = set()
-    for module in network.modules():
-        if isinstance(module, SlidingWindowAttention | TestTimeTraining):
-            inside |= set(module.modules()) - {module}
-    for module in network.modules():
-        whole = isinstance(module, SlidingWindowAttention | TestTimeTraining | Block)
-        if whole and module not in inside:
-            fully_shard(module, mesh=mesh)
+    for block in list(blocks(network)):
+        fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
 
 
