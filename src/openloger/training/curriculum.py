@@ -15,6 +15,20 @@ FAMILIES = ("rooms", "street", "terrain", "clutter")
 
 
 @dataclass(frozen=True)
+class DatasetPlan:
+    """A folder of real or rendered video with truth, beside the worlds."""
+
+    name: str  # a key of datasets.DATASETS: "tartanair", "scannet", "folder", …
+    folder: str
+    odds: float = 1.0  # how likely a clip is from here; the worlds together have `world_odds`
+    stride: tuple[int, int] = (1, 3)  # frames from one to the next, drawn for a clip between these
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stride[0] <= self.stride[1]:
+            raise InputError(f"dataset {self.name!r}: stride is {self.stride}; give two numbers of frames in order")
+
+
+@dataclass(frozen=True)
 class ClipPlan:
     """Which clips a step sees. A step is made of `lanes` batches, shared out among the processes that train."""
 
@@ -27,6 +41,8 @@ class ClipPlan:
     fps: tuple[float, float] = (8.0, 12.0)  # a clip's frame rate is drawn between these
     families: tuple[str, ...] = FAMILIES
     family_odds: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    datasets: tuple[DatasetPlan, ...] = ()
+    world_odds: float = 1.0  # how likely a clip is from a world, beside the datasets' odds
     per_world: int = 4  # clips taken from a world
     reuse: float = 4.0  # how often a rendered clip is used, on average
     pool: int = 256  # rendered clips a lane keeps to draw from
@@ -39,10 +55,20 @@ class ClipPlan:
             raise InputError(
                 f"clips: {len(self.families)} families but {len(self.family_odds)} odds; give one for each"
             )
+        unknown = [name for name in self.families if name not in FAMILIES]
+        if unknown:
+            raise InputError(f"clips: unknown family of worlds {unknown[0]!r}; there are {', '.join(FAMILIES)}")
+        if min(self.source_odds) < 0 or sum(self.source_odds) <= 0:
+            raise InputError("clips: the odds of worlds and datasets are at least 0, and not all 0")
         if max(self.frames) > self.rendered:
             raise InputError(f"clips: a step uses {max(self.frames)} frames but only {self.rendered} are rendered")
         if self.pool < self.batch:
             raise InputError(f"clips: a pool of {self.pool} cannot fill a batch of {self.batch}")
+
+    @property
+    def source_odds(self) -> tuple[float, ...]:
+        """Of the worlds together, then of each dataset."""
+        return (self.world_odds, *(dataset.odds for dataset in self.datasets))
 
 
 @dataclass(frozen=True)
@@ -92,7 +118,7 @@ SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, match=1.0)
 
 
 def pocket_stages() -> tuple[Stage, ...]:
-    """What two CPU cores can train: pairs and triples at most three frames apart."""
+    """What two CPU cores can train: pairs and triples at most three frames apart, then memory over short windows."""
     pairs = ClipPlan(size=(64, 80), rendered=4, frames=(2, 3), odds=(0.88, 0.12), fps=(3.0, 6.0), reuse=5.0)
     return (
         Stage(
@@ -102,6 +128,14 @@ def pocket_stages() -> tuple[Stage, ...]:
             windows=WindowPlan(memory=False),
             losses=SCRATCH_LOSSES,
             rate=RatePlan(peak=1e-3, warmup_steps=150),
+        ),
+        Stage(
+            "chained",
+            steps=600,
+            clips=replace(pairs, rendered=12, frames=(8, 10, 12), odds=(1.0, 1.0, 1.0), batch=4, pool=96),
+            windows=WindowPlan(window=(6, 4), overlap=(2, 1)),
+            losses=replace(SCRATCH_LOSSES, match=0.1, confidence=0.05),
+            rate=RatePlan(peak=2e-4, warmup_steps=50),
         ),
     )
 

@@ -40,6 +40,24 @@ class ClipSpec:
 
 
 @dataclass(frozen=True)
+class FileClipSpec:
+    """One clip of a dataset's folder; `number` stands for a sequence and a place in it (`footage.py`)."""
+
+    dataset: str
+    folder: str
+    number: int
+    frames: int
+    stride: int  # frames from one to the next
+    size: tuple[int, int]  # height and width in pixels
+
+    def __str__(self) -> str:
+        return f"{self.dataset}:{self.folder}#{self.number}+{self.frames}/{self.stride}"
+
+
+AnyClipSpec = ClipSpec | FileClipSpec
+
+
+@dataclass(frozen=True)
 class Clip:
     """A rendered clip, as small as it can be kept."""
 
@@ -55,8 +73,21 @@ class Clip:
         return len(self.rgb)
 
 
-def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipSpec:
+def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> AnyClipSpec:
     """The clip that a lane's number stands for."""
+    if plan.datasets:
+        pick = np.random.default_rng([seed, lane, number, 5])
+        odds = np.asarray(plan.source_odds) / sum(plan.source_odds)
+        source = int(pick.choice(len(odds), p=odds))
+        if source > 0:
+            chosen, stride = plan.datasets[source - 1], pick.integers(*plan.datasets[source - 1].stride, endpoint=True)
+            place = int(pick.integers(2**31))
+            return FileClipSpec(chosen.name, chosen.folder, place, plan.rendered, int(stride), plan.size)
+    return world_spec_of(plan, seed=seed, lane=lane, number=number)
+
+
+def world_spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipSpec:
+    """The clip of a world that a lane's number stands for."""
     world = np.random.default_rng([seed, lane, number // plan.per_world, 0])
     draw = np.random.default_rng([seed, lane, number, 1])
     odds = np.asarray(plan.family_odds) / sum(plan.family_odds)
@@ -70,7 +101,7 @@ def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipSpec:
     )
 
 
-def specs(plan: ClipPlan, *, seed: int, lane: int, first: int = 0) -> Iterator[ClipSpec]:
+def specs(plan: ClipPlan, *, seed: int, lane: int, first: int = 0) -> Iterator[AnyClipSpec]:
     """A lane's clips from number `first` on, without end."""
     number = first
     while True:

@@ -26,8 +26,7 @@ def make_optimisers(network: nn.Module, config: OptimiserConfig, *, encoder_rate
         InputError: Muon was asked for and this torch has none.
     """
     groups = _group(network, config, encoder_rate)
-    adam = [group for group in groups if not group.pop("muon")]
-    muon = [group for group in groups if group not in adam]
+    adam, muon = ([group for kind, group in groups if kind == wanted] for wanted in ("adamw", "muon"))
     optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(adam, lr=0.0, betas=config.betas)] if adam else []
     if muon:
         if not hasattr(torch.optim, "Muon"):
@@ -36,7 +35,7 @@ def make_optimisers(network: nn.Module, config: OptimiserConfig, *, encoder_rate
     return optimisers
 
 
-def _group(network: nn.Module, config: OptimiserConfig, encoder_rate: float) -> list[dict]:
+def _group(network: nn.Module, config: OptimiserConfig, encoder_rate: float) -> list[tuple[str, dict]]:
     chosen: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     for name, weight in network.named_parameters():
         if weight.requires_grad:
@@ -45,12 +44,14 @@ def _group(network: nn.Module, config: OptimiserConfig, encoder_rate: float) -> 
                 weight
             )
     return [
-        {
-            "params": weights,
-            "muon": muon,
-            "weight_decay": config.weight_decay if matrix else 0.0,
-            "part": (encoder_rate if encoder else 1.0) * (config.muon_rate if muon else 1.0),
-        }
+        (
+            "muon" if muon else "adamw",
+            {
+                "params": weights,
+                "weight_decay": config.weight_decay if matrix else 0.0,
+                "part": (encoder_rate if encoder else 1.0) * (config.muon_rate if muon else 1.0),
+            },
+        )
         for (encoder, matrix, muon), weights in chosen.items()
     ]
 

@@ -1,10 +1,11 @@
-"""Clips from worlds: rendered here, or ahead of time by processes in the background."""
+"""Clips from worlds and datasets: made here, or ahead of time by processes in the background."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import queue
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from multiprocessing.process import BaseProcess
@@ -16,7 +17,8 @@ import torch
 from openloger import worlds
 from openloger.errors import InputError
 from openloger.training.curriculum import ClipPlan
-from openloger.training.data import Clip, ClipSpec, specs
+from openloger.training.data import AnyClipSpec, Clip, ClipSpec, specs
+from openloger.training.footage import read_clip
 
 RenderClips = Callable[[Sequence[ClipSpec]], list[Clip]]
 TOGETHER = 8  # clips rendered at once
@@ -46,6 +48,13 @@ def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
     ]
 
 
+def make_clips(specs: Sequence[AnyClipSpec], render: RenderClips) -> list[Clip]:
+    """Clips of worlds by `render`, clips of datasets from their folders, in order."""
+    ours = [spec for spec in specs if isinstance(spec, ClipSpec)]
+    rendered = iter(render(ours) if ours else [])
+    return [next(rendered) if isinstance(spec, ClipSpec) else read_clip(spec) for spec in specs]
+
+
 class RenderAhead:
     """A lane's clips in order, rendered by `workers` processes (0: here, when they are asked for).
 
@@ -63,7 +72,7 @@ class RenderAhead:
         """Clips from number `first` on."""
         if self._workers == 0:
             groups = _groups(self._plan, self._seed, self._lane, first)
-            return (clip for group in groups for clip in self._render(group))
+            return (clip for group in groups for clip in make_clips(group, self._render))
         return self._collect(self._start(first))
 
     def close(self) -> None:
@@ -102,7 +111,7 @@ class RenderAhead:
                 yield from _take(out, self._processes[worker])
 
 
-def _groups(plan: ClipPlan, seed: int, lane: int, first: int) -> Iterator[list[ClipSpec]]:
+def _groups(plan: ClipPlan, seed: int, lane: int, first: int) -> Iterator[list[AnyClipSpec]]:
     todo = specs(plan, seed=seed, lane=lane, first=first)
     while True:
         yield list(islice(todo, TOGETHER))
@@ -112,13 +121,25 @@ def _render_all(
     render: RenderClips, groups: tuple[ClipPlan, int, int, int], share: tuple[int, int], out: Queue
 ) -> None:
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer decides when it is over
     worker, workers = share
-    with contextlib.suppress(KeyboardInterrupt):
-        try:
-            for group in islice(_groups(*groups), worker, None, workers):
-                out.put(render(group))
-        except InputError as error:
-            out.put(error)
+    try:
+        for group in islice(_groups(*groups), worker, None, workers):
+            if not _hand_over(out, make_clips(group, render)):
+                break
+    except InputError as error:
+        _hand_over(out, error)
+
+
+def _hand_over(out: Queue, clips: list[Clip] | InputError) -> bool:
+    """Wait until there is room; False where the trainer is gone, even if it was killed."""
+    parent = multiprocessing.parent_process()
+    while parent is None or parent.is_alive():
+        with contextlib.suppress(queue.Full):
+            out.put(clips, timeout=2)
+            return True
+    out.cancel_join_thread()
+    return False
 
 
 def _take(out: Queue, process: BaseProcess) -> list[Clip]:

@@ -1,0 +1,45 @@
+"""Muon takes the matrices and AdamW the rest, each weight once; both learn."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from openloger.errors import InputError
+from openloger.network import Network, preset
+from openloger.training.config import OptimiserConfig
+from openloger.training.optimiser import make_optimisers
+from openloger.training.train import Budget, train
+
+from .boxes import render_boxes
+from .test_train import losses, tiny
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_every_weight_moves_by_one_optimiser(kind):
+    network = Network(preset("pocket"))
+    optimisers = make_optimisers(network, OptimiserConfig(kind=kind), encoder_rate=0.1)
+    assert [type(one).__name__ for one in optimisers] == (["AdamW"] if kind == "adamw" else ["AdamW", "Muon"])
+    moved = [w for one in optimisers for group in one.param_groups for w in group["params"]]
+    assert len(moved) == len(set(moved)) == len(list(network.parameters()))
+    if kind == "muon":
+        assert all(w.ndim == 2 for group in optimisers[1].param_groups for w in group["params"])
+    parts = {group["part"] for one in optimisers for group in one.param_groups}
+    assert parts == ({0.1, 1.0} if kind == "adamw" else {0.1, 1.0, 2.0, 20.0})
+
+
+def test_muon_learns_and_is_taken_up_again(tmp_path):
+    config = tiny(6)
+    config = replace(config, optimiser=replace(config.optimiser, kind="muon"))
+    for out, cut in (("whole", None), ("cut", 3)):
+        train(config, tmp_path / out, render=render_boxes, device="cpu", budget=Budget(steps=cut))
+    train(config, tmp_path / "cut", render=render_boxes, device="cpu", resume=True)
+    whole, cut = (losses(tmp_path / out) for out in ("whole", "cut"))
+    assert whole == cut
+    assert whole[-1] < whole[0]
+
+
+def test_a_torch_without_muon_says_so(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(InputError, match="has no Muon"):
+        make_optimisers(Network(preset("pocket")), OptimiserConfig(kind="muon"), encoder_rate=1.0)
