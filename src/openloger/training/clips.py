@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -32,6 +32,10 @@ class ClipBatch:
     def take_frames(self, index: Int[Tensor, " chosen"]) -> ClipBatch:
         """The clips with only these frames, in this order; a frame may come twice."""
         return self._map(lambda tensor: tensor.index_select(1, index.to(tensor.device)))
+
+    def take_clip(self, number: int) -> ClipBatch:
+        """One of them, as a batch of one."""
+        return replace(self._map(lambda tensor: tensor[number : number + 1]), names=(self.names[number],))
 
     def _map(self, change) -> ClipBatch:
         tensors = [change(getattr(self, field.name)) for field in fields(self) if field.name != "names"]

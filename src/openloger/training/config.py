@@ -35,7 +35,8 @@ class ValidationConfig:
     every: int = 500  # steps; 0: never
     clips: int = 64  # a family
     frames: int = 2
-    pictures: int = 4  # clips drawn into a picture, where matplotlib is installed
+    paths: int = 4  # of them, whose whole clip is run as a chain of windows
+    pictures: int = 4  # clips of all families drawn into a picture, where pillow is installed
 
 
 @dataclass(frozen=True)

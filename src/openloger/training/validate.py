@@ -1,8 +1,11 @@
 """How good the network is on worlds that training never sees, beside what guessing gets.
 
-Each clip is one window. Depth: mean |s·d̂ − d|/d after one scale s a window (the minimiser of that very number).
+Each clip is one window of a few frames; some are also run whole, as the stage's chain of windows.
+Depth: mean |s·d̂ − d|/d after one scale s a window (the minimiser of that very number).
 Motion: all pairs of a clip's frames; directions only where the camera moved by over 1 % of the mean distance.
-Guesses: the mean depth image of the same clips, no rotation, any direction (90° on average), the same token.
+Path of whole clips: root mean square distance of camera centres after the best similarity, over the path's length.
+Guesses: the mean depth image of the same clips, no rotation, any direction (90° on average), the same token, and the
+straight line at constant speed that fits the true path best.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ from openloger.shapes import Bool, Float, Tensor
 from openloger.training.chaining import run_chain
 from openloger.training.clips import ClipBatch
 from openloger.training.config import ValidationConfig
-from openloger.training.curriculum import ClipPlan
-from openloger.training.data import ClipSpec, choose_frames, stack
+from openloger.training.curriculum import Stage
+from openloger.training.data import Clip, ClipSpec, choose_frames, stack
 from openloger.training.losses import relative_motion
 from openloger.training.objective import run_and_match
 from openloger.training.render import TOGETHER, RenderClips
@@ -43,6 +46,8 @@ class Scores:
     guess_rotation_deg: float  # no rotation at all
     guess_top1: float  # the same position
     log_depth: float
+    ate: float  # of the path's length
+    guess_ate: float  # a straight line at constant speed
 
     @property
     def abs_rel_of_guess(self) -> float:
@@ -58,13 +63,18 @@ class HeldOut:
     """The clips that a run is judged on, by family, in batches."""
 
     batches: dict[str, tuple[ClipBatch, ...]]
+    paths: dict[str, tuple[Clip, ...]]  # whole clips, to run one at a time
+    window: int  # frames, how they are cut; 0: each is one window
+    overlap: int
 
 
-def held_out(plan: ClipPlan, config: ValidationConfig, render: RenderClips) -> HeldOut:
+def held_out(stage: Stage, config: ValidationConfig, render: RenderClips) -> HeldOut:
     """Render them: `config.clips` worlds a family, of seeds below those that training draws."""
+    plan = stage.clips
     draw = np.random.default_rng(0)
     fps = sum(plan.fps) / 2
-    batches = {}
+    batches: dict[str, tuple[ClipBatch, ...]] = {}
+    paths: dict[str, tuple[Clip, ...]] = {}
     for family in sorted(set(plan.families)):
         frames = max(plan.rendered, config.frames)
         specs = [
@@ -73,7 +83,9 @@ def held_out(plan: ClipPlan, config: ValidationConfig, render: RenderClips) -> H
         rendered = [clip for at in range(0, len(specs), TOGETHER) for clip in render(specs[at : at + TOGETHER])]
         clips = [choose_frames(clip, config.frames, draw, shuffle_time=False) for clip in rendered]
         batches[family] = tuple(stack(clips[at : at + _BATCH]) for at in range(0, len(clips), _BATCH))
-    return HeldOut(batches)
+        paths[family] = tuple(rendered[: config.paths])
+    window, overlap = stage.windows.at(1.0)
+    return HeldOut(batches, paths, window, overlap)
 
 
 @torch.no_grad()
@@ -87,6 +99,9 @@ def validate(network: Network, clips: HeldOut) -> dict[str, Scores]:
         guess = mean_depth_image(batches)
         for batch in batches:
             for name, value in _look(network, batch.to(network.device), guess.to(network.device)).items():
+                found[family][name].append(value.double().cpu())
+        for clip in clips.paths[family]:
+            for name, value in _follow(network, stack([clip]).to(network.device), clips.window, clips.overlap).items():
                 found[family][name].append(value.double().cpu())
     network.train(was_training)
     everything = {
@@ -119,6 +134,48 @@ def abs_rel(
     return masked_mean((scale[:, None] * predicted - truth).abs() * inverse, valid)
 
 
+def path_error(found: Float[Tensor, "batch frame 3"], truth: Float[Tensor, "batch frame 3"]) -> Float[Tensor, " batch"]:
+    """Root mean square distance of two paths after the best similarity of the first (Umeyama 1991, equation 33).
+
+    Where the first stands still, it is that of the mean of the second.
+    """
+    found, truth = found.double(), truth.double()
+    found, truth = found - found.mean(1, keepdim=True), truth - truth.mean(1, keepdim=True)
+    covariance = truth.mT @ found
+    stretch = torch.linalg.svdvals(covariance)
+    turned = torch.cat([stretch[:, :2], stretch[:, 2:] * torch.linalg.det(covariance).sign()[:, None]], dim=1).sum(1)
+    own = found.square().sum((1, 2)).clamp(min=1e-30)
+    left = truth.square().sum((1, 2)) - turned.square() / own
+    return (left.clamp(min=0) / truth.shape[1]).sqrt()
+
+
+def straight_line_error(truth: Float[Tensor, "batch frame 3"]) -> Float[Tensor, " batch"]:
+    """The same for the best straight line at constant speed."""
+    time = torch.arange(truth.shape[1], dtype=torch.float64, device=truth.device)
+    line = torch.stack([time, 0 * time, 0 * time], dim=1)
+    return path_error(line.expand(len(truth), -1, -1), truth)
+
+
+def path_length(centres: Float[Tensor, "batch frame 3"]) -> Float[Tensor, " batch"]:
+    """Along the path, in its own unit."""
+    return torch.linalg.vector_norm(centres.double().diff(dim=1), dim=-1).sum(1)
+
+
+def _follow(network: Network, clips: ClipBatch, window: int, overlap: int) -> dict[str, Tensor]:
+    """Whole clips as chains of windows; a frame of two windows is where the later one puts it, as in use."""
+    chain = run_chain(network, clips.images, size=window, overlap=overlap)
+    last = {frame: place for place, frame in enumerate(chain.index.tolist())}
+    found = chain.prediction.world_from_cam[:, [last[frame] for frame in sorted(last)], :3, 3]
+    truth = clips.world_from_cam[..., :3, 3]
+    length = path_length(truth)
+    distance = masked_mean(clips.depth.flatten(1), clips.valid.flatten(1))
+    moved = length > _MOVED * distance
+    return {
+        "ate": (path_error(found, truth) / length)[moved],
+        "guess_ate": (straight_line_error(truth) / length)[moved],
+    }
+
+
 def _look(network: Network, clips: ClipBatch, guess: Tensor) -> dict[str, Tensor]:
     chain, match = run_and_match(network, clips, partial(run_chain, network, clips.images, size=0, overlap=0))
     prediction = chain.prediction
@@ -149,7 +206,8 @@ def _angle(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _summarise(values: dict[str, list[Tensor]]) -> Scores:
-    mean = {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
+    mean: defaultdict[str, float] = defaultdict(lambda: float("nan"))  # what nothing was measured of
+    mean |= {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
     return Scores(
         abs_rel=mean["abs_rel"],
         rotation_deg=mean["rotation"],
@@ -159,4 +217,6 @@ def _summarise(values: dict[str, list[Tensor]]) -> Scores:
         guess_rotation_deg=mean["guess_rotation"],
         guess_top1=mean["guess_top1"],
         log_depth=mean["log_depth"],
+        ate=mean["ate"],
+        guess_ate=mean["guess_ate"],
     )
