@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from openloger.errors import InputError, WeightsError
+from openloger.geometry import rotation_angle
 from openloger.network import MemoryConfig, Network, preset
 from openloger.network.checkpoint import save_network
 from openloger.training.chaining import run_chain
@@ -59,6 +60,15 @@ def test_without_the_role_token_it_is_pi3_itself(joined):
     expected = run_chain(bare(), images(), size=0, overlap=0)
     assert torch.equal(chain.prediction.points_cam, expected.prediction.points_cam)
     assert torch.equal(chain.prediction.world_from_cam, expected.prediction.world_from_cam)
+
+
+def test_the_role_token_moves_it_little(joined):
+    chain = run_chain(joined, images(), size=0, overlap=0)
+    expected = run_chain(bare(), images(), size=0, overlap=0)
+    depth, pi3_depth = (side.prediction.points_cam[..., 2] for side in (chain, expected))
+    assert 0 < float((depth / pi3_depth - 1).detach().abs().mean()) < 0.01
+    camera, pi3_camera = (side.prediction.world_from_cam[..., :3, :3] for side in (chain, expected))
+    assert float(rotation_angle(camera.mT @ pi3_camera).detach().rad2deg().max()) < 0.2
 
 
 def test_sliding_windows_are_the_next_window_block(joined):

@@ -1,18 +1,22 @@
 """The loop on a CPU: golden losses, cut and resumed, NaN, budgets."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from openloger.errors import InputError
-from openloger.network.checkpoint import read_config
+from openloger.network import Network, preset
+from openloger.network.checkpoint import read_config, save_network
 from openloger.training.checkpoint import latest_checkpoint, read_progress, shards
 from openloger.training.config import TrainConfig, ValidationConfig, recipe
-from openloger.training.curriculum import RatePlan
+from openloger.training.curriculum import DatasetPlan, RatePlan, WindowPlan
 from openloger.training.data import ClipSpec
 from openloger.training.metrics import read_metrics
 from openloger.training.train import Budget, TrainingDivergedError, train
@@ -116,6 +120,8 @@ def test_validation_stands_beside_its_guesses(tmp_path):
     assert 0 < everything["guess_abs_rel"] < 1
     assert 0.5 < everything["guess_rotation_deg"] < 40
     assert 45 < everything["direction_deg"] < 135  # nothing is learnt yet
+    assert 0 < everything["guess_ate"] < everything["ate"]
+    assert (tmp_path / "pictures" / "step-00000002.png").is_file()
 
 
 def test_the_weights_carry_their_network(whole):
@@ -128,3 +134,98 @@ def test_shards_keep_their_limit():
     tensors = {str(i): torch.zeros(size) for i, size in enumerate([30, 30, 30, 500, 10])}
     parts = list(shards(tensors, limit=300))
     assert [list(part) for part in parts] == [["0", "1"], ["2"], ["3"], ["4"]]
+
+
+def two_stages(**changes) -> TrainConfig:
+    """Single windows without memory, then chains with it."""
+    config = tiny(3, **changes)
+    first = config.stages[0]
+    chained = replace(
+        first,
+        name="chained",
+        clips=replace(first.clips, rendered=6, frames=(6,), odds=(1.0,)),
+        windows=WindowPlan(window=(4, 4), overlap=(2, 2)),
+    )
+    return replace(config, stages=(replace(first, windows=WindowPlan(memory=False)), chained))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    out = tmp_path_factory.mktemp("both")
+    assert train(two_stages(), out, render=render_boxes, device="cpu").stage == "chained"
+    return out
+
+
+def test_stages_follow_each_other_when_resumed(both, tmp_path):
+    for steps in (3, 1, 9):  # to the end of the first stage, into the second, to its end
+        progress = train(
+            two_stages(), tmp_path, render=render_boxes, device="cpu", resume=True, budget=Budget(steps=steps)
+        )
+    assert (progress.stage, progress.step, progress.total_step) == ("chained", 3, 6)
+    assert losses(tmp_path) == losses(both)
+
+
+def test_one_stage_alone_begins_from_the_latest_weights(both, tmp_path):
+    config = two_stages()
+    progress = train(config, tmp_path, render=render_boxes, device="cpu", budget=Budget(stage="pairs"))
+    assert (progress.stage, progress.total_step) == ("pairs", 3)
+    with pytest.raises(InputError, match="--resume"):
+        train(config, tmp_path, render=render_boxes, device="cpu", budget=Budget(stage="pairs"))
+    progress = train(config, tmp_path, render=render_boxes, device="cpu", budget=Budget(stage="chained"))
+    assert (progress.stage, progress.step, progress.total_step) == ("chained", 3, 6)
+    assert losses(tmp_path) == losses(both)
+    with pytest.raises(InputError, match="no stage 'pears' in this run; it has pairs, chained"):
+        train(config, tmp_path, render=render_boxes, device="cpu", budget=Budget(stage="pears"))
+
+
+def test_a_run_begins_from_pi3(tmp_path):
+    torch.manual_seed(9)
+    pi3 = Network(replace(preset("pocket"), name="pi3", memory=None))
+    save_network(pi3, tmp_path / "pi3.safetensors")
+    out = tmp_path / "run"
+    config = two_stages()
+    train(config, out, render=render_boxes, device="cpu", pi3=tmp_path / "pi3.safetensors", budget=Budget(steps=0))
+    begun = load_file(out / "weights.safetensors")
+    assert all(torch.equal(begun[name], weight) for name, weight in pi3.state_dict().items())
+    with pytest.raises(InputError, match="leave out --from-pi3"):
+        train(config, out, render=render_boxes, device="cpu", pi3=tmp_path / "pi3.safetensors", resume=True)
+
+
+class Interrupting:
+    """Renders, and at its second call sends this process a signal as Ctrl-C or a scheduler would."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.number, self.calls = number, 0
+
+    def __call__(self, specs):
+        self.calls += 1
+        if self.calls == 2:
+            os.kill(os.getpid(), self.number)
+        return render_boxes(specs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_a_checkpoint(whole, tmp_path, number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt, match=r"stopped at step \d+, all of it is kept in"):
+        train(tiny(), tmp_path, render=Interrupting(number), device="cpu")
+    assert signal.getsignal(number) is before
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    assert 0 < read_progress(path).step < 20
+    train(tiny(), tmp_path, render=render_boxes, device="cpu", resume=True)
+    assert losses(tmp_path) == losses(whole)
+
+
+def test_a_dataset_that_is_not_there_is_said_before_anything_else(tmp_path):
+    config = tiny()
+    plan = replace(config.stages[0].clips, datasets=(DatasetPlan("folder", str(tmp_path / "absent")),))
+    config = replace(config, stages=(replace(config.stages[0], clips=plan),))
+    with pytest.raises(InputError, match="absent is not a folder"):
+        train(config, tmp_path / "out", render=render_boxes, device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_blocks_that_run_twice_give_the_same_run(whole, tmp_path):
+    train(tiny(recompute=True), tmp_path, render=render_boxes, device="cpu", budget=Budget(steps=3))
+    np.testing.assert_allclose(losses(tmp_path), losses(whole)[:3], rtol=1e-5)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+
+from openloger.cli import EXIT_INTERRUPTED
 
 
 def train(
@@ -12,17 +15,21 @@ def train(
     out: Path,
     stage: str | None = None,
     resume: bool = False,
+    from_pi3: Path | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     device: str = "auto",
-) -> None:
+) -> int:
     """Train a network on endless worlds, and leave weights, metrics and checkpoints in a folder.
+
+    Ctrl-C finishes the step in hand and keeps everything; --resume goes on from there.
 
     Args:
         preset_or_toml: A preset with a recipe (pocket, compact, loger, loger-star) or a TOML file that changes one.
         out: The run's folder: weights.safetensors, metrics.jsonl, checkpoints.
-        stage: Do this stage of the run alone.
+        stage: Do this stage of the run alone, from the folder's latest weights where it has any.
         resume: Go on from the folder's latest checkpoint.
+        from_pi3: A checkpoint of π³ (published or ours) to begin from.
         minutes: Stop after so many minutes, with a checkpoint.
         steps: Make the stage (or every stage) this many steps long, its learning rate with it.
         device: cpu, cuda, or auto.
@@ -32,7 +39,13 @@ def train(
     from openloger.training.train import train as run
 
     config = load_config(preset_or_toml)
-    stages = config.stages if stage is None else (config.stage(stage),)
     if steps is not None:
-        stages = tuple(replace(one, steps=steps) for one in stages)
-    run(replace(config, stages=stages), out, resume=resume, budget=Budget(minutes=minutes), device=device)
+        config = replace(config, stages=tuple(replace(one, steps=steps) for one in config.stages))
+    budget = Budget(minutes=minutes, stage=stage)
+    try:
+        run(config, out, resume=resume, pi3=from_pi3, budget=budget, device=device)
+    except KeyboardInterrupt as stopped:
+        reason = str(stopped) or f"interrupted; what the last checkpoint holds is kept in {out}"
+        print(f"openloger: {reason}; the same command with --resume goes on from there", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0

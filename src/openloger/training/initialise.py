@@ -3,7 +3,8 @@
 The memory layers of a LoGeR network join a π³ network (or our own after its first stages) without a jump: every gate
 is zero, so a layer adds exactly nothing; each sliding-window layer is a copy of the next window-attention block, so
 that it knows how to look as soon as its gate opens. Only the role token, one more token in front of each frame, is
-seen at once; it starts as a copy of the last register token.
+seen at once; it starts as a copy of the last register token. Without it step 0 is π³ to the bit; with it, and random
+weights of `pocket` and `compact`, depth moved by 0.3 % on average (at most 3 %), cameras by 0.03° and 1 % of their way.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from openloger.network.checkpoint import load_tensors, read_tensors
 
 
 def from_pi3(network: Network, path: Path) -> None:
-    """Give a network with memory the weights of a π³ checkpoint (published names or ours).
+    """Give a network the weights of a π³ checkpoint (published names or ours); its memory, if any, begins closed.
 
     Raises:
         WeightsError: the file does not hold π³ of this size.
-        InputError: the network has no memory; load the checkpoint as it is.
     """
     bare = Network(replace(network.config, memory=None))
     load_tensors(bare, read_tensors(path), source=str(path))
-    join_memory(bare, network)
+    if network.config.memory is None:
+        network.load_state_dict(bare.state_dict())
+    else:
+        join_memory(bare, network)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from openloger.errors import InputError, OpenlogerError
 from openloger.network import Network, preset
 from openloger.network.checkpoint import save_network
 from openloger.shapes import Tensor
+from openloger.training.blocks import compile_blocks, recompute_blocks
 from openloger.training.checkpoint import (
     Progress,
     latest_checkpoint,
@@ -27,12 +28,14 @@ from openloger.training.config import TrainConfig, as_dict
 from openloger.training.curriculum import Stage
 from openloger.training.data import ClipStream
 from openloger.training.distribute import Ranks, accumulate, agree, average, ranks, shard, whole, wrap
-from openloger.training.initialise import join_memory
-from openloger.training.matching import middle_block
+from openloger.training.footage import opened
+from openloger.training.initialise import from_pi3, join_memory
 from openloger.training.metrics import MetricsLog
 from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
+from openloger.training.pictures import draw_held_out
 from openloger.training.render import RenderAhead, RenderClips, render_clips
+from openloger.training.stopping import StopSignal
 from openloger.training.validate import HeldOut, Scores, held_out, validate
 
 _log = logging.getLogger("openloger")
@@ -48,6 +51,7 @@ class Budget:
 
     minutes: float | None = None
     steps: int | None = None  # optimiser steps of this call
+    stage: str | None = None  # this stage alone, from the folder's latest weights where it has any
 
 
 @dataclass
@@ -65,43 +69,75 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    pi3: Path | None = None,
     budget: Budget | None = None,
     device: str = "auto",
     render: RenderClips = render_clips,
 ) -> Progress:
     """Train through the stages of `config` and leave checkpoints, metrics and weights in the folder `out`.
 
+    `pi3` is a π³ checkpoint to begin from. Ctrl-C or SIGTERM ends the run after its step, as a budget does.
+
     Raises:
-        InputError: `out` holds a run and `resume` is off, or it holds a run of another architecture.
+        InputError: `out` holds a run and `resume` is off, or it holds a run of another architecture; a stage or a
+            dataset that is not there.
+        WeightsError: `pi3` does not hold π³ of this size.
         TrainingDivergedError: a loss that is not finite.
+        KeyboardInterrupt: a signal ended it; everything is on disk.
     """
     began, budget = time.monotonic(), budget or Budget()
     until = None if budget.minutes is None else began + 60 * budget.minutes
-    with ranks(device) as among, ExitStack() as stack:
-        run = start_run(config, out, among, resume=resume)
+    check_datasets(config)
+    with ranks(device) as among, StopSignal() as stop, ExitStack() as stack:
+        run = start_run(config, out, among, resume=resume, stage=budget.stage, pi3=pi3)
         before = run.progress.total_step
         metrics = None
         if among.first:
             (out / "config.json").write_text(json.dumps(as_dict(config), indent=1), encoding="utf-8")
             metrics = stack.enter_context(MetricsLog(out, from_step=before))
-        for stage in config.stages[config.stages.index(config.stage(run.progress.stage)) :]:
+        for stage in stages_left(config, run.progress.stage, only=budget.stage):
             if stage.name != run.progress.stage:
                 run = enter_stage(run, config, stage, among)
             left = None if budget.steps is None else budget.steps - (run.progress.total_step - before)
-            if not StageLoop(config, stage, run, Place(out, among, metrics, render)).go(until=until, steps=left):
+            loop = StageLoop(config, stage, run, Place(out, among, metrics, render, stop))
+            if not loop.go(until=until, steps=left):
                 break
+        if agree(stop.asked, among):
+            raise KeyboardInterrupt(f"stopped at step {run.progress.total_step}, all of it is kept in {out}")
     return run.progress
 
 
-def start_run(config: TrainConfig, out: Path, among: Ranks, *, resume: bool) -> Run:
-    """The first weights, or those of the latest checkpoint."""
+def check_datasets(config: TrainConfig) -> None:
+    """Raises InputError for a folder that is missing or laid out otherwise, before anything else is done."""
+    for stage in config.stages:
+        for dataset in stage.clips.datasets:
+            opened(dataset.name, dataset.folder)
+
+
+def stages_left(config: TrainConfig, current: str, *, only: str | None) -> tuple[Stage, ...]:
+    """The current stage and those after it, or one alone."""
+    if only is not None:
+        return (config.stage(only),)
+    return config.stages[config.stages.index(config.stage(current)) :]
+
+
+def start_run(
+    config: TrainConfig, out: Path, among: Ranks, *, resume: bool, stage: str | None = None, pi3: Path | None = None
+) -> Run:
+    """The first weights, those of a π³ checkpoint, or those of the latest checkpoint of the folder."""
+    first = config.stages[0] if stage is None else config.stage(stage)
     path = latest_checkpoint(out / "checkpoints")
-    if path is not None and not resume:
+    progress = read_progress(path) if path else Progress(first.name, 0, 0, 0.0, 0)
+    if path is not None and not resume and stage in (None, progress.stage):
         raise InputError(f"{out} holds a run already; go on with it by --resume, or train into another folder")
-    progress = read_progress(path) if path else Progress(config.stages[0].name, 0, 0, 0.0, 0)
+    if path is not None and pi3 is not None:
+        raise InputError(f"{out} holds a run already, which has its weights; leave out --from-pi3, or use a new folder")
     out.mkdir(parents=True, exist_ok=True)
-    stage = config.stage(progress.stage)
-    run = make_run(make_network(config, stage), config, stage, progress, among)
+    current = config.stage(progress.stage)
+    network = make_network(config, current)
+    if pi3 is not None:
+        from_pi3(network, pi3)
+    run = make_run(network, config, current, progress, among)
     if path:
         restore_checkpoint(path, network=run.network, mean=run.mean, optimisers=run.optimisers)
     return run
@@ -154,6 +190,7 @@ class Place:
     among: Ranks
     metrics: MetricsLog | None  # the first process' alone
     render: RenderClips
+    stop: StopSignal
 
 
 class StageLoop:
@@ -161,6 +198,8 @@ class StageLoop:
 
     def __init__(self, config: TrainConfig, stage: Stage, run: Run, place: Place) -> None:
         self.config, self.stage, self.run, self.place = config, stage, run, place
+        if config.recompute:
+            recompute_blocks(run.network)
         if config.compile:
             compile_blocks(run.network)
         self.objective = wrap(Objective(run.network, stage), place.among, config.parallel)
@@ -170,15 +209,16 @@ class StageLoop:
         self._since = run.progress
 
     def go(self, *, until: float | None, steps: int | None) -> bool:
-        """Step until the stage ends (True), or the time (of time.monotonic) or the number of steps is up (False)."""
+        """Step until the stage ends (True), or somebody wants it to stop, or the time (of time.monotonic) or the
+        number of steps is up (False)."""
         last = self.stage.steps if steps is None else min(self.stage.steps, self.run.progress.step + steps)
         with ExitStack() as stack:
             streams = self._streams(stack)
-            while self.run.progress.step < last and not self._time_is_up(until):
+            while self.run.progress.step < last and not self._must_stop(until):
                 self.step(streams)
                 self._report()
         self._save()
-        return self.run.progress.step == self.stage.steps
+        return self.run.progress.step >= self.stage.steps and not agree(self.place.stop.asked, self.place.among)
 
     def step(self, streams: list[ClipStream]) -> None:
         """One optimiser step: the mean gradient over the lanes of all processes."""
@@ -214,8 +254,9 @@ class StageLoop:
             streams.append(ClipStream(plan, stack.enter_context(ahead), seed=seed, lane=lane, step=step))
         return streams
 
-    def _time_is_up(self, until: float | None) -> bool:
-        return until is not None and agree(time.monotonic() >= until, self.place.among)
+    def _must_stop(self, until: float | None) -> bool:
+        late = until is not None and time.monotonic() >= until
+        return agree(late or self.place.stop.asked, self.place.among)
 
     def _advance(self, frames: int) -> None:
         now, done = time.monotonic(), self.run.progress
@@ -264,8 +305,12 @@ class StageLoop:
         network = plain_network(self.run, self.run.mean.weights)
         if self.place.metrics is not None:
             if self._held_out is None:
-                self._held_out = held_out(self.stage.clips, self.config.validation, self.place.render)
-            scores = validate(network.to(self.place.among.device), self._held_out)
+                self._held_out = held_out(self.stage, self.config.validation, self.place.render)
+            network = network.to(self.place.among.device)
+            scores = validate(network, self._held_out)
+            if self.config.validation.pictures:
+                path = self.place.out / "pictures" / f"step-{done.total_step:08d}.png"
+                draw_held_out(network, self._held_out, self.config.validation.pictures, path)
             for family, score in scores.items():
                 line = {"family": family, "frames": done.frames, **asdict(score)}
                 self.place.metrics.write("validation", done.total_step, line)
@@ -288,15 +333,6 @@ class StageLoop:
             save_network(network, place.out / "weights.safetensors")
 
 
-def compile_blocks(network: Network) -> None:
-    """torch.compile every transformer block for itself, but the one whose tokens are listened to."""
-    torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
-    listened = network.decoder.blocks[middle_block(len(network.decoder.blocks))]
-    for name, module in network.named_modules():
-        if name.rpartition(".")[0].endswith("blocks") and module is not listened:
-            module.compile()
-
-
 def progress_line(done: Progress, stage: Stage, numbers: dict[str, float]) -> str:
     """One line for people."""
     shown = ("loss", "local", "rotation", "translation", "match", "top1", "log_depth", "gradient", "frames_per_s")
@@ -309,5 +345,6 @@ def score_line(done: Progress, score: Scores) -> str:
     return (
         f"held out at {done.frames} frames: AbsRel {score.abs_rel:.3f} ({score.abs_rel_of_guess:.2f} of guess), "
         f"rotation {score.rotation_deg:.2f}° ({score.rotation_of_guess:.2f} of guess), "
-        f"direction {score.direction_deg:.0f}°, match {score.top1:.2f} ({score.guess_top1:.2f})"
+        f"direction {score.direction_deg:.0f}°, match {score.top1:.2f} ({score.guess_top1:.2f}), "
+        f"path {100 * score.ate:.1f} % ({100 * score.guess_ate:.1f} % straight)"
     )
