@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from openloger.shapes import Float64
+from openloger.worlds.families.crowd import Spot
 from openloger.worlds.families.family import Family
 from openloger.worlds.random import smooth_noise
 from openloger.worlds.routes import Tour, make_tour
@@ -24,42 +25,37 @@ class Path:
     def _make_tour(self, number: int) -> Tour:
         return make_tour(self._family.lattice, self._seed, number, self._family.gait.route)
 
-    def _along(self, time_s: float, ahead: float) -> np.ndarray:
+    def _place(self, time_s: float, ahead: float) -> np.ndarray:
         tour_s = self._family.gait.route.tour_s
         number = int(time_s // tour_s)
         return self.tour(number).place(time_s - number * tour_s, ahead)
 
+    def along(self, time_s: float, ahead: float = 0.0, beside: float = 0.0) -> Spot:
+        """(x, z, heading) of the route at a time, `ahead` metres further on and `beside` metres to its right."""
+        reach = self._family.gait.look_ahead
+        here = self._place(time_s, ahead)
+        forward = self._place(time_s, ahead + reach) - self._place(time_s, ahead - 0.3 * reach)
+        heading = math.atan2(forward[0], forward[1])
+        x, z = here[0] + math.cos(heading) * beside, here[1] - math.sin(heading) * beside
+        return float(x), float(z), heading
+
     def world_from_cam(self, time_s: float) -> Float64[np.ndarray, "4 4"]:
         """Camera pose at a time: metres, OpenCV axes, y down."""
         gait = self._family.gait
-        here, there = self._along(time_s, 0.0), self._along(time_s, gait.look_ahead)
-        forward = there - self._along(time_s, -0.3 * gait.look_ahead)
-        heading = math.atan2(forward[0], forward[1])
-        right = np.array([math.cos(heading), -math.sin(heading)])
-        swing = time_s / gait.swing_s
-        hand = time_s * 3.0
-        yaw = heading + math.radians(
-            gait.yaw_swing * smooth_noise(self._seed, 1, swing) + gait.jitter_deg * smooth_noise(self._seed, 2, hand)
-        )
-        pitch = math.radians(
-            gait.pitch
-            + gait.pitch_swing * smooth_noise(self._seed, 3, swing * 0.9)
-            + gait.jitter_deg * smooth_noise(self._seed, 4, hand)
-        )
-        roll = math.radians(
-            gait.roll_swing * smooth_noise(self._seed, 5, swing * 1.3)
-            + gait.jitter_deg * smooth_noise(self._seed, 6, hand)
-        )
+        swing, hand = time_s / gait.swing_s, time_s * 3.0
         step = 2.0 * math.pi * gait.step_hz * time_s
-        sway = gait.beside + gait.bob * math.sin(0.5 * step)
-        x, z = here + right * sway
-        height = (
-            self._family.ground(float(x), float(z))
-            + gait.height
-            + gait.height_swing * smooth_noise(self._seed, 7, swing * 0.5)
-            + gait.bob * math.sin(step)
+        x, z, heading = self.along(time_s, 0.0, gait.beside + gait.bob * math.sin(0.5 * step))
+        yaw, pitch, roll = (
+            math.radians(amount * smooth_noise(self._seed, channel, swing * pace) + tremor)
+            for channel, (amount, pace), tremor in zip(
+                (1, 3, 5),
+                ((gait.yaw_swing, 1.0), (gait.pitch_swing, 0.9), (gait.roll_swing, 1.3)),
+                (gait.jitter_deg * smooth_noise(self._seed, channel, hand) for channel in (2, 4, 6)),
+                strict=True,
+            )
         )
+        height = gait.height + gait.height_swing * smooth_noise(self._seed, 7, 0.5 * swing) + gait.bob * math.sin(step)
         pose = np.eye(4)
-        pose[:3, :3] = rotations(np.array([[yaw, pitch, roll]]))[0]
-        pose[:3, 3] = x, -height, z
+        pose[:3, :3] = rotations(np.array([[heading + yaw, math.radians(gait.pitch) + pitch, roll]]))[0]
+        pose[:3, 3] = x, -self._family.ground(x, z) - height, z
         return pose

@@ -151,7 +151,10 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
         origin = np.array([_BLOCK_M * np.floor(pose[0, 3] / _BLOCK_M), 0.0, _BLOCK_M * np.floor(pose[2, 3] / _BLOCK_M)])
         cells = world._family.cells_seen(_view(pose, world))
         listed += [gathered.cell(world, cell, origin) for cell in cells]
-        starts.append(starts[-1] + sum(len(part) for part in listed[len(listed) - len(cells) :]))
+        movers = world._family.movers(index / world.fps, world._path)
+        if movers is not None:
+            listed.append(gathered.add(world, cluster(movers), origin))
+        starts.append(sum(len(part) for part in listed))
         skies.append(world._family.sky())
         grounds.append(gathered.ground(world, origin))
         origins.append(pose[:3, 3] - origin)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
 from openloger.shapes import Float32, Float64
+from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.families.outdoors import Daylight, Grid
 from openloger.worlds.random import Dice, hash_number
@@ -51,7 +51,9 @@ class Clutter:
         self.gait = _gait(dice, self._height)
         self._book = SurfaceBook(dice)
         self._looks = [self._any_look(dice) for _ in range(40)]
-        self.cell = lru_cache(maxsize=128)(self._make_cell)
+        self.light_zone = self._light.zone()
+        self._lively = dice.chance(0.35)
+        self.cell = self._make_cell
 
     def _any_look(self, dice: Dice) -> Look:
         if dice.chance(0.25):
@@ -71,8 +73,31 @@ class Clutter:
     def cells_seen(self, view: View) -> list[Cell]:
         return self.lattice.cells_seen(view, self.far_m, self._light.shadow(5.0))
 
-    def movers(self, time_s: float, x: float, z: float) -> Solids | None:
-        return None
+    def movers(self, time_s: float, way: Way) -> Solids | None:
+        """Solids that sway and turn in the middles of the cells nearby."""
+        if not self._lively:
+            return None
+        x, z, _ = way.along(time_s)
+        i, j = self.home(x, z)
+        solids = SolidBuilder(key=hash_number(self._seed, 903), zones=[self.light_zone])
+        for a in (-1, 0, 1):
+            for b in (-1, 0, 1):
+                self._swaying(solids, (i + a, j + b), time_s)
+        return solids.build(moving=True)
+
+    def _swaying(self, solids: SolidBuilder, cell: Cell, time_s: float) -> None:
+        dice = Dice(self._seed, 904, *cell)
+        size = dice.uniform(0.3, 1.0)
+        room = max(self._pitch / 2 - self._lane - size, 0.1)
+        angle = dice.uniform(0, 6.28) + dice.uniform(0.3, 1.5) * time_s
+        x, z = (
+            (cell[0] + 0.5) * self._pitch + room * math.cos(angle),
+            (cell[1] + 0.5) * self._pitch + room * math.sin(angle),
+        )
+        height = self._height + dice.uniform(-0.6, 0.6) + 0.4 * math.sin(0.7 * angle)
+        turn = (angle, 0.6 * angle, 0.0)
+        kind = dice.choice((BOX, CYLINDER, ELLIPSOID))
+        solids.add(kind, (x, height, z), size=(size, size * 0.7, size), look=dice.choice(self._looks), turn=turn)
 
     def ground(self, x: float, z: float) -> float:
         return 0.0
@@ -83,7 +108,7 @@ class Clutter:
     def _make_cell(self, cell: Cell) -> Solids:
         """Solids within the cell's square, at least a lane away from its sides (where the ways run) or far above."""
         dice = Dice(self._seed, 901, *cell)
-        solids = SolidBuilder(key=hash_number(self._seed, 902, *cell), zones=[self._light.zone()])
+        solids = SolidBuilder(key=hash_number(self._seed, 902, *cell), zones=[self.light_zone])
         low_x, low_z, pitch = cell[0] * self._pitch, cell[1] * self._pitch, self._pitch
         if self._grounded:
             solids.box((low_x + pitch / 2, -0.2, low_z + pitch / 2), (pitch, 0.2, pitch), self._looks[dice.integer(4)])

@@ -7,8 +7,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from openloger.shapes import Float32, Float64
+from openloger.worlds.families.crowd import Way
 from openloger.worlds.routes import Lattice, RouteStyle
-from openloger.worlds.scene import Look, Solids
+from openloger.worlds.scene import Look, Solids, Zone
 from openloger.worlds.terrain import Terrain
 
 Cell = tuple[int, int]
@@ -49,6 +50,7 @@ class Family(Protocol):
     far_m: float  # nothing is seen beyond
     gait: Gait
     fov_deg: tuple[float, float]  # horizontal field of view, from … to
+    light_zone: Zone  # what the ground and movers stand in
 
     @property
     def lattice(self) -> Lattice: ...
@@ -69,8 +71,8 @@ class Family(Protocol):
         """What stands in a cell."""
         ...
 
-    def movers(self, time_s: float, x: float, z: float) -> Solids | None:
-        """What moves near a point at a time."""
+    def movers(self, time_s: float, way: Way) -> Solids | None:
+        """What moves near the camera at a time, where the camera goes its way."""
         ...
 
     def sky(self) -> Float64[np.ndarray, "column"]:

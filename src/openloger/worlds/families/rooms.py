@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from openloger.shapes import Float32, Float64
-from openloger.worlds.families import furniture
+from openloger.worlds.families import crowd, furniture, props
+from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.random import Dice, hash_number, uniform_number
 from openloger.worlds.routes import Node, RouteStyle
@@ -135,6 +136,10 @@ class Rooms:
         self._walls, self._floors, self._ceiling = _shell_looks(dice, self._book)
         self._fabrics = _fabrics(dice, self._book)
         self._day = dice.uniform(0.3, 1.2)
+        self._lively = dice.chance(0.3)
+        self._outfits = props.outfits(dice, self._book)
+        self._walkers: list[list[Solids]] | None = None
+        self.light_zone = Zone((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
         self.cell = lru_cache(maxsize=64)(self._make_room)
 
     def surfaces(self) -> Float32[np.ndarray, "surface column"]:
@@ -149,8 +154,16 @@ class Rooms:
     def cells_seen(self, view: View) -> list[Cell]:
         return self.lattice.rooms_seen(self.home(view.x, view.z), view)
 
-    def movers(self, time_s: float, x: float, z: float) -> Solids | None:
-        return None
+    def movers(self, time_s: float, way: Way) -> Solids | None:
+        """Somebody who walks ahead through the house."""
+        if not self._lively:
+            return None
+        if self._walkers is None:
+            self._walkers = crowd.walkers(self._seed, self._outfits, self.light_zone, 1)
+        spot = way.along(time_s, 2.6)
+        room = self.home(float(spot[0]), float(spot[1]))
+        rows = crowd.standing(crowd.step_of(self._walkers[0], self.gait.route.hub_speed * time_s), spot, 0.0)
+        return crowd.gather([rows], self.cell(room).zones)
 
     def ground(self, x: float, z: float) -> float:
         return 0.0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
 from openloger.shapes import Float32, Float64
-from openloger.worlds.families import houses, props
+from openloger.worlds.families import crowd, houses, props
+from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.families.furniture import Stand
 from openloger.worlds.families.outdoors import Daylight, Grid
@@ -36,7 +36,8 @@ class Street:
         self._pavement = dice.uniform(1.8, 3.2)
         self.lattice = Grid(seed, self._pitch)
         self._light = Daylight(dice, far_m=self.far_m, haze=(0.001, 0.006), lowest_deg=24.0)
-        self.gait = _walk(dice, self._road + 0.5 * self._pavement) if dice.chance(0.25) else _drive(dice)
+        self.light_zone = self._light.zone()
+        self.gait = _walk(dice, self._road - 2.6) if dice.chance(0.25) else _drive(dice)
         self._book = SurfaceBook(dice)
         self._ground = _ground_looks(dice, self._book)
         self._houses = houses.fronts(dice, self._book)
@@ -45,11 +46,13 @@ class Street:
         self._apartments = dice.uniform(0.1, 0.9)
         self._parked = dice.uniform(0.2, 0.8)
         self._templates = {name: [self._template(name, number) for number in range(5)] for name in _TEMPLATES}
-        self.cell = lru_cache(maxsize=128)(self._make_block)
+        self._lively = dice.integer(8) if dice.chance(0.5) else 0
+        self._walkers: list[list[Solids]] | None = None
+        self.cell = self._make_block
 
     def _template(self, name: str, number: int) -> Solids:
         dice = Dice(self._seed, 1001, hash_number(0, *name.encode()), number)
-        solids = SolidBuilder(key=hash_number(self._seed, 1002, *name.encode(), number), zones=[self._light.zone()])
+        solids = SolidBuilder(key=hash_number(self._seed, 1002, *name.encode(), number), zones=[self.light_zone])
         _TEMPLATES[name](Stand(solids, 0.0, 0.0, 0.0), dice, self._outfits)
         return solids.build()
 
@@ -62,8 +65,44 @@ class Street:
     def cells_seen(self, view: View) -> list[Cell]:
         return self.lattice.cells_seen(view, self.far_m, self._light.shadow(_TALLEST))
 
-    def movers(self, time_s: float, x: float, z: float) -> Solids | None:
-        return None
+    def movers(self, time_s: float, way: Way) -> Solids | None:
+        """Cars ahead and coming towards the camera; people who walk round the blocks nearby."""
+        if not self._lively:
+            return None
+        parts = []
+        if self._lively & 1:
+            parts.append(crowd.standing(self._templates["car"][0], way.along(time_s + 2.6, 0.0, self.gait.beside), 0.0))
+        if self._lively & 2:
+            for number, meeting in crowd.meetings(self._seed, time_s, 9.0):
+                spot = crowd.oncoming(way, time_s, meeting, max(self.gait.beside, 1.6))
+                parts.append(crowd.standing(self._templates["car"][number % 5], spot, 0.0))
+        if self._lively & 4:
+            x, z, _ = way.along(time_s)
+            i, j = self.home(x, z)
+            for di in (-1, 0, 1):
+                for dj in (-1, 0, 1):
+                    parts += self._passers_by((i + di, j + dj), time_s)
+        return crowd.gather(parts, self._templates["car"][0].zones)
+
+    def _passers_by(self, cell: Cell, time_s: float) -> list[np.ndarray]:
+        """People on the pavement round a block."""
+        dice = Dice(self._seed, 1005, *cell)
+        half = self._pitch / 2 - self._road - 0.55 * self._pavement
+        parts = []
+        for _ in range(dice.integer(4)):
+            walked = dice.uniform(0.0, 8.0 * half) + dice.uniform(0.7, 1.6) * time_s
+            side, rest = int(walked / (2.0 * half)) % 4, walked % (2.0 * half) - half
+            yaw = side * math.pi / 2.0
+            middle = (cell[0] + 0.5) * self._pitch, (cell[1] + 0.5) * self._pitch
+            x, z = _turned(middle, yaw, half, rest)
+            person = dice.choice(self._people())
+            parts.append(crowd.standing(crowd.step_of(person, walked), (x, z, yaw), _KERB))
+        return parts
+
+    def _people(self) -> list[list[Solids]]:
+        if self._walkers is None:
+            self._walkers = crowd.walkers(self._seed, self._outfits, self.light_zone)
+        return self._walkers
 
     def ground(self, x: float, z: float) -> float:
         return 0.0
@@ -74,7 +113,7 @@ class Street:
     def _make_block(self, cell: Cell) -> Solids:
         """A block of houses between streets, the carriageways on its low sides, and what stands along them."""
         dice = Dice(self._seed, 1003, *cell)
-        solids = SolidBuilder(key=hash_number(self._seed, 1004, *cell), zones=[self._light.zone()])
+        solids = SolidBuilder(key=hash_number(self._seed, 1004, *cell), zones=[self.light_zone])
         low_x, low_z = cell[0] * self._pitch, cell[1] * self._pitch
         self._carriageways(solids, low_x, low_z)
         inner = self._pitch - 2 * self._road
@@ -214,7 +253,7 @@ def _drive(dice: Dice) -> Gait:
 
 def _walk(dice: Dice, beside: float) -> Gait:
     speed = dice.uniform(0.9, 1.7)
-    route = RouteStyle(tour_s=950.0 / speed, rounding=4.0, step=0.3, turn_slowness=1.2, stops=3.0, hub_speed=speed)
+    route = RouteStyle(tour_s=950.0 / speed, rounding=8.0, step=0.3, turn_slowness=1.2, stops=3.0, hub_speed=speed)
     return Gait(
         route=route,
         height=dice.uniform(1.5, 1.75),
@@ -228,7 +267,7 @@ def _walk(dice: Dice, beside: float) -> Gait:
         bob=dice.uniform(0.01, 0.035),
         step_hz=1.8,
         jitter_deg=0.5,
-        beside=0.0,
+        beside=beside,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
 from openloger.shapes import Float32, Float64
-from openloger.worlds.families import houses, props
+from openloger.worlds.families import crowd, houses, props
+from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.families.furniture import Stand
 from openloger.worlds.families.outdoors import Daylight, Grid
@@ -47,7 +47,9 @@ class TerrainWorld:
         self._density = dice.uniform(3.0, 16.0)
         self._wanted = [dice.uniform(0.0, 1.0) for _ in _KINDS]
         self._templates = {kind: [self._template(kind, number) for number in range(6)] for kind in _KINDS}
-        self.cell = lru_cache(maxsize=256)(self._make_cell)
+        self._lively = 1 + dice.integer(3) if dice.chance(0.35) else 0
+        self._walkers: list[list[Solids]] | None = None
+        self.cell = self._make_cell
 
     @property
     def terrain(self) -> tuple[Terrain, Look]:
@@ -78,8 +80,21 @@ class TerrainWorld:
     def cells_seen(self, view: View) -> list[Cell]:
         return self.lattice.cells_seen(view, self.far_m, self._light.shadow(_TALLEST))
 
-    def movers(self, time_s: float, x: float, z: float) -> Solids | None:
-        return None
+    def movers(self, time_s: float, way: Way) -> Solids | None:
+        """Somebody who walks ahead on the trail, and others who come towards the camera."""
+        if not self._lively:
+            return None
+        if self._walkers is None:
+            self._walkers = crowd.walkers(self._seed, self._outfits, self.light_zone)
+        spots = [(0, way.along(time_s, 4.0, 0.3))] if self._lively & 1 else []
+        if self._lively & 2:
+            found = crowd.meetings(self._seed, time_s, 14.0)
+            spots += [(number, crowd.oncoming(way, time_s, meeting, 1.2)) for number, meeting in found]
+        parts = []
+        for number, spot in spots:
+            step = crowd.step_of(self._walkers[number % len(self._walkers)], 1.2 * time_s)
+            parts.append(crowd.standing(step, spot, self.ground(float(spot[0]), float(spot[1]))))
+        return crowd.gather(parts, self._zones())
 
     def ground(self, x: float, z: float) -> float:
         return float(self._terrain.height(np.array([x]), np.array([z]))[0])
