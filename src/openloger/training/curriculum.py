@@ -119,11 +119,22 @@ SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, match=1.0)
 
 def pocket_stages() -> tuple[Stage, ...]:
     """What two CPU cores can train: pairs and triples at most three frames apart, then memory over short windows."""
-    pairs = ClipPlan(size=(64, 80), rendered=4, frames=(2, 3), odds=(0.88, 0.12), fps=(3.0, 6.0), reuse=5.0)
+    pairs = ClipPlan(
+        size=(64, 80),
+        rendered=4,
+        frames=(2, 3),
+        odds=(0.88, 0.12),
+        fps=(1.0, 3.0),  # so slow that a pair turns by about ten degrees: a patch sees seven
+        family_odds=(1.0, 1.0, 0.5, 1.0),
+        reuse=5.0,
+    )
+    memory = replace(
+        pairs, rendered=14, frames=(4, 8, 12), odds=(1.0, 1.0, 1.0), fps=(1.5, 8.0), batch=4, pool=96, reuse=6.0
+    )
     return (
         Stage(
             "pairs",
-            steps=3000,
+            steps=2400,
             clips=pairs,
             windows=WindowPlan(memory=False),
             losses=SCRATCH_LOSSES,
@@ -131,11 +142,11 @@ def pocket_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "chained",
-            steps=600,
-            clips=replace(pairs, rendered=12, frames=(8, 10, 12), odds=(1.0, 1.0, 1.0), batch=4, pool=96),
-            windows=WindowPlan(window=(6, 4), overlap=(2, 1)),
-            losses=replace(SCRATCH_LOSSES, match=0.1, confidence=0.05),
-            rate=RatePlan(peak=2e-4, warmup_steps=50),
+            steps=640,
+            clips=memory,
+            windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
+            losses=replace(SCRATCH_LOSSES, match=0.1),
+            rate=RatePlan(peak=3e-4, warmup_steps=60, decay=0.5),
         ),
     )
 
