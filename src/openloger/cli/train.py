@@ -6,11 +6,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import tyro
+
 from openloger.cli import EXIT_INTERRUPTED
 
 
 def train(
-    preset_or_toml: str,
+    preset_or_toml: tyro.conf.Positional[str],
+    /,
     *,
     out: Path,
     stage: str | None = None,
