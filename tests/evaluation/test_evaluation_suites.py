@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from openloger.cli import EXIT_BAD_INPUT
-from openloger.cli.evaluate import (
+from openloger.cli.suites import (
     NetworkArguments,
     OutputArguments,
     ProtocolArguments,

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import json as json_module
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
-from openloger import worlds
-from openloger.cli import EXIT_BAD_INPUT
-from openloger.datasets import DatasetFolder, Sequence, open_dataset
-from openloger.errors import InputError
+from openloger.cli.results import show, write_page
+from openloger.cli.suites import suite_commands
 from openloger.evaluation import GatherSettings, MeasureSettings
 from openloger.evaluation import evaluate_recording as measure_recording
 from openloger.evaluation.one import made_with, summary
-from openloger.evaluation.page import Section, page
-from openloger.evaluation.report import TableRows, measured_table, rich_table, suite_json, suite_table
-from openloger.evaluation.run import Outcome, Sequences, SuiteResult, run_suite
-from openloger.evaluation.suites import SUITES, Suite, find_suite
-from openloger.frames import Frame, FrameSource, open_frames, run_ahead
-from openloger.network import Network, load_network, weights_hash
+from openloger.evaluation.page import Section
+from openloger.evaluation.report import measured_table
 from openloger.recording import open_recording
-from openloger.streaming import PlacedWindow, Stream
 
 
 def commands() -> dict[str, Callable[..., Any]]:
     """What can be evaluated: a recording, or a suite by its name."""
-    suites = {name: _suite_command(name) for name, suite in SUITES.items() if suite.dataset is not None}
-    return {"recording": evaluate_recording, **suites, "worlds": evaluate_worlds}
+    return {"recording": evaluate_recording, **suite_commands()}
 
 
 def evaluate_recording(
@@ -65,243 +53,6 @@ def evaluate_recording(
     measured = measure_recording(opened, truth, depth=depth, settings=settings)
     if html is not None:
         made = made_with(opened, measured, truth=truth, depth=depth)
-        _write_page(html, str(recording), [Section(opened.meta.source, measured)], [], made)
+        write_page(html, str(recording), [Section(opened.meta.source, measured)], [], made)
     told = summary(opened, measured, truth=truth, depth=depth) if json else measured_table(measured)
-    _show(told, str(recording))
-
-
-@dataclass(frozen=True)
-class NetworkArguments:
-    """Which network."""
-
-    network: str
-    """A preset; `openloger networks` lists them."""
-    weights: str | None = None
-    """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16, or auto."""
-
-
-@dataclass(frozen=True)
-class ProtocolArguments:
-    """What differs from the suite's protocol."""
-
-    sequences: tuple[str, ...] = ()
-    """Only these; by default all of the suite that are there."""
-    stop: int | None = None
-    """Only the frames before this one."""
-    window: int | None = None
-    """Frames in a window."""
-    overlap: int | None = None
-    """Frames that neighbouring windows share."""
-    placement: str = "auto"
-    """none, se3, sim3, sim3:MODE, or auto."""
-    reset_every: int | None = None
-    """Forget the fast weights every so many windows; 0 for never."""
-
-
-@dataclass(frozen=True)
-class OutputArguments:
-    """Where the numbers go."""
-
-    out: Path | None = None
-    """Write results.json and report.html into this folder."""
-    json: bool = False
-    """Print results.json instead of the table."""
-
-
-@dataclass(frozen=True)
-class WorldArguments:
-    """Which worlds."""
-
-    families: tuple[str, ...] = tuple(worlds.FAMILIES)
-    """Of every family as many worlds."""
-    seeds: tuple[int, ...] = (0,)
-    """The worlds' seeds; those below a million are never trained on."""
-    frames: int = 300
-    """Frames of each."""
-    size: tuple[int, int] = (160, 224)
-    """Height and width of the pictures."""
-    fps: float = 10.0
-    """Frames a second."""
-
-
-def evaluate_suite(
-    name: str,
-    *,
-    data: Path,
-    network: NetworkArguments,
-    protocol: ProtocolArguments = ProtocolArguments(),
-    output: OutputArguments = OutputArguments(),
-) -> int:
-    """Run a network over a dataset on disk and measure it; 2 where a sequence has no numbers, else 0."""
-    sequences = _choose(find_suite(name), data, protocol.sequences)
-    return _evaluate(name, sequences, network, protocol, output)
-
-
-def evaluate_worlds(
-    *,
-    network: tyro.conf.OmitArgPrefixes[NetworkArguments],
-    worlds: tyro.conf.OmitArgPrefixes[WorldArguments] = WorldArguments(),
-    protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
-    output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
-) -> int:
-    """Run a network over procedural worlds, whose truth is exact, and measure it."""
-    return _evaluate("worlds", _Worlds(worlds, protocol.sequences), network, protocol, output)
-
-
-@dataclass(frozen=True)
-class _Worlds:
-    """Worlds as `street:7`; all that were asked for, or those that are named."""
-
-    arguments: WorldArguments
-    named: tuple[str, ...]
-
-    def __iter__(self) -> Iterator[str]:
-        every = (f"{family}:{seed}" for family in self.arguments.families for seed in self.arguments.seeds)
-        return iter(self.named or tuple(every))
-
-    def __len__(self) -> int:
-        return len(tuple(iter(self)))
-
-    def __getitem__(self, name: str, /) -> Sequence:
-        family, _, seed = name.partition(":")
-        if not seed.isdigit():
-            raise InputError(f"{name!r} names no world; write FAMILY:SEED, as street:7")
-        made = self.arguments
-        return worlds.world(family, seed=int(seed), size=made.size, fps=made.fps, frames=made.frames)
-
-
-def _evaluate(
-    name: str,
-    sequences: Sequences,
-    network: NetworkArguments,
-    protocol: ProtocolArguments,
-    output: OutputArguments,
-) -> int:
-    loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
-    suite = find_suite(name)
-    suite = replace(
-        suite,
-        window=protocol.window or suite.window,
-        overlap=suite.overlap if protocol.overlap is None else protocol.overlap,
-        reset_every=suite.reset_every if protocol.reset_every is None else protocol.reset_every,
-    )
-    reconstruct = partial(_stream, network=loaded, suite=suite, placement=protocol.placement, stop=protocol.stop)
-    result = run_suite(name, sequences, suite=suite, reconstruct=reconstruct, on_outcome=_tell)
-    settings = _settings(_engine(loaded, suite, protocol.placement)) | {"stop": protocol.stop}
-    digest = None if loaded.weights is None else weights_hash(loaded.weights)
-    made = suite_json(result, network=network.network, weights_hash=digest, run_settings=settings)
-    table = suite_table(result, network.network, settings)
-    if output.out is not None:
-        _write_suite(output.out, result, table, made)
-    _show(made if output.json else table, f"{name}, {network.network}")
-    return 0 if result.complete else EXIT_BAD_INPUT
-
-
-def _suite_command(name: str) -> Callable[..., int]:
-    def evaluate(
-        *,
-        data: Path,
-        network: tyro.conf.OmitArgPrefixes[NetworkArguments],
-        protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
-        output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
-    ) -> int:
-        return evaluate_suite(name, data=data, network=network, protocol=protocol, output=output)
-
-    beside = ", beside the published numbers" if SUITES[name].table else ""
-    evaluate.__doc__ = (
-        f"Run a network over {name} and measure it{beside}.\n\n"
-        "Args:\n    data: The dataset's folder; docs/datasets.md says how to get it.\n"
-    )
-    return evaluate
-
-
-def _choose(suite: Suite, data: Path, sequences: tuple[str, ...]) -> DatasetFolder:
-    assert suite.dataset is not None, "worlds are not on disk"
-    opened = open_dataset(suite.dataset, data, sequences=sequences or None)
-    if sequences or suite.sequences is None:
-        return opened
-    there = tuple(one for one in suite.sequences if one in opened.names)
-    missing = [one for one in suite.sequences if one not in opened.names]
-    if not there:
-        raise InputError(f"{data} has none of the sequences {', '.join(suite.sequences)}")
-    if missing:
-        print(f"openloger: {data} does not have {', '.join(missing)}; the average is over the others", file=sys.stderr)
-    return replace(opened, names=there)
-
-
-def _engine(network: Network, suite: Suite, placement: str) -> Stream:
-    return Stream(
-        network, window=suite.window, overlap=suite.overlap, placement=placement, reset_every=suite.reset_every
-    )
-
-
-def _stream(
-    sequence: Sequence, *, network: Network, suite: Suite, placement: str, stop: int | None
-) -> Iterable[PlacedWindow]:
-    source = open_frames(sequence, stop=stop, stride=suite.stride)
-    return _engine(network, suite, placement).run(_Ahead(source))
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """A source whose frames are decoded in a thread while the network works."""
-
-    source: FrameSource
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def length(self) -> int | None:
-        return self.source.length
-
-    def frames(self, first: int = 0) -> Iterator[Frame]:
-        return run_ahead(self.source.frames(first))
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self.frames()
-
-
-def _settings(stream: Stream) -> dict[str, Any]:
-    return {
-        "window": stream.window,
-        "overlap": stream.overlap,
-        "placement": str(stream.placement),
-        "reset_every": stream.reset_every,
-    }
-
-
-def _tell(outcome: Outcome) -> None:
-    if outcome.measured is not None:  # a fault was logged where it happened
-        rmse, seconds = outcome.measured.absolute.translation.rmse, outcome.seconds
-        print(f"openloger: {outcome.sequence}: ATE {rmse:.3f} m, {seconds:.0f} s", file=sys.stderr)
-
-
-def _write_suite(folder: Path, result: SuiteResult, table: TableRows, made: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json_module.dumps(made, indent=2) + "\n", encoding="utf-8")
-    sections = [Section(one.sequence, one.measured, one.fault) for one in result.outcomes]
-    _write_page(folder / "report.html", f"{result.name}, {made['network']}", sections, [("Results", table)], made)
-
-
-def _write_page(
-    path: Path, title: str, sections: list[Section], tables: list[tuple[str, TableRows]], made: dict[str, Any]
-) -> None:
-    shown = {key: value for key, value in made.items() if key not in {"sequences", "published"}}
-    text = page(title, sections, tables=tables, made_with=json_module.dumps(shown, indent=2))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def _show(what: TableRows | Any, title: str) -> None:
-    if not isinstance(what, TableRows):
-        print(json_module.dumps(what))
-        return
-    from rich.console import Console
-
-    Console().print(rich_table(what, title))
+    show(told, str(recording))

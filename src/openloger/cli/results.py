@@ -1,0 +1,29 @@
+"""What a measurement leaves: a table or JSON on standard output, and a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from openloger.evaluation.page import Section, page
+from openloger.evaluation.report import TableRows, rich_table
+
+
+def write_page(
+    path: Path, title: str, sections: Sequence[Section], tables: Sequence[tuple[str, TableRows]], made: dict[str, Any]
+) -> None:
+    shown = {key: value for key, value in made.items() if key not in {"sequences", "published"}}
+    text = page(title, sections, tables=tables, made_with=json.dumps(shown, indent=2))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def show(what: TableRows | Any, title: str) -> None:
+    if not isinstance(what, TableRows):
+        print(json.dumps(what))
+        return
+    from rich.console import Console
+
+    Console().print(rich_table(what, title))
