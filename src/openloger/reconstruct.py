@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -71,14 +72,14 @@ def reconstruct(
         return stored
     if stored is not None:
         _restore(stream, stored)
-    frames = _DecodedAhead(open_frames(source), stream)
-    meta = _describe(stream, frames, options)
-    if stored is None:
-        writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
-    else:
-        writer = resume_recording(out, meta, frames=stream.state.final_frames)
-    with BackgroundWriter(writer) as recording:
-        _run(stream, frames, recording, options)
+    with closing(_DecodedAhead(open_frames(source), stream)) as frames:
+        meta = _describe(stream, frames, options)
+        if stored is None:
+            writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
+        else:
+            writer = resume_recording(out, meta, frames=stream.state.final_frames)
+        with BackgroundWriter(writer) as recording:
+            _run(stream, frames, recording, options)
     if frames.error is not None:
         kept = f"the {len(open_recording(out))} frames before it are in {out}"
         raise BadFrameError(f"{frames.error}; {kept}", index=frames.error.index) from frames.error
@@ -116,17 +117,16 @@ class _DecodedAhead:
         self.watch = Stopwatch()
         self.given_size: tuple[int, int] | None = None  # (height, width) of the source's pictures
         self._stream = stream
-        ready = run_ahead(resized(source, self._fit).frames(stream.state.next_index))
-        head = list(islice(ready, 1))  # its size is needed before the run begins
-        self._ready = chain(head, ready)
-        known = head or [picture.frame for picture in stream.state.pending]
+        self._ready = run_ahead(resized(source, self._fit).frames(stream.state.next_index))
+        self._head = list(islice(self._ready, 1))  # its size is needed before the run begins
+        known = self._head or [picture.frame for picture in stream.state.pending]
         if not known:
             raise InputError(f"{self.name} gave no frame to reconstruct")
         self.size = known[0].rgb.shape[:2]
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         try:
-            for frame in self.watch.timed(self._ready):
+            for frame in self.watch.timed(chain(self._head, self._ready)):
                 if frame.index >= first:
                     yield frame
         except BadFrameError as error:
@@ -134,6 +134,10 @@ class _DecodedAhead:
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
+
+    def close(self) -> None:
+        """Let the decoding thread go."""
+        self._ready.close()
 
     def _fit(self, height: int, width: int) -> tuple[int, int]:
         self.given_size = (height, width)

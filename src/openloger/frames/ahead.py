@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ class _End:
     error: BaseException | None = None
 
 
-def run_ahead(iterator: Iterable[ItemT], *, depth: int = 8) -> Iterator[ItemT]:
+def run_ahead(iterator: Iterable[ItemT], *, depth: int = 8) -> Generator[ItemT, None, None]:
     """The items of `iterator`, made in a thread that is at most `depth` finished items ahead.
 
     An exception comes through in its place, after the items before it. Closing the result (`close()`, or dropping it
