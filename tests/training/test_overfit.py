@@ -27,11 +27,11 @@ FAMILIES = ("rooms", "street", "terrain", "clutter")
 
 
 def scenes(render: RenderClips, size: tuple[int, int]) -> list[Clip]:
-    """A pair of frames of each, a third of a second apart."""
+    """A pair of frames of each, a second apart: they turn by ten degrees on average."""
     return [
         take_frames(clip, np.array([0, 1]))
         for seed in range(SCENES)
-        for clip in render([ClipSpec(FAMILIES[seed % 4], seed, 40, 2, 3.0, size)])
+        for clip in render([ClipSpec(FAMILIES[seed % 4], seed, 40, 2, 1.0, size)])
     ]
 
 
@@ -68,6 +68,7 @@ def good_enough(scores: Scores) -> bool:
 @pytest.mark.timeout(2400)
 def test_sixteen_scenes_are_learnt_by_heart():
     curve = overfit(scenes(render_clips, (64, 80)), steps=1500, minutes=30)
+    assert curve[0].rotation_deg > 8  # so that there is something to learn
     assert not good_enough(curve[0])
     assert good_enough(curve[-1]), curve[-1]
 
