@@ -38,7 +38,7 @@ def pick_family(mix: Mix, seed: int) -> str:
         left -= weight
         if left < 0:
             return name
-    return name
+    return list(weights)[-1]  # rounding left a sliver
 
 
 def _weights(mix: Mix) -> Mapping[str, float]:

@@ -8,6 +8,7 @@ front is a minimum of affine functions of the pixel, hence concave, hence smalle
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,12 +68,12 @@ def list_solids(
     body, turn = solids[row], rotation[frame]
     away = [origin[frame, axis] - body[:, Column.CENTRE + axis] for axis in range(3)]
     local = [[body[:, 3 * k + axis] for axis in range(3)] for k in range(3)]
-    start = tuple(sum(local[k][a] * away[a] for a in range(3)) for k in range(3))
-    axes = [tuple(sum(local[k][a] * turn[:, a, j] for a in range(3)) for k in range(3)) for j in range(3)]
+    start = tuple(_dot(local[k], away) for k in range(3))
+    axes = [tuple(_dot(local[k], turn[:, :, j].unbind(1)) for k in range(3)) for j in range(3)]
     half = [body[:, Column.HALF + k] for k in range(3)]
     # the box's half axes and centre in camera coordinates: axes[j][k] = (world_from_local[k] · camera axis j) / half
     extent = [[axes[j][k] * half[k] * half[k] for k in range(3)] for j in range(3)]
-    centre = [-sum(turn[:, a, j] * away[a] for a in range(3)) for j in range(3)]
+    centre = [-_dot(turn[:, :, j].unbind(1), away) for j in range(3)]
     first_x, last_x, first_y, last_y = _tile_range(centre, extent, frame, lens, grid)
     return Listed(
         frame=frame,
@@ -196,3 +197,7 @@ def list_pairs(listed: Listed, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 def is_box(listed: Listed) -> Tensor:
     return listed.kind == BOX
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]

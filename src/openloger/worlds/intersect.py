@@ -14,7 +14,7 @@ from openloger.shapes import Float, Tensor
 NEAREST = 0.02  # metres along z
 _TINY = 1e-20
 
-Vector = tuple[Tensor, Tensor, Tensor]
+Vector = tuple[Tensor, ...]  # x, y, z
 
 
 def _slab(numerator: Tensor, denominator: Tensor, enter: Tensor, leave: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,11 +30,11 @@ class Kernels(NamedTuple):
     """The steps, each eager or compiled."""
 
     pairs: Callable
-    meet: tuple[Callable, Callable, Callable]
+    meet: tuple[Callable, ...]
     locate: Callable
     clusters: Callable
     block_pairs: Callable
-    block: tuple[Callable, Callable, Callable]
+    block: tuple[Callable, ...]
     colour: Callable
     air: Callable
     march: Callable

@@ -21,7 +21,7 @@ class ClusterTable(NamedTuple):
     """Runs of the solid table's rows and the sphere around each (metres, relative to its place's origin)."""
 
     first: Int[Tensor, "cluster"]
-    count: Int[Tensor, "cluster"]
+    count: Int[Tensor, "cluster"]  # pyright: ignore[reportIncompatibleMethodOverride]
     sphere: Float32[Tensor, "cluster 4"]
     casts: Bool[Tensor, "cluster"]
 

@@ -26,7 +26,7 @@ _RUN = 8  # rows of a cluster
 _LARGE = 2.5  # metres: radius from which solids are clustered apart from small ones
 Number = float | int
 Pair = tuple[Number, Number]
-Triple = tuple[Number, Number, Number]
+Triple = tuple[Number, ...]  # three
 
 
 class Column:
