@@ -26,7 +26,7 @@ ROOMS = {
     "streaming": {"network", "frames", "geometry"},
     "evaluation": {"recording", "datasets", "geometry"},  # it holds a recording against a sequence's truth
     "export": {"recording", "geometry"},
-    "viewing": {"recording", "geometry"},
+    "viewing": {"recording", "export", "geometry"},  # it exports what is seen
     "training": {"network", "streaming", "worlds", "datasets", "geometry"},
 }
 HELPERS = {"progress", "resources"}  # root files without any of ours in them, for the main job and the command line
