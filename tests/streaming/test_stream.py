@@ -159,7 +159,7 @@ def test_defaults_are_what_the_network_is_made_for(network):
     ({"window": 0}, "a window of 0 frames is none; at least 1"),
     ({"window": 5, "overlap": 5}, "overlap 5 must be at least 0 and less than the window, 5"),
     ({"window": 5, "overlap": 6}, "overlap 6 must be at least 0 and less than the window, 5"),
-    ({"overlap": -1}, "overlap -1 must be at least 0 and less than the window, 16"),
+    ({"overlap": -1}, "overlap -1 must be at least 0 and less than the window, 8"),
     ({"reset_every": -1}, "reset_every -1 is negative; 0 is never"),
     ({"overlap": 0, "placement": "se3"}, "placement se3 needs frames shared between windows; overlap is 0"),
     ({"overlap": 0, "placement": "none", "reset_every": 2}, "reset_every 2 needs frames shared between windows; "),
