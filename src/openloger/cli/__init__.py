@@ -33,11 +33,13 @@ def commands() -> dict[str, Callable[..., Any] | Group]:
     from openloger.cli.networks import networks
     from openloger.cli.reconstruct import reconstruct
     from openloger.cli.train import train
+    from openloger.cli.view import view
 
     return {
         "reconstruct": reconstruct,
         "export": export,
         "info": info,
+        "view": view,
         "networks": networks,
         "worlds": Group("Look at procedural worlds, or write them out as a dataset.", worlds.commands()),
         "train": train,

@@ -1,0 +1,63 @@
+"""`openloger view`: a recording in the browser, finished or being written."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from pathlib import Path
+
+import tyro
+
+from openloger.cli.truth import true_cameras
+from openloger.recording import open_recording
+from openloger.viewing import POINT_BUDGET, Settings, Viewer, ViewOptions, know_all, overlay, share_page
+from openloger.viewing.overview import usual_edge
+from openloger.viewing.sharing import check_place, write_page
+
+
+def view(
+    recording: tyro.conf.Positional[Path],
+    /,
+    *,
+    truth: Path | None = None,
+    port: int = 8080,
+    host: str = "127.0.0.1",
+    points: int = POINT_BUDGET,
+    share: Path | None = None,
+    overwrite: bool = False,
+    open: bool = False,
+) -> None:
+    """Look at a recording in the browser; one that is being written is followed.
+
+    Args:
+        recording: The recording's folder.
+        truth: True cameras, laid over the path: 16 numbers a frame of the video (or the first 12), TUM's 8 by time, or
+            a folder that holds world_from_cam.txt.
+        port: Where to serve; the next that is free where it is in use.
+        host: The address to serve at; 0.0.0.0 lets everybody in the network look.
+        points: How many points the browser gets of the whole scene.
+        share: Write the scene as one HTML file that needs no server, and serve nothing.
+        overwrite: Replace the page to share where there is one.
+        open: Open the page in this machine's browser.
+    """
+    if share is not None:
+        check_place(share, overwrite=overwrite)
+    opened = open_recording(recording)
+    true = None if truth is None else true_cameras(truth)
+    laid_over = None
+    if true is not None and (opened.complete or share is not None):
+        laid_over = overlay(opened.world_from_cam, true(opened))  # what is wrong with it is said now
+    if share is not None:
+        known = know_all(opened, budget=points, overlay=laid_over)
+        settings = Settings(frame=known.last, edge_max=usual_edge(opened.meta.height))
+        write_page(share, share_page(known, settings), overwrite=overwrite)
+        print(share)
+        return
+    viewer = Viewer(opened, options=ViewOptions(host=host, port=port, budget=points, truth=true))
+    try:
+        print(f"openloger: {viewer.url} shows {recording}; Ctrl-C ends", file=sys.stderr, flush=True)
+        if open:
+            webbrowser.open(viewer.url)
+        viewer.run()
+    finally:
+        viewer.close()

@@ -1,0 +1,27 @@
+"""Looking at recordings: the browser viewer, pages to share, the report, and figures for notebooks.
+
+The way of the data: recorded frames become points (points.py), which become a cloud of bounded size
+(level_of_detail.py) while a recording is read, even as it grows (overview.py, reader.py). Settings and cloud become
+what is shown, as values (scene.py, cameras.py, known.py), and that becomes nodes in the browser (layers.py,
+drawing.py). viewer.py is the loop, controls.py the page's widgets; tools.py, sharing.py and navigation.py are what its
+buttons and keys do.
+"""
+
+from openloger.viewing.known import Known, know_all
+from openloger.viewing.scene import Settings
+from openloger.viewing.sharing import share_page
+from openloger.viewing.truth import Overlay, TrueCameras, overlay
+from openloger.viewing.viewer import POINT_BUDGET, Viewer, ViewOptions
+
+__all__ = [
+    "POINT_BUDGET",
+    "Known",
+    "Overlay",
+    "Settings",
+    "TrueCameras",
+    "ViewOptions",
+    "Viewer",
+    "know_all",
+    "overlay",
+    "share_page",
+]

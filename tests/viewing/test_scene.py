@@ -1,0 +1,254 @@
+"""What is shown, as values: what passes, in what colour, from when on, and from where it is looked at."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scenes
+
+from openloger.recording import Recording
+from openloger.viewing.cameras import FRUSTA, Cameras, behind, frusta_lines, home, path_colours, path_lines, through
+from openloger.viewing.known import Known, know_all, known_of, shown, with_points
+from openloger.viewing.level_of_detail import depth_levels
+from openloger.viewing.overview import Scale, usual_edge
+from openloger.viewing.points import EDGE_STEP
+from openloger.viewing.ramps import GLOW, SPECTRUM, UNKNOWN, confidence_picture, depth_picture, ramp, spread
+from openloger.viewing.scene import (
+    DISPLAY_DEPTH,
+    SLABS,
+    Place,
+    Settings,
+    colours,
+    in_heights,
+    mean_up,
+    passing,
+    slab_clouds,
+    slab_stop,
+    slab_width,
+)
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return scenes.write_recording(tmp_path_factory.mktemp("walk") / "walk", scenes.room(40))
+
+
+@pytest.fixture(scope="module")
+def known(walk: Recording) -> Known:
+    return know_all(walk, budget=30_000)
+
+
+def drawn(known: Known, settings: Settings) -> set[tuple[float, ...]]:
+    """The positions that all slabs give together, in the recording's unit."""
+    width = slab_width(known.snapshot.frame_count)
+    rows = set()
+    for slab in range(-(-known.snapshot.frame_count // width)):
+        stop = slab_stop(slab, settings, width=width)
+        for cloud in slab_clouds(known.snapshot, settings, known.place, start=slab * width, stop=stop):
+            rows |= {tuple(row) for row in cloud.position.tolist()}
+    return rows
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(frame=39),
+        Settings(frame=11),
+        Settings(frame=0),
+        Settings(frame=11, extent="everything"),
+        Settings(frame=39, confidence_min=0.7, edge_max=None),
+        Settings(frame=39, depth_range=(0.5, 1.2), height_range=(0.2, 0.8)),
+    ],
+)
+def test_slabs_together_show_just_what_is_shown(known: Known, settings: Settings) -> None:
+    points = shown(known.snapshot.points, settings, known.place)
+    assert len(points) > 0
+    expected = {tuple(row) for row in (points.position * np.float32(known.place.unit)).tolist()}
+    assert drawn(known, settings) == expected
+
+
+def test_this_frame_alone_leaves_the_slabs_empty(known: Known) -> None:
+    assert drawn(known, Settings(frame=20, extent="this frame")) == set()
+
+
+def test_sliders_let_pass_what_they_say(known: Known) -> None:
+    points, place = known.snapshot.points, known.place
+    passes = passing(points, Settings(confidence_min=0.5, edge_max=0.05, depth_range=(0.5, 1.5)), place.scale)
+    assert 0 < passes.sum() < len(points)
+    np.testing.assert_array_equal(
+        passes,
+        (points.confidence >= 128)
+        & (points.edge * EDGE_STEP <= 0.05 + 1e-9)
+        & (points.depth >= 0.5 * place.scale.depth)
+        & (points.depth <= 1.5 * place.scale.depth),
+    )
+    assert passing(points, Settings(confidence_min=0.0, edge_max=None), place.scale).all()
+
+
+def test_a_ceiling_can_be_cut_off(known: Known) -> None:
+    points, place = known.snapshot.points, known.place
+    low = points[in_heights(points, Settings(height_range=(0.0, 0.5)), place)]
+    heights = low.position @ place.up
+    assert len(low) < len(points)
+    assert heights.max() <= (place.low + place.high) / 2 + 1e-5
+    assert heights.min() < place.low, "the lower end has no limit"
+
+
+def test_sizes_follow_depth_and_the_slider(known: Known) -> None:
+    settings = Settings(frame=39, extent="everything")
+    sizes = {cloud.level: cloud.size for cloud in slab_clouds(known.snapshot, settings, known.place, start=0, stop=40)}
+    levels = sorted(sizes)
+    assert len(levels) >= 2
+    for lower, upper in itertools.pairwise(levels):
+        assert sizes[upper] / sizes[lower] == pytest.approx(2.0 ** (upper - lower))
+    larger = slab_clouds(known.snapshot, replace(settings, point_size=2.0), known.place, start=0, stop=40)
+    assert {cloud.level: cloud.size / 2 for cloud in larger} == pytest.approx(sizes)
+
+
+def test_the_scene_has_the_size_that_browsers_navigate_in(known: Known, walk: Recording) -> None:
+    depths = np.concatenate([walk.depth(k).ravel() for k in range(0, 40, 5)])
+    assert known.place.unit * np.median(depths) == pytest.approx(DISPLAY_DEPTH, rel=0.15)
+    levels = depth_levels(depths, known.place.scale.depth)
+    assert abs(np.median(levels)) <= 1
+
+
+def test_up_is_up_and_the_ground_is_below(known: Known) -> None:
+    assert known.place.up @ [0, -1, 0] > 0.95
+    heights = known.cameras.world_from_cam[:, :3, 3] @ known.place.up
+    assert known.place.ground < heights.min() - 0.5
+
+
+def test_up_where_cameras_cancel_out_is_the_firsts() -> None:
+    upright, upside_down = np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0])
+    np.testing.assert_allclose(mean_up(np.stack([upright, upside_down])), [0, -1, 0])
+    np.testing.assert_allclose(mean_up(np.zeros((0, 4, 4))), [0, -1, 0])
+
+
+@pytest.mark.parametrize("colouring", ["picture", "height", "time", "confidence"])
+def test_colourings_order_what_they_speak_of(known: Known, colouring: str) -> None:
+    points = known.snapshot.points
+    rgb = colours(points, Settings(colouring=colouring), known.place, frame_count=40)
+    if colouring == "picture":
+        np.testing.assert_array_equal(rgb, points.rgb)
+        return
+    quantity = {
+        "height": points.position.astype(np.float64) @ known.place.up,
+        "time": points.frame.astype(float),
+        "confidence": points.confidence.astype(float),
+    }[colouring]
+    low, high = {"height": (known.place.low, known.place.high), "time": (0.0, 39.0), "confidence": (0.0, 255.0)}[
+        colouring
+    ]
+    np.testing.assert_array_equal(rgb, ramp(spread(quantity, low, high)))
+
+
+def test_ramps_hit_their_ends_and_say_what_is_unknown() -> None:
+    rgb = ramp(np.array([0.0, 1.0, -3.0, 7.0, np.nan]), GLOW)
+    assert [tuple(row) for row in rgb.tolist()] == [GLOW[0], GLOW[-1], GLOW[0], GLOW[-1], UNKNOWN]
+    middle = ramp(np.array([1 / (len(SPECTRUM) - 1)]))
+    assert tuple(middle[0].tolist()) == SPECTRUM[1]
+    assert spread(np.array([2.0, np.nan]), 2.0, 2.0)[0] == 0.5
+
+
+def test_pictures_of_depth_are_bright_where_it_is_near_and_grey_where_there_is_none() -> None:
+    depth = np.tile(np.linspace(1, 9, 50, dtype=np.float32), (10, 1))
+    depth[0, :5] = 0
+    picture = depth_picture(depth)
+    assert picture[5, 0].sum() > picture[5, 25].sum() > picture[5, -1].sum()
+    assert (picture[0, :5] == UNKNOWN).all()
+    assert (depth_picture(np.zeros((4, 4), np.float32)) == UNKNOWN).all()
+    assert tuple(confidence_picture(np.ones((1, 1), np.float32))[0, 0].tolist()) == SPECTRUM[-1]
+
+
+@pytest.mark.parametrize("count", [1, 8, 300, 19_000])
+def test_slabs_are_few_and_stay_where_they_are(count: int) -> None:
+    width = slab_width(count)
+    assert -(-count // width) <= SLABS
+    assert width & (width - 1) == 0
+
+
+def test_the_path_grows_to_the_current_frame(known: Known) -> None:
+    for frame in (0, 1, 17, 39):
+        lines = path_lines(known.cameras, Settings(frame=frame), known.place)
+        assert len(lines.ends) == frame
+        if frame:
+            centre = known.cameras.world_from_cam[frame, :3, 3] * known.place.unit
+            np.testing.assert_allclose(lines.ends[-1, 1], centre, rtol=1e-5, atol=1e-6)
+    assert len(path_lines(known.cameras, Settings(frame=0, extent="everything"), known.place).ends) == 39
+
+
+def test_long_paths_are_thinned() -> None:
+    count = 19_000
+    matrices = np.tile(np.eye(4), (count, 1, 1))
+    matrices[:, 0, 3] = np.arange(count)
+    intrinsics = np.tile([[20.0, 0, 16], [0, 20, 12], [0, 0, 1]], (count, 1, 1))
+    cameras = Cameras(matrices, intrinsics, np.zeros(count, np.float32), (24, 32))
+    place = Place(Scale(2.0, 0.1, 0.03), np.array([0.0, -1.0, 0.0]), -1.0, -1.0, 1.0)
+    lines = path_lines(cameras, Settings(frame=count - 1), place)
+    assert len(lines.ends) <= 3_001
+    np.testing.assert_allclose(lines.ends[-1, 1, 0], (count - 1) * place.unit, rtol=1e-6)
+    assert len(frusta_lines(cameras, Settings(frame=count - 1), place).ends) <= 8 * FRUSTA
+
+
+def test_frusta_stand_where_cameras_stood(known: Known, walk: Recording) -> None:
+    lines = frusta_lines(known.cameras, Settings(frame=0), known.place)
+    assert lines.ends.shape == (8, 2, 3)
+    centre = walk.world_from_cam[0, :3, 3] * known.place.unit
+    np.testing.assert_allclose(lines.ends[:4, 0], np.tile(centre, (4, 1)), atol=1e-5)
+    ahead = walk.world_from_cam[0, :3, 2]
+    assert ((lines.ends[:4, 1] - centre) @ ahead > 0).all()
+
+
+def test_path_colours_by_confidence_fill_in_what_was_not_read(known: Known) -> None:
+    confidence = np.full(40, np.nan, np.float32)
+    confidence[[0, 39]] = 0.2, 0.8
+    cameras = replace(known.cameras, confidence=confidence)
+    rgb = path_colours(cameras, Settings(path_colouring="confidence"))
+    np.testing.assert_array_equal(rgb, ramp(np.linspace(0, 1, 40)))
+    unknown = replace(cameras, confidence=np.full(40, np.nan, np.float32))
+    assert (path_colours(unknown, Settings(path_colouring="confidence")) == UNKNOWN).all()
+
+
+def test_from_home_path_and_points_are_in_view(known: Known) -> None:
+    seen = home(known.snapshot, known.cameras, known.place)
+    ahead = (seen.look_at - seen.position) / seen.distance
+    for positions, share in ((known.snapshot.points.position, 0.8), (known.cameras.world_from_cam[:, :3, 3], 1.0)):
+        offset = positions * known.place.unit - seen.position
+        angle = np.degrees(np.arccos(offset @ ahead / np.linalg.norm(offset, axis=1)))
+        assert (angle < 30).mean() >= share
+    assert (seen.position - seen.look_at) @ known.place.up > 0, "from above"
+
+
+def test_behind_and_through_look_where_the_camera_looks(known: Known) -> None:
+    matrix = known.cameras.world_from_cam[10]
+    inside = through(known.cameras, 10, known.place)
+    np.testing.assert_allclose(inside.position, matrix[:3, 3] * known.place.unit)
+    np.testing.assert_allclose((inside.look_at - inside.position) / inside.distance, matrix[:3, 2], atol=1e-9)
+    outside = behind(known.cameras, 10, known.place)
+    assert (outside.position - inside.position) @ matrix[:3, 2] < 0
+    assert (outside.position - inside.position) @ known.place.up > 0
+    np.testing.assert_allclose(known.cameras.fov(10), 2 * np.arctan(24 / known.cameras.intrinsics[10, 1, 1]))
+
+
+def test_other_points_may_come_in_any_order(known: Known) -> None:
+    backwards = known.snapshot.points[np.arange(len(known.snapshot.points))[::-1]]
+    again = with_points(known, backwards, edge=1.0)
+    assert drawn(again, Settings(frame=11)) == drawn(known, Settings(frame=11))
+    assert again.snapshot.edge == 1.0
+
+
+def test_a_recording_that_nothing_can_be_trusted_of_can_be_looked_at(tmp_path: Path) -> None:
+    shots = [replace(shot, depth=np.zeros_like(shot.depth)) for shot in scenes.room(5, size=(12, 16))]
+    recording = scenes.write_recording(tmp_path / "flat", shots)
+    known = know_all(recording, budget=2000)
+    assert home(known.snapshot, known.cameras, known.place).distance > 0
+    assert list(slab_clouds(known.snapshot, Settings(), known.place, start=0, stop=5)) == []
+    assert known_of(recording, known.snapshot).last == 4
+
+
+def test_low_pictures_have_coarser_edges() -> None:
+    assert usual_edge(64) > usual_edge(128) > usual_edge(400) == 0.03
