@@ -1,10 +1,13 @@
-"""What a number was made with: versions and hashes, so that it can be made again."""
+"""What a number was made with: versions, hashes and the machine, so that it can be made again."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +27,27 @@ def versions() -> dict[str, str]:
     }
 
 
+def machine() -> dict[str, Any]:
+    """What seconds and bytes were measured on, and how busy it was just before."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": _usable_cores(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": _memory_gb(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.platform(terse=True),
+        "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def revision() -> str | None:
+    """The commit that this package runs from, "-dirty" behind it where files differ; None outside of its checkout."""
+    here = Path(__file__).resolve()
+    if _git("ls-files", "--error-unmatch", here.name, at=here.parent) is None:
+        return None
+    return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*", at=here.parent)
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
@@ -31,3 +55,29 @@ def file_hash(path: Path) -> str:
         while block := stream.read(READ_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _git(*arguments: str, at: Path) -> str | None:
+    """What git says in a folder; None where there is no git, or it fails."""
+    try:
+        done = subprocess.run(["git", "-C", str(at), *arguments], check=False, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gb() -> float | None:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
