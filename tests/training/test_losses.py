@@ -12,6 +12,7 @@ from openloger.training.losses import (
     LossWeights,
     align,
     confidence_loss,
+    direction_loss,
     local_loss,
     measure,
     normal_loss,
@@ -21,7 +22,7 @@ from openloger.training.losses import (
 )
 from openloger.training.scale import inverse_depth_weight, sample_valid, solve_scale
 
-EVERYTHING = LossWeights(confidence=0.05)
+EVERYTHING = LossWeights(confidence=0.05, direction=0.3)
 
 
 def rigid(draw: torch.Generator, *shape: int) -> torch.Tensor:
@@ -235,6 +236,24 @@ def test_a_turned_camera_costs_its_angle():
     turned[:, 1, :3, :3] = turned[:, 1, :3, :3] @ rotation_from_axis_angle(torch.tensor([0.0, 0.3, 0.0]))
     losses = measure(replace(prediction, world_from_cam=turned), truth, LossWeights())
     torch.testing.assert_close(losses.rotation, torch.tensor(0.3), rtol=1e-4, atol=1e-5)
+
+
+def test_direction_costs_one_minus_the_cosine_of_pairs_that_moved():
+    truth = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.06, 0.0]]).reshape(1, 1, 3, 3)
+    right = direction_loss(3 * truth, truth)
+    backwards = direction_loss(-0.5 * truth, truth)
+    aside = direction_loss(truth[..., [1, 2, 0]], truth)
+    assert [float(cost) for cost in (right, backwards, aside)] == pytest.approx([0.0, 2.0, 1.0], abs=1e-6)
+    hesitant = direction_loss(0.1 * truth, truth)  # half of the shortest step and a third of it
+    assert float(hesitant) == pytest.approx(1 - (0.5 + 0.3) / 2, abs=1e-6)
+
+
+def test_direction_has_a_finite_gradient_where_nothing_moves():
+    still = torch.zeros(1, 2, 2, 3, requires_grad=True)
+    direction_loss(still, torch.full((1, 2, 2, 3), 0.1)).backward()
+    assert still.grad is not None
+    assert bool(torch.isfinite(still.grad).all())
+    assert float(still.grad.abs().sum()) > 0
 
 
 def test_confidence_is_wanted_where_the_error_is_small_and_never_in_the_sky():

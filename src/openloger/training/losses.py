@@ -8,6 +8,8 @@ w = 1/z and p̂ already scaled by s:
     L_local  = mean w·‖p̂_cam − p_cam‖₁            L_world = mean w·‖p̂_world − p_world‖₁
     L_pose   = rotation angle and Huber₀.₁ of the translation between all ordered pairs of frames
     L_normal = angle between the normals of the four triangles of 2×2 pixel blocks, depth edges left out
+    L_direction = 1 − cosine of the angle between the translations of all pairs that moved: without it a short
+               baseline weighs next to nothing, and a network from scratch mistakes forwards for backwards
     L_conf   = BCE(confidence_logit, [w·‖p̂_cam − p_cam‖₁ < 0.02]), sky as 0
     L_anchor = (mean log z)², weak: it only keeps the free scale from wandering
 """
@@ -26,6 +28,8 @@ from openloger.training.clips import ClipBatch
 from openloger.training.scale import inverse_depth_weight, masked_mean, sample_valid, solve_scale
 
 HUBER_DELTA = 0.1
+CLEAR_BASELINE = 0.05  # of the mean distance: a pair that moved by this or more counts in full for direction
+SHORT_STEP = 0.02  # of the mean distance: a predicted translation below it has a direction only in part
 TRUSTED_ERROR = 0.02  # a weighted local error below this is what confidence 1 means
 NORMAL_EDGE = 0.1  # a 2×2 block whose depth range is over this part of its nearest depth is an edge
 
@@ -38,6 +42,7 @@ class LossWeights:
     world: float = 1.0
     rotation: float = 0.1  # per radian
     translation: float = 10.0
+    direction: float = 0.0  # from-scratch stages only
     normal: float = 1.0
     confidence: float = 0.0  # 0.05 in the last stage
     anchor: float = 0.01
@@ -52,6 +57,7 @@ class Losses:
     world: Float[Tensor, ""]
     rotation: Float[Tensor, ""]  # radians
     translation: Float[Tensor, ""]
+    direction: Float[Tensor, ""]  # 0..2
     normal: Float[Tensor, ""]  # radians
     confidence: Float[Tensor, ""]
     anchor: Float[Tensor, ""]
@@ -93,6 +99,7 @@ def measure(prediction: WindowPrediction, truth: ClipBatch, weights: LossWeights
         world=world_loss(aligned) if weights.world else zero,
         rotation=pair_mean(rotation_angle(between)),
         translation=pair_mean(slip.mean(-1)),
+        direction=direction_loss(predicted_pair.translation, truth_pair.translation),
         normal=normal_loss(aligned.predicted_cam, aligned.truth_cam, aligned.valid) if weights.normal else zero,
         confidence=confidence_loss(prediction.confidence_logit.float(), aligned) if weights.confidence else zero,
         anchor=aligned.log_depth.square().mean(),
@@ -134,6 +141,17 @@ def world_loss(aligned: Aligned) -> Float[Tensor, ""]:
     predicted = aligned.predicted_first_from_cam.apply(aligned.predicted_cam)
     truth = aligned.truth_first_from_cam.apply(aligned.truth_cam)
     return _valid_mean(weighted_error(predicted, truth, aligned.weight), aligned.valid)
+
+
+def direction_loss(
+    predicted: Float[Tensor, "batch frame frame 3"], truth: Float[Tensor, "batch frame frame 3"]
+) -> Float[Tensor, ""]:
+    """Mean 1 − cosine over pairs of frames, each counted by how clearly it moved (mean distance 1)."""
+    length = torch.linalg.vector_norm(truth, dim=-1)
+    own = (predicted.square().sum(-1) + 1e-18).sqrt()  # its gradient is finite at 0
+    cosine = (predicted * truth).sum(-1) / (own.maximum(length.clamp(max=SHORT_STEP)) * length).clamp(min=1e-12)
+    counts = (length / CLEAR_BASELINE).clamp(max=1)
+    return (counts * (1 - cosine)).sum() / counts.sum().clamp(min=1e-6)
 
 
 def confidence_loss(logit: Float[Tensor, "batch frame height width"], aligned: Aligned) -> Float[Tensor, ""]:
