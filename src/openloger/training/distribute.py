@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from openloger.shapes import Tensor
 from openloger.training.blocks import blocks
 
 KINDS = ("ddp", "fsdp")
+# DTensor's caches keep the process group, and with it gloo's threads, to Python's end; one that lets go of its last
+# tensor while Python ends aborts the process. So they get a moment for it.
+_LET_GO_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ def ranks(device: str) -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), dist.get_world_size(), own)
     finally:
         dist.destroy_process_group()
+        if kind == "cpu":
+            time.sleep(_LET_GO_S)
 
 
 def choose_device(name: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -85,26 +87,32 @@ def train(
         TrainingDivergedError: a loss that is not finite.
         KeyboardInterrupt: a signal ended it; everything is on disk.
     """
-    began, budget = time.monotonic(), budget or Budget()
-    until = None if budget.minutes is None else began + 60 * budget.minutes
+    budget = budget or Budget()
     check_datasets(config)
-    with ranks(device) as among, StopSignal() as stop, ExitStack() as stack:
-        run = start_run(config, out, among, resume=resume, stage=budget.stage, pi3=pi3)
+    with ranks(device) as among, StopSignal() as stop:
+        begin = partial(start_run, config, out, among, resume=resume, stage=budget.stage, pi3=pi3)
+        progress = run_stages(config, begin, Place(out, among, None, render, stop), budget)
+        if agree(stop.asked, among):
+            raise KeyboardInterrupt(f"stopped at step {progress.total_step}, all of it is kept in {out}")
+    return progress
+
+
+def run_stages(config: TrainConfig, begin: Callable[[], Run], place: Place, budget: Budget) -> Progress:
+    """From what `begin` gives to the end or the budget's; nothing of the run outlives this call."""
+    until = None if budget.minutes is None else time.monotonic() + 60 * budget.minutes
+    with ExitStack() as stack:
+        run = begin()
         before = run.progress.total_step
-        metrics = None
-        if among.first:
-            (out / "config.json").write_text(json.dumps(as_dict(config), indent=1), encoding="utf-8")
-            metrics = stack.enter_context(MetricsLog(out, from_step=before))
+        if place.among.first:
+            (place.out / "config.json").write_text(json.dumps(as_dict(config), indent=1), encoding="utf-8")
+            place = replace(place, metrics=stack.enter_context(MetricsLog(place.out, from_step=before)))
         for stage in stages_left(config, run.progress.stage, only=budget.stage):
             if stage.name != run.progress.stage:
-                run = enter_stage(run, config, stage, among)
+                run = enter_stage(run, config, stage, place.among)
             left = None if budget.steps is None else budget.steps - (run.progress.total_step - before)
-            loop = StageLoop(config, stage, run, Place(out, among, metrics, render, stop))
-            if not loop.go(until=until, steps=left):
+            if not StageLoop(config, stage, run, place).go(until=until, steps=left):
                 break
-        if agree(stop.asked, among):
-            raise KeyboardInterrupt(f"stopped at step {run.progress.total_step}, all of it is kept in {out}")
-    return run.progress
+        return run.progress
 
 
 def check_datasets(config: TrainConfig) -> None:
