@@ -239,7 +239,7 @@ def test_a_turned_camera_costs_its_angle():
 
 
 def test_direction_costs_one_minus_the_cosine_of_pairs_that_moved():
-    truth = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.06, 0.0]]).reshape(1, 1, 3, 3)
+    truth = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.06, 0.0], [0.0, 0.0, 0.0]]).reshape(1, 2, 2, 3)
     right = direction_loss(3 * truth, truth)
     backwards = direction_loss(-0.5 * truth, truth)
     aside = direction_loss(truth[..., [1, 2, 0]], truth)
