@@ -73,6 +73,7 @@ class Viewer:
         self._known: Known | None = None
         self._page: Page | None = None
         self._detail: Snapshot | None = None
+        self._shows: tuple[object, ...] | None = None  # what was drawn last
         self._close: Closeness | None = None
         self._reader = Reader(overview, detail_budget=max(self.options.budget // 3, LEAST_POINTS))
 
@@ -114,8 +115,9 @@ class Viewer:
             self._fulfil(*self._wishes.get(), known)
         self._move_clock(known)
         page = self._controls.page(self._clock.frame)
-        if page != self._page or self._reader.detail is not self._detail:
-            before, self._page, self._detail = self._page, page, self._reader.detail
+        shows = (known.snapshot.version, page, self._reader.detail)
+        if shows != self._shows:
+            before, self._page, self._detail, self._shows = self._page, page, self._reader.detail, shows
             with self._server.atomic():
                 self._drawing.draw(known, page, before, self._detail)
             if before is None or page.measuring != before.measuring:
