@@ -48,9 +48,11 @@ def test_wrong_names_and_weights_are_one_line(capsys, tmp_path):
     out = ("--out", str(tmp_path / "out"))
     assert "no training recipe for 'huge'" in refused(capsys, "huge", *out)
     assert "no stage 'first' in this run" in refused(capsys, "pocket", *out, "--stage", "first")
-    assert "no weights file" in refused(capsys, "pocket", *out, "--from-pi3", str(tmp_path / "absent.pt"))
+    assert "there are no weights at" in refused(capsys, "pocket", *out, "--weights", str(tmp_path / "absent.pt"))
+    assert "compact has no weights yet" in refused(capsys, "pocket", *out, "--weights", "compact")
+    assert "begin with a later stage" in refused(capsys, "pocket", *out, "--weights", "pocket")
     save_network(Network(preset("compact")), tmp_path / "other.safetensors")
-    line = refused(capsys, "pocket", *out, "--from-pi3", str(tmp_path / "other.safetensors"))
+    line = refused(capsys, "pocket", *out, "--stage", "chained", "--weights", str(tmp_path / "other.safetensors"))
     assert "other.safetensors does not hold the network" in line
 
 

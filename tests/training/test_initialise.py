@@ -10,7 +10,7 @@ from openloger.geometry import rotation_angle
 from openloger.network import MemoryConfig, Network, preset
 from openloger.network.checkpoint import save_network
 from openloger.training.chaining import run_chain
-from openloger.training.initialise import from_pi3, join_memory
+from openloger.training.initialise import begin_from, join_memory
 
 MEMORY = MemoryConfig(ttt_after=(0, 2), swa_after=(0,), ttt_head_dim=64)  # MLPs as wide as the decoder's
 
@@ -34,7 +34,7 @@ def joined(tmp_path_factory):
     path = tmp_path_factory.mktemp("pi3") / "pi3.safetensors"
     save_network(bare(), path)
     net = with_memory()
-    from_pi3(net, path)
+    begin_from(net, path)
     return net
 
 
@@ -96,6 +96,23 @@ def test_what_does_not_fit_is_refused(tmp_path):
     path = tmp_path / "compact.safetensors"
     save_network(Network(replace(preset("compact"), memory=None)), path)
     with pytest.raises(WeightsError):
-        from_pi3(with_memory(), path)
+        begin_from(with_memory(), path)
     with pytest.raises(InputError, match="no memory layers"):
         join_memory(bare(), bare())
+
+
+def test_a_network_with_memory_begins_from_itself(tmp_path):
+    path, trained, fresh = tmp_path / "trained.safetensors", with_memory(), with_memory()
+    with torch.no_grad():
+        for weight in trained.parameters():
+            weight.mul_(1.5)
+    save_network(trained, path)
+    begin_from(fresh, path)
+    assert all(torch.equal(weight, trained.state_dict()[name]) for name, weight in fresh.state_dict().items())
+
+
+def test_memory_is_not_left_out_silently(tmp_path):
+    path = tmp_path / "trained.safetensors"
+    save_network(with_memory(), path)
+    with pytest.raises(WeightsError, match="begin with a later stage"):
+        begin_from(bare(), path)

@@ -184,11 +184,11 @@ def test_a_run_begins_from_pi3(tmp_path):
     save_network(pi3, tmp_path / "pi3.safetensors")
     out = tmp_path / "run"
     config = two_stages()
-    train(config, out, render=render_boxes, device="cpu", pi3=tmp_path / "pi3.safetensors", budget=Budget(steps=0))
+    train(config, out, render=render_boxes, device="cpu", weights=tmp_path / "pi3.safetensors", budget=Budget(steps=0))
     begun = load_file(out / "weights.safetensors")
     assert all(torch.equal(begun[name], weight) for name, weight in pi3.state_dict().items())
-    with pytest.raises(InputError, match="leave out --from-pi3"):
-        train(config, out, render=render_boxes, device="cpu", pi3=tmp_path / "pi3.safetensors", resume=True)
+    with pytest.raises(InputError, match="leave out --weights"):
+        train(config, out, render=render_boxes, device="cpu", weights=tmp_path / "pi3.safetensors", resume=True)
 
 
 class Interrupting:

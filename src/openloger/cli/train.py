@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
+from openloger.errors import InputError
 
 
 def train(
@@ -18,7 +19,7 @@ def train(
     out: Path,
     stage: str | None = None,
     resume: bool = False,
-    from_pi3: Path | None = None,
+    weights: str | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     device: str = "auto",
@@ -32,11 +33,14 @@ def train(
         out: The run's folder: weights.safetensors, metrics.jsonl, checkpoints.
         stage: Do this stage of the run alone, from the folder's latest weights where it has any.
         resume: Go on from the folder's latest checkpoint.
-        from_pi3: A checkpoint of π³ (published or ours) to begin from.
+        weights: Begin from these: a preset's name for those in the box or on the hub, a file, a folder, or a Hugging
+            Face id (user/repo). Those of π³ do for a network with memory, which then begins closed.
         minutes: Stop after so many minutes, with a checkpoint.
         steps: Make the stage (or every stage) this many steps long, its learning rate with it.
         device: cpu, cuda, or auto.
     """
+    from openloger.network import PRESETS
+    from openloger.network.load import find_weights
     from openloger.training.config import load_config
     from openloger.training.train import Budget
     from openloger.training.train import train as run
@@ -44,9 +48,14 @@ def train(
     config = load_config(preset_or_toml)
     if steps is not None:
         config = replace(config, stages=tuple(replace(one, steps=steps) for one in config.stages))
+    start = None
+    if weights is not None:
+        start = find_weights(weights, None) if weights in PRESETS else find_weights(config.preset, weights)
+        if start is None:
+            raise InputError(f"{weights} has no weights yet; give a file")
     budget = Budget(minutes=minutes, stage=stage)
     try:
-        run(config, out, resume=resume, pi3=from_pi3, budget=budget, device=device)
+        run(config, out, resume=resume, weights=start, budget=budget, device=device)
     except KeyboardInterrupt as stopped:
         reason = str(stopped) or f"interrupted; what the last checkpoint holds is kept in {out}"
         print(f"openloger: {reason}; the same command with --resume goes on from there", file=sys.stderr)

@@ -15,23 +15,37 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from openloger.errors import InputError
+from openloger.errors import InputError, WeightsError
 from openloger.network import Network
-from openloger.network.checkpoint import load_tensors, read_tensors
+from openloger.network.checkpoint import load_tensors, read_config, read_tensors
+from openloger.network.names import published_name
 
 
-def from_pi3(network: Network, path: Path) -> None:
-    """Give a network the weights of a π³ checkpoint (published names or ours); its memory, if any, begins closed.
+def begin_from(network: Network, path: Path) -> None:
+    """Give a network the weights of a checkpoint (published names or ours): of the same network, or of one without its
+    memory, such as π³, whose memory layers then begin closed.
 
     Raises:
-        WeightsError: the file does not hold π³ of this size.
+        WeightsError: the file holds another network, or memory layers that this network leaves out.
     """
-    bare = Network(replace(network.config, memory=None))
-    load_tensors(bare, read_tensors(path), source=str(path))
+    tensors, bare = read_tensors(path), Network(replace(network.config, memory=None))
     if network.config.memory is None:
-        network.load_state_dict(bare.state_dict())
+        _refuse_memory(path)
+    of_memory = network.state_dict().keys() - bare.state_dict().keys()
+    if network.config.memory is None or any(name in tensors or published_name(name) in tensors for name in of_memory):
+        load_tensors(network, tensors, source=str(path))
     else:
+        load_tensors(bare, tensors, source=str(path))
         join_memory(bare, network)
+
+
+def _refuse_memory(path: Path) -> None:
+    config = read_config(path)
+    if config is not None and config.memory is not None:
+        raise WeightsError(
+            f"{path} has memory layers, and the stage that would begin from it leaves them out; begin with a later "
+            "stage of the recipe (--stage NAME)"
+        )
 
 
 @torch.no_grad()

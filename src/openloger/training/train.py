@@ -31,7 +31,7 @@ from openloger.training.curriculum import Stage
 from openloger.training.data import ClipStream
 from openloger.training.distribute import Ranks, accumulate, agree, average, ranks, shard, whole, wrap
 from openloger.training.footage import opened
-from openloger.training.initialise import from_pi3, join_memory
+from openloger.training.initialise import begin_from, join_memory
 from openloger.training.metrics import MetricsLog
 from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
@@ -71,26 +71,27 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    pi3: Path | None = None,
+    weights: Path | None = None,
     budget: Budget | None = None,
     device: str = "auto",
     render: RenderClips = render_clips,
 ) -> Progress:
     """Train through the stages of `config` and leave checkpoints, metrics and weights in the folder `out`.
 
-    `pi3` is a π³ checkpoint to begin from. Ctrl-C or SIGTERM ends the run after its step, as a budget does.
+    `weights` is a checkpoint to begin from: of this network, or of π³. Ctrl-C or SIGTERM ends the run after its step,
+    as a budget does.
 
     Raises:
         InputError: `out` holds a run and `resume` is off, or it holds a run of another architecture; a stage or a
             dataset that is not there.
-        WeightsError: `pi3` does not hold π³ of this size.
+        WeightsError: `weights` does not hold this network, nor the same without its memory.
         TrainingDivergedError: a loss that is not finite.
         KeyboardInterrupt: a signal ended it; everything is on disk.
     """
     budget = budget or Budget()
     check_datasets(config)
     with ranks(device) as among, StopSignal() as stop:
-        begin = partial(start_run, config, out, among, resume=resume, stage=budget.stage, pi3=pi3)
+        begin = partial(start_run, config, out, among, resume=resume, stage=budget.stage, weights=weights)
         progress = run_stages(config, begin, Place(out, among, None, render, stop), budget)
         if agree(stop.asked, among):
             raise KeyboardInterrupt(f"stopped at step {progress.total_step}, all of it is kept in {out}")
@@ -130,21 +131,21 @@ def stages_left(config: TrainConfig, current: str, *, only: str | None) -> tuple
 
 
 def start_run(
-    config: TrainConfig, out: Path, among: Ranks, *, resume: bool, stage: str | None = None, pi3: Path | None = None
+    config: TrainConfig, out: Path, among: Ranks, *, resume: bool, stage: str | None = None, weights: Path | None = None
 ) -> Run:
-    """The first weights, those of a π³ checkpoint, or those of the latest checkpoint of the folder."""
+    """The first weights, those of a file, or those of the latest checkpoint of the folder."""
     first = config.stages[0] if stage is None else config.stage(stage)
     path = latest_checkpoint(out / "checkpoints")
     progress = read_progress(path) if path else Progress(first.name, 0, 0, 0.0, 0)
     if path is not None and not resume and stage in (None, progress.stage):
         raise InputError(f"{out} holds a run already; go on with it by --resume, or train into another folder")
-    if path is not None and pi3 is not None:
-        raise InputError(f"{out} holds a run already, which has its weights; leave out --from-pi3, or use a new folder")
+    if path is not None and weights is not None:
+        raise InputError(f"{out} holds a run already, which has its weights; leave out --weights, or use a new folder")
     out.mkdir(parents=True, exist_ok=True)
     current = config.stage(progress.stage)
     network = make_network(config, current)
-    if pi3 is not None:
-        from_pi3(network, pi3)
+    if weights is not None:
+        begin_from(network, weights)
     run = make_run(network, config, current, progress, among)
     if path:
         restore_checkpoint(path, network=run.network, mean=run.mean, optimisers=run.optimisers)
