@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import torch
+
+_STATM = Path("/proc/self/statm")
 
 
 def peak_memory_bytes() -> int:
     """The largest resident size of this process so far; on CUDA the most that torch ever held of the card's memory."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
+    return peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """The largest resident size of this process so far, whatever it runs on."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def resident_bytes() -> int | None:
+    """The resident size of this process now; None where the system does not say (it has no /proc)."""
+    if not _STATM.is_file():
+        return None
+    import resource
+
+    return int(_STATM.read_bytes().split()[1]) * resource.getpagesize()
