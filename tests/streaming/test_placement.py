@@ -195,6 +195,20 @@ def test_disagreement_ignores_frames_that_only_one_has():
         assert Disagreement.between(anchor, world_from_cam[:count], depth).depth == 0
 
 
+def test_the_frame_that_windows_are_placed_by_says_nothing():
+    """They agree on it by force; with an overlap of two, half of the frames would hide what the other half says."""
+    anchor, _, _, world_from_cam = scene(0, scale=1.0)
+    anchor = replace(anchor, world_from_cam=anchor.world_from_cam[:2], depth=anchor.depth[:2])
+    cameras, depth = world_from_cam.clone(), torch.cat([anchor.depth[:1], 1.25 * anchor.depth[1:]])
+    turn = rotation_from_axis_angle(torch.tensor([0.0, 0.1, 0.0], dtype=torch.float64))
+    cameras[1, :3, :3] = cameras[1, :3, :3] @ turn
+    cameras[1, 0, 3] += 2.0
+    found = Disagreement.between(anchor, cameras, depth)
+    assert found.depth == pytest.approx(0.25)
+    assert found.rotation_deg == pytest.approx(torch.tensor(0.1).rad2deg().item())
+    assert found.translation == pytest.approx(2.0)
+
+
 def test_chaining_trains():
     """Its gradient reaches the previous window's camera and this one's."""
     draw = drawing(0)

@@ -53,7 +53,10 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """How far two placed windows are apart on the frames they share: a drift meter that needs no ground truth."""
+    """How far two placed windows are apart on the frames they share: a drift meter that needs no ground truth.
+
+    The first shared frame is left out, where there are more: windows are placed by it, so there they agree by force.
+    """
 
     depth: float  # median relative difference
     rotation_deg: float  # median angle
@@ -62,12 +65,13 @@ class Disagreement:
     @staticmethod
     def between(anchor: Anchor, world_from_cam: Tensor, depth: Tensor) -> Disagreement:
         shared = min(len(anchor.depth), len(depth))
-        before, after = anchor.world_from_cam[:shared], world_from_cam[:shared]
+        told = slice(min(1, shared - 1), shared)
+        before, after = anchor.world_from_cam[told], world_from_cam[told]
         angles = rotation_angle(before[:, :3, :3].mT @ after[:, :3, :3])
         return Disagreement(
-            depth=((depth[:shared] - anchor.depth[:shared]).abs() / anchor.depth[:shared]).median().item(),
-            rotation_deg=angles.rad2deg().median().item(),
-            translation=(before[:, :3, 3] - after[:, :3, 3]).norm(dim=-1).median().item(),
+            depth=((depth[told] - anchor.depth[told]).abs() / anchor.depth[told]).median().item(),
+            rotation_deg=angles.rad2deg().quantile(0.5).item(),
+            translation=(before[:, :3, 3] - after[:, :3, 3]).norm(dim=-1).quantile(0.5).item(),
         )
 
 
