@@ -10,9 +10,11 @@ import numpy as np
 from openloger.shapes import Float64
 from openloger.worlds.families.crowd import Spot
 from openloger.worlds.families.family import Family
-from openloger.worlds.random import smooth_noise
+from openloger.worlds.random import Dice, smooth_noise
 from openloger.worlds.routes import Tour, make_tour
 from openloger.worlds.scene import rotations
+
+_TURN = 0.4  # part of a spell that the gaze takes to turn to its new side
 
 
 class Path:
@@ -39,6 +41,21 @@ class Path:
         x, z = here[0] + math.cos(heading) * beside, here[1] - math.sin(heading) * beside
         return float(x), float(z), heading
 
+    def gaze(self, time_s: float) -> float:
+        """Radians to the right of the route's heading that the middle of the gaze is turned at a time."""
+        spell, part = divmod(time_s / self._family.gait.spell_s, 1.0)
+        before, now = self._side(int(spell) - 1), self._side(int(spell))
+        turn = (now - before + math.pi) % (2.0 * math.pi) - math.pi  # the short way round
+        done = min(part / _TURN, 1.0)
+        return before + turn * done * done * (3.0 - 2.0 * done)
+
+    def _side(self, spell: int) -> float:
+        dice, gait = Dice(self._seed, 620, spell), self._family.gait
+        draw = dice.uniform()
+        if draw < gait.asides:
+            return dice.sign() * math.radians(dice.uniform(45.0, 135.0))
+        return math.radians(dice.uniform(150.0, 210.0)) if draw < gait.asides + gait.backs else 0.0
+
     def world_from_cam(self, time_s: float) -> Float64[np.ndarray, "4 4"]:
         """Camera pose at a time: metres, OpenCV axes, y down."""
         gait = self._family.gait
@@ -56,6 +73,8 @@ class Path:
         )
         height = gait.height + gait.height_swing * smooth_noise(self._seed, 7, 0.5 * swing) + gait.bob * math.sin(step)
         pose = np.eye(4)
-        pose[:3, :3] = rotations(np.array([[heading + yaw, math.radians(gait.pitch) + pitch, roll]]))[0]
+        pose[:3, :3] = rotations(
+            np.array([[heading + self.gaze(time_s) + yaw, math.radians(gait.pitch) + pitch, roll]])
+        )[0]
         pose[:3, 3] = x, -self._family.ground(x, z) - height, z
         return pose

@@ -139,7 +139,7 @@ class Clutter:
 
 
 def _gait(dice: Dice, height: float) -> Gait:
-    speed = dice.uniform(0.4, 1.6)
+    speed = 0.25 * 6.4 ** dice.uniform()
     route = RouteStyle(tour_s=110.0 / speed, rounding=1.0, step=0.05, turn_slowness=1.5, stops=0.5, hub_speed=speed)
     return Gait(
         route=route,
@@ -154,4 +154,6 @@ def _gait(dice: Dice, height: float) -> Gait:
         bob=0.01,
         step_hz=1.5,
         jitter_deg=dice.uniform(0, 0.5),
+        asides=0.5,
+        backs=0.15,
     )

@@ -31,7 +31,9 @@ class Gait(NamedTuple):
     step_hz: float
     jitter_deg: float  # hand tremor
     beside: float = 0.0  # metres to the right of the route: a lane
-    turning: float = 0.0  # degrees per second of steady turning (panning)
+    asides: float = 0.0  # part of the time that the gaze is turned to a side: one moves sideways
+    backs: float = 0.0  # part of the time that it is turned back
+    spell_s: float = 12.0  # seconds that it stays turned one way
 
 
 class View(NamedTuple):

@@ -391,7 +391,7 @@ class Furnisher:
 
 
 def _gait(dice: Dice) -> Gait:
-    speed = dice.uniform(0.45, 1.2)
+    speed = 0.2 * 6.0 ** dice.uniform()
     route = RouteStyle(tour_s=95.0 / speed, rounding=0.35, step=0.04, turn_slowness=2.5, stops=2.0, hub_speed=speed)
     return Gait(
         route=route,
@@ -406,6 +406,9 @@ def _gait(dice: Dice) -> Gait:
         bob=dice.uniform(0.005, 0.03),
         step_hz=1.4 + 0.5 * speed,
         jitter_deg=dice.uniform(0.1, 0.6),
+        asides=0.45,
+        backs=0.1,
+        spell_s=dice.uniform(8.0, 16.0),
     )
 
 

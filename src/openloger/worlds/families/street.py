@@ -268,6 +268,8 @@ def _walk(dice: Dice, beside: float) -> Gait:
         step_hz=1.8,
         jitter_deg=0.5,
         beside=beside,
+        asides=0.25,
+        backs=0.05,
     )
 
 

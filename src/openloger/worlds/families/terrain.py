@@ -205,6 +205,8 @@ def _hike(dice: Dice) -> Gait:
         bob=dice.uniform(0.01, 0.04),
         step_hz=1.8,
         jitter_deg=0.6,
+        asides=0.35,
+        backs=0.1,
     )
 
 
@@ -223,4 +225,7 @@ def _drone(dice: Dice) -> Gait:
         bob=0.0,
         step_hz=1.0,
         jitter_deg=0.2,
+        asides=0.35,
+        backs=0.15,
+        spell_s=20.0,
     )
