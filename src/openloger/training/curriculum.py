@@ -114,7 +114,7 @@ class Stage:
     rate: RatePlan = field(default_factory=RatePlan)
 
 
-SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, match=1.0)
+SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, direction=0.3, match=1.0)
 
 
 def pocket_stages() -> tuple[Stage, ...]:
@@ -134,7 +134,7 @@ def pocket_stages() -> tuple[Stage, ...]:
     return (
         Stage(
             "pairs",
-            steps=2400,
+            steps=4000,
             clips=pairs,
             windows=WindowPlan(memory=False),
             losses=SCRATCH_LOSSES,
