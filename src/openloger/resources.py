@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-_STATM = Path("/proc/self/statm")
+_STATUS, _STATM = Path("/proc/self/status"), Path("/proc/self/statm")
 
 
 def peak_memory_bytes() -> int:
@@ -19,6 +19,9 @@ def peak_memory_bytes() -> int:
 
 def peak_resident_bytes() -> int:
     """The largest resident size of this process so far, whatever it runs on."""
+    if _STATUS.is_file():  # where there is a /proc: getrusage would start with the parent's peak
+        line = next(line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
