@@ -24,9 +24,10 @@ ROOMS = {
     "recording": {"geometry"},
     "frames": {"geometry", "worlds"},
     "streaming": {"network", "frames", "geometry"},
-    "evaluation": {"recording", "datasets", "geometry"},  # it holds a recording against a sequence's truth
+    "pages": set(),  # HTML, for those who tell
+    "evaluation": {"recording", "datasets", "geometry", "pages"},  # it holds a recording against a sequence's truth
     "export": {"recording", "geometry"},
-    "viewing": {"recording", "export", "geometry"},  # it exports what is seen
+    "viewing": {"recording", "export", "geometry", "pages"},  # it exports what is seen
     "training": {"network", "streaming", "worlds", "datasets", "geometry"},
 }
 HELPERS = {"progress", "resources"}  # root files without any of ours in them, for the main job and the command line
@@ -35,7 +36,8 @@ ALLOWED = {
     **{name: set[str]() for name in GROUND | HELPERS},
     "reconstruct": {*ROOMS, *HELPERS},
     "__init__": {*ROOMS, *HELPERS, "reconstruct"},
-    "cli": {*ROOMS, *HELPERS, "reconstruct", "__init__"},
+    "benchmarking": {*ROOMS, *HELPERS, "reconstruct"},  # it measures the main job and its parts
+    "cli": {*ROOMS, *HELPERS, "reconstruct", "benchmarking", "__init__"},
     "__main__": {"cli"},
 }
 BARE_ROOMS = set(ALLOWED) - {"cli", "__main__"}  # `import openloger` and all that it can reach

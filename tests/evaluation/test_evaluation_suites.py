@@ -25,10 +25,10 @@ from openloger.datasets import DATASETS, Sequence, open_dataset
 from openloger.errors import BadFrameError, InputError
 from openloger.evaluation.measure import MeasureSettings
 from openloger.evaluation.page import Section, page
-from openloger.evaluation.plots import Line, bar_plot, depth_colours, line_plot
 from openloger.evaluation.report import TableRows, rich_table, suite_json, suite_table
 from openloger.evaluation.run import SuiteResult, evaluate_sequence, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite, published
+from openloger.pages import Line, bar_plot, depth_colours, line_plot
 
 SETTINGS = {"window": 12, "overlap": 3, "placement": "none", "reset_every": None}
 
