@@ -27,7 +27,7 @@ class Group:
 
 def commands() -> dict[str, Callable[..., Any] | Group]:
     """Every command by its name."""
-    from openloger.cli import evaluate, worlds
+    from openloger.cli import bench, evaluate, worlds
     from openloger.cli.export import export
     from openloger.cli.info import info
     from openloger.cli.networks import networks
@@ -44,6 +44,7 @@ def commands() -> dict[str, Callable[..., Any] | Group]:
         "worlds": Group("Look at procedural worlds, or write them out as a dataset.", worlds.commands()),
         "train": train,
         "evaluate": Group("Measure against ground truth.", evaluate.commands()),
+        "bench": Group("Measure speed and memory on this machine.", bench.commands()),
     }
 
 

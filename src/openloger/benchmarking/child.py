@@ -1,0 +1,140 @@
+"""A measurement in a process of its own, so that its peak of memory is its own, and a limit can end it.
+
+The child reads what to call as JSON from standard input and answers in lines of JSON behind a mark; all else that it
+prints is passed over. `python -m openloger.benchmarking.child` is the child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from openloger.errors import InputError, OpenlogerError
+from openloger.progress import Progress
+
+_MARK = "openloger-child "
+OnProgress = Callable[[Progress], None]
+
+
+class OverLimitError(Exception):
+    """The child took more time or memory than it was allowed; the text is "time" or "memory"."""
+
+
+def in_child(
+    function: Callable[..., Mapping[str, Any]],
+    arguments: Mapping[str, Any],
+    *,
+    limit_s: float | None = None,
+    limit_gb: float | None = None,
+    on_progress: OnProgress = lambda progress: None,
+) -> dict[str, Any]:
+    """`function(**arguments, on_progress=…)` in a fresh process; what goes in and out is JSON.
+
+    Raises OverLimitError past a limit (the memory's is of data, and kept on Linux only), InputError for what the
+    function refused.
+    """
+    order = {"module": function.__module__, "name": function.__name__, "arguments": arguments, "limit_gb": limit_gb}
+    command = [sys.executable, "-m", "openloger.benchmarking.child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        too_late = threading.Event()
+        try:
+            with _killed_after(limit_s, process, too_late):
+                answer = _converse(process, order, on_progress)
+        finally:
+            process.kill()
+    if too_late.is_set() and answer is None:
+        raise OverLimitError("time")
+    if answer is None and process.returncode == -9:  # the kernel's answer to too much memory
+        raise OverLimitError("memory")
+    if answer is None:
+        raise RuntimeError(f"the process that measured {function.__name__} ended with code {process.returncode}")
+    if "over" in answer:
+        raise OverLimitError(answer["over"])
+    if "refused" in answer:
+        raise InputError(answer["refused"])
+    return answer["result"]
+
+
+def _converse(process: subprocess.Popen[str], order: Mapping[str, Any], on_progress: OnProgress) -> Any | None:
+    """The child's last word; None where it ended without one."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        json.dump(order, process.stdin)
+        process.stdin.close()
+    for line in process.stdout:
+        if not line.startswith(_MARK):
+            continue
+        said = json.loads(line.removeprefix(_MARK))
+        if "progress" not in said:
+            process.wait()
+            return said
+        on_progress(Progress(**said["progress"]))
+    process.wait()
+    return None
+
+
+@contextlib.contextmanager
+def _killed_after(limit_s: float | None, process: subprocess.Popen[str], too_late: threading.Event) -> Iterator[None]:
+    def kill() -> None:
+        too_late.set()
+        process.kill()
+
+    if limit_s is None:
+        yield
+        return
+    timer = threading.Timer(limit_s, kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def main() -> None:
+    """The child's side."""
+    import torch
+
+    order = json.load(sys.stdin)
+    logging.getLogger("openloger").setLevel(logging.ERROR)  # what is run was said by whoever asked
+    if order["limit_gb"] is not None:
+        _limit_memory(order["limit_gb"])
+    function = getattr(importlib.import_module(order["module"]), order["name"])
+    try:
+        result = function(**order["arguments"], on_progress=lambda progress: _say(progress=asdict(progress)))
+    except OpenlogerError as error:
+        _say(refused=str(error))
+    except (MemoryError, torch.OutOfMemoryError):
+        _say(over="memory")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        _say(over="memory")
+    else:
+        _say(result=result)
+
+
+def _limit_memory(limit_gb: float) -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * 1e9), hard))
+
+
+def _say(**what: Any) -> None:
+    print(_MARK + json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main()

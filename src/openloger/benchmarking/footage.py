@@ -1,0 +1,92 @@
+"""Video to measure with: a textured picture that moves, in memory or as a file, and worlds rendered beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from openloger.datasets.writing import VideoWriter
+from openloger.frames import Frame
+from openloger.progress import Progress, Stopwatch
+from openloger.shapes import UInt8
+from openloger.worlds import render_clips, world
+
+NOMINAL_FPS = 30.0
+RENDERED_AT_ONCE = 16  # frames; together they are faster than one by one
+
+
+@dataclass(frozen=True)
+class MovingPicture:
+    """A FrameSource of any length that costs next to nothing, in time and in memory."""
+
+    length: int
+    size: tuple[int, int]  # (height, width)
+    name: str = "a moving picture"
+    _texture: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        for index in range(first, self.length):
+            yield Frame(self.picture(index), index, index / NOMINAL_FPS, f"{index:06d}")
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def picture(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
+        """Two pixels further to the right than the one before."""
+        height, width = self.size
+        if not self._texture:
+            noise = np.random.default_rng(0).integers(0, 256, (-(-height // 8), -(-width // 4), 3), dtype=np.uint8)
+            self._texture.append(np.kron(noise, np.ones((8, 8, 1), dtype=np.uint8)))
+        shifted = np.roll(self._texture[0][:height], -2 * index, axis=1)[:, :width]
+        return np.ascontiguousarray(shifted)
+
+
+def write_clip(path: Path, frames: int, *, size: tuple[int, int] = (480, 640)) -> Path:
+    """An H.264 file of a moving picture, so that decoding and resizing cost what they cost."""
+    moving = MovingPicture(frames, size)
+    with VideoWriter(path, fps=NOMINAL_FPS) as video:
+        for index in range(frames):
+            video.write(moving.picture(index))
+    return path
+
+
+@dataclass(frozen=True)
+class WorldVideo:
+    """A world as a video file, so that what is timed later is the system and not the renderer."""
+
+    family: str = "street"
+    """rooms, street, terrain or clutter."""
+    seed: int = 7
+    """Which world of the family."""
+    size: tuple[int, int] = (64, 80)
+    """Height and width of the video in pixels."""
+    fps: float = 10.0
+    """Frames a second."""
+
+    def file_name(self, frames: int) -> str:
+        """Says all that the file depends on."""
+        height, width = self.size
+        return f"{self.family}-{self.seed}-{height}x{width}-{self.fps:g}fps-{frames}.mp4"
+
+    def written(
+        self, folder: Path, frames: int, *, on_progress: Callable[[Progress], None] = lambda progress: None
+    ) -> Path:
+        """The file in `folder`; rendered where it is not there yet."""
+        path = folder / self.file_name(frames)
+        if path.exists():
+            return path
+        shown = world(self.family, seed=self.seed, size=self.size, fps=self.fps, frames=frames)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"partial-{path.name}")
+        watch = Stopwatch(total=frames)
+        with VideoWriter(partial, fps=self.fps) as video:
+            for first in range(0, frames, RENDERED_AT_ONCE):
+                numbers = range(first, min(first + RENDERED_AT_ONCE, frames))
+                for rgb in render_clips([(shown, numbers)]).rgb[0]:
+                    video.write(rgb.numpy())
+                on_progress(watch.advance(len(numbers)))
+        partial.replace(path)
+        return path

@@ -1,0 +1,121 @@
+"""Where time goes: every moment belongs to exactly one stage, the innermost that is running."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from torch import nn
+
+from openloger.frames import Frame, FrameSource
+from openloger.network import Network
+from openloger.network.memory import ttt
+from openloger.streaming import Stream
+
+STAGES = (
+    "decode",
+    "resize",
+    "encoder",
+    "decoder",
+    "ttt_apply",
+    "ttt_update",
+    "swa",
+    "heads",
+    "placement",
+    "write",
+    "rest",
+)
+
+
+class StageClock:
+    """Seconds by stage. Stages nest: what one calls by another name counts there, and not twice."""
+
+    def __init__(
+        self, *, synchronize: Callable[[], None] = lambda: None, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self._synchronize, self._now = synchronize, now
+        self._running: list[str] = []
+        self._since_s = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time that belongs to `name`."""
+        self.enter(name)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self, name: str) -> None:
+        self._account()
+        self._running.append(name)
+
+    def leave(self) -> None:
+        self._account()
+        self._running.pop()
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, its time counted."""
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self.stage(name):
+                return function(*arguments, **named)
+
+        return call
+
+    @contextmanager
+    def watching(self, network: Network) -> Iterator[None]:
+        """Count the parts of a network. TTT's update is the gradient and the step; the rest of its layer is apply."""
+        with ExitStack() as undo:
+            memory = network.decoder.memory
+            parts: list[tuple[str, nn.Module]] = [
+                ("rest", network),
+                ("encoder", network.encoder),
+                ("decoder", network.decoder),
+                ("heads", network.heads),
+                *(("ttt_apply", layer) for layer in (memory.ttt if memory else ())),
+                *(("swa", layer) for layer in (memory.swa if memory else ())),
+            ]
+            for name, module in parts:
+                before = module.register_forward_pre_hook(lambda *_, name=name: self.enter(name))
+                undo.callback(before.remove)
+                undo.callback(module.register_forward_hook(lambda *_: self.leave()).remove)
+            for function in ("gradient", "update"):
+                undo.enter_context(patch.object(ttt, function, self.timed("ttt_update", getattr(ttt, function))))
+            yield
+
+    def placing(self, stream: Stream) -> AbstractContextManager[Any]:
+        """Count what a stream does of a window beside the network: its tensors, its place in the world."""
+        return patch.object(stream, "_step", self.timed("placement", stream._step))
+
+    def _account(self) -> None:
+        self._synchronize()
+        now_s = self._now()
+        if self._running:
+            self.seconds[self._running[-1]] += now_s - self._since_s
+        self._since_s = now_s
+
+
+class TimedFrames:
+    """A FrameSource whose frames' coming counts as a stage."""
+
+    def __init__(self, source: FrameSource, clock: StageClock, stage: str) -> None:
+        self.name, self.length = source.name, source.length
+        self._source, self._clock, self._stage = source, clock, stage
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        with self._clock.stage(self._stage):
+            frames = iter(self._source.frames(first))
+        while True:
+            with self._clock.stage(self._stage):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()

@@ -1,0 +1,188 @@
+"""`openloger bench`: speed and memory on this machine."""
+
+from __future__ import annotations
+
+import json as json_module
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from openloger.benchmarking import Ledger, NetworkChoice, WorldVideo
+from openloger.benchmarking import tables as told
+from openloger.benchmarking.length import LengthSettings, draw, measure_length
+from openloger.benchmarking.presets import PresetsSettings, measure_presets
+from openloger.benchmarking.soak import soak as run_soak
+from openloger.benchmarking.soak import told as told_of_soak
+from openloger.benchmarking.soak import world_video
+from openloger.benchmarking.stages import StagesSettings, measure_stages
+from openloger.benchmarking.twin import TwinSettings, measure_twin
+from openloger.cli.progress import progress_bar
+from openloger.cli.results import show
+from openloger.errors import InputError
+from openloger.evaluation.report import TableRows
+
+Network = tyro.conf.OmitArgPrefixes[NetworkChoice]
+_NETWORK, _WORLD = NetworkChoice(), WorldVideo()
+_LENGTH, _STAGES, _PRESETS, _TWIN = LengthSettings(), StagesSettings(), PresetsSettings(), TwinSettings()
+
+
+def commands() -> dict[str, Callable[..., Any]]:
+    """What can be measured."""
+    return {"length": length, "stages": stages, "presets": presets, "twin": twin, "soak": soak}
+
+
+def _ledger(name: str, settings: Mapping[str, Any], out: Path | None, *, resume: bool = False) -> Ledger:
+    """Where the results go; from here on the many runs of a measurement do not each say how they run."""
+    logging.getLogger("openloger").setLevel(logging.ERROR)
+    return Ledger(name, settings, path=out, resume=resume)
+
+
+def length(
+    *,
+    network: Network = _NETWORK,
+    settings: tyro.conf.OmitArgPrefixes[LengthSettings] = _LENGTH,
+    picture: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    json: bool = False,
+) -> None:
+    """Frames/s and peak memory against length: the streaming engine, and attention over the whole video at once.
+
+    Args:
+        picture: Draw both into this PNG.
+        out: Write the results into this JSON file, after every length.
+        resume: Go on with the file that is there.
+        json: Print the results for programs.
+    """
+    ledger = _ledger("length", {**asdict(network), **asdict(settings)}, out, resume=resume)
+    with progress_bar("length") as on_progress:
+        measure_length(network, settings, ledger, on_progress=on_progress)
+    if picture is not None:
+        made = ledger.made["machine"]
+        draw(ledger.results.values(), picture, title=f"{network.network} on {made['cpu']}, {made['threads']} threads")
+    _tell(ledger, told.length_table, json=json)
+
+
+def stages(
+    *,
+    network: Network = _NETWORK,
+    settings: tyro.conf.OmitArgPrefixes[StagesSettings] = _STAGES,
+    video: Path | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """The share of the time that each stage takes, the stages done one after the other.
+
+    Args:
+        video: Instead of a made-up video.
+        out: Write the results into this JSON file.
+        json: Print the results for programs.
+    """
+    _check_video(video)
+    ledger = _ledger("stages", {**asdict(network), **asdict(settings), "video": _said(video)}, out)
+    with progress_bar("stages") as on_progress:
+        ledger.measure("stages", lambda: measure_stages(network, settings, video=video, on_progress=on_progress))
+    _tell(ledger, told.stages_table, json=json)
+
+
+def presets(
+    *,
+    settings: tyro.conf.OmitArgPrefixes[PresetsSettings] = _PRESETS,
+    out: Path | None = None,
+    resume: bool = False,
+    json: bool = False,
+) -> None:
+    """Frames/s of the networks by themselves, in each precision, on each device of this machine.
+
+    Args:
+        out: Write the results into this JSON file, after every combination.
+        resume: Go on with the file that is there.
+        json: Print the results for programs.
+    """
+    ledger = _ledger("presets", asdict(settings), out, resume=resume)
+    with progress_bar("presets") as on_progress:
+        measure_presets(settings, ledger, on_progress=on_progress)
+    _tell(ledger, told.presets_table, json=json)
+
+
+def twin(
+    *,
+    network: Network = _NETWORK,
+    settings: tyro.conf.OmitArgPrefixes[TwinSettings] = _TWIN,
+    video: Path | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """The main job against its naive twin, by turns: no carried features, nothing at the same time; 1 if they differ.
+
+    Args:
+        video: Instead of a made-up video.
+        out: Write the results into this JSON file.
+        json: Print the results for programs.
+    """
+    _check_video(video)
+    ledger = _ledger("twin", {**asdict(network), **asdict(settings), "video": _said(video)}, out)
+    with progress_bar("twin") as on_progress:
+        result = ledger.measure("twin", lambda: measure_twin(network, settings, video=video, on_progress=on_progress))
+    _tell(ledger, told.twin_table, json=json)
+    return 0 if result["agree"] else 1
+
+
+def soak(
+    *,
+    frames: int = 19000,
+    network: Network = _NETWORK,
+    world: tyro.conf.OmitArgPrefixes[WorldVideo] = _WORLD,
+    video: Path | None = None,
+    folder: Path | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """A very long run in one process: time a frame at its end against its beginning, and the growth of memory.
+
+    The world is rendered into a video first, so that the time measured is the system's. The run itself cannot be
+    resumed: a new process would have a new memory.
+
+    Args:
+        frames: How long the world's video is; a video of your own is taken whole.
+        video: Instead of a world.
+        folder: Keep the world's video and the recording here, and take the video from here next time.
+        out: Write the results into this JSON file.
+        json: Print the results for programs.
+    """
+    _check_video(video)
+    source = {"video": _said(video)} if video else {**asdict(world), "frames": frames}
+    ledger = _ledger("soak", {**asdict(network), **source}, out)
+    with ExitStack() as stack:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if video is None:
+            with progress_bar("render") as on_progress:
+                video = world_video(world, place, frames, on_progress=on_progress)
+        with progress_bar("soak") as on_progress:
+            recording = place / f"{video.stem}-recording"
+            result = ledger.measure("soak", lambda: run_soak(network, video, recording, on_progress=on_progress))
+    _tell(ledger, told.soak_table, json=json)
+    print(told_of_soak(result), file=sys.stderr)
+
+
+def _tell(ledger: Ledger, table: Callable[[Mapping[str, Any]], TableRows], *, json: bool) -> None:
+    if json:
+        print(json_module.dumps(ledger.content()))
+        return
+    show(table(ledger.content()), f"openloger bench {ledger.made['benchmark']}")
+
+
+def _check_video(video: Path | None) -> None:
+    if video is not None and not video.is_file():
+        raise InputError(f"there is no video {video}; leave it out for a made-up one")
+
+
+def _said(video: Path | None) -> str | None:
+    return None if video is None else str(video)
