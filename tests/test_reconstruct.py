@@ -60,6 +60,20 @@ def test_recording_holds_what_the_stream_says(network, tmp_path):
     assert recording.meta.settings["window"] == 9
 
 
+def test_each_window_says_what_it_cost(network, tmp_path):
+    began_s = time.perf_counter()
+    recording = run(noise(), tmp_path / "out", network)
+    took_s = time.perf_counter() - began_s
+    costs = [window.cost for window in recording.windows]
+    assert all(0 <= cost.waiting_s <= cost.seconds for cost in costs)
+    assert 0 < sum(cost.seconds for cost in costs) < took_s
+    peaks = [cost.peak_memory_bytes for cost in costs]
+    assert peaks == sorted(peaks)
+    assert peaks[0] > 1e7
+    assert {cost.device for cost in costs} == {"cpu"}
+    assert recording.meta.versions["openloger"] == openloger.__version__
+
+
 @pytest.mark.parametrize("windows_done", [1, 2, 3])
 def test_stopped_and_resumed_equals_uncut(windows_done, network, tmp_path):
     whole = run(noise(), tmp_path / "whole", network)

@@ -17,6 +17,7 @@ from openloger.network import Network, load_network, weights_hash
 from openloger.progress import Progress, Stopwatch
 from openloger.recording import (
     BackgroundWriter,
+    Cost,
     Recording,
     RecordingMeta,
     create_recording,
@@ -26,6 +27,7 @@ from openloger.recording import (
 )
 from openloger.recording.layout import STATE_FILE
 from openloger.recording.meta import is_recording
+from openloger.resources import device_name, peak_memory_bytes
 from openloger.streaming import Stream, StreamState, network_frame_size
 
 DEFAULT_NETWORK = "pocket"
@@ -91,10 +93,14 @@ def _run(stream: Stream, frames: _DecodedAhead, recording: BackgroundWriter, opt
     watch = Stopwatch(frames=recording.frame_count, total=frames.length)
     saver = _StateSaver(recording.state_path)
     frames.watch = watch
+    device = device_name(stream.network.device)
+    before = watch.now()
     for placed in stream.run(frames):
-        state = stream.state
+        state, now = stream.state, watch.now()
+        cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_memory_bytes(), device)
+        before = now
         with watch.waiting():
-            recording.append(placed, after_commit=lambda _, state=state: saver.offer(state))
+            recording.append(placed, cost=cost, after_commit=lambda _, state=state: saver.offer(state))
         options.on_progress(watch.advance(placed.final))
         if not placed.last and options.should_stop():
             recording.flush()

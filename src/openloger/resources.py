@@ -35,3 +35,8 @@ def resident_bytes() -> int | None:
     import resource
 
     return int(_STATM.read_bytes().split()[1]) * resource.getpagesize()
+
+
+def device_name(device: torch.device) -> str:
+    """What to call what a network runs on: cpu, mps, or the name of the card."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

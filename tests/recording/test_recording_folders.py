@@ -166,6 +166,21 @@ def test_what_is_no_recording_is_said_to_be_none(tmp_path: Path) -> None:
         open_recording(tmp_path)
 
 
+def test_a_recording_from_before_costs_and_versions_were_kept_is_read_and_continued(tmp_path: Path) -> None:
+    write(tmp_path / "out")
+    meta, windows = tmp_path / "out" / "meta.json", tmp_path / "out" / "windows.jsonl"
+    old = json.loads(meta.read_text())
+    assert set(old.pop("versions")) == {"openloger", "torch", "numpy", "python"}
+    meta.write_text(json.dumps(old))
+    rows = [json.loads(line) for line in windows.read_text().splitlines()]
+    assert [row.pop("cost") for row in rows] == [None] * len(rows)
+    windows.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recording = open_recording(tmp_path / "out")
+    assert recording.meta.versions == {}
+    assert [window.cost for window in recording.windows] == [None] * len(rows)
+    resume_recording(tmp_path / "out", values.meta(), frames=15).close()
+
+
 def test_another_format_version_is_named(tmp_path: Path) -> None:
     write(tmp_path / "out")
     file = tmp_path / "out" / "meta.json"

@@ -15,6 +15,7 @@ import zarr
 from openloger.errors import RecordingError
 from openloger.geometry import project
 from openloger.recording import (
+    Cost,
     Disagreement,
     Recording,
     RecordingMeta,
@@ -97,14 +98,16 @@ def test_a_fixed_lens_has_one_camera_the_median_of_those_that_could_be_fitted(tm
 
 def test_windows_keep_their_numbers(tmp_path: Path) -> None:
     placed = values.placed_windows(20)
+    cost = Cost(seconds=0.5, waiting_s=0.125, peak_memory_bytes=1 << 33, device="cpu")
     with create_recording(tmp_path / "out", values.meta()) as writer:
         writer.append(placed[0])
-        writer.append(placed[1])
+        writer.append(placed[1], cost=cost)
     first, second = open_recording(tmp_path / "out").windows
     assert (first.number, first.first_frame, first.frame_count, first.final_count) == (0, 0, 8, 5)
     assert (second.number, second.first_frame, second.frame_count, second.final_count) == (1, 5, 8, 5)
     assert (first.metric_scale, second.metric_scale) == (2.5, None)
     assert (first.disagreement, second.disagreement) == (None, Disagreement(0.01, 0.2, 0.03))
+    assert (first.cost, second.cost) == (None, cost)
     np.testing.assert_allclose(second.world_from_window_matrix, placed[1].world_from_window.matrix().numpy())
 
 

@@ -9,22 +9,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from openloger.version import __version__
+from openloger.version import versions as versions
 
 READ_BYTES = 1 << 20
-
-
-def versions() -> dict[str, str]:
-    """Of this package and what it computes with."""
-    return {
-        "openloger": __version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def machine() -> dict[str, Any]:

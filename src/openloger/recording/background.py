@@ -10,7 +10,7 @@ from types import TracebackType
 
 from openloger.recording.files import explain_os_errors
 from openloger.recording.meta import RecordingMeta
-from openloger.recording.windows import PlacedLike
+from openloger.recording.windows import Cost, PlacedLike
 from openloger.recording.writer import RecordingWriter
 
 
@@ -46,8 +46,10 @@ class BackgroundWriter:
         """Where whoever runs the stream keeps its state; see `append`."""
         return self._writer.state_path
 
-    def append(self, placed: PlacedLike, *, after_commit: Callable[[int], None] | None = None) -> None:
-        """Have the window written.
+    def append(
+        self, placed: PlacedLike, *, cost: Cost | None = None, after_commit: Callable[[int], None] | None = None
+    ) -> None:
+        """Have the window, and what it cost, written.
 
         `after_commit` is then called in the thread with the count of committed frames: the place to save the stream's
         state as it was after this window. What is passed must not be changed afterwards.
@@ -57,7 +59,7 @@ class BackgroundWriter:
         """
 
         def work() -> None:
-            self._writer.append(placed)
+            self._writer.append(placed, cost=cost)
             if after_commit is not None:
                 with explain_os_errors(self.path, "the stream's state cannot be saved there; make room"):
                     after_commit(self._writer.frame_count)

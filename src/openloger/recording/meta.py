@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,12 @@ from openloger.errors import InputError, RecordingError
 from openloger.recording.files import explain_os_errors, write_json
 from openloger.recording.layout import FORMAT, FORMAT_VERSION, META_FILE, DepthDtype
 from openloger.shapes import Float64
-from openloger.version import __version__
+from openloger.version import __version__, versions
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingMeta:
-    """What made a recording. All of it but the package's version must agree when a recording is resumed.
+    """What made a recording. All of it but versions of software must agree when a recording is resumed.
 
     `depth_dtype` float16 keeps depths of 6.1e-5..65504 to a relative precision of 4.9e-4 (half of that on average) in
     half the bytes; what lies outside is put on the nearer end and counted (`RecordedWindow.clipped_pixels`). float32
@@ -37,6 +37,7 @@ class RecordingMeta:
     depth_dtype: DepthDtype = "float16"
     package_version: str = __version__
     format_version: int = FORMAT_VERSION
+    versions: Mapping[str, str] = field(default_factory=versions)  # of what it was computed with; older ones have none
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -59,7 +60,7 @@ class RecordingMeta:
 
     def differences(self, other: RecordingMeta) -> tuple[str, ...]:
         """One phrase for each field that keeps `other` from continuing a recording made like this; none: it can."""
-        compared = [f.name for f in fields(self) if f.name not in ("package_version", "settings")]
+        compared = [f.name for f in fields(self) if f.name not in ("package_version", "versions", "settings")]
         mine = {name: getattr(self, name) for name in compared} | dict(self.settings)
         theirs = {name: getattr(other, name) for name in compared} | dict(other.settings)
         return tuple(
@@ -113,6 +114,7 @@ def read_meta(folder: Path) -> RecordingMeta:
 
 
 def _meta_from_json(folder: Path, value: dict[str, Any]) -> RecordingMeta:
+    value = {"versions": {}} | value  # recordings once had none
     given, wanted = set(value) - {"format"}, {f.name for f in fields(RecordingMeta)}
     if given != wanted:
         raise RecordingError(

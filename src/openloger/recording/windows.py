@@ -73,6 +73,16 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a window took of the machine, as whoever runs the stream measured it."""
+
+    seconds: float  # since the window before was there, or since the run began
+    waiting_s: float  # of these, how long the network stood still for frames to come or windows to be taken
+    peak_memory_bytes: int  # of the run so far
+    device: str  # where the network ran: cpu, mps, or the name of the card
+
+
+@dataclass(frozen=True)
 class RecordedWindow:
     """The numbers kept of one window."""
 
@@ -85,6 +95,7 @@ class RecordedWindow:
     metric_scale: float | None
     clipped_pixels: int  # depths outside float16's range, put on its nearer end
     disagreement: Disagreement | None  # with the window before; None for the first
+    cost: Cost | None = None  # None: not measured
 
     @property
     def world_from_window_matrix(self) -> Float64[np.ndarray, "4 4"]:
@@ -94,7 +105,9 @@ class RecordedWindow:
         return matrix
 
 
-def window_row(placed: PlacedLike, *, first_frame: int, clipped_pixels: int) -> RecordedWindow:
+def window_row(
+    placed: PlacedLike, *, first_frame: int, clipped_pixels: int, cost: Cost | None = None
+) -> RecordedWindow:
     """The numbers to keep of a placed window."""
     apart = placed.disagreement
     rigid = placed.world_from_window.rigid.matrix().detach().to("cpu", torch.float64)
@@ -108,6 +121,7 @@ def window_row(placed: PlacedLike, *, first_frame: int, clipped_pixels: int) -> 
         metric_scale=placed.metric_scale,
         clipped_pixels=clipped_pixels,
         disagreement=None if apart is None else Disagreement(apart.depth, apart.rotation_deg, apart.translation),
+        cost=cost,
     )
 
 
@@ -116,11 +130,12 @@ def window_to_json(window: RecordedWindow) -> dict[str, Any]:
 
 
 def window_from_json(value: dict[str, Any]) -> RecordedWindow:
-    disagreement = value["disagreement"]
+    disagreement, cost = value["disagreement"], value.get("cost")  # recordings once had no cost
     return RecordedWindow(
         **value
         | {
             "world_from_window": tuple(tuple(row) for row in value["world_from_window"]),
             "disagreement": None if disagreement is None else Disagreement(**disagreement),
+            "cost": None if cost is None else Cost(**cost),
         }
     )

@@ -19,7 +19,7 @@ from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, arr
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.rows import rows_of
 from openloger.recording.store import open_for_writing
-from openloger.recording.windows import PlacedLike, window_row, window_to_json
+from openloger.recording.windows import Cost, PlacedLike, window_row, window_to_json
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class RecordingWriter:
         """Where whoever runs the stream keeps its state (with the frame count it belongs to), after the commit."""
         return self.path / STATE_FILE
 
-    def append(self, placed: PlacedLike) -> None:
-        """Write the window's first `final` frames and commit them.
+    def append(self, placed: PlacedLike, *, cost: Cost | None = None) -> None:
+        """Write the window's first `final` frames, and what it cost, and commit them.
 
         Raises:
             RecordingError: the disk refuses, the frames do not fit this recording, or a prediction is not finite. What
@@ -56,7 +56,7 @@ class RecordingWriter:
         """
         with self._writing():
             rows = rows_of(placed, self.meta)
-            window = window_row(placed, first_frame=self.frame_count, clipped_pixels=rows.clipped_pixels)
+            window = window_row(placed, first_frame=self.frame_count, clipped_pixels=rows.clipped_pixels, cost=cost)
             for name, values in rows.arrays.items():
                 self._arrays[name].append(values)
             append_json_lines(self.path / NAMES_FILE, rows.names)
