@@ -14,8 +14,8 @@ from paths import wander
 from openloger.errors import InputError
 from openloger.evaluation import nearest
 from openloger.evaluation.cloud import Cloud, cloud_errors
-from openloger.evaluation.drift import drift_meter
 from openloger.evaluation.trajectory import absolute_error, align
+from openloger.recording.drift import drift_meter
 
 laws = settings(derandomize=True, deadline=None, max_examples=25)
 

@@ -7,7 +7,6 @@ measured.numbers()["ate_rmse"]
 from openloger.evaluation.calibration import Calibration, calibration
 from openloger.evaluation.cloud import Cloud, CloudErrors, cloud_errors
 from openloger.evaluation.depth import DepthAlignment, DepthErrors, DepthPairs, depth_errors, match_depth, sample_depth
-from openloger.evaluation.drift import DriftMeter, drift_meter
 from openloger.evaluation.gather import Gathered, GatherSettings, gather_placed, gather_recording
 from openloger.evaluation.measure import Measured, MeasureSettings, measure
 from openloger.evaluation.one import evaluate_recording
@@ -24,6 +23,7 @@ from openloger.evaluation.trajectory import (
     relative_error,
     segment_errors,
 )
+from openloger.recording.drift import DriftMeter, drift_meter
 
 __all__ = [
     "AbsoluteError",

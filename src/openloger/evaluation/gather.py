@@ -18,9 +18,9 @@ from openloger.datasets import Known, Truth, picture_size
 from openloger.errors import InputError
 from openloger.evaluation.cloud import Cloud
 from openloger.evaluation.depth import MOST_PIXELS, DepthPairs, match_depth
-from openloger.evaluation.drift import Disagreement
 from openloger.geometry import normals_from_points, scale_intrinsics, unproject
 from openloger.recording import PlacedLike, Recording
+from openloger.recording.windows import DisagreementLike
 from openloger.shapes import Float32, Float64, Int, UInt8
 
 GLIMPSES = 6
@@ -75,7 +75,7 @@ class Gathered:
     estimated: Float64[np.ndarray, "matched 4 4"]
     truth: Float64[np.ndarray, "matched 4 4"]
     depth: tuple[DepthPairs, ...]
-    disagreements: tuple[Disagreement, ...]
+    disagreements: tuple[DisagreementLike, ...]
     estimated_cloud: Cloud | None  # in the estimate's world
     true_cloud: Cloud | None
     glimpses: tuple[Glimpse, ...]  # a few, from all over the video
@@ -93,7 +93,7 @@ def gather_recording(recording: Recording, truth: Truth, settings: GatherSetting
 
 def gather_placed(placed: Iterable[PlacedLike], truth: Truth, settings: GatherSettings | None = None) -> Gathered:
     """Placed windows as a stream gives them, beside the truth of the video; each is let go when it was looked at."""
-    disagreements: list[Disagreement] = []
+    disagreements: list[DisagreementLike] = []
     return _gather(_placed(placed, disagreements), truth, settings or GatherSettings(), disagreements)
 
 

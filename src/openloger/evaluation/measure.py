@@ -10,7 +10,6 @@ import numpy as np
 from openloger.evaluation.calibration import Calibration, calibration
 from openloger.evaluation.cloud import Cloud, CloudErrors, cloud_errors
 from openloger.evaluation.depth import DepthAlignment, DepthErrors, DepthPairs, depth_errors, depth_scales
-from openloger.evaluation.drift import DriftMeter, drift_meter
 from openloger.evaluation.gather import Gathered, GatherSettings
 from openloger.evaluation.path_shape import LoopClosure, ScaleDrift, loop_closure, scale_drift
 from openloger.evaluation.trajectory import (
@@ -25,6 +24,7 @@ from openloger.evaluation.trajectory import (
     relative_error,
     segment_errors,
 )
+from openloger.recording.drift import DriftMeter, drift_meter
 
 CALIBRATED_PIXELS = 200_000  # of one video, at most
 CALIBRATED_PIXELS_LEAST = 100

@@ -10,29 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from openloger.evaluation.trajectory import distance_along
+from openloger.recording.windows import DisagreementLike
 from openloger.shapes import Float64
-
-
-@runtime_checkable
-class Disagreement(Protocol):
-    """How far two placed windows are apart on the frames they share; medians."""
-
-    @property
-    def depth(self) -> float:
-        """Relative."""
-        ...
-
-    @property
-    def rotation_deg(self) -> float: ...
-    @property
-    def translation(self) -> float:
-        """In world units."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -47,13 +29,13 @@ class DriftMeter:
 
 
 def drift_meter(
-    disagreements: Sequence[Disagreement], world_from_cam: Float64[np.ndarray, "frame 4 4"]
+    disagreements: Sequence[DisagreementLike], world_from_cam: Float64[np.ndarray, "frame 4 4"]
 ) -> DriftMeter | None:
     """Of all overlaps of a video and its estimated cameras; None where no windows overlap."""
     if not disagreements or len(world_from_cam) == 0:
         return None
     translation = float(np.sqrt(sum(one.translation**2 for one in disagreements)))
-    path = float(distance_along(world_from_cam)[-1])
+    path = float(np.linalg.norm(np.diff(world_from_cam[:, :3, 3], axis=0), axis=1).sum())
     return DriftMeter(
         overlaps=len(disagreements),
         depth_relative=float(np.mean([one.depth for one in disagreements])),
