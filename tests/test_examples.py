@@ -1,0 +1,106 @@
+"""The numbered examples, the very files, as they are typed: in a folder of their own, at a small size."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import openloger
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+STREET = "world:street:7?frames=14&size=64x80&fps=4"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs an example by its number; gives what it printed."""
+
+    def run_file(number: str, *arguments: str) -> str:
+        (path,) = EXAMPLES.glob(f"{number}_*.py")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        capsys.readouterr()
+        runpy.run_path(str(path), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run_file
+
+
+def test_every_example_is_run_here():
+    tests = Path(__file__).read_text(encoding="utf-8")
+    names = [path.name for path in sorted(EXAMPLES.glob("*.py"))]
+    assert [name.split("_")[0] for name in names] == [f"{number:02d}" for number in range(1, len(names) + 1)]
+    assert all(f'run("{name[:2]}"' in tests for name in names)
+
+
+def test_quick_start(run, tmp_path):
+    told = run("01", "--video", STREET, "--out", "quick")
+    assert "14 frames, 64×80, complete" in told
+    recording = openloger.open_recording(tmp_path / "quick" / "recording")
+    assert recording.complete
+    assert len(recording) == 14
+    cloud = (tmp_path / "quick" / "cloud.ply").read_bytes()
+    assert int(cloud.split(b"element vertex ")[1].split()[0]) > 1000
+
+
+def test_own_loop(run):
+    told = run("02", "--video", STREET, "--cut-after", "1")
+    assert "window 0: frames 0 to 7, the first" in told
+    assert "window 1: frames 6 to 13, depth" in told
+    assert told.index("cut; the state is") < told.index("window 1")
+    assert "14 cameras" in told
+
+
+def test_a_cut_loop_equals_a_whole_one(run):
+    """The path that the example tells of does not depend on where it was cut."""
+    paths = {run("02", "--video", STREET, "--cut-after", cut).splitlines()[-1] for cut in ("1", "9")}
+    assert len(paths) == 1
+
+
+def test_nerfstudio_and_colmap(run, tmp_path):
+    told = run("03", "--video", STREET, "--out", "splat")
+    assert "7 cameras of 80×64 pixels" in told
+    assert len(list((tmp_path / "splat" / "nerfstudio" / "images").iterdir())) == 7
+    assert any((tmp_path / "splat" / "colmap" / "sparse").rglob("points3D.*"))
+
+
+def test_live_camera(run):
+    told = run("04", "--seconds", "1", "--fps", "5")
+    assert "frame " in told
+    assert " s ago: at (" in told
+    assert "nan" not in told
+
+
+def test_evaluate(run, tmp_path):
+    told = run("05", "--frames", "16")
+    assert "street: 16 of 16 frames have truth" in told
+    assert "the same depth everywhere" in told
+
+    own = tmp_path / "own" / "walk"
+    street = openloger.worlds.world("street", seed=8, size=(64, 80), fps=4, frames=9)
+    from openloger.datasets import write_folder
+
+    write_folder(street, own, fps=4)
+    assert "walk: 9 of 9 frames have truth" in run("05", "--data", str(own.parent))
+
+
+def test_fine_tune(run, tmp_path):
+    told = run("06", "--steps", "2", "--batch", "2")
+    assert "12 frames" in told
+    run_folder = tmp_path / "out" / "fine-tune" / "run"
+    assert (run_folder / "checkpoints" / "latest").read_text() == "step-00000002"
+    tuned = openloger.load_network("pocket", weights=run_folder / "weights.safetensors").state_dict()
+    boxed = openloger.load_network("pocket").state_dict()
+    moved = [float((tuned[name] - boxed[name]).abs().max()) for name in boxed]
+    assert 0 < max(moved) < 0.1  # from the weights in the box, and not far
+
+
+def test_labelled_worlds(run, tmp_path):
+    from PIL import Image
+
+    told = run("07", "--later", "3")
+    assert float(told.split(" %")[0]) > 50
+    assert int(told.splitlines()[1].split()[0]) < 10
+    assert np.asarray(Image.open(tmp_path / "out" / "labelled.png")).shape == (160, 4 * 224, 3)
