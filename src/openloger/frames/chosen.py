@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,7 +72,9 @@ class ChosenFrames:
         chosen = 0
         previous: Frame | None = None
         with closing(self.source.slots(entry)) as slots:
-            for slot in self._until_cut_short(self.selection.of(self._timed(slots))):
+            for slot in self._until_cut_short(
+                self.selection.of(with_times(slots, fps=self.selection.fps, name=self.name))
+            ):
                 chosen += 1
                 if slot.index < first and not repeat:  # "repeat" needs the picture before `first` too
                     continue
@@ -88,15 +90,6 @@ class ChosenFrames:
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(0)
-
-    def _timed(self, slots: Iterator[Slot]) -> Iterator[Slot]:
-        for slot in slots:
-            if self.selection.fps is not None and not slot.timed:
-                raise InputError(
-                    f"fps={self.selection.fps:g} needs the frames' times, and {self.name} has none; "
-                    "give stride, or list the times (timestamps.txt beside the pictures)"
-                )
-            yield slot
 
     def _frame(self, slot: Slot, previous: Frame | None) -> Frame | None:
         try:
@@ -127,6 +120,17 @@ class ChosenFrames:
                 advice = "on_bad_frame 'skip' or 'repeat' takes this end for the video's end"
                 raise BadFrameError(f"{what}; {advice}", index=cut.index) from cut
             logger.warning("%s", what)
+
+
+def with_times(slots: Iterable[Slot], *, fps: float | None, name: str) -> Iterator[Slot]:
+    """The slots themselves; raises InputError where `fps` would thin them by times that are made up."""
+    for slot in slots:
+        if fps is not None and not slot.timed:
+            raise InputError(
+                f"fps={fps:g} needs the frames' times, and {name} has none; "
+                "give stride, or list the times (timestamps.txt beside the pictures)"
+            )
+        yield slot
 
 
 def _check_same_size(name: str, previous: Frame | None, frame: Frame) -> None:

@@ -16,7 +16,11 @@ from typing import Any
 from openloger.frames.promises import Seen, broken_promise
 from openloger.frames.slots import CutShortError
 
-ONE_PICTURE_A_PACKET = frozenset({"av1", "ffv1", "h264", "hevc", "mjpeg", "mpeg4", "png", "prores", "vp9", "vvc"})
+ONE_PICTURE_A_PACKET = frozenset(  # decoders, which differ between builds of FFmpeg
+    {"av1", "ffv1", "h264", "hevc", "libaom-av1", "libdav1d", "libvpx-vp9"}
+    | {"mjpeg", "mpeg4", "png", "prores", "vp9", "vvc"}
+)
+UNCODED = "wrapped_avframe"  # whole pictures of a filter graph (lavfi), none of them marked as a key frame
 DAMAGED = "its data is damaged"
 END_OF_JPEG = b"\xff\xd9"
 logger = logging.getLogger("openloger")
@@ -99,7 +103,7 @@ class _Decoding:
     """One pass over a container."""
 
     def __init__(self, container: Any, stream: Any) -> None:
-        codec = stream.codec_context.codec.canonical_name
+        codec = stream.codec_context.name
         packed = codec == "mpeg4" and container.format.name == "avi"  # may hold two pictures in one packet
         self.container, self.stream = container, stream
         self.ledger = _Ledger(sound=codec in ONE_PICTURE_A_PACKET and not packed)
@@ -144,7 +148,7 @@ def packets(container: Any, stream: Any, seen: Seen) -> Iterator[Any]:
     """The packets of `stream` from its first key frame on; notes all of them in `seen`, and what ended them early."""
     from av.error import FFmpegError
 
-    started = False
+    started = stream.codec_context.name == UNCODED
     demuxed = container.demux(stream)
     while True:
         try:

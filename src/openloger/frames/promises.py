@@ -71,7 +71,7 @@ def frame_interval_s(stream: Any) -> float:
 def broken_promise(container: Any, stream: Any, seen: Seen) -> str | None:
     """What is missing at the end of a container that was read to its end; None where nothing is."""
     if seen.error is not None:
-        return f"the file cannot be read any further ({seen.error})"
+        return f"it cannot be read any further ({seen.error})"
     promised_s = _promised_end_s(container.format.name.split(","), stream)
     if promised_s is None or seen.end_s >= promised_s - SLACK_FRAMES * frame_interval_s(stream):
         return None

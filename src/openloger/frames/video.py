@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from openloger.frames.promises import Rhythm, Seen, frame_interval_s
 from openloger.frames.selection import Place, Selection
 from openloger.frames.slots import NOMINAL_FPS, Slot, UndecodableError
 from openloger.shapes import UInt8
+
+logger = logging.getLogger("openloger")
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,12 @@ class VideoFile:
 
     def slots(self, first: int) -> Generator[Slot, None, None]:
         with self._open() as container:
-            yield from _slots(container, first)
+            say_untimed(container, self.name)
+            yield from container_slots(container, first, name=self.name)
 
     def outline(self, choice: Selection) -> Iterable[Place]:
         with self._open() as container:
-            stream = _video_stream(container, self.name)
+            stream = video_stream(container, self.name)
             if choice.fps is None and _counted(stream):
                 return [Place(index) for index in range(stream.frames)]
             return [Place(index, time_s) for index, time_s in enumerate(_packet_times(container, stream))]
@@ -63,16 +67,13 @@ class VideoFile:
                 f"{self.path} is not a video, or was cut off before its index was written "
                 f"({error.strerror}); give a video, a folder of pictures or a list"
             ) from error
-        _video_stream(container, self.name)
+        video_stream(container, self.name)
         return container
 
 
 @dataclass(frozen=True)
 class VideoPipe:
-    """MJPEG or MPEG-TS from standard input (anything PyAV can read without seeking); it can be read once.
-
-    MJPEG carries no times, so its frames are numbered as `NOMINAL_FPS` a second.
-    """
+    """MJPEG or MPEG-TS from standard input (anything PyAV can read without seeking); it can be read once."""
 
     stream: Any  # the binary stream; has peek() and read1()
     name: str = "standard input"
@@ -82,28 +83,29 @@ class VideoPipe:
         if self._started:
             raise InputError(f"{self.name} can be read only once; save it to a file to read it again")
         self._started.append(True)
-        with self._open() as container:
-            for slot in _slots(container, first):
-                yield replace(slot, timed=container.format.name != "mjpeg")
+        with open_pipe(self.stream, self.name) as container:
+            say_untimed(container, self.name)
+            yield from container_slots(container, first, name=self.name)
 
     def outline(self, choice: Selection) -> None:
         return None
 
-    def _open(self) -> Any:
-        import av
-        from av.error import FFmpegError
 
-        mjpeg = self.stream.peek(2)[:2] == b"\xff\xd8"
-        how = {"format": "mjpeg", "options": {"framerate": f"{NOMINAL_FPS:g}"}} if mjpeg else {}
-        try:
-            container = av.open(_ForwardReader(self.stream), metadata_errors="replace", **how)
-        except FFmpegError as error:
-            raise InputError(
-                f"{self.name} is not a video that can be read as it comes ({error.strerror}); "
-                "send MJPEG or MPEG-TS, as `ffmpeg -i … -f mpegts -` writes it"
-            ) from error
-        _video_stream(container, self.name)
-        return container
+def open_pipe(stream: Any, name: str) -> Any:
+    """A PyAV container that reads a buffered binary stream forward; raises InputError where that is no video."""
+    import av
+    from av.error import FFmpegError
+
+    mjpeg = stream.peek(2)[:2] == b"\xff\xd8"  # which nothing else in a bare run of JPEGs would tell
+    try:
+        container = av.open(_ForwardReader(stream), format="mjpeg" if mjpeg else None, metadata_errors="replace")
+    except FFmpegError as error:
+        raise InputError(
+            f"{name} is not a video that can be read as it comes ({error.strerror}); "
+            "send MJPEG or MPEG-TS, as `ffmpeg -i … -f mpegts -` writes it"
+        ) from error
+    video_stream(container, name)
+    return container
 
 
 class _ForwardReader:
@@ -124,10 +126,14 @@ def standard_input() -> VideoPipe:
     return VideoPipe(stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream))
 
 
-def _video_stream(container: Any, name: str) -> Any:
+def video_stream(container: Any, name: str, *, threads: Literal["AUTO", "SLICE"] = "AUTO") -> Any:
+    """The stream to decode; threads that work on whole frames ("AUTO") are faster, and as many frames late.
+
+    Raises InputError, and closes the container, where there is none.
+    """
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & _COVER_ART:
-            stream.thread_type = "AUTO"
+            stream.thread_type = threads
             return stream
     container.close()
     raise InputError(
@@ -136,21 +142,35 @@ def _video_stream(container: Any, name: str) -> Any:
 
 
 _COVER_ART = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+_UNTIMED = frozenset({"mjpeg", "mpjpeg"})  # formats that are pictures one after the other; their readers make times up
 
 
-def _slots(container: Any, first: int) -> Iterator[Slot]:
-    stream = _video_stream(container, container.name)
-    rhythm = Rhythm(container.name)
+def container_slots(
+    container: Any, first: int, *, name: str, threads: Literal["AUTO", "SLICE"] = "AUTO"
+) -> Generator[Slot, None, None]:
+    """The frames of an open container from number `first` on, timed by it where it can.
+
+    Pictures that carry no times are numbered as `NOMINAL_FPS` a second, and not `timed`.
+    """
+    stream = video_stream(container, name, threads=threads)
+    rhythm = Rhythm(name)
+    timed = container.format.name not in _UNTIMED
     with closing(pictures(container, stream)) as decoded:
         for index, picture in enumerate(decoded):
-            if picture.pts is None:
-                timestamp_s = index * frame_interval_s(stream)
-            else:
-                timestamp_s = float(picture.pts * stream.time_base)
+            timestamp_s = _time_s(picture, index, stream) if timed else index / NOMINAL_FPS
             rhythm.beat(index, timestamp_s)
-            if index < first:
-                continue
-            yield Slot(index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture))
+            if index >= first:
+                yield Slot(index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture), timed=timed)
+
+
+def _time_s(picture: Picture, index: int, stream: Any) -> float:
+    return index * frame_interval_s(stream) if picture.pts is None else float(picture.pts * stream.time_base)
+
+
+def say_untimed(container: Any, name: str) -> None:
+    """Tell once where the frames' times are made up."""
+    if container.format.name in _UNTIMED:
+        logger.info("%s carries no times; its frames are numbered as %g a second", name, NOMINAL_FPS)
 
 
 def _rgb(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
