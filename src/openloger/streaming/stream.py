@@ -13,7 +13,7 @@ from openloger.errors import InputError
 from openloger.frames.frame import Frame, FrameSource
 from openloger.frames.sizing import check_size
 from openloger.geometry import SE3, Sim3
-from openloger.network import Network, NetworkConfig, Window
+from openloger.network import HybridMemory, Network, NetworkConfig, Window
 from openloger.shapes import Float32, Float64, Tensor
 from openloger.streaming.placement import Anchor, Disagreement, Placement, place, window_poses
 from openloger.streaming.state import StreamState
@@ -22,6 +22,7 @@ from openloger.streaming.windows import Group, Picture, pictures, windows
 _log = logging.getLogger("openloger")
 _ABSURD = 16  # times the network's pixel budget
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
+_CLOSED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": ("ttt", "swa"), "fresh": ()}  # by `Stream.memory`
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Stream:
     `window` and `overlap` are in frames and default to what the network is made for, as do `placement` ("auto", or
     one that `Placement.parse` reads) and `reset_every` (windows; 0 for never; None resets every few windows in videos
     past 1,000 frames, or of unknown length, where the network asks for it). `size` is (height, width) in pixels.
+    `memory` says which of the network's memory layers take part: "all", "ttt" or "swa" alone, "none" (each window is
+    seen without them), or "fresh": all, but every window finds the memory as the first one does.
 
     `state` can be read between two windows and set on another Stream: a run cut in two equals the run in one piece.
     """
@@ -73,6 +76,7 @@ class Stream:
         placement: str = "auto",
         reset_every: int | None = None,
         size: tuple[int, int] | None = None,
+        memory: str = "all",
     ) -> None:
         config = network.config
         self.network = network
@@ -81,8 +85,9 @@ class Stream:
         self.placement = Placement.parse(config.placement if placement == "auto" else placement)
         self.reset_every = reset_every
         self.size = size
-        self.state = StreamState()
+        self.memory = memory
         _check(self)
+        self.state = StreamState(memory=HybridMemory(closed=frozenset(_CLOSED[memory])))
 
     def run(self, source: FrameSource | Iterable[Any]) -> Iterator[PlacedWindow]:
         """Placed windows, in order; frames that a restored state has seen are skipped by their `index`.
@@ -120,7 +125,8 @@ class Stream:
         """What "auto" and the defaults came to, in a line."""
         resets = self.state.reset_every
         forgetting = f"fast weights reset every {resets} windows" if resets else "no resets"
-        return f"windows of {self.window} frames sharing {self.overlap}; placement {self.placement}; {forgetting}"
+        said = "" if self.memory == "all" else f"; memory {self.memory}"
+        return f"windows of {self.window} frames sharing {self.overlap}; placement {self.placement}; {forgetting}{said}"
 
     @torch.inference_mode()
     def _step(self, group: Group[Picture]) -> PlacedWindow:
@@ -128,7 +134,7 @@ class Stream:
         starts_block = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         images = torch.stack([picture.image for picture in group.frames])[None]
         window = Window(images.to(self.network.device), self.window, self.overlap)
-        prediction, memory = self.network(window, state.memory.reset() if starts_block else state.memory)
+        prediction, memory = self.network(window, self._recalled(starts_block=starts_block))
 
         window_from_cam = window_poses(prediction)
         points = prediction.points_cam[0].float().cpu()
@@ -161,6 +167,13 @@ class Stream:
             last=group.last,
         )
 
+    def _recalled(self, *, starts_block: bool) -> HybridMemory:
+        """What the next window is to find of the memory."""
+        memory = self.state.memory
+        if self.memory == "fresh":
+            return memory.forget()
+        return memory.reset() if starts_block else memory
+
 
 def _rigidly(world_from_window: Sim3, window_from_cam: Tensor) -> Tensor:
     """Cameras moved and scaled with their window, their rotations left rotations."""
@@ -174,6 +187,10 @@ def _check(stream: Stream) -> None:
         raise InputError(f"overlap {stream.overlap} must be at least 0 and less than the window, {stream.window}")
     if stream.reset_every is not None and stream.reset_every < 0:
         raise InputError(f"reset_every {stream.reset_every} is negative; 0 is never")
+    if stream.memory not in _CLOSED:
+        raise InputError(f"memory {stream.memory!r} is none of {', '.join(_CLOSED)}")
+    if stream.memory in ("ttt", "swa") and stream.network.config.memory is None:
+        raise InputError(f"memory {stream.memory}: the network {stream.network.config.name} has no memory layers")
     if stream.size is not None:
         _check_size(stream.size, stream.network.config)
     if stream.overlap == 0 and stream.placement.kind != "none":

@@ -19,6 +19,7 @@ from openloger.network.memory.ttt import FastWeights, TestTimeTraining
 from openloger.shapes import Float, Tensor
 
 State = TypeVar("State", FastWeights, KeysValues)
+KINDS = ("ttt", "swa")  # of memory layers
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,23 @@ class MemoryConfig:
 
 @dataclass(frozen=True)
 class HybridMemory:
-    """The state between two windows; empty before the first."""
+    """The state between two windows; empty before the first.
+
+    Layers of a kind that is in `closed` do not run: they add nothing, as if their gates were zero, and leave nothing.
+    """
 
     fast_weights: Mapping[int, FastWeights] = field(default_factory=dict)  # by TTT layer
     keys_values: Mapping[int, KeysValues] = field(default_factory=dict)  # by SWA layer: the previous window's
     overlap_features: Float[Tensor, "batch frame patch channel"] | None = None  # encoder's, of frames seen again next
+    closed: frozenset[str] = frozenset()  # of KINDS
 
     def reset(self) -> HybridMemory:
         """Forget the fast weights; the cache of the previous window survives."""
         return replace(self, fast_weights={})
+
+    def forget(self) -> HybridMemory:
+        """Forget all that was learned of the video; features of shared frames stay, which only save their encoding."""
+        return replace(self, fast_weights={}, keys_values={})
 
     def map(self, change: Callable[[Tensor], Tensor]) -> HybridMemory:
         """The same memory with every tensor changed: moved, cast, detached, cloned."""
@@ -51,6 +60,7 @@ class HybridMemory:
             {layer: FastWeights(*map(change, state)) for layer, state in self.fast_weights.items()},
             {layer: KeysValues(*map(change, state)) for layer, state in self.keys_values.items()},
             None if self.overlap_features is None else change(self.overlap_features),
+            self.closed,
         )
 
     def to(self, device: torch.device | str) -> HybridMemory:
@@ -68,6 +78,7 @@ class HybridMemory:
                 named |= {f"{kind}.{layer}.{name}": tensor for name, tensor in state._asdict().items()}
         if self.overlap_features is not None:
             named["overlap_features"] = self.overlap_features
+        named |= {f"closed.{kind}": torch.empty(0) for kind in sorted(self.closed)}
         return {name: tensor.contiguous() for name, tensor in named.items()}
 
     @staticmethod
@@ -76,6 +87,7 @@ class HybridMemory:
             _states(named, "fast_weights", FastWeights),
             _states(named, "keys_values", KeysValues),
             named.get("overlap_features"),
+            frozenset(kind for kind in KINDS if f"closed.{kind}" in named),
         )
 
 
@@ -112,11 +124,11 @@ class HybridLayers(nn.Module):
         self, tokens: Float[Tensor, "batch token channel"], memory: HybridMemory, *, block: int, rotary: Rotary
     ) -> tuple[Float[Tensor, "batch token channel"], HybridMemory]:
         """What memory adds to all tokens of a window after decoder block `block`."""
-        if block in self.config.ttt_after:
+        if block in self.config.ttt_after and "ttt" not in memory.closed:
             layer = self.config.ttt_after.index(block)
             tokens, weights = self.ttt[layer](tokens, memory.fast_weights.get(layer))
             memory = replace(memory, fast_weights={**memory.fast_weights, layer: weights})
-        if block in self.config.swa_after:
+        if block in self.config.swa_after and "swa" not in memory.closed:
             layer = self.config.swa_after.index(block)
             tokens, own = self.swa[layer](tokens, rotary, memory.keys_values.get(layer))
             memory = replace(memory, keys_values={**memory.keys_values, layer: own})
