@@ -11,6 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from openloger.errors import BadFrameError, InputError
 from openloger.frames import Frame, FrameSource, open_frames, resized, run_ahead
 from openloger.network import Network, load_network, weights_hash
@@ -28,7 +30,7 @@ from openloger.recording import (
 from openloger.recording.layout import STATE_FILE
 from openloger.recording.meta import is_recording
 from openloger.resources import device_name, peak_memory_bytes
-from openloger.streaming import Stream, StreamState, network_frame_size
+from openloger.streaming import PlacedWindow, Stream, StreamState, network_frame_size
 
 DEFAULT_NETWORK = "pocket"
 
@@ -41,6 +43,8 @@ class RunOptions:
     lens: Literal["varying", "fixed"] = "varying"  # fixed: one focal length and principal point for the whole video
     known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy in the source's pixels
     depth_dtype: Literal["float16", "float32"] = "float16"
+    live: bool = False  # its frames come once: few are read ahead, and "resume" appends, even to what is complete
+    on_window: Callable[[PlacedWindow], None] = lambda placed: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     should_stop: Callable[[], bool] = lambda: False  # asked between windows; what was done stays, for "resume"
 
@@ -70,11 +74,12 @@ def reconstruct(
     network = load_network(network) if isinstance(network, str) else network
     stream = Stream(network, window=window, overlap=overlap, placement=placement, reset_every=reset_every, size=size)
     stored = open_recording(out) if options.existing == "resume" and is_recording(Path(out)) else None
-    if stored is not None and stored.complete:
+    if stored is not None and stored.complete and not options.live:
         return stored
     if stored is not None:
         _restore(stream, stored)
-    with closing(_DecodedAhead(open_frames(source), stream)) as frames:
+    recorded = _recorded_since(stream, stored) if options.live and stored is not None else []
+    with closing(_DecodedAhead(open_frames(source), stream, recorded, depth=1 if options.live else 8)) as frames:
         meta = _describe(stream, frames, options)
         if stored is None:
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
@@ -101,38 +106,41 @@ def _run(stream: Stream, frames: _DecodedAhead, recording: BackgroundWriter, opt
         before = now
         with watch.waiting():
             recording.append(placed, cost=cost, after_commit=lambda _, state=state: saver.offer(state))
+        options.on_window(placed)
         options.on_progress(watch.advance(placed.final))
         if not placed.last and options.should_stop():
             recording.flush()
             saver.save(state)
             return
     recording.finish(complete=frames.error is None)
-    if frames.error is None:
+    if frames.error is None and not options.live:
         recording.state_path.unlink(missing_ok=True)
 
 
 class _DecodedAhead:
     """A FrameSource, once: the source's frames from where the stream stands, at the network's size, decoded ahead.
 
-    A frame that cannot be decoded ends it like the video's end; `error` then says why.
+    Those that a live source gave before, and will not give again, come first, from what was `recorded`. A frame that
+    cannot be decoded ends it like the video's end; `error` then says why.
     """
 
-    def __init__(self, source: FrameSource, stream: Stream) -> None:
+    def __init__(self, source: FrameSource, stream: Stream, recorded: list[Frame], *, depth: int) -> None:
         self.name, self.length = source.name, source.length
         self.error: BadFrameError | None = None
         self.watch = Stopwatch()
         self.given_size: tuple[int, int] | None = None  # (height, width) of the source's pictures
         self._stream = stream
-        self._ready = run_ahead(resized(source, self._fit).frames(stream.state.next_index))
-        self._head = list(islice(self._ready, 1))  # its size is needed before the run begins
-        known = self._head or [picture.frame for picture in stream.state.pending]
+        first = recorded[-1].index + 1 if recorded else stream.state.next_index
+        self._ready = run_ahead(resized(source, self._fit).frames(first), depth=depth)
+        self._recorded, self._head = recorded, list(islice(self._ready, 1))  # its size is needed before the run begins
+        known = self._head or recorded or [picture.frame for picture in stream.state.pending]
         if not known:
             raise InputError(f"{self.name} gave no frame to reconstruct")
         self.size = known[0].rgb.shape[:2]
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         try:
-            for frame in self.watch.timed(chain(self._head, self._ready)):
+            for frame in self.watch.timed(chain(self._recorded, self._head, self._ready)):
                 if frame.index >= first:
                     yield frame
         except BadFrameError as error:
@@ -208,3 +216,12 @@ def _restore(stream: Stream, stored: Recording) -> None:
     path = stored.path / STATE_FILE
     if path.is_file():
         stream.state = StreamState.from_bytes(path.read_bytes(), device=stream.network.device)
+
+
+def _recorded_since(stream: Stream, stored: Recording) -> list[Frame]:
+    """The recorded frames that the stream's state has not seen; they are few, as the state is saved every few windows.
+
+    The recording has them as the network saw them, so what follows is what an uncut run would have made of them.
+    """
+    seen = int(np.searchsorted(stored.source_index, stream.state.next_index))
+    return [Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name) for frame in stored.frames(start=seen)]
