@@ -10,6 +10,7 @@ from openloger import worlds
 from openloger.errors import InputError
 from openloger.geometry import depth_edges, normals_from_points, project, unproject
 from openloger.worlds import FAMILIES, world
+from openloger.worlds.scene import Column, Solids, ZoneColumn, cluster
 
 SIZE = (72, 96)
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -157,3 +158,25 @@ def test_what_cannot_be(wrong):
     options = {"family": "rooms", "size": SIZE, "fps": 10.0} | wrong
     with pytest.raises(InputError):
         world(options.pop("family"), seed=0, **options)
+
+
+def test_an_empty_cell_has_no_clusters() -> None:
+    nothing = Solids(rows=np.zeros((0, Column.COUNT)), zones=np.zeros((1, ZoneColumn.COUNT)))
+    clusters = cluster(nothing)
+    assert len(clusters.first) == len(clusters.count) == len(clusters.sphere) == 0
+
+
+def test_paths_move_to_every_side_of_the_gaze() -> None:
+    """Seen from the camera, rooms are crossed forwards, sideways and backwards."""
+    aside = []
+    for seed in range(12):
+        walked = world("rooms", seed=seed, size=(16, 16), fps=1)
+        for index in range(0, 120, 3):
+            here, there = walked.world_from_cam(index), walked.world_from_cam(index + 1)
+            step = here[:3, :3].T @ (there[:3, 3] - here[:3, 3])
+            if np.linalg.norm(step) > 0.05:
+                aside.append(np.degrees(np.arctan2(abs(step[0]), step[2])))
+    share = np.histogram(aside, bins=[0, 45, 135, 180])[0] / len(aside)
+    assert share[0] > 0.25
+    assert share[1] > 0.25
+    assert share[2] > 0.03

@@ -112,7 +112,7 @@ def cluster(solids: Solids) -> Clusters:
     order = np.argsort(kind, kind="stable")
     rows, kind = rows[order], kind[order]
     starts = np.flatnonzero(np.diff(kind, prepend=-1))
-    ends = np.append(starts[1:], len(rows))
+    ends = np.append(starts, len(rows))[1:]
     first = np.concatenate([np.arange(s, e, _RUN) for s, e in zip(starts, ends, strict=True)] or [np.zeros(0, int)])
     end = np.minimum(first + _RUN, ends[np.searchsorted(ends, first, side="right")]) if len(first) else first
     owner = np.repeat(np.arange(len(first)), end - first)
