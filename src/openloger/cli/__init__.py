@@ -30,6 +30,7 @@ def commands() -> dict[str, Callable[..., Any] | Group]:
     from openloger.cli import bench, evaluate, worlds
     from openloger.cli.export import export
     from openloger.cli.info import info
+    from openloger.cli.live import live
     from openloger.cli.networks import networks
     from openloger.cli.reconstruct import reconstruct
     from openloger.cli.train import train
@@ -37,6 +38,7 @@ def commands() -> dict[str, Callable[..., Any] | Group]:
 
     return {
         "reconstruct": reconstruct,
+        "live": live,
         "export": export,
         "info": info,
         "view": view,

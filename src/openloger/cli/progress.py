@@ -11,8 +11,8 @@ from openloger.resources import peak_memory_bytes
 
 
 @contextmanager
-def progress_bar(name: str) -> Iterator[Callable[[Progress], None]]:
-    """A bar on standard error, where that is a terminal; elsewhere nothing is drawn."""
+def progress_bar(name: str, *, also: Callable[[], str] = lambda: "") -> Iterator[Callable[[Progress], None]]:
+    """A bar on standard error, where that is a terminal; elsewhere nothing is drawn. `also` adds to what it tells."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -23,7 +23,7 @@ def progress_bar(name: str) -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task(name, total=None, told="")
 
         def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.frames, total=progress.total, told=_told(progress))
+            bar.update(task, completed=progress.frames, total=progress.total, told=_told(progress) + also())
 
         yield show
 

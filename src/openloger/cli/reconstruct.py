@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -86,6 +86,13 @@ class RecordingArguments:
     depth_dtype: Literal["float16", "float32"] = "float16"
     """How depth is stored."""
 
+    @property
+    def existing(self) -> Literal["refuse", "resume", "overwrite"]:
+        """What to do with a recording that is there; raises InputError where both were asked for."""
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
+        return "resume" if self.resume else "overwrite" if self.overwrite else "refuse"
+
 
 def reconstruct(
     source: tyro.conf.Positional[str],
@@ -107,9 +114,7 @@ def reconstruct(
         out: The recording's folder.
         json: Print a summary for programs on standard output.
     """
-    if recording.resume and recording.overwrite:
-        raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
-    existing = "resume" if recording.resume else "overwrite" if recording.overwrite else "refuse"
+    existing = recording.existing
     opened = open_frames(
         source,
         start=frames.start,
@@ -169,22 +174,26 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 def _tell(recording: Recording, progress: Progress | None, *, trained: bool, as_json: bool) -> None:
     if as_json:
-        summary = {
-            "recording": str(recording.path),
-            "frames": len(recording),
-            "complete": recording.complete,
-            "network": recording.meta.network,
-            "trained": trained,
-            "settings": dict(recording.meta.settings),
-            "size": [recording.meta.height, recording.meta.width],
-            "seconds": progress and progress.seconds,
-            "frames_per_s": progress and progress.frames_per_s,
-            "network_busy": progress and progress.busy,
-            "peak_memory_bytes": peak_memory_bytes(),
-        }
-        print(json.dumps(summary))
+        print(json.dumps(summary(recording, progress, trained=trained)))
         return
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
     print(f"{len(recording)} frames{speed} in {recording.path}", file=sys.stderr)
     if not recording.complete:
         print("interrupted; the same command with --resume goes on from there", file=sys.stderr)
+
+
+def summary(recording: Recording, progress: Progress | None, *, trained: bool) -> dict[str, Any]:
+    """What programs are told of a run; `progress` is its last, None where it did nothing."""
+    return {
+        "recording": str(recording.path),
+        "frames": len(recording),
+        "complete": recording.complete,
+        "network": recording.meta.network,
+        "trained": trained,
+        "settings": dict(recording.meta.settings),
+        "size": [recording.meta.height, recording.meta.width],
+        "seconds": progress and progress.seconds,
+        "frames_per_s": progress and progress.frames_per_s,
+        "network_busy": progress and progress.busy,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }

@@ -1,0 +1,206 @@
+"""`openloger live`: a source that goes on, into a recording that grows, and into the browser while it does."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from openloger.cli import EXIT_BAD_INPUT
+from openloger.cli.progress import progress_bar
+from openloger.cli.reconstruct import NetworkArguments, RecordingArguments, WindowArguments, summary
+from openloger.cli.watching import ShowArguments, shown
+from openloger.frames import LiveFrames, LiveOptions, Patience, open_live
+from openloger.network import load_network
+from openloger.progress import Progress
+from openloger.reconstruct import RunOptions
+from openloger.reconstruct import reconstruct as run
+from openloger.recording import Recording
+from openloger.streaming import PlacedWindow
+
+_NETWORK, _WINDOWS, _RECORDING, _SHOW = NetworkArguments(), WindowArguments(), RecordingArguments(), ShowArguments()
+
+
+@dataclass(frozen=True)
+class LiveArguments:
+    """What is taken of the source."""
+
+    seconds: float | None = None
+    """Stop after so many, by the frames' times."""
+    frames: int | None = None
+    """Stop after so many frames."""
+    keep: Literal["latest", "all"] | None = None
+    """When the network is behind: latest thins the frames that wait, evenly, and counts them; all makes the source
+    wait. By default latest for cameras and addresses, all for files, folders and pipes."""
+    fps: float | None = None
+    """Take at most this many frames a second."""
+    stride: int = 1
+    """Take every so-many-th frame."""
+    size: tuple[int, int] | None = None
+    """Height and width that the network sees, in pixels. By default what it is made for, at the video's aspect."""
+    on_bad_frame: Literal["stop", "repeat", "skip"] = "skip"
+    """What to do with a frame that cannot be decoded."""
+    stall: float = Patience.stall_s
+    """A camera, stream or pipe that gives nothing for so many seconds is lost."""
+    reconnect: float = Patience.reconnect_s
+    """Try for so many seconds to get a lost camera or stream back; 0 for not at all."""
+    idle: float = Patience.idle_s
+    """A file or folder that has not grown for so many seconds is finished."""
+
+    @property
+    def options(self) -> LiveOptions:
+        """Checked; raises InputError."""
+        return LiveOptions(
+            keep=self.keep,
+            stride=self.stride,
+            fps=self.fps,
+            on_bad_frame=self.on_bad_frame,
+            seconds=self.seconds,
+            most_frames=self.frames,
+            patience=Patience(stall_s=self.stall, idle_s=self.idle, reconnect_s=self.reconnect),
+        )
+
+
+def live(
+    source: tyro.conf.Positional[str],
+    /,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    *,
+    taken: tyro.conf.OmitArgPrefixes[LiveArguments] = LiveArguments(),
+    network: tyro.conf.OmitArgPrefixes[NetworkArguments] = _NETWORK,
+    windows: tyro.conf.OmitArgPrefixes[WindowArguments] = _WINDOWS,
+    recording: tyro.conf.OmitArgPrefixes[RecordingArguments] = _RECORDING,
+    show: tyro.conf.OmitArgPrefixes[ShowArguments] = _SHOW,
+) -> int:
+    """Reconstruct a camera, a stream, a file being written or a folder being filled, and show it as it grows.
+
+    Ctrl-C finishes the last window, and the recording is complete; --resume appends to it.
+
+    Args:
+        source: A camera's number (0) or device, an address (rtsp, http, udp, ...), a video file that is being written,
+            a folder that is being filled with pictures, or "-" for standard input.
+        out: The recording's folder.
+    """
+    opened = open_live(source, options=taken.options)
+    existing = recording.existing
+    with shown(out, show) as on_first_window:
+        loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
+        meter = LatencyMeter(opened, on_first_window)
+        with _stop_on_signals(opened), progress_bar(opened.name, also=meter.told) as draw:
+            result = run(
+                opened,
+                out,
+                network=loaded,
+                window=windows.window,
+                overlap=windows.overlap,
+                placement=windows.placement,
+                reset_every=windows.reset_every,
+                size=taken.size,
+                options=RunOptions(
+                    existing=existing,
+                    lens=recording.lens,
+                    known_intrinsics_px=recording.intrinsics,
+                    depth_dtype=recording.depth_dtype,
+                    live=True,
+                    on_window=meter.take,
+                    on_progress=meter.passing_on(draw),
+                ),
+            )
+    _tell(result, opened, meter, trained=loaded.weights is not None, as_json=show.json)
+    return EXIT_BAD_INPUT if opened.lost else 0
+
+
+@dataclass
+class LatencyMeter:
+    """How long frames wait: from when they arrive at this machine to when their window is placed."""
+
+    source: LiveFrames
+    on_first_window: Callable[[], None] = lambda: None
+    frames: int = 0
+    worst_s: float = 0.0
+    last_s: float = 0.0  # of the newest frame that was placed
+    progress: Progress | None = None
+    _sum_s: float = field(default=0.0, init=False)
+
+    @property
+    def mean_s(self) -> float | None:
+        return self._sum_s / self.frames if self.frames else None
+
+    def take(self, placed: PlacedWindow) -> None:
+        """A window is placed; a frame counts when it first is."""
+        for frame in placed.frames:
+            waited_s = self.source.waited_s(frame.index)
+            if waited_s is not None:
+                self.frames += 1
+                self._sum_s += waited_s
+                self.worst_s, self.last_s = max(self.worst_s, waited_s), waited_s
+        if placed.number == 0 or self.progress is None:
+            self.on_first_window()
+
+    def passing_on(self, draw: Callable[[Progress], None]) -> Callable[[Progress], None]:
+        """Keeps the last progress, and draws it."""
+
+        def on_progress(progress: Progress) -> None:
+            self.progress = progress
+            draw(progress)
+
+        return on_progress
+
+    def told(self) -> str:
+        """For the progress line."""
+        dropped = f" · {self.source.dropped} dropped" if self.source.dropped else ""
+        return f" · {self.last_s:.2f} s behind{dropped}" if self.frames else dropped
+
+
+@contextmanager
+def _stop_on_signals(source: LiveFrames) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the source; a second Ctrl-C stops at once."""
+
+    def stop(number: int, frame: object) -> None:
+        if source.stopped and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        source.stop()
+        print("openloger: finishing the last window; Ctrl-C again stops at once", file=sys.stderr)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        source.stop()
+
+
+def _tell(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_summary(recording, source, meter, trained=trained)))
+        return
+    progress = meter.progress
+    speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
+    waited = f"; placed {meter.mean_s:.2f} s after they came, {meter.worst_s:.2f} s at worst" if meter.mean_s else ""
+    print(f"{len(recording)} frames{speed} in {recording.path}{waited}", file=sys.stderr)
+    if source.dropped:
+        print(
+            f"{source.dropped} of {source.captured} frames were dropped, as the network was slower than the source; "
+            "--fps takes fewer, --keep all makes the source wait",
+            file=sys.stderr,
+        )
+
+
+def _summary(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool) -> dict[str, Any]:
+    return {
+        **summary(recording, meter.progress, trained=trained),
+        "keep": source.keep,
+        "captured": source.captured,
+        "dropped": source.dropped,
+        "latency_mean_s": meter.mean_s,
+        "latency_worst_s": meter.worst_s if meter.frames else None,
+        "lost": source.lost,
+    }
