@@ -192,6 +192,7 @@ def compare(given: argparse.Namespace) -> None:
     ledger.measure("colmap", lambda: asdict(colmap))
     ledger.measure("openloger", lambda: asdict(ours))
     ledger.measure("beside", lambda: beside)
+    ledger.conclude()
     show(table(ledger.content()), f"{given.source}, {colmap.frames} frames")
     print(json.dumps(ledger.results))
 

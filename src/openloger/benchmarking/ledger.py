@@ -34,11 +34,12 @@ class Ledger:
                 "versions": versions(),
                 "revision": revision(),
                 "machine": machine(),
-                "began": datetime.now(UTC).isoformat(timespec="seconds"),
+                "began": _now(),
             }
         )
         self.results: dict[str, dict[str, Any]] = {}
         self.summary: dict[str, Any] = {}
+        self.ended: str | None = None
         if path is not None and path.exists():
             self._take_up(path, resume=resume)
 
@@ -49,14 +50,15 @@ class Ledger:
             self.save()
         return self.results[name]
 
-    def conclude(self, summary: Mapping[str, Any]) -> None:
-        """What follows from the results."""
-        self.summary = json_ready(dict(summary))
+    def conclude(self, summary: Mapping[str, Any] | None = None) -> None:
+        """All is measured; and what follows from it."""
+        self.summary = json_ready(dict(summary or {}))
+        self.ended = _now()
         self.save()
 
     def content(self) -> dict[str, Any]:
-        """Everything for programs."""
-        return {**self.made, "results": self.results, "summary": self.summary}
+        """Everything for programs; `ended` is None while there is more to be measured."""
+        return {**self.made, "ended": self.ended, "results": self.results, "summary": self.summary}
 
     def save(self) -> None:
         """Write the file, where there is one."""
@@ -75,3 +77,7 @@ class Ledger:
         if different:
             raise InputError(f"{path} was made with another {', '.join(different)}; give another file")
         self.made["machine"], self.made["began"] = stored["machine"], stored["began"]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -64,6 +64,7 @@ def measure_presets(settings: PresetsSettings, ledger: Ledger, *, on_progress: O
         }
         ledger.measure(f"{name} {precision} {device}", lambda arguments=arguments: _try(arguments, settings.limit_s))
         on_progress(watch.advance(1))
+    ledger.conclude()
 
 
 def combinations(settings: PresetsSettings) -> list[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from openloger.evaluation.report import TableRows
@@ -107,3 +107,24 @@ def _same(found: Mapping[str, Any]) -> str:
         return "no: different numbers of frames"
     said = f"cameras within {found['camera_difference']:.1e}, depth within {found['depth_difference']:.1e}"
     return f"yes: {said}" if found["agree"] else f"no: {said}"
+
+
+TABLES: dict[str, Callable[[Content], TableRows]] = {
+    "length": length_table,
+    "stages": stages_table,
+    "presets": presets_table,
+    "twin": twin_table,
+    "soak": soak_table,
+}
+
+
+def table(content: Content) -> TableRows:
+    """Of what `openloger bench` measured."""
+    return TABLES[content["benchmark"]](content)
+
+
+def markdown(rows: TableRows) -> str:
+    """The same table for a page of Markdown."""
+    lines = [rows.header, ("---", *["---:"] * (len(rows.header) - 1)), *rows.rows]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{text}\n\n{rows.note}" if rows.note else text

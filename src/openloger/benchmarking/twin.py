@@ -59,7 +59,7 @@ def measure_twin(
     if settings.repeats < 1:
         raise InputError(f"repeats {settings.repeats}: at least 1 is needed")
     network = choice.load()
-    forgetful = _forgetful(network)
+    naive_network = forgetful(network)
     pipelined_s: list[float] = []
     naive_s: list[float] = []
     busy: list[float] = []
@@ -75,7 +75,7 @@ def measure_twin(
                     pipelined_s.append(seconds)
                     busy.append(share)
                 else:
-                    naive_s.append(_naive(path, folder / f"naive{number}", forgetful))
+                    naive_s.append(_naive(path, folder / f"naive{number}", naive_network))
                 on_progress(watch.advance(1))
         frames = len(open_recording(folder / "pipelined"))
         apart = differences(open_recording(folder / "pipelined"), open_recording(folder / "naive0"))
@@ -112,11 +112,12 @@ def differences(ours: Recording, twins: Recording) -> dict[str, Any]:
     }
 
 
-def _forgetful(network: Network) -> ForgetfulNetwork:
-    forgetful = ForgetfulNetwork(network.config)
-    forgetful.load_state_dict(network.state_dict())
-    forgetful.to(network.device).set_precision(network.precision)
-    return forgetful.eval().requires_grad_(False)
+def forgetful(network: Network) -> ForgetfulNetwork:
+    """The twin's network, with the weights of ours."""
+    twin = ForgetfulNetwork(network.config)
+    twin.load_state_dict(network.state_dict())
+    twin.to(network.device).set_precision(network.precision)
+    return twin.eval().requires_grad_(False)
 
 
 def _pipelined(path: Path, out: Path, network: Network) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import logging
 import sys
 import tempfile
@@ -15,18 +14,16 @@ from typing import Any
 import tyro
 
 from openloger.benchmarking import Ledger, NetworkChoice, WorldVideo
-from openloger.benchmarking import tables as told
 from openloger.benchmarking.length import LengthSettings, draw, measure_length
 from openloger.benchmarking.presets import PresetsSettings, measure_presets
 from openloger.benchmarking.soak import soak as run_soak
-from openloger.benchmarking.soak import told as told_of_soak
-from openloger.benchmarking.soak import world_video
+from openloger.benchmarking.soak import told, world_video
 from openloger.benchmarking.stages import StagesSettings, measure_stages
+from openloger.benchmarking.tables import table
 from openloger.benchmarking.twin import TwinSettings, measure_twin
 from openloger.cli.progress import progress_bar
 from openloger.cli.results import show
 from openloger.errors import InputError
-from openloger.evaluation.report import TableRows
 
 Network = tyro.conf.OmitArgPrefixes[NetworkChoice]
 _NETWORK, _WORLD = NetworkChoice(), WorldVideo()
@@ -67,7 +64,7 @@ def length(
     if picture is not None:
         made = ledger.made["machine"]
         draw(ledger.results.values(), picture, title=f"{network.network} on {made['cpu']}, {made['threads']} threads")
-    _tell(ledger, told.length_table, json=json)
+    _tell(ledger, json=json)
 
 
 def stages(
@@ -89,7 +86,8 @@ def stages(
     ledger = _ledger("stages", {**asdict(network), **asdict(settings), "video": _said(video)}, out)
     with progress_bar("stages") as on_progress:
         ledger.measure("stages", lambda: measure_stages(network, settings, video=video, on_progress=on_progress))
-    _tell(ledger, told.stages_table, json=json)
+    ledger.conclude()
+    _tell(ledger, json=json)
 
 
 def presets(
@@ -109,7 +107,7 @@ def presets(
     ledger = _ledger("presets", asdict(settings), out, resume=resume)
     with progress_bar("presets") as on_progress:
         measure_presets(settings, ledger, on_progress=on_progress)
-    _tell(ledger, told.presets_table, json=json)
+    _tell(ledger, json=json)
 
 
 def twin(
@@ -131,7 +129,8 @@ def twin(
     ledger = _ledger("twin", {**asdict(network), **asdict(settings), "video": _said(video)}, out)
     with progress_bar("twin") as on_progress:
         result = ledger.measure("twin", lambda: measure_twin(network, settings, video=video, on_progress=on_progress))
-    _tell(ledger, told.twin_table, json=json)
+    ledger.conclude()
+    _tell(ledger, json=json)
     return 0 if result["agree"] else 1
 
 
@@ -168,15 +167,14 @@ def soak(
         with progress_bar("soak") as on_progress:
             recording = place / f"{video.stem}-recording"
             result = ledger.measure("soak", lambda: run_soak(network, video, recording, on_progress=on_progress))
-    _tell(ledger, told.soak_table, json=json)
-    print(told_of_soak(result), file=sys.stderr)
+    ledger.conclude()
+    _tell(ledger, json=json)
+    print(told(result), file=sys.stderr)
 
 
-def _tell(ledger: Ledger, table: Callable[[Mapping[str, Any]], TableRows], *, json: bool) -> None:
-    if json:
-        print(json_module.dumps(ledger.content()))
-        return
-    show(table(ledger.content()), f"openloger bench {ledger.made['benchmark']}")
+def _tell(ledger: Ledger, *, json: bool) -> None:
+    content = ledger.content()
+    show(content if json else table(content), f"openloger bench {content['benchmark']}")
 
 
 def _check_video(video: Path | None) -> None:
