@@ -20,7 +20,7 @@ def run_of(frames: int, ms: Callable[[int], float], peak: Callable[[int], int], 
     moments, seconds = [], 1.0
     for now in range(step, frames + 1, step):
         seconds += step * ms(now) / 1e3
-        moments.append(Moment(now, seconds, peak(now), peak(now)))
+        moments.append(Moment(now, seconds, now * 0.02, peak(now), peak(now)))
     return moments
 
 
@@ -38,6 +38,7 @@ def test_a_steady_run_is_steady() -> None:
 def test_slower_frames_and_growing_memory_are_seen() -> None:
     found = summarise(run_of(6000, lambda now: 10.0 if now <= 3000 else 12.0, lambda now: 1000 + now // 10))
     assert found["time_ratio"] == pytest.approx(1.2)
+    assert found["cpu_ratio"] == pytest.approx(1)
     assert found["peak_bytes_after_span"] == 1100
     assert found["peak_bytes"] == 1600
     assert found["peak_growth"] == pytest.approx(500 / 1100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class Moment:
 
     frames: int
     seconds: float
+    cpu_s: float  # of the processor, all threads together: what neighbours on the machine do not touch
     resident_bytes: int | None  # now; None where the system does not say
     peak_bytes: int
 
@@ -64,7 +66,8 @@ def run_and_watch(*, choice: dict[str, Any], video: str, out: str, on_progress: 
     moments: list[Moment] = []
 
     def look(progress: Progress) -> None:
-        moments.append(Moment(progress.frames, progress.seconds, resident_bytes(), peak_resident_bytes()))
+        seconds, cpu_s = progress.seconds, time.process_time()
+        moments.append(Moment(progress.frames, seconds, cpu_s, resident_bytes(), peak_resident_bytes()))
         on_progress(progress)
 
     network = NetworkChoice(**choice).load()
@@ -79,23 +82,27 @@ def summarise(moments: Sequence[Moment]) -> dict[str, Any]:
     """First and last span, by the median window and in all; memory after the first span; and a trail of memory."""
     frames = np.array([moment.frames for moment in moments])
     seconds = np.array([moment.seconds for moment in moments])
+    cpu_s = np.array([moment.cpu_s for moment in moments])
     peaks = np.array([moment.peak_bytes for moment in moments])
     if len(moments) < 4 or frames[-1] < LEAST_FRAMES:
         raise InputError(f"a soak needs at least {LEAST_FRAMES} frames, and four windows; these were {frames[-1]}")
-    span = int(min(SPAN, frames[-1] // 2))
-    begins = int(np.searchsorted(frames, span))  # the window that ends the first span
-    ends = int(np.searchsorted(frames, frames[-1] - span, side="right")) - 1
-    first_ms, last_ms = _frame_ms(frames, seconds, 0, begins), _frame_ms(frames, seconds, ends, len(frames) - 1)
+    length = int(min(SPAN, frames[-1] // 2))
+    begins = int(np.searchsorted(frames, length))  # the window that ends the first span
+    ends = int(np.searchsorted(frames, frames[-1] - length, side="right")) - 1
+    spans = (0, begins), (ends, len(frames) - 1)
+    first_ms, last_ms = (_frame_ms(frames, seconds, *span) for span in spans)
+    first_cpu_ms, last_cpu_ms = (_frame_ms(frames, cpu_s, *span) for span in spans)
     every = max(1, len(moments) // TRAIL)
     return {
         "frames": int(frames[-1]),
         "seconds": float(seconds[-1]),
         "frames_per_s": float(frames[-1] / seconds[-1]),
-        "span": span,
+        "span": length,
         "first_ms": float(np.median(first_ms)),
         "last_ms": float(np.median(last_ms)),
         "time_ratio": float(np.median(last_ms) / np.median(first_ms)),
         "time_ratio_of_means": float(np.mean(last_ms) / np.mean(first_ms)),
+        "cpu_ratio": float(np.median(last_cpu_ms) / np.median(first_cpu_ms)),
         "peak_bytes_after_span": int(peaks[begins]),
         "peak_bytes": int(peaks[-1]),
         "peak_growth": float(peaks[-1] / peaks[begins] - 1),

@@ -8,6 +8,7 @@ from typing import Any
 from openloger.evaluation.report import TableRows
 
 Content = Mapping[str, Any]  # of a Ledger
+BUSY = 0.25  # load a core from which times are disturbed
 
 
 def machine_line(content: Content) -> str:
@@ -19,8 +20,11 @@ def machine_line(content: Content) -> str:
         f"torch {versions['torch']}",
         f"revision {content['revision'] or versions['openloger']}",
     ]
-    if machine["load_1min"] is not None:
-        parts.append(f"load {machine['load_1min']:.1f} when it began")
+    load = machine["load_1min"]
+    if load is not None:
+        parts.append(
+            f"busy with other work (load {load:.1f})" if load > BUSY * machine["cores"] else f"load {load:.1f}"
+        )
     return "; ".join(parts)
 
 
@@ -93,6 +97,7 @@ def soak_table(content: Content) -> TableRows:
         (f"ms a frame, first {span}", f"{found['first_ms']:.3f}"),
         (f"ms a frame, last {span}", f"{found['last_ms']:.3f}"),
         (f"last / first (≤ {targets['time_ratio']})", f"×{found['time_ratio']:.3f}"),
+        ("the same in processor time", f"×{found['cpu_ratio']:.3f}"),
         (f"peak memory at frame {span}", f"{found['peak_bytes_after_span'] / 1e6:.1f} MB"),
         ("peak memory", f"{found['peak_bytes'] / 1e6:.1f} MB"),
         (f"growth (≤ {100 * targets['peak_growth']:g} %)", f"{100 * found['peak_growth']:+.2f} %"),
