@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow test-browser lint format clean
 
 demo: $(VENV)/installed  ## reconstruct a rendered street with the model in the box, and export it
 	$(BIN)/openloger worlds render street --seed 7 --frames 90 --fps 3 --size 128 160 --out demo/street --overwrite
@@ -18,6 +18,10 @@ test: $(VENV)/installed-for-tests  ## everything that fits in minutes
 
 test-slow: $(VENV)/installed-for-tests  ## full-width networks and long runs
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+test-browser: $(VENV)/installed-for-tests  ## the viewer in a headless Chromium
+	$(INSTALL) -e '.[test,test-browser]'
+	$(BIN)/python -m pytest -m browser
 
 lint: $(VENV)/installed-for-lint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright
