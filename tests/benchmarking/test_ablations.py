@@ -91,7 +91,7 @@ def test_every_variant(tmp_path: Path, rendered: Path, here: Here, capsys: pytes
     assert results["both 20 rooms:0"]["overlap_depth"] > 0
     different = [results[f"{name} 20 rooms:0"]["ate_rmse"] for name in ("windows", "fresh", "swa", "ttt", "both")]
     assert len(set(different)) == 5
-    note = "full attention is not run over 20 frames: its limit here is 15"
+    note = "full attention is not run over 20 frames: its limit here is 15 (--full-limit)"
     assert made["summary"]["note"] == note
     assert note in " ".join(said.out.split())
     assert said.err.count("\n") == 17

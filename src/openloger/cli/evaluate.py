@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import tyro
 
+from openloger.cli.ablations import evaluate_ablations
 from openloger.cli.results import show, write_page
 from openloger.cli.suites import suite_commands
 from openloger.evaluation import GatherSettings, MeasureSettings
@@ -19,8 +20,8 @@ from openloger.recording import open_recording
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """What can be evaluated: a recording, or a suite by its name."""
-    return {"recording": evaluate_recording, **suite_commands()}
+    """What can be evaluated: a recording, a suite by its name, or what a network's parts are worth."""
+    return {"recording": evaluate_recording, **suite_commands(), "ablations": evaluate_ablations}
 
 
 def evaluate_recording(
