@@ -33,6 +33,7 @@ def commands() -> dict[str, Callable[..., Any] | Group]:
     from openloger.cli.live import live
     from openloger.cli.networks import networks
     from openloger.cli.reconstruct import reconstruct
+    from openloger.cli.report import report
     from openloger.cli.train import train
     from openloger.cli.view import view
 
@@ -42,6 +43,7 @@ def commands() -> dict[str, Callable[..., Any] | Group]:
         "export": export,
         "info": info,
         "view": view,
+        "report": report,
         "networks": networks,
         "worlds": Group("Look at procedural worlds, or write them out as a dataset.", worlds.commands()),
         "train": train,

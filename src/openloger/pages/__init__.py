@@ -6,7 +6,7 @@ images within the page.
 """
 
 from openloger.pages.document import Tile, code, document, figure, row, section, table, tiles
-from openloger.pages.maps import Backdrop, Route, map_plot
+from openloger.pages.maps import Backdrop, Route, fitted, map_plot
 from openloger.pages.pictures import depth_colours, image_tag, image_uri, spin_tag
 from openloger.pages.plots import Line, bar_plot, line_plot
 
@@ -20,6 +20,7 @@ __all__ = [
     "depth_colours",
     "document",
     "figure",
+    "fitted",
     "image_tag",
     "image_uri",
     "line_plot",

@@ -47,23 +47,33 @@ def map_plot(
     """An SVG of the plan within `edges` (left, bottom, right, top). `ticks` are short lines such as where cameras
     look; `beside` is a path to compare with, dashed.
     """
-    left, bottom, right, top = edges
-    drawn_width = WIDTH - LEFT - RIGHT
-    height = round(drawn_width * (top - bottom) / (right - left)) + TOP + BOTTOM
-    height = min(max(height, LEAST_HEIGHT), MOST_HEIGHT)
-    frame = Frame(left, right, bottom, top, height, WIDTH).with_equal_axes()
+    frame = _frame(edges)
     parts = [f'<clipPath id="{_clip(frame)}">{_sheet(frame)}</clipPath>', axes(frame, x_label, y_label)]
     within = []
     if backdrop is not None:
         within.append(_picture(frame, backdrop))
-    if beside is not None:
-        within.append(f'<polyline points="{_points(frame, beside)}" class="s0 dashed"/>')
+    if beside is not None and (known := beside[np.isfinite(beside).all(1)]).size:
+        within.append(f'<polyline points="{_points(frame, known)}" class="s0 dashed"/>')
     within.append(f'<polyline points="{_points(frame, route.xy)}" class="halo"/>')
     within += [f'<polyline points="{_points(frame, tick)}" class="s0" style="stroke-width:1"/>' for tick in ticks]
     within += _coloured(frame, route)
     within += _ends(frame, route)
     parts.append(f'<g clip-path="url(#{_clip(frame)})">{"".join(within)}</g>')
     return svg(frame, parts)
+
+
+def fitted(edges: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """What a plan of these edges shows: more on two sides, where it would be too wide or too high for the page."""
+    frame = _frame(edges)
+    return frame.x_low, frame.y_low, frame.x_high, frame.y_high
+
+
+def _frame(edges: tuple[float, float, float, float]) -> Frame:
+    left, bottom, right, top = edges
+    drawn_width = WIDTH - LEFT - RIGHT
+    height = round(drawn_width * (top - bottom) / (right - left)) + TOP + BOTTOM
+    height = min(max(height, LEAST_HEIGHT), MOST_HEIGHT)
+    return Frame(left, right, bottom, top, height, WIDTH).with_equal_axes()
 
 
 def _clip(frame: Frame) -> str:

@@ -1,0 +1,58 @@
+"""`openloger report`: one page about a recording, to be sent to somebody."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from openloger.cli.truth import true_cameras
+from openloger.recording import open_recording
+from openloger.viewing import POINT_BUDGET, Settings, know_all, overlay, share_page
+from openloger.viewing.report import report as report_page
+from openloger.viewing.sharing import check_place, write_page
+
+
+def report(
+    recording: tyro.conf.Positional[Path],
+    /,
+    *,
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    scene: bool = False,
+    truth: Path | None = None,
+    overwrite: bool = False,
+    open: bool = False,
+) -> None:
+    """Write one HTML page about a recording: its path, a turning preview, depth, drift, speed and settings.
+
+    Args:
+        recording: The recording's folder; of one that is not finished, what is there.
+        out: Where to; by default beside the recording, as RECORDING_report.html.
+        scene: Write a second page to walk through the scene, RECORDING_scene.html, and link it; needs openloger[view].
+        truth: True cameras, laid under the path: 16 numbers a frame of the video (or the first 12), TUM's 8 by time,
+            or a folder that holds world_from_cam.txt.
+        overwrite: Replace pages that are there.
+        open: Open the report in this machine's browser.
+    """
+    folder = recording.resolve()
+    page = out or folder.with_name(f"{folder.name}_report.html")
+    scene_page = page.with_name(page.stem.removesuffix("_report") + "_scene.html") if scene else None
+    for place in filter(None, (page, scene_page)):
+        check_place(place, overwrite=overwrite)
+    opened = open_recording(recording)
+    if not opened.complete:
+        print(f"openloger: {recording} is not complete; its {len(opened)} frames are reported", file=sys.stderr)
+    laid_over = None if truth is None else overlay(opened.world_from_cam, true_cameras(truth)(opened))
+    if scene_page is not None:
+        known = know_all(opened, budget=POINT_BUDGET, overlay=laid_over)
+        settings = Settings(frame=known.last, edge_max=known.place.scale.edge_max, overhead=not known.place.roofed)
+        write_page(scene_page, share_page(known, settings), overwrite=overwrite)
+    text = report_page(opened, overlay=laid_over, scene=None if scene_page is None else scene_page.name)
+    write_page(page, text, overwrite=overwrite)
+    for written in filter(None, (page, scene_page)):
+        print(written)
+    if open:
+        webbrowser.open(page.resolve().as_uri())
