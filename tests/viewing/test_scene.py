@@ -11,11 +11,23 @@ import pytest
 import scenes
 
 from openloger.recording import Recording
-from openloger.viewing.cameras import FRUSTA, Cameras, behind, frusta_lines, home, path_colours, path_lines, through
+from openloger.viewing.cameras import (
+    FRUSTA,
+    ORBIT_FOV,
+    Cameras,
+    Viewpoint,
+    behind,
+    frusta_lines,
+    home,
+    nearest_view,
+    path_colours,
+    path_lines,
+    through,
+)
 from openloger.viewing.known import Known, know_all, known_of, shown, with_points
 from openloger.viewing.level_of_detail import depth_levels
 from openloger.viewing.overview import Scale, usual_edge
-from openloger.viewing.points import EDGE_STEP
+from openloger.viewing.points import EDGE_STEP, Points
 from openloger.viewing.ramps import GLOW, SPECTRUM, UNKNOWN, confidence_picture, depth_picture, ramp, spread
 from openloger.viewing.scene import (
     DISPLAY_DEPTH,
@@ -24,7 +36,9 @@ from openloger.viewing.scene import (
     Settings,
     colours,
     in_heights,
+    is_roofed,
     mean_up,
+    overhead,
     passing,
     slab_clouds,
     slab_stop,
@@ -187,7 +201,8 @@ def test_long_paths_are_thinned() -> None:
     matrices[:, 0, 3] = np.arange(count)
     intrinsics = np.tile([[20.0, 0, 16], [0, 20, 12], [0, 0, 1]], (count, 1, 1))
     cameras = Cameras(matrices, intrinsics, np.zeros(count, np.float32), (24, 32))
-    place = Place(Scale(2.0, 0.1, 0.03), np.array([0.0, -1.0, 0.0]), -1.0, -1.0, 1.0)
+    up, extent = np.array([0.0, -1.0, 0.0]), np.zeros((0, 3))
+    place = Place(Scale(2.0, 0.1, 0.03), up, -1.0, -1.0, 1.0, np.zeros(count), 0.5, roofed=False, extent=extent)
     lines = path_lines(cameras, Settings(frame=count - 1), place)
     assert len(lines.ends) <= 3_001
     np.testing.assert_allclose(lines.ends[-1, 1, 0], (count - 1) * place.unit, rtol=1e-6)
@@ -213,14 +228,71 @@ def test_path_colours_by_confidence_fill_in_what_was_not_read(known: Known) -> N
     assert (path_colours(unknown, Settings(path_colouring="confidence")) == UNKNOWN).all()
 
 
-def test_from_home_path_and_points_are_in_view(known: Known) -> None:
-    seen = home(known.snapshot, known.cameras, known.place)
-    ahead = (seen.look_at - seen.position) / seen.distance
-    for positions, share in ((known.snapshot.points.position, 0.8), (known.cameras.world_from_cam[:, :3, 3], 1.0)):
-        offset = positions * known.place.unit - seen.position
-        angle = np.degrees(np.arccos(offset @ ahead / np.linalg.norm(offset, axis=1)))
-        assert (angle < 30).mean() >= share
+@pytest.mark.parametrize("aspect", [0.46, 1.0, 2.4])
+def test_from_home_path_and_nearly_all_points_are_in_the_window(known: Known, aspect: float) -> None:
+    seen = home(known.cameras, known.place, aspect=aspect)
+    centres = known.cameras.world_from_cam[:, :3, 3]
+    assert (np.abs(in_window(centres, seen, known.place, aspect)) <= 1).all()
+    points = np.abs(in_window(known.place.extent, seen, known.place, aspect))
+    assert (points <= 1).all(1).mean() >= 0.85
+    assert points.max(0).max() > 0.75, "and from as near as that goes"
     assert (seen.position - seen.look_at) @ known.place.up > 0, "from above"
+
+
+def in_window(positions: np.ndarray, seen: Viewpoint, place: Place, aspect: float) -> np.ndarray:
+    """x and y, from -1 to 1 in the window."""
+    ahead = (seen.look_at - seen.position) / seen.distance
+    right = np.cross(ahead, place.up) / np.linalg.norm(np.cross(ahead, place.up))
+    offset = positions * place.unit - seen.position
+    flat = offset @ np.stack([right / aspect, np.cross(ahead, right)], 1)
+    return flat / (offset @ ahead)[:, None] / np.tan(ORBIT_FOV / 2)
+
+
+def test_the_nearest_view_touches_on_both_sides() -> None:
+    generator = np.random.default_rng(3)
+    path = generator.normal(size=(50, 3)) * [3.0, 1.0, 2.0]
+    slopes = (0.7, 0.4)
+    position = nearest_view(np.zeros((0, 3)), path, slopes=slopes)
+    over = np.abs(path - position)[:, :2] / slopes - (path - position)[:, 2:]
+    assert over.max() == pytest.approx(0, abs=1e-9)
+    nearer = position + np.array([0, 0, 0.01])
+    assert (np.abs(path - nearer)[:, :2] / slopes - (path - nearer)[:, 2:]).max() > 0
+
+
+def test_what_is_overhead_goes_with_the_camera_that_saw_it_first() -> None:
+    up, eyes = np.array([0.0, 0.0, 1.0]), np.array([0.0, 10.0])
+    heights = np.array([1.5, 0.5, 10.5, 11.5], np.float32)
+    bytes4 = np.zeros(4, np.uint8)
+    points = Points(
+        position=heights[:, None] * up.astype(np.float32),
+        rgb=np.zeros((4, 3), np.uint8),
+        frame=np.array([0, 0, 1, 1], np.int32),
+        depth=np.ones(4, np.float32),
+        confidence=bytes4,
+        edge=bytes4,
+    )
+    assert overhead(points, up, eyes, 1.0).tolist() == [True, False, False, True]
+    assert overhead(points, up, np.zeros(0), 1.0).tolist() == [False] * 4
+
+
+def test_a_roof_is_over_most_of_the_ground_and_a_statue_is_none() -> None:
+    up = np.array([0.0, -1.0, 0.0])
+    x, z = (grid.ravel() for grid in np.meshgrid(np.linspace(0, 10, 41), np.linspace(0, 10, 41)))
+    floor, roof = np.stack([x, 0 * x, z], 1), np.stack([x, 0 * x - 3, z], 1)
+    statue = roof[(abs(x - 5) < 1) & (abs(z - 5) < 1)]
+    for top, roofed in ((roof, True), (statue, False), (roof[:0], False)):
+        over = np.arange(len(floor) + len(top)) >= len(floor)
+        assert is_roofed(np.concatenate([floor, top]), over, up, cell=0.5) is roofed
+
+
+def test_the_room_is_looked_into_without_its_ceiling(known: Known) -> None:
+    assert known.place.roofed
+    points = known.snapshot.points
+    below = points[in_heights(points, Settings(overhead=False), known.place)]
+    assert 0.3 * len(points) < len(below) < len(points)
+    heights = below.position.astype(np.float64) @ known.place.up
+    assert (heights <= known.place.eyes[below.frame] + known.place.headroom).all()
+    assert (known.place.extent @ known.place.up).max() <= known.place.eyes.max() + known.place.headroom
 
 
 def test_behind_and_through_look_where_the_camera_looks(known: Known) -> None:
@@ -245,7 +317,7 @@ def test_a_recording_that_nothing_can_be_trusted_of_can_be_looked_at(tmp_path: P
     shots = [replace(shot, depth=np.zeros_like(shot.depth)) for shot in scenes.room(5, size=(12, 16))]
     recording = scenes.write_recording(tmp_path / "flat", shots)
     known = know_all(recording, budget=2000)
-    assert home(known.snapshot, known.cameras, known.place).distance > 0
+    assert home(known.cameras, known.place).distance > 0
     assert list(slab_clouds(known.snapshot, Settings(), known.place, start=0, stop=5)) == []
     assert known_of(recording, known.snapshot).last == 4
 

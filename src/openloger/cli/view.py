@@ -49,7 +49,7 @@ def view(
         laid_over = overlay(opened.world_from_cam, true(opened))  # what is wrong with it is said now
     if share is not None:
         known = know_all(opened, budget=points, overlay=laid_over)
-        settings = Settings(frame=known.last, edge_max=usual_edge(opened.meta.height))
+        settings = Settings(frame=known.last, edge_max=usual_edge(opened.meta.height), overhead=not known.place.roofed)
         write_page(share, share_page(known, settings), overwrite=overwrite)
         print(share)
         return

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from openloger.shapes import Float32, Float64, Int, UInt8
-from openloger.viewing.overview import Snapshot
 from openloger.viewing.ramps import ramp, spread
-from openloger.viewing.scene import DISPLAY_DEPTH, Place, Settings, trusted_positions
+from openloger.viewing.scene import DISPLAY_DEPTH, Place, Settings
 
 PATH_VERTICES = 3_000
 FRUSTA = 120
 FRUSTUM_DEPTH = 0.08  # over the scene's median depth
+ORBIT_FOV = float(np.deg2rad(55))  # vertical
+_FLAT = 0.8  # of the way home looks, how much is level
+_MARGIN = 0.85  # of the window
+_MOST = 96.0  # percent of the points on a side
 _EDGES = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1]])
 _NO_PAIRS = np.zeros((0, 2), np.int64)
 
@@ -102,25 +105,44 @@ def frustum_corners(
     return corners_cam @ world_from_cam[:, :3, :3].swapaxes(1, 2) + world_from_cam[:, None, :3, 3]
 
 
-def home(snapshot: Snapshot, cameras: Cameras, place: Place) -> Viewpoint:
-    """From behind and above, looking the way the cameras look on the whole, with the path and most points in view."""
+def home(cameras: Cameras, place: Place, *, aspect: float = 1.2) -> Viewpoint:
+    """From behind and above, looking the way the cameras look on the whole, from as near as the path and nearly all
+    points can be seen from in a window of that width over height.
+    """
     centres = cameras.world_from_cam[:, :3, 3]
-    points = trusted_positions(snapshot, most=20_000)
-    if len(points) + len(centres) == 0:
+    if len(place.extent) + len(centres) == 0:
         return Viewpoint(np.array([0.0, 0.0, -DISPLAY_DEPTH]), np.zeros(3))
-    middle = np.median(np.concatenate([points, centres]) if len(points) < 100 else points, axis=0)
-    radius = max(_reach(points, middle, 85.0), 0.9 * _reach(centres, middle, 98.0), 1e-3 * place.scale.depth)
     ahead = cameras.world_from_cam[:, :3, 2].mean(0)
     ahead = ahead - (ahead @ place.up) * place.up
     if np.linalg.norm(ahead) < 0.1:
         ahead = np.cross(place.up, [1.0, 0.0, 0.0] if abs(place.up[0]) < 0.9 else [0.0, 0.0, 1.0])
-    direction = 0.8 * ahead / np.linalg.norm(ahead) - 0.6 * place.up
-    return Viewpoint((middle - 2.1 * radius * direction) * place.unit, middle * place.unit)
+    ahead = _FLAT * ahead / np.linalg.norm(ahead) - np.sqrt(1 - _FLAT**2) * place.up
+    right = np.cross(ahead, place.up) / _FLAT
+    axes = np.stack([right, np.cross(ahead, right), ahead])  # x right, y down, z ahead
+    slope = _MARGIN * np.tan(ORBIT_FOV / 2)
+    points, path = place.extent @ axes.T, centres @ axes.T
+    position = nearest_view(points, path, slopes=(aspect * slope, slope))
+    distance = max(float(np.median((points if len(points) else path)[:, 2])) - position[2], 0.1 * place.scale.depth)
+    position = axes.T @ position
+    return Viewpoint(position * place.unit, (position + distance * ahead) * place.unit)
 
 
-def _reach(points: Float64[np.ndarray, "point 3"], middle: Float64[np.ndarray, " 3"], percent: float) -> float:
-    """The distance from the middle within which so many of the points lie; 0 of none."""
-    return float(np.percentile(np.linalg.norm(points - middle, axis=1), percent)) if len(points) else 0.0
+def nearest_view(
+    points: Float64[np.ndarray, "point 3"], path: Float64[np.ndarray, "frame 3"], *, slopes: tuple[float, float]
+) -> Float64[np.ndarray, " 3"]:
+    """The nearest place from which, looking along z, all of the path and nearly all points are within a pyramid of
+    these slopes along x and y: c for which |x - c_x| <= slope (z - c_z), where the worst points on both sides tell.
+    """
+    middles, nearest = [], np.inf
+    for axis, slope in enumerate(slopes):
+        beyond = []
+        for side in (1.0, -1.0):
+            of_points, of_path = (side * some[:, axis] - slope * some[:, 2] for some in (points, path))
+            most = float(np.percentile(of_points, _MOST)) if len(points) else -np.inf
+            beyond.append(max(most, float(of_path.max(initial=-np.inf))))
+        middles.append((beyond[0] - beyond[1]) / 2)
+        nearest = min(nearest, -(beyond[0] + beyond[1]) / (2 * slope))
+    return np.array([*middles, nearest])
 
 
 def behind(cameras: Cameras, frame: int, place: Place) -> Viewpoint:

@@ -20,6 +20,7 @@ Picture = UInt8[np.ndarray, "height width 3"]
 Following = Literal["orbit", "follow", "through"]
 SPEEDS = {"¼×": 0.25, "½×": 0.5, "1×": 1.0, "2×": 2.0, "4×": 4.0, "16×": 16.0}
 DEEPEST = 20.0  # median depths: the slider's end, which means no limit
+_PICTURE_WIDTH = 300  # pixels
 _NO_DRIFT = "Windows share frames. How far they disagree there is told from the third window on."
 _DRIFT = (
     "How far a window is from the one before, on the frames that both saw. What stays low hardly drifts; "
@@ -35,6 +36,7 @@ _KEYS = """
 | H | whole scene in view |
 | C | next colouring |
 | N | up to now, everything, this frame |
+| O | what is overhead: ceilings, sky |
 | G, T | ground, ground truth |
 | M | measure |
 | P | picture of the view |
@@ -65,7 +67,8 @@ class Controls:
         self._put_frame = 0  # where the slider was put last; it stands elsewhere when somebody moves it
         self._state = gui.add_markdown("opening ...")
         self._build_timeline()
-        tabs = gui.add_tab_group()
+        tabs = gui.add_panel()  # of its own, so that a small screen begins with it closed
+        tabs.dock_below(gui.main_panel)
         with tabs.add_tab("Scene"):
             self._build_scene(edge_max, has_truth)
         with tabs.add_tab("Tools"):
@@ -81,7 +84,7 @@ class Controls:
 
     def _build_timeline(self) -> None:
         gui = self._gui
-        self._picture = gui.add_image(np.zeros((9, 32, 3), np.uint8), format="jpeg", jpeg_quality=85)
+        self._picture = gui.add_image(np.zeros((9, 32, 3), np.uint8), format="jpeg", jpeg_quality=85, visible=False)
         self._caption = gui.add_markdown("")
         self._frame = gui.add_slider("frame", 0, 1, 1, 0)
         self._transport = gui.add_button_group("time", ("|◀", "◀", "▶ ❚❚", "▶", "▶|"))
@@ -109,6 +112,10 @@ class Controls:
         self._height = gui.add_multi_slider(
             "height", 0.0, 1.0, 0.01, (0.0, 1.0), hint="from the lowest to the highest: cut a ceiling off"
         )
+        self._overhead = gui.add_checkbox(
+            "overhead", True, hint="what is over the cameras that saw it: ceilings, sky, tree tops"
+        )
+        self._suggested = True
         self._size = gui.add_slider("point size", 0.2, 3.0, 0.05, 1.0)
         self._path = gui.add_checkbox("path", True)
         self._frusta = gui.add_checkbox("cameras", True)
@@ -144,6 +151,7 @@ class Controls:
             ("Whole scene in view", "home", "H", None),
             ("Next colouring", "colouring", "C", None),
             ("Up to now, everything, this frame", "extent", "N", None),
+            ("What is overhead", "overhead", "O", None),
             ("Ground", "ground", "G", None),
             ("Ground truth", "truth", "T", None),
             ("Measure", "measuring", "M", None),
@@ -164,6 +172,7 @@ class Controls:
             edge_max=None if edge >= self._edge.max else edge,
             depth_range=(float(nearest), np.inf if furthest >= DEEPEST else float(furthest)),
             height_range=(float(low), float(high)),
+            overhead=self._overhead.value,
             point_size=float(self._size.value),
             path_colouring=self._path_colouring.value,  # pyright: ignore[reportArgumentType]
         )
@@ -177,6 +186,11 @@ class Controls:
             measuring=self._measuring.value,
             second_picture=self._second.value,  # pyright: ignore[reportArgumentType]
         )
+
+    def suggest(self, *, overhead: bool) -> None:
+        """Whether to show what is overhead, as long as nobody chose that himself."""
+        if self._overhead.value == self._suggested != overhead:
+            self._overhead.value = self._suggested = overhead
 
     @property
     def speed(self) -> float:
@@ -205,6 +219,7 @@ class Controls:
             "following": self._following,
             "colouring": self._colouring,
             "extent": self._extent,
+            "overhead": self._overhead,
             "ground": self._ground,
             "truth": self._truth,
             "measuring": self._measuring,
@@ -217,8 +232,10 @@ class Controls:
 
     def show_frame(self, text: str, left: Picture, right: Picture) -> None:
         """The frame's picture, its depth or confidence beside it, and its caption."""
+        left, right = _enlarged(left), _enlarged(right)
         gap = np.full((left.shape[0], max(1, left.shape[1] // 40), 3), 26, np.uint8)
         self._picture.image = np.concatenate([left, gap, right], 1)
+        self._picture.visible = True
         self._caption.content = text
 
     def say(self, **notes: str) -> None:
@@ -255,3 +272,14 @@ class Controls:
                     scales={"x": {"time": False}},
                     legend={"show": False},
                 )
+
+
+def _enlarged(picture: Picture) -> Picture:
+    """So that two of them fill the panel."""
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    if width >= _PICTURE_WIDTH:
+        return picture
+    size = (_PICTURE_WIDTH, round(height * _PICTURE_WIDTH / width))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))

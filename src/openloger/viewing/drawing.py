@@ -7,12 +7,12 @@ from typing import Any
 
 from openloger.errors import RecordingError
 from openloger.recording import RecordedFrame, Recording
-from openloger.viewing.cameras import behind, home, through
+from openloger.viewing.cameras import ORBIT_FOV, behind, home, through
 from openloger.viewing.controls import Controls, Page
 from openloger.viewing.describing import caption, escaped, export_note
 from openloger.viewing.known import Known
 from openloger.viewing.layers import Layers
-from openloger.viewing.navigation import ORBIT_FOV, Navigation
+from openloger.viewing.navigation import Navigation
 from openloger.viewing.overview import Snapshot
 from openloger.viewing.points import NO_POINTS, frame_points
 from openloger.viewing.ramps import confidence_picture, depth_picture
@@ -42,9 +42,7 @@ class Drawing:
         self.layers.show_path(cameras if page.path else None, settings, place)
         self.layers.show_frusta(cameras if page.frusta else None, settings, place)
         self.layers.show_truth(known.true_path if page.truth else None, place)
-        self.layers.show_ground(
-            place if page.ground else None, radius=home(known.snapshot, cameras, place).distance / 2
-        )
+        self.layers.show_ground(place if page.ground else None, radius=home(cameras, place).distance / 2)
         self._draw_frame(known, page)
         self._lead(known, page, before)
         self._controls.say(export=export_note(self._recording.path, settings))

@@ -25,6 +25,7 @@ _GRID_CELLS = 30  # across what is shown
 _NOW_DEPTH = 0.12  # of the current camera, over the scene's median depth
 _TRUTH_RGB = (255, 255, 255)
 _NOW_RGB = (255, 190, 60)
+_UP_RGB = (90, 200, 120)
 
 
 @dataclass
@@ -156,7 +157,9 @@ class Layers:
             self._lines[name] = _Node(handle, digest)
 
     def show_ground(self, place: Place | None, *, radius: float = 0.0) -> None:
-        """A grid through the ground; `radius` is the scene's, in display units. None takes it away."""
+        """A grid through the ground and an axis that says which way is up, as long as five cells; `radius` is the
+        scene's, in display units. None takes them away.
+        """
         if place is None:
             self._ground = None
             self._scene.remove_by_name("/ground")
@@ -180,6 +183,13 @@ class Layers:
             fade_strength=1.5,
             wxyz=turn_z_to(place.up),
             position=place.up * height,
+        )
+        axis = np.array([[[0, 0, 0], [0, 0, 5 * cell]]], np.float32)  # in the grid's own axes
+        self._scene.add_line_segments(
+            "/ground/up", points=axis, colors=_UP_RGB, thickness=2.0, thickness_units="screen"
+        )
+        self._scene.add_label(
+            "/ground/up/length", f"up {5 * cell / place.unit:g}", position=axis[0, 1], anchor="bottom-center"
         )
 
     def show_camera(self, cameras: Cameras | None, frame: RecordedFrame, place: Place) -> None:

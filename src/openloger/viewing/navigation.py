@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from openloger.shapes import Float64
-from openloger.viewing.cameras import Viewpoint
+from openloger.viewing.cameras import ORBIT_FOV, Viewpoint
 from openloger.viewing.known import Known
 from openloger.viewing.scene import Settings
 
+_USUAL_ASPECT = 1.2
 DETAIL_PIXELS = 2.0  # on the screen between the overview's points, from which on detail is fetched
-ORBIT_FOV = float(np.deg2rad(55))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +60,31 @@ class Navigation:
 
     def __init__(self, server: Any) -> None:
         self._server = server
-        self._put: dict[int, Viewpoint] = {}  # clients that stand where they were put
+        self._home: Callable[[float], Viewpoint] | None = None
+        self._put: dict[int, Viewpoint | None] = {}  # where clients were put; None: they went somewhere themselves
 
-    def set_home(self, viewpoint: Viewpoint) -> None:
-        """Where newcomers begin; who has not moved since he was put moves along."""
-        self._server.initial_camera.position = viewpoint.position
-        self._server.initial_camera.look_at = viewpoint.look_at
+    def set_home(self, home: Callable[[float], Viewpoint]) -> None:
+        """Where newcomers begin, by their window's width over height; who stands where he was put moves along."""
+        self._home = home
+        start = home(_USUAL_ASPECT)
+        self._server.initial_camera.position = start.position
+        self._server.initial_camera.look_at = start.look_at
         self._server.initial_camera.fov = ORBIT_FOV
         for number, client in self._server.get_clients().items():
-            before = self._put.get(number)
-            if before is None or np.allclose(client.camera.position, before.position, rtol=1e-3, atol=1e-4):
-                self.put(client, viewpoint)
+            if _stands(client, self._put.get(number)):
+                self.go_home(client)
 
-    def put(self, client: Any, viewpoint: Viewpoint) -> None:
-        """Let one client look from there."""
+    def welcome(self) -> bool:
+        """Put newcomers where their windows show the whole scene; whether there are any."""
+        newcomers = [client for number, client in self._server.get_clients().items() if number not in self._put]
+        for client in newcomers:
+            self.go_home(client)
+        return bool(newcomers)
+
+    def go_home(self, client: Any) -> None:
+        """Let one client see the whole scene."""
+        assert self._home is not None  # who is asked for is known
+        viewpoint = self._home(client.camera.aspect)
         with client.atomic():
             client.camera.fov = ORBIT_FOV
             client.camera.position = viewpoint.position
@@ -87,7 +99,7 @@ class Navigation:
                 client.camera.up_direction = up
                 client.camera.position = viewpoint.position
                 client.camera.look_at = viewpoint.look_at
-            self._put.pop(client.client_id, None)
+            self._put[client.client_id] = None
 
     def let_go(self, up: Float64[np.ndarray, " 3"]) -> None:
         """From here on they orbit by themselves."""
@@ -103,3 +115,10 @@ class Navigation:
         camera = max(cameras, key=lambda camera: camera.update_timestamp)
         per_radian = camera.image_height / (2 * np.tan(camera.fov / 2))
         return Gaze(camera.position, camera.look_at, float(per_radian))
+
+
+def _stands(client: Any, viewpoint: Viewpoint | None) -> bool:
+    """Whether a client is still where it was put."""
+    if viewpoint is None:
+        return False
+    return np.allclose(client.camera.position, viewpoint.position, rtol=1e-3, atol=1e-4)

@@ -25,6 +25,9 @@ DISPLAY_DEPTH = 3.0
 SLABS = 48  # at most: points are sent by stretches of time, which are shown and hidden whole
 LEAST_SLAB = 8  # frames
 _POINT_PER_EDGE = 1.3  # a point's size over its voxel's edge: slanted surfaces close, too
+_HEADROOM = 0.4  # over a camera, of its height over the ground, from which on a point is overhead
+_ROOF_CELL = 0.25  # median depths
+_ROOF_SHARE = 0.5  # of the cells
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Settings:
     edge_max: float | None = 0.03  # as `PointSelection.depth_edge`
     depth_range: tuple[float, float] = (0.0, np.inf)  # over the scene's median depth
     height_range: tuple[float, float] = (0.0, 1.0)  # from the lowest points to the highest; the ends mean no limit
+    overhead: bool = True  # show what is over the cameras: ceilings, the sky
     point_size: float = 1.0  # over the size that closes surfaces
     path_colouring: Literal["time", "confidence"] = "time"
 
@@ -51,6 +55,10 @@ class Place:
     ground: float  # heights along `up`: of the ground, and of the points' lower and upper end; recording's unit
     low: float
     high: float
+    eyes: Float64[np.ndarray, " frame"]  # the cameras' heights
+    headroom: float  # how far over the first camera that saw it a point is overhead; in the recording's unit
+    roofed: bool  # most of the scene has something overhead, and cannot be seen from above with it
+    extent: Float64[np.ndarray, "point 3"]  # an even choice of the points that are to be in view
 
     @property
     def unit(self) -> float:
@@ -70,21 +78,52 @@ class Cloud:
 
 def place_of(snapshot: Snapshot, world_from_cam: Float64[np.ndarray, "frame 4 4"]) -> Place:
     """Up is the mean of the cameras' up; the ground is under 98 % of the points that can be trusted."""
-    up = mean_up(world_from_cam)
-    heights = trusted_positions(snapshot, most=100_000) @ up
-    if len(heights) == 0:
-        heights = world_from_cam[:, :3, 3] @ up if len(world_from_cam) else np.zeros(1)
-    ground, low, high = np.percentile(heights, [2, 5, 95]).tolist()
-    return Place(snapshot.scale, up, ground, low, high)
+    up, depth = mean_up(world_from_cam), snapshot.scale.depth
+    points = trusted(snapshot, most=100_000)
+    eyes = world_from_cam[:, :3, 3] @ up
+    heights = points.position.astype(np.float64) @ up
+    ground, low, high = np.percentile(heights if len(heights) else np.append(eyes, 0.0), [2, 5, 95]).tolist()
+    eye = float(np.median(eyes)) if len(eyes) else ground
+    headroom = _HEADROOM * max(eye - ground, 0.25 * depth)
+    over = overhead(points, up, eyes, headroom)
+    roofed = is_roofed(points.position.astype(np.float64), over, up, cell=_ROOF_CELL * depth)
+    extent = points[~over] if roofed else points
+    extent = extent.position[:: 1 + len(extent) // 20_000].astype(np.float64)
+    return Place(snapshot.scale, up, ground, low, high, eyes, headroom, roofed, extent)
 
 
-def trusted_positions(snapshot: Snapshot, *, most: int) -> Float64[np.ndarray, "point 3"]:
+def trusted(snapshot: Snapshot, *, most: int) -> Points:
     """An even choice of the points that pass the default settings; of all points where hardly any does."""
     points = snapshot.points
     passes = passing(points, Settings(edge_max=snapshot.scale.edge_max), snapshot.scale)
     if np.count_nonzero(passes) > 0.01 * len(points):
         points = points[passes]
-    return points.position[:: 1 + len(points) // most].astype(np.float64)
+    return points[:: 1 + len(points) // most]
+
+
+def overhead(
+    points: Points, up: Float64[np.ndarray, " 3"], eyes: Float64[np.ndarray, " frame"], headroom: float
+) -> Bool[np.ndarray, " point"]:
+    """Which points are further over the first camera that saw them than `headroom`."""
+    if len(eyes) == 0:
+        return np.zeros(len(points), np.bool_)
+    seen_from = eyes[np.minimum(points.frame, len(eyes) - 1)]
+    return points.position.astype(np.float64) @ up - seen_from > headroom
+
+
+def is_roofed(
+    positions: Float64[np.ndarray, "point 3"],
+    over: Bool[np.ndarray, " point"],
+    up: Float64[np.ndarray, " 3"],
+    *,
+    cell: float,
+) -> bool:
+    """Whether most cells of the ground plan that hold a point hold one that is overhead, too."""
+    aside = np.cross(up, np.eye(3)[np.argmin(np.abs(up))])
+    plan = np.stack([aside, np.cross(up, aside)], 1)
+    cells = np.floor(positions @ plan / (cell * np.linalg.norm(aside))).astype(np.int64)
+    below, above = (np.unique(cells[chosen] @ [1 << 32, 1]) for chosen in (~over, over))
+    return len(below) > 0 and float(np.isin(below, above).mean()) > _ROOF_SHARE
 
 
 def mean_up(world_from_cam: Float64[np.ndarray, "frame 4 4"]) -> Float64[np.ndarray, " 3"]:
@@ -109,10 +148,13 @@ def passing(points: Points, settings: Settings, scale: Scale) -> Bool[np.ndarray
 def in_heights(points: Points, settings: Settings, place: Place) -> Bool[np.ndarray, " point"]:
     """Which points lie within the range of heights: without the ceiling, a room can be looked into."""
     low, high = settings.height_range
-    if (low, high) == (0.0, 1.0):
-        return np.ones(len(points), np.bool_)
-    shares = spread(points.position.astype(np.float64) @ place.up, place.low, place.high)
-    return (shares >= (low if low > 0 else -np.inf)) & (shares <= (high if high < 1 else np.inf))
+    passes = np.ones(len(points), np.bool_)
+    if not settings.overhead:
+        passes &= ~overhead(points, place.up, place.eyes, place.headroom)
+    if (low, high) != (0.0, 1.0):
+        shares = spread(points.position.astype(np.float64) @ place.up, place.low, place.high)
+        passes &= (shares >= (low if low > 0 else -np.inf)) & (shares <= (high if high < 1 else np.inf))
+    return passes
 
 
 def colours(points: Points, settings: Settings, place: Place, *, frame_count: int) -> UInt8[np.ndarray, "point 3"]:

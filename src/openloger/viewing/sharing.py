@@ -15,11 +15,10 @@ from openloger.errors import InputError
 from openloger.export.ply import PlyFile
 from openloger.export.selection import PointChunk
 from openloger.recording import write_atomically
-from openloger.viewing.cameras import home
+from openloger.viewing.cameras import ORBIT_FOV, home
 from openloger.viewing.known import Known, shown, with_points
 from openloger.viewing.layers import Layers
 from openloger.viewing.level_of_detail import reduced
-from openloger.viewing.navigation import ORBIT_FOV
 from openloger.viewing.scene import Settings
 from openloger.viewing.serving import start_server, stop_server
 
@@ -46,7 +45,7 @@ def share_page(known: Known, settings: Settings) -> str:
 
 
 def _draw(server: Any, known: Known, settings: Settings) -> None:
-    start = home(known.snapshot, known.cameras, known.place)
+    start = home(known.cameras, known.place)
     server.scene.set_up_direction(tuple(known.place.up.tolist()))
     server.initial_camera.position = start.position
     server.initial_camera.look_at = start.look_at

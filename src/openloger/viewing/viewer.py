@@ -116,7 +116,7 @@ class Viewer:
         self._move_clock(known)
         page = self._controls.page(self._clock.frame)
         shows = (known.snapshot.version, page, self._reader.detail)
-        if shows != self._shows:
+        if self._navigation.welcome() or shows != self._shows:
             before, self._page, self._detail, self._shows = self._page, page, self._reader.detail, shows
             with self._server.atomic():
                 self._drawing.draw(known, page, before, self._detail)
@@ -140,7 +140,8 @@ class Viewer:
         if len(known.cameras):
             self._fps = frame_rate(recording.timestamps_s)
             self._server.scene.set_up_direction(tuple(known.place.up.tolist()))
-            self._navigation.set_home(home(snapshot, known.cameras, known.place))
+            self._navigation.set_home(lambda aspect: home(known.cameras, known.place, aspect=aspect))
+            self._controls.suggest(overhead=not known.place.roofed)
             self._controls.show_drift(drift_series(recording))
 
     def _align(self, count: int) -> Overlay | None:
@@ -191,7 +192,7 @@ class Viewer:
         elif wish in steps:
             self._clock = self._clock.stepped(steps[wish], last=known.last)
         elif wish == "home":
-            self._navigation.put(asker, home(known.snapshot, known.cameras, known.place))
+            self._navigation.go_home(asker)
         elif wish == "click":
             self._tools.click(asker, known, self._detail, settings)
         elif wish in ("snapshot", "points", "share"):
