@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from openloger.errors import InputError
 from openloger.frames.clock import CaptureClock, Clock
 from openloger.frames.slots import CutShortError, Slot
-from openloger.frames.video import container_slots, video_stream
+from openloger.frames.video import LIVE, container_slots, video_stream
 
 _TIMED_OUT = "Immediate exit requested"  # FFmpeg's words when it is interrupted, which its timeout does
 
@@ -70,7 +70,7 @@ def connect(address: Address, clock: Clock) -> OpenContainer:
         container = av.open(
             address.url,
             format=address.format,
-            options=dict(address.options),
+            options={**LIVE, **address.options},
             timeout=address.patience_s,
             metadata_errors="replace",
         )

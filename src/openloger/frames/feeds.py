@@ -25,7 +25,7 @@ from openloger.frames.piped import PipedInput
 from openloger.frames.reconnecting import Reconnecting, SourceLostError
 from openloger.frames.slots import Slot
 from openloger.frames.testworld import PREFIX
-from openloger.frames.video import container_slots, open_pipe, say_untimed
+from openloger.frames.video import LIVE, container_slots, open_pipe, say_untimed
 from openloger.frames.waiting import Keep
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "tcp", "rtmp", "rtmps", "srt")
@@ -119,7 +119,7 @@ class GrowingFeed:
                     return
                 raise InputError(f"{self.path} stayed empty for {self.idle_s:g} s; check what writes it (--idle waits)")
             check_growing(self.path)
-            with open_pipe(stream, self.name) as container:
+            with open_pipe(stream, self.name, options=LIVE) as container:
                 say_untimed(container, self.name)
                 yield from container_slots(container, first, name=self.name)
 
@@ -138,7 +138,7 @@ class PipedFeed:
     def slots(self, first: int, stop: threading.Event) -> Generator[Slot, None, None]:
         raw = PipedInput(self.descriptor, stall_s=self.stall_s, stop=stop, clock=self.clock)
         capture = CaptureClock(self.clock)
-        with open_pipe(io.BufferedReader(raw), "standard input") as container:
+        with open_pipe(io.BufferedReader(raw), "standard input", options=LIVE) as container:
             for slot in container_slots(container, 0, name="standard input", threads="SLICE"):
                 taken_s = capture.time_of(slot.timestamp_s if slot.timed else None)
                 index = first + slot.index

@@ -69,6 +69,7 @@ class LiveFrames:
         self._selection = Selection(stride=options.stride, fps=options.fps)
         self._stop = threading.Event()
         self._room: WaitingRoom[Slot] | None = None
+        self._chosen: ChosenFrames | None = None
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
 
     @property
@@ -79,6 +80,11 @@ class LiveFrames:
     def dropped(self) -> int:
         """Frames that had to go because the network was slower than the source."""
         return 0 if self._room is None else self._room.dropped
+
+    @property
+    def bad_frames(self) -> list[tuple[int, str]]:
+        """(index, reason) of the frames that could not be decoded so far."""
+        return [] if self._chosen is None else self._chosen.bad_frames
 
     @property
     def keep(self) -> Keep:
@@ -126,7 +132,7 @@ class LiveFrames:
     def _captured(self, first: int) -> Generator[Frame, None, None]:
         room = self._room = WaitingRoom(WAITING_FRAMES, keep=self.keep, time_of=lambda slot: slot.timestamp_s)
         worker = threading.Thread(target=self._capture, args=(room, first), name="openloger-capture", daemon=True)
-        chosen = ChosenFrames(_Waiting(self, room, first), Selection(), self.options.on_bad_frame)
+        chosen = self._chosen = ChosenFrames(_Waiting(self, room, first), Selection(), self.options.on_bad_frame)
         worker.start()
         try:
             yield from chosen.frames(first)

@@ -79,7 +79,7 @@ class Reconnecting:
 
     def _again(self, reason: str, attempts: _Attempts, stop: threading.Event) -> Connection | None:
         """The next connection; None where `stop` was set first."""
-        if self.limit_s > 0:
+        if self.limit_s > 0 and not attempts.seconds:  # said once a loss
             logger.warning("%s: %s; trying to connect again for %g s", self.name, reason, self.limit_s)
         attempts.lose(reason)
         while attempts.wait(stop):

@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +23,7 @@ from openloger.frames.selection import Place, Selection
 from openloger.frames.slots import NOMINAL_FPS, Slot, UndecodableError
 from openloger.shapes import UInt8
 
+LIVE = {"fpsprobesize": "0", "analyzeduration": "500000"}  # options: by default, the first picture waits up to 5 s
 logger = logging.getLogger("openloger")
 
 
@@ -91,14 +92,19 @@ class VideoPipe:
         return None
 
 
-def open_pipe(stream: Any, name: str) -> Any:
+def open_pipe(stream: Any, name: str, *, options: Mapping[str, str] | None = None) -> Any:
     """A PyAV container that reads a buffered binary stream forward; raises InputError where that is no video."""
     import av
     from av.error import FFmpegError
 
     mjpeg = stream.peek(2)[:2] == b"\xff\xd8"  # which nothing else in a bare run of JPEGs would tell
     try:
-        container = av.open(_ForwardReader(stream), format="mjpeg" if mjpeg else None, metadata_errors="replace")
+        container = av.open(
+            _ForwardReader(stream),
+            format="mjpeg" if mjpeg else None,
+            options=dict(options or {}),
+            metadata_errors="replace",
+        )
     except FFmpegError as error:
         raise InputError(
             f"{name} is not a video that can be read as it comes ({error.strerror}); "

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Generic, Literal, TypeVar, get_args
-
-from openloger.errors import InputError
+from typing import Generic, Literal, TypeVar
 
 Keep = Literal["latest", "all"]
 ItemT = TypeVar("ItemT")
@@ -27,10 +25,7 @@ class WaitingRoom(Generic[ItemT]):
     """
 
     def __init__(self, capacity: int, *, keep: Keep, time_of: Callable[[ItemT], float]) -> None:
-        if keep not in get_args(Keep):
-            raise InputError(f"keep={keep!r}: give 'latest' or 'all'")
-        if capacity < 1:
-            raise InputError(f"capacity={capacity}: give room for 1 frame or more")
+        assert capacity > 0
         self.dropped = 0
         self._capacity, self._keep, self._time_of = capacity, keep, time_of
         self._items: list[ItemT] = []
