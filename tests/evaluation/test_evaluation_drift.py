@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import torch
 from scipy.stats import spearmanr
 
@@ -18,20 +19,20 @@ from openloger.network import HybridMemory, Network, Window, WindowPrediction, p
 from openloger.streaming import Stream
 from openloger.worlds import World, world
 
-FRAMES, WINDOW, OVERLAP = 90, 12, 3
+FRAMES, WINDOW = 90, 12
 
 
 class ErringNetwork(Network):
     """Each window is the truth, but every motion from one frame to the next is off by chance, differently each time."""
 
-    def __init__(self, truth: Sequence, *, error: float, seed: int) -> None:
+    def __init__(self, truth: Sequence, *, error: float, seed: int, overlap: int) -> None:
         super().__init__(preset("pocket"))
-        self.truth, self.error, self.seen = truth, error, 0
+        self.truth, self.error, self.overlap, self.seen = truth, error, overlap, 0
         self.draw = np.random.default_rng(seed)
 
     def forward(self, window: Window, memory: HybridMemory | None = None) -> tuple[WindowPrediction, HybridMemory]:
         frames, (height, width) = window.images.shape[1], window.images.shape[-2:]
-        first = self.seen * (WINDOW - OVERLAP)
+        first = self.seen * (WINDOW - self.overlap)
         cameras = [torch.from_numpy(self.truth.world_from_cam(first + row)) for row in range(frames)]
         path = [torch.eye(4, dtype=torch.float64)]
         for before, after in itertools.pairwise(cameras):
@@ -61,25 +62,27 @@ class Blank:
         return self.frames()
 
 
-def numbers_of(truth: World, *, error: float, seed: int) -> dict[str, float | int | None]:
-    network = ErringNetwork(truth, error=error, seed=seed)
-    placed = Stream(network, window=WINDOW, overlap=OVERLAP, placement="se3").run(Blank())
+def numbers_of(truth: World, *, error: float, seed: int, overlap: int) -> dict[str, float | int | None]:
+    network = ErringNetwork(truth, error=error, seed=seed, overlap=overlap)
+    placed = Stream(network, window=WINDOW, overlap=overlap, placement="se3").run(Blank())
     settings = MeasureSettings(alignment="se3", gather=GatherSettings(depth=False))
     return measure(gather_placed(placed, truth, settings.gather), settings).numbers()
 
 
-def test_the_meter_ranks_runs_as_ate_does() -> None:
+@pytest.mark.parametrize("overlap", [2, 3])
+def test_the_meter_ranks_runs_as_ate_does(overlap: int) -> None:
     draw = np.random.default_rng(0)
     runs = []
     for seed, family in enumerate(["rooms", "street", "terrain"] * 4):
         error = float(np.exp(draw.uniform(np.log(0.003), np.log(0.3))))
-        runs.append(numbers_of(world(family, seed=seed, frames=FRAMES), error=error, seed=seed))
-    meter, ate = ([run[name] for run in runs] for name in ("overlap_translation_percent", "ate_percent"))
-    assert spearmanr(meter, ate).statistic > 0.8
+        runs.append(numbers_of(world(family, seed=seed, frames=FRAMES), error=error, seed=seed, overlap=overlap))
+    ate = [run["ate_percent"] for run in runs]
+    for meter in ("overlap_translation_percent", "overlap_rotation_deg"):
+        assert spearmanr([run[meter] for run in runs], ate).statistic > 0.8, meter
 
 
 def test_without_error_there_is_neither() -> None:
-    numbers = numbers_of(world("rooms", seed=0, frames=FRAMES), error=0.0, seed=0)
+    numbers = numbers_of(world("rooms", seed=0, frames=FRAMES), error=0.0, seed=0, overlap=2)
     assert numbers["overlap_translation_percent"] < 1e-3
     assert numbers["overlap_rotation_deg"] < 0.1  # float32 rotations
     assert numbers["ate_percent"] < 1e-3

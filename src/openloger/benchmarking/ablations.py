@@ -239,7 +239,7 @@ def _remove(folder: Path) -> None:
 
 def _work(cell: Cell) -> float:
     whole = Variant.parse(cell.variant).whole
-    return START_FRAMES + cell.frames * (1 + cell.frames / 1000 if whole else 1)
+    return START_FRAMES + cell.frames * (1 + cell.frames / 1000 if whole else 1.0)
 
 
 def _told(result: Mapping[str, Any]) -> str:
