@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -85,7 +86,7 @@ class RenderedWorlds:
         shown = worlds.world(family, seed=int(seed), size=self.size, fps=self.fps, frames=self.frames)
         partial = self.folder / f"partial-{name}"
         if partial.exists():
-            _remove(partial)
+            shutil.rmtree(partial)
         watch = Stopwatch(total=self.frames)
         write_folder(
             _samples(shown),
@@ -229,12 +230,6 @@ def _samples(shown: worlds.World) -> Iterator[worlds.Sample]:
                 index=index,
                 name=f"{index:06d}",
             )
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)
 
 
 def _work(cell: Cell) -> float:
