@@ -274,7 +274,7 @@ class Controls:
                 )
 
 
-def _enlarged(picture: Picture) -> Picture:
+def _enlarged(picture: Picture) -> UInt8[np.ndarray, "tall wide 3"]:
     """So that two of them fill the panel."""
     from PIL import Image
 

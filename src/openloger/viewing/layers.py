@@ -163,6 +163,7 @@ class Layers:
         if place is None:
             self._ground = None
             self._scene.remove_by_name("/ground")
+            self._scene.remove_by_name("/up")
             return
         height = place.ground * place.unit
         cell = nice(2 * radius / _GRID_CELLS / place.unit) * place.unit
@@ -184,13 +185,16 @@ class Layers:
             wxyz=turn_z_to(place.up),
             position=place.up * height,
         )
-        axis = np.array([[[0, 0, 0], [0, 0, 5 * cell]]], np.float32)  # in the grid's own axes
+        foot = place.up * height
+        tip = foot + 5 * cell * place.up
         self._scene.add_line_segments(
-            "/ground/up", points=axis, colors=_UP_RGB, thickness=2.0, thickness_units="screen"
+            "/up",
+            points=np.stack([foot, tip])[None].astype(np.float32),
+            colors=_UP_RGB,
+            thickness=3.0,
+            thickness_units="screen",
         )
-        self._scene.add_label(
-            "/ground/up/length", f"up {5 * cell / place.unit:g}", position=axis[0, 1], anchor="bottom-center"
-        )
+        self._scene.add_label("/up/length", f"up {5 * cell / place.unit:g}", position=tip, anchor="bottom-center")
 
     def show_camera(self, cameras: Cameras | None, frame: RecordedFrame, place: Place) -> None:
         """The current camera, with its picture; None takes it away."""

@@ -61,7 +61,8 @@ class Navigation:
     def __init__(self, server: Any) -> None:
         self._server = server
         self._home: Callable[[float], Viewpoint] | None = None
-        self._put: dict[int, Viewpoint | None] = {}  # where clients were put; None: they went somewhere themselves
+        # where clients were put, and for what width over height; None: they went somewhere themselves
+        self._put: dict[int, tuple[Viewpoint, float] | None] = {}
 
     def set_home(self, home: Callable[[float], Viewpoint]) -> None:
         """Where newcomers begin, by their window's width over height; who stands where he was put moves along."""
@@ -75,11 +76,16 @@ class Navigation:
                 self.go_home(client)
 
     def welcome(self) -> bool:
-        """Put newcomers where their windows show the whole scene; whether there are any."""
-        newcomers = [client for number, client in self._server.get_clients().items() if number not in self._put]
-        for client in newcomers:
-            self.go_home(client)
-        return bool(newcomers)
+        """Put newcomers where their windows show the whole scene, and again those whose window has another shape now
+        but who have not moved; whether there are any.
+        """
+        found = False
+        for number, client in self._server.get_clients().items():
+            put = self._put.get(number)
+            if number not in self._put or (put and client.camera.aspect != put[1] and _stands(client, put)):
+                self.go_home(client)
+                found = True
+        return found
 
     def go_home(self, client: Any) -> None:
         """Let one client see the whole scene."""
@@ -89,7 +95,7 @@ class Navigation:
             client.camera.fov = ORBIT_FOV
             client.camera.position = viewpoint.position
             client.camera.look_at = viewpoint.look_at
-        self._put[client.client_id] = viewpoint
+        self._put[client.client_id] = viewpoint, client.camera.aspect
 
     def lead(self, viewpoint: Viewpoint, up: Float64[np.ndarray, " 3"], *, fov: float) -> None:
         """Take all clients along."""
@@ -117,8 +123,6 @@ class Navigation:
         return Gaze(camera.position, camera.look_at, float(per_radian))
 
 
-def _stands(client: Any, viewpoint: Viewpoint | None) -> bool:
+def _stands(client: Any, put: tuple[Viewpoint, float] | None) -> bool:
     """Whether a client is still where it was put."""
-    if viewpoint is None:
-        return False
-    return np.allclose(client.camera.position, viewpoint.position, rtol=1e-3, atol=1e-4)
+    return put is not None and np.allclose(client.camera.position, put[0].position, rtol=1e-3, atol=1e-4)
