@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-browser lint format clean
+.PHONY: demo test test-slow test-browser lint format docs clean
 
 demo: $(VENV)/installed  ## reconstruct a rendered street with the model in the box, and export it
 	$(BIN)/openloger worlds render street --seed 7 --frames 90 --fps 3 --size 128 160 --out demo/street --overwrite
@@ -29,8 +29,11 @@ lint: $(VENV)/installed-for-lint
 format: $(VENV)/installed-for-lint
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+docs: $(VENV)/installed-for-tests  ## the pages, into site/; they need no network to be read
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf demo out build dist $(VENV)
+	rm -rf demo out site build dist $(VENV)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "openloger needs Python 3.11 or newer (zarr 3 does)")'

@@ -47,9 +47,7 @@ def tell(placed: openloger.PlacedWindow) -> None:
     """A line about a window: its frames, how well it fits the one before, and what it sees."""
     first, last = placed.frames[0].index, placed.frames[-1].index
     fit = placed.disagreement  # on the frames that both windows saw; needs no ground truth
-    off = (
-        "the first" if fit is None else f"{100 * fit.depth:.0f} % in depth and {fit.rotation_deg:.1f}° off that before"
-    )
+    off = "the first" if fit is None else f"depth {100 * fit.depth:.1f} % off the one before"
     print(f"window {placed.number}: frames {first} to {last}, {off}; median depth {placed.depth.median():.2f}")
 
 

@@ -1,7 +1,8 @@
 """A camera that never ends: a robot's, a webcam's, a simulator's. Any generator of pictures will do.
 
-The camera here is a procedural world that plays in real time; yours is `camera` below with another loop in it. To keep
-what was seen, give the same generator to `openloger.reconstruct` and say when to stop with `RunOptions(should_stop=…)`.
+The camera here is a procedural world that plays in real time; yours is `camera` below with another loop in it.
+For a webcam, an address or a file that is still being written there is `openloger.frames.open_live("0")`,
+and `openloger live` to record and watch it.
 
 python examples/04_live_camera.py --seconds 10
 """

@@ -37,7 +37,9 @@ def main(data: Path | None = None, out: Path = Path("out/fine-tune"), steps: int
 
     network = openloger.load_network("pocket", weights=out / "run" / "weights.safetensors")
     again = openloger.RunOptions(existing="overwrite")
-    print(openloger.reconstruct("world:rooms:5?frames=12", out / "recording", network=network, options=again))
+    print(
+        openloger.reconstruct("world:rooms:5?frames=12&size=64x80", out / "recording", network=network, options=again)
+    )
 
 
 def own_recipe(data: Path, steps: int, batch: int) -> TrainConfig:
@@ -64,7 +66,7 @@ def written_worlds(folder: Path) -> Path:
     for seed in (11, 12):
         if not (folder / f"room-{seed}").exists():
             world = openloger.worlds.world("rooms", seed=seed, size=(96, 120), fps=6, frames=30)
-            write_folder(world, folder / f"room-{seed}", fps=6)
+            write_folder(world, folder / f"room-{seed}", fps=6.0)
     return folder
 
 

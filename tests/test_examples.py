@@ -8,9 +8,22 @@ import numpy as np
 import pytest
 
 import openloger
+from openloger.datasets import write_folder
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-STREET = "world:street:7?frames=14&size=64x80&fps=4"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """A folder with one short labelled video, `walk`."""
+    folder = tmp_path_factory.mktemp("labelled")
+    write_folder(openloger.worlds.world("street", seed=8, size=(64, 80), fps=4, frames=14), folder / "walk", fps=4.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def video(labelled):
+    return str(labelled / "walk" / "video.mp4")
 
 
 @pytest.fixture
@@ -35,8 +48,8 @@ def test_every_example_is_run_here():
     assert all(f'run("{name[:2]}"' in tests for name in names)
 
 
-def test_quick_start(run, tmp_path):
-    told = run("01", "--video", STREET, "--out", "quick")
+def test_quick_start(run, tmp_path, video):
+    told = run("01", "--video", video, "--out", "quick")
     assert "14 frames, 64×80, complete" in told
     recording = openloger.open_recording(tmp_path / "quick" / "recording")
     assert recording.complete
@@ -45,22 +58,22 @@ def test_quick_start(run, tmp_path):
     assert int(cloud.split(b"element vertex ")[1].split()[0]) > 1000
 
 
-def test_own_loop(run):
-    told = run("02", "--video", STREET, "--cut-after", "1")
+def test_own_loop(run, video):
+    told = run("02", "--video", video, "--cut-after", "1")
     assert "window 0: frames 0 to 7, the first" in told
     assert "window 1: frames 6 to 13, depth" in told
     assert told.index("cut; the state is") < told.index("window 1")
     assert "14 cameras" in told
 
 
-def test_a_cut_loop_equals_a_whole_one(run):
+def test_a_cut_loop_equals_a_whole_one(run, video):
     """The path that the example tells of does not depend on where it was cut."""
-    paths = {run("02", "--video", STREET, "--cut-after", cut).splitlines()[-1] for cut in ("1", "9")}
+    paths = {run("02", "--video", video, "--cut-after", cut).splitlines()[-1] for cut in ("1", "9")}
     assert len(paths) == 1
 
 
-def test_nerfstudio_and_colmap(run, tmp_path):
-    told = run("03", "--video", STREET, "--out", "splat")
+def test_nerfstudio_and_colmap(run, tmp_path, video):
+    told = run("03", "--video", video, "--out", "splat")
     assert "7 cameras of 80×64 pixels" in told
     assert len(list((tmp_path / "splat" / "nerfstudio" / "images").iterdir())) == 7
     assert any((tmp_path / "splat" / "colmap" / "sparse").rglob("points3D.*"))
@@ -73,21 +86,15 @@ def test_live_camera(run):
     assert "nan" not in told
 
 
-def test_evaluate(run, tmp_path):
-    told = run("05", "--frames", "16")
-    assert "street: 16 of 16 frames have truth" in told
+def test_evaluate(run, labelled):
+    told = run("05", "--frames", "9")
+    assert "street: 9 of 9 frames have truth" in told
     assert "the same depth everywhere" in told
-
-    own = tmp_path / "own" / "walk"
-    street = openloger.worlds.world("street", seed=8, size=(64, 80), fps=4, frames=9)
-    from openloger.datasets import write_folder
-
-    write_folder(street, own, fps=4)
-    assert "walk: 9 of 9 frames have truth" in run("05", "--data", str(own.parent))
+    assert "walk: 14 of 14 frames have truth" in run("05", "--data", str(labelled))
 
 
-def test_fine_tune(run, tmp_path):
-    told = run("06", "--steps", "2", "--batch", "2")
+def test_fine_tune(run, tmp_path, labelled):
+    told = run("06", "--data", str(labelled), "--steps", "2", "--batch", "2")
     assert "12 frames" in told
     run_folder = tmp_path / "out" / "fine-tune" / "run"
     assert (run_folder / "checkpoints" / "latest").read_text() == "step-00000002"
