@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,10 +11,12 @@ from urllib.parse import urlsplit
 
 from openloger.errors import InputError
 from openloger.frames.clock import CaptureClock, Clock
+from openloger.frames.reconnecting import ENDED
 from openloger.frames.slots import CutShortError, Slot
 from openloger.frames.video import LIVE, container_slots, video_stream
 
-_TIMED_OUT = "Immediate exit requested"  # FFmpeg's words when it is interrupted, which its timeout does
+_TIMED_OUT = "Immediate exit requested"  # FFmpeg's words when it is interrupted, which its timeout does,
+_ENDED = "Input/output error"  # and when the other side ends what had no stated length
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class OpenContainer:
         except CutShortError as cut:
             if _TIMED_OUT in str(cut):
                 raise CutShortError(f"nothing came for {self.address.patience_s:g} s", index=cut.index) from cut
+            if _ENDED in str(cut):
+                raise CutShortError(ENDED, index=cut.index) from cut
             raise
 
     def close(self) -> None:
@@ -91,19 +96,23 @@ def _refusal(address: Address, error: Any) -> str:
         return _device_refusal(address, error)
     if isinstance(error, av_error.InvalidDataError):
         return f"{name}: what {host} sends is not a video; check the address"
-    if isinstance(error, av_error.HTTPError):
+    if isinstance(error, av_error.HTTPClientError):
         return f"{name}: {host} answers {said!r}; check the path, and the user's name and password"
+    if isinstance(error, av_error.HTTPServerError):
+        return f"{name}: {host} answers {said!r}; try again when it is in order"
     if isinstance(error, (av_error.ExitError, av_error.TimeoutError)):
         return f"{name}: nothing came from {host} for {address.patience_s:g} s; check that it sends there"
     if host is not None and not _is_known(host):
         return f"{name}: no host {host!r} can be found; check its name and the network"
-    return f"{name}: {host} cannot be reached ({said}); check the address, and that it is sending"
+    if error.errno == errno.EIO:  # FFmpeg's word for a connection that ended before it brought anything
+        return f"{name}: no video comes from {host} ({said}); check the address, and that it is sending"
+    return f"{name}: {host} cannot be reached ({said}); check the address, and that it is switched on"
 
 
 def _device_refusal(address: Address, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"{address.name} may not be used ({error.strerror}); on Linux, join the group 'video'"
-    if error.errno == 16:  # EBUSY
+    if error.errno == errno.EBUSY:
         return f"{address.name} is in use by another program; close it there"
     return f"{address.name} cannot be opened ({error.strerror}); check that it is plugged in and is a camera"
 

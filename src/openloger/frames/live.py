@@ -133,6 +133,8 @@ class LiveFrames:
         room = self._room = WaitingRoom(WAITING_FRAMES, keep=self.keep, time_of=lambda slot: slot.timestamp_s)
         worker = threading.Thread(target=self._capture, args=(room, first), name="openloger-capture", daemon=True)
         chosen = self._chosen = ChosenFrames(_Waiting(self, room, first), Selection(), self.options.on_bad_frame)
+        if self._stop.is_set():
+            room.close()
         worker.start()
         try:
             yield from chosen.frames(first)
@@ -145,10 +147,10 @@ class LiveFrames:
         try:
             with closing(self.feed.slots(first, self._stop)) as slots:
                 for slot in self._selection.of(with_times(slots, fps=self.options.fps, name=self.name)):
-                    self.captured += 1
                     self._arrivals.append((slot.index, self._clock.now_s()))
                     if not room.put(slot):
                         break
+                    self.captured += 1
         except BaseException as error:  # noqa: BLE001 - handed to whoever takes the frames, who raises it
             room.close(error)
         room.close()
@@ -167,7 +169,7 @@ class _Waiting:
         return self.live.name
 
     def slots(self, first: int) -> Generator[Slot, None, None]:
-        patience_s = self.live.feed.patience_s
+        patience_s, given = self.live.feed.patience_s, 0
         while True:
             try:
                 slot = self.room.take(patience_s)
@@ -176,11 +178,15 @@ class _Waiting:
             except TimeoutError:
                 self.live.lost = f"nothing came for {patience_s:g} s"
                 break
-            except (SourceLostError, OSError) as error:
+            except SourceLostError as error:
                 self.live.lost = str(error)
                 break
+            except OSError as error:  # its text may hold an address with a password
+                self.live.lost = error.strerror or type(error).__name__
+                break
             yield slot
-        if self.live.captured == 0 and self.first == 0:
+            given += 1
+        if given == 0 and self.first == 0:
             raise InputError(
                 f"{self.name} gave no frame: {self.live.lost or 'it ended, or was stopped, before one came'}"
             )

@@ -14,6 +14,7 @@ from openloger.frames.clock import Clock
 from openloger.frames.slots import CutShortError, Slot
 
 FIRST_WAIT_S, MOST_WAIT_S = 0.5, 15.0  # before a new attempt; each wait is twice as long as the one before
+ENDED = "the connection was ended"
 logger = logging.getLogger("openloger")
 
 
@@ -70,7 +71,7 @@ class Reconnecting:
                             return
                     if connection.finite:
                         return
-                    reason = "the connection was ended"
+                    reason = ENDED
                 except CutShortError as cut:
                     if connection.finite:
                         raise SourceLostError(str(cut)) from cut  # it would begin at its beginning again
@@ -86,7 +87,8 @@ class Reconnecting:
             try:
                 connection = self.connect()
             except InputError as error:
-                attempts.reason = f"{reason}, and then {error}"
+                said = str(error).removeprefix(f"{self.name}: ").partition(";")[0]
+                attempts.reason = f"{reason}, and then {said}"
                 continue
             logger.info("%s: connected again after %.1f s", self.name, attempts.seconds)
             return connection

@@ -1,0 +1,154 @@
+"""What names a live source and what does not; cameras, and pipes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from frame_clips import number_of, write_video
+from live_sources import UNIX_S, HandClock
+
+from openloger.errors import InputError
+from openloger.frames import FrameSource, LiveFrames, LiveOptions, Patience, cameras, feeds, is_captured, open_live
+from openloger.frames.connecting import Address
+
+
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    monkeypatch.setattr(cameras, "DEVICES", folder)
+    monkeypatch.setattr(cameras.sys, "platform", "linux")
+    return folder
+
+
+def test_no_camera_of_that_number(devices: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no camera 3 .*no camera is connected"):
+        open_live("3")
+    (devices / "video0").touch()
+    with pytest.raises(InputError, match=r"there is no camera 3 .*there are .*video0"):
+        open_live("3")
+
+
+def test_a_device_that_is_no_camera(devices: Path) -> None:
+    (devices / "video0").touch()
+    live = open_live("0")
+    assert live.name == "camera 0"
+    assert live.keep == "latest"
+    with pytest.raises(InputError, match="camera 0 cannot be opened"):
+        list(live)
+
+
+def test_a_camera_without_a_pyav_that_reads_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cameras, "_CAPTURE", {"linux": "abacus"})
+    monkeypatch.setattr(cameras.sys, "platform", "linux")
+    with pytest.raises(InputError, match="PyAV was built without abacus"):
+        open_live("0")
+    monkeypatch.setattr(cameras.sys, "platform", "plan9")
+    with pytest.raises(InputError, match="cannot be read on plan9"):
+        open_live("0")
+
+
+def test_a_camera_is_captured_with_its_own_times() -> None:
+    """FFmpeg's made-up device stands in for one: it is opened and read as a camera is."""
+    address = Address("camera 0", "testsrc=size=64x48:rate=25:duration=1", format="lavfi")
+    feed = feeds.CapturedFeed(address, 0.0, HandClock().clock)
+    live = LiveFrames(feed, LiveOptions(keep="all"))
+    frames = list(live)
+    assert [frame.index for frame in frames] == list(range(25))
+    assert [frame.timestamp_s for frame in frames] == pytest.approx([UNIX_S + 100 + n / 25 for n in range(25)])
+    assert frames[0].rgb.shape == (48, 64, 3)
+    assert isinstance(live, FrameSource)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("ftp://host/walk.mp4", "'ftp' brings no video here; rtsp, "),
+        ("rtsp://", "names no host"),
+        ("http://host:99999/", "is not an address"),
+        ("walk.ts", "there is no file or folder 'walk.ts'; a camera is given by its number"),
+        ("world:street:7", "give it to `openloger reconstruct`"),
+        ("/dev/null", "not a regular file"),
+    ],
+)
+def test_what_is_no_live_source(source: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        open_live(source)
+
+
+def test_a_protocol_that_pyav_was_built_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "SCHEMES", ("tape",))
+    with pytest.raises(InputError, match="PyAV was built without tape"):
+        list(open_live("tape://host/reel"))
+
+
+def test_a_password_is_told_to_nobody() -> None:
+    address = feeds.address("rtsp://me:hush@cam.local:554/live?x=1", patience_s=1.0)
+    assert address.name == "rtsp://me:…@cam.local:554/live?x=1"
+    assert address.url == "rtsp://me:hush@cam.local:554/live?x=1"
+    assert "hush" not in address.name
+
+
+@pytest.mark.parametrize("name", ["0", "camera 1", "/dev/video0", "rtsp://cam/1", "-"])
+def test_names_of_sources_that_give_their_frames_once(name: str) -> None:
+    assert is_captured(name)
+
+
+@pytest.mark.parametrize("name", ["walk.ts", "./0", "shots", "world:street:7", "/dev/shm/walk.ts"])
+def test_names_of_sources_that_can_be_read_again(name: str) -> None:
+    assert not is_captured(name)
+
+
+@pytest.mark.parametrize("name", ["stall_s", "idle_s", "reconnect_s"])
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_patience_that_cannot_be(name: str, seconds: float) -> None:
+    with pytest.raises(InputError, match=name.removesuffix("_s")):
+        Patience(**{name: seconds})
+
+
+@pytest.mark.parametrize(("name", "value"), [("seconds", 0.0), ("most_frames", 0), ("stride", 0), ("fps", -2.0)])
+def test_options_that_cannot_be(name: str, value: float, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        open_live(tmp_path, options=LiveOptions(**{name: value}))
+
+
+@pytest.fixture
+def piped(monkeypatch: pytest.MonkeyPatch):
+    """The writing end of a pipe that is standard input."""
+    reading, writing = os.pipe()
+    monkeypatch.setattr(feeds, "_piped_descriptor", lambda: reading)
+    yield writing
+    os.close(reading)
+
+
+def test_a_pipe_is_timed_as_it_comes(piped: int, tmp_path: Path) -> None:
+    data = write_video(tmp_path / "clip.ts", 8).read_bytes()
+    os.set_blocking(piped, True)
+    os.write(piped, data[:60000])
+    os.close(piped)
+    live = open_live("-", clock=HandClock().clock)
+    frames = list(live)
+    assert len(data) < 60000
+    assert [number_of(frame.rgb) for frame in frames] == list(range(8))
+    assert [frame.timestamp_s for frame in frames] == pytest.approx([UNIX_S + 100 + n / 30 for n in range(8)], abs=1e-4)
+    assert live.lost is None
+
+
+def test_a_pipe_that_falls_silent_is_lost(piped: int, tmp_path: Path) -> None:
+    os.write(piped, write_video(tmp_path / "clip.ts", 8).read_bytes())
+    live = open_live("-", options=LiveOptions(patience=Patience(stall_s=0.3)))
+    assert 7 <= len(list(live)) <= 8
+    assert live.lost == "nothing came for 0.3 s"
+    os.close(piped)
+
+
+def test_a_pipe_that_is_stopped_does_not_hold_the_run(piped: int, tmp_path: Path) -> None:
+    os.write(piped, write_video(tmp_path / "clip.ts", 8).read_bytes())
+    live = open_live("-", options=LiveOptions(patience=Patience(stall_s=1e6)))
+    frames = live.frames()
+    assert next(frames).index == 0
+    live.stop()
+    assert len(list(frames)) <= 7
+    os.close(piped)
