@@ -38,10 +38,11 @@ def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int
 
 def _rows(summary: RecordingSummary) -> dict[str, str]:
     low, median, high = summary.focal_px or (np.nan,) * 3
+    left_out = f"; {summary.left_out} of the source's between them are not in it" if summary.left_out else ""
     return {
         "recording": f"{summary.path} ({summary.bytes / 1e6:.1f} MB)",
         "state": "complete" if summary.complete else "not complete",
-        "frames": f"{summary.frames} of {summary.height}×{summary.width} pixels, {summary.duration_s:.1f} s",
+        "frames": f"{summary.frames} of {summary.height}×{summary.width} pixels, {summary.duration_s:.1f} s{left_out}",
         "source": summary.source,
         "network": f"{summary.network}, weights {summary.weights_hash or 'random'}",
         "settings": ", ".join(f"{name} {value}" for name, value in summary.settings.items()),
