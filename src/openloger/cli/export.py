@@ -26,7 +26,7 @@ _ALL_DEFAULTS = PointSelection()
 def export(
     recording: tyro.conf.Positional[Path],
     /,
-    to: Literal["ply", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd"],
+    to: Literal["ply", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd", "rerun"],
     *,
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
     selection: tyro.conf.OmitArgPrefixes[PointSelection] = _ALL_DEFAULTS,
@@ -38,7 +38,8 @@ def export(
 
     Args:
         recording: The recording's folder.
-        to: The format; colmap and nerfstudio are folders with pictures, usd needs openloger[usd].
+        to: The format; colmap and nerfstudio are folders with pictures, usd and rerun need the extras
+            openloger[usd] and openloger[rerun].
         out: Where to; by default beside the recording, as RECORDING.ply or RECORDING_colmap.
         images: The folder of the source's frames, for colmap and nerfstudio: cameras have their full size, and no
             pictures are written.

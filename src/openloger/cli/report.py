@@ -11,8 +11,7 @@ import tyro
 
 from openloger.cli.truth import true_cameras
 from openloger.recording import open_recording
-from openloger.viewing import POINT_BUDGET, Settings, know_all, overlay, share_page
-from openloger.viewing.report import report as report_page
+from openloger.viewing import POINT_BUDGET, Settings, know_all, overlay, report_page, share_page
 from openloger.viewing.sharing import check_place, write_page
 
 

@@ -1,4 +1,4 @@
-"""A reconstruction in other programs' formats: PLY, GLB, COLMAP, nerfstudio, TUM and KITTI trajectories, USD.
+"""A reconstruction in other programs' formats: PLY, GLB, COLMAP, nerfstudio, TUM and KITTI trajectories, USD, Rerun.
 
 `export` writes any of them; `select_points` gives the points themselves, a frame at a time. What is written keeps the
 recording's world (OpenCV axes: x right, y down, z forward, as the first camera sees it), except where a format fixes

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from openloger.errors import InputError
-from openloger.export import colmap, glb, nerfstudio, ply, trajectories, usd
+from openloger.export import colmap, glb, nerfstudio, ply, rerun, trajectories, usd
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection
 from openloger.export.staging import staged
@@ -43,6 +43,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "tum": Format(trajectories.write_tum, ".tum.txt"),
         "kitti": Format(trajectories.write_kitti, ".kitti.txt"),
         "usd": Format(usd.write_usd, ".usdc", usd.MAX_POINTS),
+        "rerun": Format(rerun.write_rerun, ".rrd", rerun.MAX_POINTS),
     }
 )
 

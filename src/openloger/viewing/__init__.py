@@ -5,9 +5,15 @@ The way of the data: recorded frames become points (points.py), which become a c
 what is shown, as values (scene.py, cameras.py, known.py), and that becomes nodes in the browser (layers.py,
 drawing.py). viewer.py is the loop, controls.py the page's widgets; tools.py, sharing.py and navigation.py are what its
 buttons and keys do.
+
+Without a browser: report.py is the page about a recording (turntable.py, plans.py, sampled.py, series.py its parts),
+notebook.py and figures.py are `recording.show()` and the plots.
 """
 
+from openloger.viewing.figures import plot_depth, plot_trajectory
 from openloger.viewing.known import Known, know_all
+from openloger.viewing.notebook import Shown, show
+from openloger.viewing.report import report_page
 from openloger.viewing.scene import Settings
 from openloger.viewing.sharing import share_page
 from openloger.viewing.truth import Overlay, TrueCameras, overlay
@@ -18,10 +24,15 @@ __all__ = [
     "Known",
     "Overlay",
     "Settings",
+    "Shown",
     "TrueCameras",
     "ViewOptions",
     "Viewer",
     "know_all",
     "overlay",
+    "plot_depth",
+    "plot_trajectory",
+    "report_page",
     "share_page",
+    "show",
 ]

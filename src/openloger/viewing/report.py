@@ -29,7 +29,7 @@ _SPIN_BYTES = 6_000_000  # of the 10 MB that a report may have
 _QUALITIES = (72, 50, 30, 12)
 
 
-def report(recording: Recording, *, overlay: Overlay | None = None, scene: str | None = None) -> str:
+def report_page(recording: Recording, *, overlay: Overlay | None = None, scene: str | None = None) -> str:
     """The report's HTML; `overlay` adds the true path, `scene` is the name of a page beside it to be linked.
 
     Raises InputError where there is no frame yet, and RecordingError where the disk does not hold them.
@@ -40,7 +40,7 @@ def report(recording: Recording, *, overlay: Overlay | None = None, scene: str |
     parts = [
         *_warnings(summary, recording),
         _hero(known, summary, unit=unit, scene=scene),
-        _path(known, unit=unit),
+        path_section(known, unit=unit),
         sampled_frames(recording),
         *drift_plots(recording, unit=unit),
         along_the_video(recording, known),
@@ -88,9 +88,11 @@ def glance(known: Known, summary: RecordingSummary, *, unit: str) -> str:
     return tiles(shown)
 
 
-def spin(known: Known) -> str:
+def preview(known: Known) -> str:
     """The cloud on its turntable, as HTML; as fine as a report has room for."""
-    return _fitting(list(turntable(known, turns=TURNS, size=SPIN_SIZE)))
+    count = f"{len(known.snapshot.points):,}".replace(",", "\u202f")
+    words = f"{count} points and the camera's path, on a turntable"
+    return figure(_fitting(list(turntable(known, turns=TURNS, size=SPIN_SIZE))), words)
 
 
 def _fitting(pictures: Sequence[UInt8[np.ndarray, "height width 3"]]) -> str:
@@ -103,16 +105,15 @@ def _fitting(pictures: Sequence[UInt8[np.ndarray, "height width 3"]]) -> str:
 
 
 def _hero(known: Known, summary: RecordingSummary, *, unit: str, scene: str | None) -> str:
-    count = f"{len(known.snapshot.points):,}".replace(",", "\u202f")
-    words = f"{count} points and the camera's path, on a turntable"
     link = ""
     if scene is not None:
         name = html.escape(scene)
         link = f'<p class="note"><a href="{quote(scene)}">Walk through the scene</a>: {name}, beside this page</p>'
-    return row([figure(spin(known), words), glance(known, summary, unit=unit)], "hero") + link
+    return row([preview(known), glance(known, summary, unit=unit)], "hero") + link
 
 
-def _path(known: Known, *, unit: str) -> str:
+def path_section(known: Known, *, unit: str) -> str:
+    """The path from above and from the side, as HTML."""
     note = "The camera's path from begin (disc) to end (square), over what it saw"
     note += "" if known.overlay is None else "; the true path is dashed"
     plans = [

@@ -1,0 +1,58 @@
+"""A recording within a notebook: a small page in a frame of its own, which works offline, in Jupyter and in VS Code."""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from openloger.pages import document, row
+from openloger.recording import Recording
+from openloger.viewing.known import know_all
+from openloger.viewing.report import POINTS, glance, path_section, preview, title_of, unit_of
+from openloger.viewing.scene import Settings
+from openloger.viewing.sharing import SHARED_POINTS, share_page, write_page
+from openloger.viewing.summary import summarise
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a notebook shows where it is the last value of a cell."""
+
+    page: str  # HTML that holds everything it shows
+    height: int  # pixels
+    about: str
+
+    def __repr__(self) -> str:
+        return f"Shown({self.about}: a notebook shows it; elsewhere .save('page.html') writes it)"
+
+    def _repr_html_(self) -> str:
+        inside = html.escape(self.page, quote=True)
+        style = "border:0;border-radius:10px;display:block;width:100%"
+        return f'<div><iframe srcdoc="{inside}" height="{self.height}" style="{style}"></iframe></div>'
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the page.
+
+        Raises InputError where it cannot be written, or is there and not to be overwritten.
+        """
+        write_page(Path(path), self.page, overwrite=overwrite)
+        return Path(path)
+
+
+def show(recording: Recording, *, interactive: bool = False, height: int = 620) -> Shown:
+    """The cloud on a turntable, the path and the numbers, without scripts; `interactive` is the scene to walk through
+    (about 5 MB in the notebook, needs openloger[view]). `height` is in pixels.
+
+    Raises InputError where there is no frame yet, or viser is needed and not installed.
+    """
+    about = f"{recording.path}, {len(recording)} frames"
+    if interactive:
+        known = know_all(recording, budget=SHARED_POINTS)
+        settings = Settings(frame=known.last, edge_max=known.place.scale.edge_max, overhead=not known.place.roofed)
+        return Shown(share_page(known, settings), height, about)
+    known, summary, unit = know_all(recording, budget=POINTS), summarise(recording), unit_of(recording)
+    parts = [row([preview(known), glance(known, summary, unit=unit)], "hero"), path_section(known, unit=unit)]
+    line = f"{summary.frames} frames, reconstructed by {summary.network}"
+    return Shown(document(title_of(recording), parts, about=line), height, about)
