@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json as json_module
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import tyro
 
+from openloger.frames import is_captured
 from openloger.recording import open_recording
 from openloger.viewing.summary import RecordingSummary, RunCost, summarise
 
@@ -21,6 +22,8 @@ def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int
         json: Print it for programs.
     """
     summary = summarise(open_recording(recording))
+    if summary.resume is not None and is_captured(summary.source):
+        summary = replace(summary, resume=summary.resume.replace(" reconstruct ", " live ", 1))
     if json:
         print(json_module.dumps(asdict(summary)))
         return 0
@@ -38,7 +41,7 @@ def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int
 
 def _rows(summary: RecordingSummary) -> dict[str, str]:
     low, median, high = summary.focal_px or (np.nan,) * 3
-    left_out = f"; {summary.left_out} of the source's between them are not in it" if summary.left_out else ""
+    left_out = f"; {summary.left_out} that the source gave between them are left out" if summary.left_out else ""
     return {
         "recording": f"{summary.path} ({summary.bytes / 1e6:.1f} MB)",
         "state": "complete" if summary.complete else "not complete",

@@ -66,6 +66,7 @@ class RecordingSummary:
     height: int
     width: int
     duration_s: float
+    left_out: int  # frames that the source gave between the first and the last: dropped, thinned out, or bad
     source: str
     network: str
     weights_hash: str | None  # None: random weights
@@ -89,6 +90,7 @@ def summarise(recording: Recording) -> RecordingSummary:
     world_from_cam = recording.world_from_cam
     centres = world_from_cam[:, :3, 3]
     times_s, focals, residuals = recording.timestamps_s, recording.intrinsics[:, 0, 0], recording.residual_px
+    indices = recording.source_index
     source, out = shlex.quote(meta.source), shlex.quote(str(recording.path))
     apart = [window.disagreement for window in recording.windows if window.disagreement is not None]
     return RecordingSummary(
@@ -99,6 +101,7 @@ def summarise(recording: Recording) -> RecordingSummary:
         height=meta.height,
         width=meta.width,
         duration_s=float(times_s[-1] - times_s[0]) if count else 0.0,
+        left_out=int(indices[-1] - indices[0]) + 1 - count if count else 0,
         source=meta.source,
         network=meta.network,
         weights_hash=meta.weights_hash,
