@@ -27,7 +27,7 @@ from openloger.cli.results import show
 from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed, measure
 from openloger.evaluation.calibration import rank_correlation
 from openloger.evaluation.report import TableRows
-from openloger.network import Network
+from openloger.network import Network, weights_hash
 from openloger.worlds import FAMILIES, World, render_clips, world
 
 SETTINGS = MeasureSettings(gather=GatherSettings(depth=False))
@@ -53,7 +53,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("openloger").setLevel(logging.ERROR)
     network = NetworkChoice(arguments.network, arguments.weights).load()
-    fixed = {name: getattr(arguments, name) for name in ("network", "weights", "frames", "size", "fps")}
+    fixed = {name: getattr(arguments, name) for name in ("network", "frames", "size", "fps")}
+    fixed["weights_hash"] = None if network.weights is None else weights_hash(network.weights)
     ledger = Ledger("drift meter", fixed, path=arguments.out / "results.json", resume=True)
     for family, seed in product(arguments.families, arguments.seeds):
         shown = world(family, seed=seed, size=tuple(arguments.size), fps=arguments.fps, frames=arguments.frames)
@@ -122,6 +123,7 @@ def draw(runs: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure, axes = plt.subplots(
         len(ERRORS), len(METERS), figsize=(12, 7), sharex="col", sharey="row", layout="constrained"
@@ -135,7 +137,11 @@ def draw(runs: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             axis.loglog(*points, "osD^vP"[number % 6], color=f"C{number}", label=family)
         x, y = (np.array([one[name] for one in runs.values()], dtype=np.float64) for name in (meter, error))
         axis.set_title(f"rank correlation {rank_correlation(x, y):+.2f}", fontsize=10)
-        axis.grid(which="both", alpha=0.25)
+        axis.grid(alpha=0.25)
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            scale.set_minor_formatter(NullFormatter())
     for axis, said in zip(axes[-1], METERS.values(), strict=True):
         axis.set_xlabel(f"windows disagree: {said}")
     for axis, said in zip(axes[:, 0], ERRORS.values(), strict=True):
