@@ -24,8 +24,8 @@ HERE = Path(__file__).parent
 COMMANDS = {
     "soak": ("soak", "--frames", "19000"),
     "length": ("length", "--full-limit-s", "40"),
-    "twin-pocket": ("twin", "--network", "pocket", "--frames", "300"),
-    "twin-compact": ("twin", "--network", "compact", "--frames", "120", "--repeats", "3"),
+    "twin-pocket": ("twin", "--network", "pocket", "--frames", "200"),
+    "twin-compact": ("twin", "--network", "compact", "--frames", "80", "--repeats", "3"),
     "stages-pocket": ("stages", "--network", "pocket", "--frames", "200"),
     "stages-compact": ("stages", "--network", "compact", "--frames", "120", "--repeats", "3"),
     "presets": ("presets",),
