@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import scenes
 
 from openloger.errors import InputError, RecordingError
 from openloger.recording import Recording, create_recording, open_recording
+from openloger.viewing import reader
 from openloger.viewing.known import know_all
 from openloger.viewing.overview import BLOCK, Overview, Snapshot
 from openloger.viewing.reader import Reader
@@ -102,19 +105,49 @@ def test_the_reader_publishes_follows_and_tells_what_is_damaged(tmp_path: Path) 
     shots = scenes.room(40)
     recording = scenes.write_recording(tmp_path / "walk", shots)
     (tmp_path / "walk" / "arrays.zarr" / "depth" / "c.1.0.0").unlink()
-    reader = Reader(Overview(recording, budget=BUDGET), detail_budget=2000)
+    reading = Reader(Overview(recording, budget=BUDGET), detail_budget=2000)
     try:
-        wait_until(lambda: reader.latest is not None and reader.latest.blocks_read == reader.latest.blocks)
-        assert reader.latest is not None
-        assert reader.problem is not None
-        assert "c.1.0.0: missing" in reader.problem
-        assert set((reader.latest.points.frame // BLOCK).tolist()) == {0, 2}
-        reader.want_detail(np.zeros(3), stop=10)
-        wait_until(lambda: reader.detail is not None)
-        reader.want_detail(None, stop=0)
-        assert reader.detail is None
+        wait_until(lambda: reading.latest is not None and reading.latest.blocks_read == reading.latest.blocks)
+        assert reading.latest is not None
+        assert reading.problem is not None
+        assert "c.1.0.0: missing" in reading.problem
+        assert set((reading.latest.points.frame // BLOCK).tolist()) == {0, 2}
+        reading.want_detail(np.zeros(3), stop=10)
+        wait_until(lambda: reading.detail is not None)
+        reading.want_detail(None, stop=0)
+        assert reading.detail is None
     finally:
-        reader.close()
+        reading.close()
+
+
+def test_a_long_recording_is_published_ever_more_rarely(walk: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    overview = Overview(walk, budget=BUDGET)
+    read_at: list[int] = []
+
+    def step() -> bool:
+        if len(overview._waiting) == 0:
+            return False
+        overview._waiting.popleft()
+        return True
+
+    def snapshot() -> Snapshot:
+        read_at.append(overview.blocks_read)
+        return replace(whole, blocks_read=overview.blocks_read)
+
+    whole = overview.snapshot()
+    blocks = 5000
+    monkeypatch.setattr(reader, "_FIRST_PUBLISH_S", 0.0)
+    monkeypatch.setattr(Overview, "_block_count", blocks)
+    overview._waiting.extend(range(blocks - len(overview._waiting)))
+    monkeypatch.setattr(overview, "step", step)
+    monkeypatch.setattr(overview, "snapshot", snapshot)
+    reading = Reader(overview, detail_budget=2000)
+    try:
+        wait_until(lambda: reading.latest is not None and reading.latest.blocks_read == blocks)
+    finally:
+        reading.close()
+    assert 5 < len(read_at) < 25
+    assert all(later >= 1.5 * earlier for earlier, later in itertools.pairwise(read_at[:-1]))
 
 
 def test_too_few_points_are_refused_at_once(walk: Recording) -> None:

@@ -98,6 +98,10 @@ class Overview:
     def _block_count(self) -> int:
         return -(-len(self.recording) // BLOCK)
 
+    @property
+    def blocks_read(self) -> int:
+        return self._block_count - len(self._waiting)
+
     def refresh(self) -> bool:
         """Look whether the recording has changed; what is new is read first. A recording begun anew is read anew."""
         before = len(self.recording)
@@ -167,7 +171,7 @@ class Overview:
             edge=edge,
             scale=self._scale,
             frame_confidence=self._confidence.copy(),
-            blocks_read=self._block_count - len(self._waiting),
+            blocks_read=self.blocks_read,
             blocks=self._block_count,
         )
 

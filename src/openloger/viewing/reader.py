@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 
 REFRESH_S = 1.0
 _FIRST_PUBLISH_S, _LAST_PUBLISH_S = 0.2, 4.0  # how long between snapshots; each wait is half as long again
+_GROWTH = 1.5  # of what was read: each snapshot of a long recording is as large as the budget, and is sent whole
 
 
 class Reader:
@@ -57,7 +58,10 @@ class Reader:
                 refreshed_s = time.monotonic()
             worked = self._guarded(self._overview.step)
             is_stale |= worked
-            is_due = self.latest is None or time.monotonic() - published_s > wait_s
+            is_due = self.latest is None or (
+                time.monotonic() - published_s > wait_s
+                and self._overview.blocks_read >= _GROWTH * self.latest.blocks_read
+            )
             if is_stale and (is_due or not worked):
                 self.latest = self._overview.snapshot()
                 is_stale, published_s = False, time.monotonic()
