@@ -127,7 +127,7 @@ def _layout(rr: Any) -> Any:
     """What Rerun shows at first: the scene as it grows, beside picture, depth and confidence."""
     import rerun.blueprint as rrb
 
-    def so_far(timeline: str, **now: float) -> Any:
+    def so_far(timeline: str, **now: int | float) -> Any:
         start, end = rr.TimeRangeBoundary.infinite(), rr.TimeRangeBoundary.cursor_relative(**now)
         return rr.VisibleTimeRange(timeline, start=start, end=end)
 

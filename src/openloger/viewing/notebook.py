@@ -10,7 +10,7 @@ from pathlib import Path
 from openloger.pages import document, row
 from openloger.recording import Recording
 from openloger.viewing.known import know_all
-from openloger.viewing.report import POINTS, glance, path_section, preview, title_of, unit_of
+from openloger.viewing.report import POINTS, about_line, glance, path_section, preview, title_of, unit_of
 from openloger.viewing.scene import Settings
 from openloger.viewing.sharing import SHARED_POINTS, share_page, write_page
 from openloger.viewing.summary import summarise
@@ -54,5 +54,4 @@ def show(recording: Recording, *, interactive: bool = False, height: int = 620) 
         return Shown(share_page(known, settings), height, about)
     known, summary, unit = know_all(recording, budget=POINTS), summarise(recording), unit_of(recording)
     parts = [row([preview(known), glance(known, summary, unit=unit)], "hero"), path_section(known, unit=unit)]
-    line = f"{summary.frames} frames, reconstructed by {summary.network}"
-    return Shown(document(title_of(recording), parts, about=line), height, about)
+    return Shown(document(title_of(recording), parts, about=about_line(summary)), height, about)

@@ -48,14 +48,19 @@ def report_page(recording: Recording, *, overlay: Overlay | None = None, scene: 
         section("How it was made", [table((), made_rows(summary, recording), kind="facts")]),
         section("How to go on", [code(commands(recording))]),
     ]
-    about = f"{summary.frames} frames, reconstructed by {summary.network} with openloger {summary.openloger_version}"
-    return document(title_of(recording), parts, about=about, foot=_foot())
+    return document(title_of(recording), parts, about=about_line(summary), foot=_foot())
 
 
 def title_of(recording: Recording) -> str:
-    """What was reconstructed: the source's name, or all of it where it is no path."""
-    source = recording.meta.source
-    return Path(source).name or source
+    """The recording's own name: sources are often called video.mp4."""
+    return recording.path.resolve().name
+
+
+def about_line(summary: RecordingSummary) -> str:
+    """What was reconstructed by what."""
+    source = Path(summary.source).name or summary.source
+    made_by = f"{summary.network}, openloger {summary.openloger_version}"
+    return f"{summary.frames} frames of {source}, reconstructed by {made_by}"
 
 
 def unit_of(recording: Recording) -> str:

@@ -33,6 +33,7 @@ def turntable(known: Known, *, turns: int, size: tuple[int, int]) -> Iterator[UI
     points = known.snapshot.points
     points = points[passing(points, settings, place.scale)]
     seen_from = cameras.world_from_cam[np.minimum(points.frame, last), :3, 3]
+    position = points.position.astype(np.float64)
     lines = [path_lines(cameras, settings, place), frusta_lines(cameras, settings, place)]
     painted: dict[tuple[float, ...], np.ndarray] = {}  # to and fro shows each picture twice
     for direction in directions(cameras, place.up, turns=turns):
@@ -41,7 +42,7 @@ def turntable(known: Known, *, turns: int, size: tuple[int, int]) -> Iterator[UI
             yield painted[seen]
             continue
         viewpoint = _viewpoint(known, direction, aspect=size[1] / size[0])
-        facing = points[faces(points.position, seen_from, viewpoint.position / place.unit)]
+        facing = points[faces(position, seen_from, viewpoint.position / place.unit)]
         clouds = sized_clouds(facing, settings, place, edge=known.snapshot.edge, frame_count=last + 1)
         nearer = [_nearer(one, viewpoint) for one in lines]
         painted[seen] = paint(clouds, viewpoint, place.up, size=size, fov=FOV, background=STAGE, lines=nearer)
@@ -49,7 +50,9 @@ def turntable(known: Known, *, turns: int, size: tuple[int, int]) -> Iterator[UI
 
 
 def faces(
-    position: Float64[np.ndarray, "point 3"], seen_from: np.ndarray, viewer: Float64[np.ndarray, " 3"]
+    position: Float64[np.ndarray, "point 3"],
+    seen_from: Float64[np.ndarray, "point 3"],
+    viewer: Float64[np.ndarray, " 3"],
 ) -> Bool[np.ndarray, " point"]:
     """Which points show the viewer the side that the camera saw; all lengths in one unit."""
     to_camera, to_viewer = seen_from - position, viewer - position
