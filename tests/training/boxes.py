@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from openloger.training.data import Clip, ClipSpec
+from openloger.training.clips import Clip
+from openloger.training.data import ClipSpec
 
 
 def render_boxes(specs: list[ClipSpec]) -> list[Clip]:

@@ -7,9 +7,10 @@ import torch
 
 from openloger.network import Network, preset
 from openloger.training.blocks import blocks, recompute_blocks
+from openloger.training.clips import stack
 from openloger.training.config import recipe
 from openloger.training.curriculum import Stage, WindowPlan
-from openloger.training.data import ClipSpec, stack
+from openloger.training.data import ClipSpec
 from openloger.training.objective import Objective
 
 from .boxes import render_box

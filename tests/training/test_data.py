@@ -8,19 +8,17 @@ import pytest
 import torch
 
 from openloger.errors import InputError
+from openloger.training.augment import camera_faults, compress, mirror, motion_blur, recolour, vignette
+from openloger.training.clips import stack, take_frames
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import (
     HELD_OUT_SEEDS,
     ClipSpec,
     ClipStream,
     frames_of,
-    mirror,
     picks_of,
-    recolour,
     rendered_by,
     spec_of,
-    stack,
-    take_frames,
 )
 from openloger.training.matching import correspond
 from openloger.training.render import RenderAhead
@@ -129,3 +127,39 @@ def test_recolouring_leaves_depth_alone_and_time_is_reversed_whole():
 def test_a_plan_that_cannot_be_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         replace(PLAN, **change)
+
+
+def test_a_worse_camera_changes_colours_alone_and_no_more_than_a_phone_does():
+    clip = render_box(ClipSpec("rooms", 4, 0, 4, 8.0, (32, 44)))
+    worse = camera_faults(clip, np.random.default_rng(0))
+    for name in ("depth", "valid", "moving", "intrinsics", "world_from_cam"):
+        assert np.array_equal(getattr(worse, name), getattr(clip, name))
+    change = np.abs(worse.rgb.astype(int) - clip.rgb.astype(int)).mean()
+    assert 1 < change < 60
+
+
+def test_motion_blur_of_a_ramp_is_the_ramp_and_of_a_point_its_track():
+    ramp = np.broadcast_to(np.linspace(0, 1, 32, dtype=np.float32)[None, :, None], (16, 32, 3))
+    assert np.allclose(motion_blur(ramp, np.array([3.0, 0.0]))[:, 4:-4], ramp[:, 4:-4], atol=1e-6)
+    point = np.zeros((17, 17, 3), np.float32)
+    point[8, 8] = 1
+    track = motion_blur(point, np.array([4.0, 0.0]))[..., 0]
+    assert np.allclose(track[8, 6:11], 0.2, atol=1e-6)
+    assert track.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_vignetting_darkens_by_the_square_of_the_distance():
+    shaded = vignette(np.ones((1, 101, 201, 3), np.float32), 0.4)[0, ..., 0]
+    assert shaded[50, 100] == pytest.approx(1.0)
+    assert shaded[50, 0] == pytest.approx(1 - 0.4 / 2, abs=0.005)
+    assert shaded[0, 0] == pytest.approx(1 - 0.4, abs=0.01)
+
+
+def test_compression_keeps_flat_blocks_and_loses_more_the_lower_its_quality():
+    flat = np.full((20, 28, 3), 0.25, np.float32)
+    assert np.abs(compress(flat, 60) - flat).max() < 0.02
+    noise = np.random.default_rng(0).random((21, 28, 3)).astype(np.float32)
+    losses = [float(np.abs(compress(noise, quality) - noise).mean()) for quality in (95, 70, 40, 10)]
+    assert losses == sorted(losses)
+    assert losses[0] < 0.03 < losses[-1]
+    assert compress(noise, 50).shape == noise.shape

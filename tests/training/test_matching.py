@@ -7,8 +7,9 @@ import torch
 
 from openloger.network import Network, preset
 from openloger.training.chaining import run_chain
+from openloger.training.clips import stack
 from openloger.training.curriculum import ClipPlan
-from openloger.training.data import ClipSpec, stack
+from openloger.training.data import ClipSpec
 from openloger.training.matching import Correspondence, correspond, match_loss, middle_block, probe_tokens
 from openloger.training.objective import run_and_match
 

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from openloger.network import Network, preset
+from openloger.training.clips import Clip, stack, take_frames
 from openloger.training.config import OptimiserConfig, recipe
 from openloger.training.curriculum import RatePlan
-from openloger.training.data import Clip, ClipSpec, stack, take_frames
+from openloger.training.data import ClipSpec
 from openloger.training.objective import Objective
 from openloger.training.optimiser import make_optimisers, rate_at, set_rate
 from openloger.training.render import RenderClips, render_clips

@@ -1,12 +1,29 @@
-"""What the trainer learns from: clips of labelled video, stacked into a batch of tensors."""
+"""What the trainer learns from: clips of labelled video as they are kept, and stacked into a batch of tensors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 
-from openloger.shapes import Bool, Float, Int, Tensor
+from openloger.shapes import Bool, Float, Float32, Float64, Int, Tensor, UInt8
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A rendered clip, as small as it can be kept."""
+
+    name: str
+    rgb: UInt8[np.ndarray, "frame height width 3"]
+    depth: Float32[np.ndarray, "frame height width"]
+    valid: Bool[np.ndarray, "frame height width"]
+    moving: Bool[np.ndarray, "frame height width"]
+    intrinsics: Float64[np.ndarray, "frame 3 3"]
+    world_from_cam: Float64[np.ndarray, "frame 4 4"]
+
+    def __len__(self) -> int:
+        return len(self.rgb)
 
 
 @dataclass(frozen=True)
@@ -50,3 +67,35 @@ def join_clips(batches: list[ClipBatch]) -> ClipBatch:
         if field.name != "names"
     ]
     return ClipBatch(*tensors, names=tuple(name for batch in batches for name in batch.names))
+
+
+def choose_frames(clip: Clip, count: int, draw: np.random.Generator, *, shuffle_time: bool) -> Clip:
+    """`count` frames of a clip in order of time, or with `shuffle_time` half of the times against it."""
+    index = np.sort(draw.choice(len(clip), size=count, replace=False))
+    return take_frames(clip, index[::-1] if shuffle_time and draw.random() < 0.5 else index)
+
+
+def take_frames(clip: Clip, index: np.ndarray) -> Clip:
+    """The frames of these numbers; they are kept in the name."""
+    return Clip(
+        f"{clip.name}[{','.join(str(i) for i in index)}]",
+        *(
+            np.ascontiguousarray(value[index])
+            for value in (clip.rgb, clip.depth, clip.valid, clip.moving, clip.intrinsics, clip.world_from_cam)
+        ),
+    )
+
+
+def stack(clips: list[Clip]) -> ClipBatch:
+    """Equal-sized clips as one batch, each in its own first frame's coordinates (taken in float64)."""
+    world_from_cam = np.stack([np.linalg.inv(clip.world_from_cam[:1]) @ clip.world_from_cam for clip in clips])
+    images = torch.from_numpy(np.stack([clip.rgb for clip in clips])).permute(0, 1, 4, 2, 3).float() / 255
+    return ClipBatch(
+        images=images.contiguous(),
+        depth=torch.from_numpy(np.stack([clip.depth for clip in clips])),
+        valid=torch.from_numpy(np.stack([clip.valid for clip in clips])),
+        moving=torch.from_numpy(np.stack([clip.moving for clip in clips])),
+        intrinsics=torch.from_numpy(np.stack([clip.intrinsics for clip in clips])).float(),
+        world_from_cam=torch.from_numpy(world_from_cam).float(),
+        names=tuple(clip.name for clip in clips),
+    )

@@ -47,6 +47,7 @@ class ClipPlan:
     reuse: float = 4.0  # how often a rendered clip is used, on average
     pool: int = 256  # rendered clips a lane keeps to draw from
     augment: bool = True  # flips, channel swaps, time reversal, exposure
+    faults: float = 0.0  # part of the clips seen through a worse camera: blur, vignetting, noise, compression
 
     def __post_init__(self) -> None:
         if len(self.frames) != len(self.odds):
@@ -62,6 +63,8 @@ class ClipPlan:
             raise InputError("clips: the odds of worlds and datasets are at least 0, and not all 0")
         if max(self.frames) > self.rendered:
             raise InputError(f"clips: a step uses {max(self.frames)} frames but only {self.rendered} are rendered")
+        if not 0 <= self.faults <= 1:
+            raise InputError(f"clips: faults is {self.faults}; it is a part of the clips, 0 to 1")
         if self.pool < self.batch:
             raise InputError(f"clips: a pool of {self.pool} cannot fill a batch of {self.batch}")
 
@@ -129,7 +132,15 @@ def pocket_stages() -> tuple[Stage, ...]:
         reuse=5.0,
     )
     memory = replace(
-        pairs, rendered=14, frames=(4, 8, 12), odds=(1.0, 1.0, 1.0), fps=(1.5, 8.0), batch=4, pool=96, reuse=6.0
+        pairs,
+        rendered=14,
+        frames=(4, 8, 12),
+        odds=(1.0, 1.0, 1.0),
+        fps=(1.5, 12.0),
+        batch=4,
+        pool=96,
+        reuse=6.0,
+        faults=0.3,
     )
     return (
         Stage(
@@ -142,11 +153,11 @@ def pocket_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "chained",
-            steps=640,
+            steps=2000,
             clips=memory,
             windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
-            losses=replace(SCRATCH_LOSSES, match=0.1),
-            rate=RatePlan(peak=3e-4, warmup_steps=60, decay=0.5),
+            losses=replace(SCRATCH_LOSSES, match=0.1, confidence=0.05),
+            rate=RatePlan(peak=4e-4, warmup_steps=60, decay=0.5),
         ),
     )
 

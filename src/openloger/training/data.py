@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from openloger.shapes import Bool, Float32, Float64, UInt8
-from openloger.training.clips import ClipBatch
+from openloger.training.augment import augment
+from openloger.training.clips import Clip, ClipBatch, choose_frames, stack
 from openloger.training.curriculum import ClipPlan
 
 HELD_OUT_SEEDS = 1_000_000  # worlds with a smaller seed are never trained on
@@ -55,22 +54,6 @@ class FileClipSpec:
 
 
 AnyClipSpec = ClipSpec | FileClipSpec
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A rendered clip, as small as it can be kept."""
-
-    name: str
-    rgb: UInt8[np.ndarray, "frame height width 3"]
-    depth: Float32[np.ndarray, "frame height width"]
-    valid: Bool[np.ndarray, "frame height width"]
-    moving: Bool[np.ndarray, "frame height width"]
-    intrinsics: Float64[np.ndarray, "frame 3 3"]
-    world_from_cam: Float64[np.ndarray, "frame 4 4"]
-
-    def __len__(self) -> int:
-        return len(self.rgb)
 
 
 def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> AnyClipSpec:
@@ -155,61 +138,9 @@ class ClipStream:
         draw = np.random.default_rng([self._seed, step, self._lane, 4])
         clips = [choose_frames(self._pool[number], frames, draw, shuffle_time=plan.augment) for number in picks]
         if plan.augment:
-            clips = [recolour(mirror(clip) if draw.random() < 0.5 else clip, draw) for clip in clips]
+            clips = [augment(clip, draw, faults=plan.faults) for clip in clips]
         self._step += 1
         return stack(clips)
 
     def __iter__(self) -> ClipStream:
         return self
-
-
-def choose_frames(clip: Clip, count: int, draw: np.random.Generator, *, shuffle_time: bool) -> Clip:
-    """`count` frames of a clip in order of time, or with `shuffle_time` half of the times against it."""
-    index = np.sort(draw.choice(len(clip), size=count, replace=False))
-    return take_frames(clip, index[::-1] if shuffle_time and draw.random() < 0.5 else index)
-
-
-def take_frames(clip: Clip, index: np.ndarray) -> Clip:
-    """The frames of these numbers; they are kept in the name."""
-    return Clip(
-        f"{clip.name}[{','.join(str(i) for i in index)}]",
-        *(
-            np.ascontiguousarray(value[index])
-            for value in (clip.rgb, clip.depth, clip.valid, clip.moving, clip.intrinsics, clip.world_from_cam)
-        ),
-    )
-
-
-def mirror(clip: Clip) -> Clip:
-    """The mirror world: x ↦ −x in image, camera and world."""
-    flip = np.diag([-1.0, 1.0, 1.0, 1.0])
-    intrinsics = clip.intrinsics.copy()
-    intrinsics[:, 0, 2] = clip.rgb.shape[2] - intrinsics[:, 0, 2]
-    rgb, depth, valid, moving = (
-        np.ascontiguousarray(image[:, :, ::-1]) for image in (clip.rgb, clip.depth, clip.valid, clip.moving)
-    )
-    return Clip(clip.name, rgb, depth, valid, moving, intrinsics, flip @ clip.world_from_cam @ flip)
-
-
-def recolour(clip: Clip, draw: np.random.Generator) -> Clip:
-    """Channels swapped, gain and gamma drawn for the clip, and a slight drift of exposure over its frames."""
-    rgb = clip.rgb[..., draw.permutation(3)].astype(np.float32) / 255
-    gain = draw.uniform(0.75, 1.25, size=3) * draw.uniform(0.95, 1.05, size=(len(rgb), 1))
-    gamma = draw.uniform(0.8, 1.25)
-    rgb = np.clip(rgb**gamma * gain[:, None, None].astype(np.float32), 0, 1)
-    return replace(clip, rgb=(rgb * 255 + 0.5).astype(np.uint8))
-
-
-def stack(clips: list[Clip]) -> ClipBatch:
-    """Equal-sized clips as one batch, each in its own first frame's coordinates (taken in float64)."""
-    world_from_cam = np.stack([np.linalg.inv(clip.world_from_cam[:1]) @ clip.world_from_cam for clip in clips])
-    images = torch.from_numpy(np.stack([clip.rgb for clip in clips])).permute(0, 1, 4, 2, 3).float() / 255
-    return ClipBatch(
-        images=images.contiguous(),
-        depth=torch.from_numpy(np.stack([clip.depth for clip in clips])),
-        valid=torch.from_numpy(np.stack([clip.valid for clip in clips])),
-        moving=torch.from_numpy(np.stack([clip.moving for clip in clips])),
-        intrinsics=torch.from_numpy(np.stack([clip.intrinsics for clip in clips])).float(),
-        world_from_cam=torch.from_numpy(world_from_cam).float(),
-        names=tuple(clip.name for clip in clips),
-    )

@@ -13,7 +13,8 @@ import numpy as np
 from openloger.datasets import DatasetFolder, Sequence, open_dataset
 from openloger.errors import InputError
 from openloger.shapes import Float32, Float64, UInt8
-from openloger.training.data import Clip, FileClipSpec
+from openloger.training.clips import Clip
+from openloger.training.data import FileClipSpec
 
 _TRIES = 16  # places looked at before a folder is said to have no such clip
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels

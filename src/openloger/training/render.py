@@ -16,8 +16,9 @@ import torch
 
 from openloger import worlds
 from openloger.errors import InputError
+from openloger.training.clips import Clip
 from openloger.training.curriculum import ClipPlan
-from openloger.training.data import AnyClipSpec, Clip, ClipSpec, specs
+from openloger.training.data import AnyClipSpec, ClipSpec, specs
 from openloger.training.footage import read_clip
 
 RenderClips = Callable[[Sequence[ClipSpec]], list[Clip]]

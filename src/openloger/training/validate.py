@@ -21,10 +21,10 @@ from openloger.geometry import SE3, rotation_angle, weighted_median
 from openloger.network import Network
 from openloger.shapes import Bool, Float, Tensor
 from openloger.training.chaining import run_chain
-from openloger.training.clips import ClipBatch
+from openloger.training.clips import Clip, ClipBatch, choose_frames, stack
 from openloger.training.config import ValidationConfig
 from openloger.training.curriculum import Stage
-from openloger.training.data import Clip, ClipSpec, choose_frames, stack
+from openloger.training.data import ClipSpec
 from openloger.training.losses import relative_motion
 from openloger.training.objective import run_and_match
 from openloger.training.render import TOGETHER, RenderClips
