@@ -69,6 +69,8 @@ def evaluate_ablations(
         _write(out, ledger, planned, faults)
         _tell(f"{len(ledger.results)} runs are kept in {out}; --resume goes on")
         raise
+    found = [asdict(row) for row in rows(_in_order(ledger, planned))]
+    ledger.conclude({"rows": found, "note": planned.note, "faults": faults})
     table = _write(out, ledger, planned, faults)
     show(ledger.content() if json else table, f"ablations of {network.network}")
     return EXIT_BAD_INPUT if faults else 0
@@ -95,9 +97,8 @@ def _must_agree(loaded: Network, choice: NetworkChoice, size: tuple[int, int], f
 
 
 def _write(out: Path, ledger: Ledger, planned: Plan, faults: Mapping[str, str]) -> TableRows:
-    """Everything that follows from the results that are there."""
+    """The page and the curves of the results that are there; returns the table."""
     found = rows(_in_order(ledger, planned))
-    ledger.conclude({"rows": [asdict(row) for row in found], "note": planned.note, "faults": dict(faults)})
     notes = [_how(ledger), planned.note, *(f"no numbers of {key}: {fault}" for key, fault in faults.items())]
     table = ablation_table(found, note="; ".join(filter(None, [*notes, machine_line(ledger.content())])))
     if found:
