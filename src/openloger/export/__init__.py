@@ -1,7 +1,7 @@
 """A reconstruction in other programs' formats: PLY, GLB, COLMAP, nerfstudio, TUM and KITTI trajectories, USD, Rerun.
 
 `export` writes any of them; `select_points` gives the points themselves, a frame at a time. What is written keeps the
-recording's world (OpenCV axes: x right, y down, z forward, as the first camera sees it), except where a format fixes
+recording's world (OpenCV axes: x right, y down, z forward, of the first window), except where a format fixes
 its own axes (glb, usd), and says so in its module.
 """
 

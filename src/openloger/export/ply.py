@@ -1,6 +1,6 @@
 """PLY: a point cloud with colour, binary little endian, 15 bytes a point, written as it streams.
 
-Coordinates stay as in the recording: x right, y down, z forward, as the first camera sees it.
+Coordinates stay as in the recording: x right, y down, z forward, in the world of the first window.
 """
 
 from __future__ import annotations

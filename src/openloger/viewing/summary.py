@@ -20,7 +20,7 @@ _PIXEL_STRIDE = 4
 
 @dataclass(frozen=True)
 class Box:
-    """In the recording's axes (x right, y down, z forward, as the first camera sees it) and unit of length."""
+    """In the recording's axes (x right, y down, z forward, of the first window) and unit of length."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
