@@ -33,7 +33,14 @@ def fields_of(path: str) -> str:
     module, _, name = path.rpartition(".")
     source = inspect.getsource(getattr(importlib.import_module(module), name))
     head = re.split(r"\n+    (?:@\w+|def )", source)[0].rstrip()
+    head = re.sub(r"^( +)(\S.*?)  (# .*)$", _comment_above, head, flags=re.M)
     return f"### {name}\n\n```python\n{head}\n```"
+
+
+def _comment_above(line: re.Match[str]) -> str:
+    """A long line's comment goes above it, where it can be read without scrolling."""
+    indent, code, comment = line.groups()
+    return line[0] if len(line[0]) <= COLUMNS else f"{indent}{comment}\n{indent}{code}"
 
 
 def command_pages() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import openloger
 from openloger import cli
 from openloger.datasets.writing import VideoWriter
 from openloger.worlds import world
@@ -77,6 +78,8 @@ def test_commands_are_found_and_wrong_ones_refused(harmless, monkeypatch):
 
 def test_python_of_the_readme_and_the_pages_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shown: list[openloger.Recording] = []
+    monkeypatch.setattr(openloger.Recording, "show", shown.append)  # a viewer, until the process ends
     with VideoWriter(tmp_path / "walk.mp4", fps=4.0) as video:
         for sample in world("street", seed=7, size=(64, 80), fps=4, frames=10):
             video.write(sample.rgb)
@@ -88,6 +91,7 @@ def test_python_of_the_readme_and_the_pages_runs(tmp_path, monkeypatch):
     for code in (first, loop, smaller, *blocks(ROOT / "docs" / "formats.md", "python")):
         exec(compile(code, "<docs>", "exec"), known)
     assert known["recording"].complete
+    assert len(shown) == 1
     assert known["depth"].shape == (64, 80)
     assert known["world_from_cam"].shape == (9, 4, 4)
 
