@@ -95,7 +95,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
 
 NOTHING = PointSelection(confidence_min=0.99)
-LOWER_IT = r"no pixel passes the selection: lower confidence_min (now 0.99), or pass depth_edge None (now 0.03)"
+LOWER_IT = r"no pixel passes the selection: lower confidence_min (now 0.99), or pass depth_edge None (now auto)"
 
 
 def test_a_cloud_without_points_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from stand_in import HEIGHT, WIDTH, StandIn, WithDepth, pixels_of, project
 
 from openloger.errors import InputError
 from openloger.export import PointSelection, select_points
+from openloger.export.selection import trusted_pixels
 from openloger.export.thinning import thin
 from openloger.export.voxels import VoxelSet, voxel_keys
 from openloger.geometry import SE3, unproject
@@ -57,6 +58,18 @@ def test_confidence_below_the_least_is_left_out() -> None:
     _, rgb = gathered(StandIn(), PointSelection(confidence_min=0.5, depth_edge=None))
     assert len(rgb) == 5 * (HEIGHT - 1) * WIDTH
     assert rgb[:, 1].min() == 1  # the first row has little confidence
+
+
+@pytest.mark.parametrize("height", [48, 64, 128, 480])
+def test_the_usual_edge_keeps_the_ground(height: int) -> None:
+    """A level ground under a level camera: the lower half of what is below the horizon, in a picture of any size."""
+    row = np.arange(height) + 0.5 - height / 2
+    depth = np.where(row > 0, height / np.maximum(row, 0.5), 1000.0).astype(np.float32)[:, None].repeat(8, axis=1)
+    kept = trusted_pixels(depth, np.ones_like(depth), PointSelection())
+    assert kept[3 * height // 4 + 1 :].all()
+    assert not kept[height // 2 : height // 2 + 3].any()  # at the horizon it breaks
+    depth[:, 4:] *= 1.5  # and a step is an edge
+    assert not trusted_pixels(depth, np.ones_like(depth), PointSelection())[:, 3:5].any()
 
 
 def test_depth_edges_are_left_out_and_bad_depth_always() -> None:

@@ -363,7 +363,7 @@ def test_offline_without_a_cached_file_is_one_line(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == (
         "Junyi42/LoGeR/LoGeR/latest.pt is not on this machine and the hub cannot be reached: "
-        "download it elsewhere and give its path with --weights, or use --network compact\n"
+        "download it elsewhere and give its path with --weights, or use --network pocket, which is in the box\n"
     )
     assert done.stderr == ""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,13 +19,16 @@ from openloger.export.voxels import VoxelSet, voxel_keys
 from openloger.geometry.surfaces import depth_edges
 from openloger.shapes import Bool, Float, Int, UInt8
 
+LEAST_EDGE = 0.03
+
 
 @dataclass(frozen=True)
 class PointSelection:
     """A pixel becomes a point when it passes all of these."""
 
     confidence_min: float = 0.1  # least confidence, 0..1
-    depth_edge: float | None = 0.03  # largest depth range in a 3 x 3 neighbourhood, relative to depth; None: any
+    # largest depth range in a 3 x 3 neighbourhood, relative to depth; auto: 3 %, more in low pictures; None: any
+    depth_edge: float | Literal["auto"] | None = "auto"
     frame_stride: int = 1  # every n-th frame, in every format: its points, its camera and its picture
     pixel_stride: int = 1  # every n-th row and column
     voxel: float | None = None  # edge of a cube that gives one point, the first seen, in the recording's unit of length
@@ -33,14 +37,23 @@ class PointSelection:
     def check(self) -> None:
         """Every use does. Raises InputError where a value makes no sense."""
         _check(0 <= self.confidence_min <= 1, "confidence_min", self.confidence_min, "from 0 to 1")
-        _check(self.depth_edge is None or self.depth_edge > 0, "depth_edge", self.depth_edge, "over 0, or none")
+        edge = self.depth_edge
+        fits = edge > 0 if isinstance(edge, float | int) else edge in ("auto", None)
+        _check(fits, "depth_edge", edge, "auto, over 0, or none")
         _check(self.frame_stride >= 1, "frame_stride", self.frame_stride, "1 or more")
         _check(self.pixel_stride >= 1, "pixel_stride", self.pixel_stride, "1 or more")
         _check(self.voxel is None or 0 < self.voxel < np.inf, "voxel", self.voxel, "over 0, or none")
         _check(self.max_points is None or self.max_points >= 1, "max_points", self.max_points, "1 or more, or none")
 
 
-def _check(fits: bool, name: str, value: float | int | None, wanted: str) -> None:
+def usual_edge(height: int) -> float:
+    """What "auto" is: 3 %, or what keeps the lower half of a level ground in a low picture. Its depth changes by 2 / r
+    over the three rows around the r-th below the horizon.
+    """
+    return max(LEAST_EDGE, 2 / (height / 4))
+
+
+def _check(fits: bool, name: str, value: float | int | str | None, wanted: str) -> None:
     if not fits:
         raise InputError(f"{name} is {value}: it must be {wanted}")
 
@@ -104,7 +117,8 @@ def trusted_pixels(
     """Where depth is finite and positive, confidence suffices and the surface does not break."""
     trusted = np.isfinite(depth) & (depth > 0) & (confidence >= selection.confidence_min)
     if selection.depth_edge is not None:
-        trusted &= ~depth_edges(torch.from_numpy(depth), relative=selection.depth_edge).numpy()
+        edge = usual_edge(depth.shape[0]) if selection.depth_edge == "auto" else selection.depth_edge
+        trusted &= ~depth_edges(torch.from_numpy(depth), relative=edge).numpy()
     return trusted
 
 

@@ -134,7 +134,7 @@ def _download(repository: str, filename: str) -> Path:
     except LocalEntryNotFoundError as error:
         raise WeightsError(
             f"{repository}/{filename} is not on this machine and the hub cannot be reached: "
-            "download it elsewhere and give its path with --weights, or use --network compact"
+            "download it elsewhere and give its path with --weights, or use --network pocket, which is in the box"
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
         raise WeightsError(f"the hub does not give {repository}/{filename}: {str(error).splitlines()[0]}") from error
