@@ -42,7 +42,7 @@ class Drawing:
         self.layers.show_path(cameras if page.path else None, settings, place)
         self.layers.show_frusta(cameras if page.frusta else None, settings, place)
         self.layers.show_truth(known.true_path if page.truth else None, place)
-        self.layers.show_ground(place if page.ground else None, radius=home(cameras, place).distance / 2)
+        self.layers.show_ground(place if page.ground else None, cameras, radius=home(cameras, place).distance / 2)
         self._draw_frame(known, page)
         self._lead(known, page, before)
         self._controls.say(export=export_note(self._recording.path, settings))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _GRID_CELLS = 30  # across what is shown
 _NOW_DEPTH = 0.12  # of the current camera, over the scene's median depth
+_UP_CELLS = 2
 _TRUTH_RGB = (255, 255, 255)
 _NOW_RGB = (255, 190, 60)
 _UP_RGB = (90, 200, 120)
@@ -156,9 +157,9 @@ class Layers:
             )
             self._lines[name] = _Node(handle, digest)
 
-    def show_ground(self, place: Place | None, *, radius: float = 0.0) -> None:
-        """A grid through the ground and an axis that says which way is up, as long as five cells; `radius` is the
-        scene's, in display units. None takes them away.
+    def show_ground(self, place: Place | None, cameras: Cameras, *, radius: float = 0.0) -> None:
+        """A grid through the ground and an axis under the first camera that says which way is up, as long as two
+        cells; `radius` is the scene's, in display units. None takes them away.
         """
         if place is None:
             self._ground = None
@@ -172,6 +173,8 @@ class Layers:
             if abs(height - old_height) < 0.02 * radius and cell == old_cell and old_up @ place.up > 0.9999:
                 return
         self._ground = (height, cell, place.up)
+        start = cameras.world_from_cam[0, :3, 3]
+        foot = (start + (place.ground - start @ place.up) * place.up) * place.unit
         self._scene.add_grid(
             "/ground",
             infinite_grid=True,
@@ -183,10 +186,9 @@ class Layers:
             fade_distance=4 * radius,
             fade_strength=1.5,
             wxyz=turn_z_to(place.up),
-            position=place.up * height,
+            position=foot,
         )
-        foot = place.up * height
-        tip = foot + 5 * cell * place.up
+        tip = foot + _UP_CELLS * cell * place.up
         self._scene.add_line_segments(
             "/up",
             points=np.stack([foot, tip])[None].astype(np.float32),
@@ -194,7 +196,9 @@ class Layers:
             thickness=3.0,
             thickness_units="screen",
         )
-        self._scene.add_label("/up/length", f"up {5 * cell / place.unit:g}", position=tip, anchor="bottom-center")
+        self._scene.add_label(
+            "/up/length", f"up {_UP_CELLS * cell / place.unit:g}", position=tip, anchor="bottom-center"
+        )
 
     def show_camera(self, cameras: Cameras | None, frame: RecordedFrame, place: Place) -> None:
         """The current camera, with its picture; None takes it away."""

@@ -55,7 +55,7 @@ def _draw(server: Any, known: Known, settings: Settings) -> None:
     layers.show_path(known.cameras, settings, known.place)
     layers.show_frusta(known.cameras, settings, known.place)
     layers.show_truth(known.true_path, known.place)
-    layers.show_ground(known.place, radius=start.distance / 2)
+    layers.show_ground(known.place, known.cameras, radius=start.distance / 2)
 
 
 def ply_bytes(known: Known, settings: Settings) -> bytes:
