@@ -75,7 +75,7 @@ def connect(address: Address, clock: Clock) -> OpenContainer:
         container = av.open(
             address.url,
             format=address.format,
-            options={**LIVE, **address.options},
+            container_options={**LIVE, **address.options},
             timeout=address.patience_s,
             metadata_errors="replace",
         )

@@ -102,7 +102,7 @@ def open_pipe(stream: Any, name: str, *, options: Mapping[str, str] | None = Non
         container = av.open(
             _ForwardReader(stream),
             format="mjpeg" if mjpeg else None,
-            options=dict(options or {}),
+            container_options=dict(options or {}),  # as `options`, PyAV before 18 crashes where streams come later
             metadata_errors="replace",
         )
     except FFmpegError as error:
@@ -138,13 +138,19 @@ def video_stream(container: Any, name: str, *, threads: Literal["AUTO", "SLICE"]
     Raises InputError, and closes the container, where there is none.
     """
     for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & _COVER_ART:
+        if stream.codec_context is not None and not _is_cover(stream):
             stream.thread_type = threads
             return stream
     container.close()
     raise InputError(
         f"{name} has no video stream that can be decoded (a file that was cut off may lose it); give a video"
     )
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether it is a picture on the file's cover; PyAV has told it as an integer, as a flag, and (13) not at all."""
+    disposition = getattr(stream, "disposition", 0)
+    return bool(getattr(disposition, "value", disposition) & _COVER_ART)
 
 
 _COVER_ART = 0x400  # AV_DISPOSITION_ATTACHED_PIC
