@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +121,15 @@ def test_what_a_child_refuses_comes_back_as_one_line() -> None:
     arguments = {"choice": {"network": "giant"}, "engine": "streaming", "frames": 9}
     with pytest.raises(InputError, match="giant"):
         in_child(time_length, arguments)
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    arguments = {"choice": {"network": "pocket", "device": "cpu"}, "engine": "full", "frames": 10**9}
+    order = {"module": time_length.__module__, "name": "time_length", "arguments": arguments, "limit_gb": None}
+    command = [sys.executable, "-m", "openloger.benchmarking.child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.communicate(json.dumps(order) + "\n", timeout=120)  # closes its input, as a parent's end does
+    assert process.returncode == 1
 
 
 def test_a_child_that_takes_too_long_is_ended() -> None:

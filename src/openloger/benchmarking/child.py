@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -68,8 +69,8 @@ def _converse(process: subprocess.Popen[str], order: Mapping[str, Any], on_progr
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError):
-        json.dump(order, process.stdin)
-        process.stdin.close()
+        process.stdin.write(json.dumps(order) + "\n")  # left open: the child ends when it closes, as when we are killed
+        process.stdin.flush()
     for line in process.stdout:
         if not line.startswith(_MARK):
             continue
@@ -104,7 +105,8 @@ def main() -> None:
     """The child's side."""
     import torch
 
-    order = json.load(sys.stdin)
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("openloger").setLevel(logging.ERROR)  # what is run was said by whoever asked
     if order["limit_gb"] is not None:
         _limit_memory(order["limit_gb"])
@@ -121,6 +123,12 @@ def main() -> None:
         _say(over="memory")
     else:
         _say(result=result)
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):  # of standard input, where nothing more comes: this waits for the parent's end
+        pass
+    os._exit(1)
 
 
 def _limit_memory(limit_gb: float) -> None:
