@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from openloger.errors import BadFrameError, InputError
+from openloger.errors import BadFrameError, InputError, RecordingError
 from openloger.frames import Frame, FrameSource, open_frames, resized, run_ahead
 from openloger.network import Network, load_network, weights_hash
 from openloger.progress import Progress, Stopwatch
@@ -222,6 +222,12 @@ def _recorded_since(stream: Stream, stored: Recording) -> list[Frame]:
     """The recorded frames that the stream's state has not seen; they are few, as the state is saved every few windows.
 
     The recording has them as the network saw them, so what follows is what an uncut run would have made of them.
+    Raises RecordingError where there is no state although there was more than a window.
     """
+    if not stored.state_path.is_file() and len(stored) > stream.window:
+        raise RecordingError(
+            f"{stored.path}: cannot be appended to, as no state of the run was kept, which only live runs keep when "
+            "they are complete; choose another folder, or begin again with --overwrite"
+        )
     seen = int(np.searchsorted(stored.source_index, stream.state.next_index))
     return [Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name) for frame in stored.frames(start=seen)]

@@ -201,6 +201,13 @@ def test_a_recording_that_is_there(video, tmp_path, capsys):
     assert len(openloger.open_recording(tmp_path / "out")) == 3
 
 
+def test_a_recording_that_kept_no_state_is_not_appended_to(video, tmp_path, capsys):
+    assert run("reconstruct", video, "-o", tmp_path / "out", *SMALL) == 0
+    assert run("live", video, "-o", tmp_path / "out", "--resume", *QUIET) == 2
+    assert "cannot be appended to" in said(capsys)
+    assert len(openloger.open_recording(tmp_path / "out")) == COUNT
+
+
 def test_without_the_viewers_package(video, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert run("live", video, "-o", tmp_path / "out", *SMALL) == 2
