@@ -118,9 +118,9 @@ def test_a_mean_is_over_all_worlds_or_none() -> None:
 def test_the_table() -> None:
     found = rows([result("full", 1000, "a"), result("both", 1000, "a"), result("both", 1000, "b")])
     table = ablation_table(found, note="how")
-    assert table.rows[0] == ("full (1 of 2 worlds)", "1,000", "10.00", "1.000", "1.00", "0.200", "–", "2.00", "400")
+    assert table.rows[0] == ("full (1 of 2 worlds)", "1,000", "10.00", "1.00", "0.200", "–", "2.00", "400")
     assert table.rows[1][0] == "both"
-    assert table.rows[1][6] == "5.00"
+    assert table.rows[1][5] == "5.00"
     assert table.ours == {1}
     assert {len(line) for line in table.rows} == {len(table.header)}
 

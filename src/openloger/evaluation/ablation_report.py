@@ -18,13 +18,14 @@ PANELS = (
     ("seconds", 1.0, "seconds", "log"),
     ("peak_bytes", 1e-6, "peak memory, MB", "linear"),
 )
-MARKERS = "osD^vP*Xph"
+MARKERS = "osD^vP*Xp"
+COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9")  # grey is the guess
 
 
 def ablation_table(rows: Sequence[Row], *, note: str) -> TableRows:
     """Means over the worlds; `both`, the network as it is, stands out. `meter %`: how much windows disagree."""
     most = max((row.worlds for row in rows), default=0)
-    header = ("variant", "frames", "ATE %", "ATE m", "× both", "AbsRel", "meter %", "seconds", "MB")
+    header = ("variant", "frames", "ATE %", "× both", "AbsRel", "meter %", "seconds", "MB")
     lines = tuple(_line(row, most) for row in rows)
     marked = frozenset(number for number, row in enumerate(rows) if row.variant == "both")
     return TableRows(header, lines, marked, note)
@@ -37,7 +38,6 @@ def _line(row: Row, most: int) -> tuple[str, ...]:
         row.variant if row.worlds == most else f"{row.variant} ({row.worlds} of {most} worlds)",
         f"{row.frames:,}",
         _said(value["ate_percent"], 2),
-        _said(value["ate_rmse"], 3),
         _said(row.ate_over_both, 2),
         _said(value["depth_abs_rel"], 3),
         _said(value["overlap_translation_percent"], 2),
@@ -74,7 +74,7 @@ def draw_ablations(rows: Sequence[Row], path: Path, *, title: str) -> None:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(alpha=0.25)
         if scale == "linear":
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
         else:
             _name_decades(axis.yaxis)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -90,7 +90,7 @@ def _curves(axis: Any, rows: Sequence[Row], name: str, unit: float) -> None:
     for number, variant in enumerate([*variants, GUESS]):
         known = [(row.frames, row.values[name]) for row in rows if row.variant == variant]
         points = [(frames, unit * value) for frames, value in known if value is not None]
-        style = {"color": f"C{number}", "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
         guess = {"color": "0.5", "linestyle": "--"}
         if points:
             axis.plot(*zip(*points, strict=True), label=variant, **(guess if variant == GUESS else style))
