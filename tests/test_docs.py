@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 import openloger
 from openloger import cli
 from openloger.datasets.writing import VideoWriter
+from openloger.training.config import load_config
 from openloger.worlds import world
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +73,7 @@ def test_commands_are_found_and_wrong_ones_refused(harmless, monkeypatch):
     assert "openloger info walk" in shown_commands(ROOT / "README.md")
     assert len([line for page in PAGES for line in shown_commands(page)]) > 20
     monkeypatch.setattr(cli, "commands", lambda: harmless)
-    with pytest.raises(SystemExit) as ended, contextlib.redirect_stderr(None):
+    with pytest.raises(SystemExit) as ended, contextlib.redirect_stderr(io.StringIO()):
         cli.main(["info", "walk", "--colour", "green"])
     assert ended.value.code != 0
 
@@ -79,7 +81,7 @@ def test_commands_are_found_and_wrong_ones_refused(harmless, monkeypatch):
 def test_python_of_the_readme_and_the_pages_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown: list[openloger.Recording] = []
-    monkeypatch.setattr(openloger.Recording, "show", shown.append)  # a viewer, until the process ends
+    monkeypatch.setattr(openloger.Recording, "show", lambda self: shown.append(self))  # it would serve a viewer
     with VideoWriter(tmp_path / "walk.mp4", fps=4.0) as video:
         for sample in world("street", seed=7, size=(64, 80), fps=4, frames=10):
             video.write(sample.rgb)
@@ -94,6 +96,14 @@ def test_python_of_the_readme_and_the_pages_runs(tmp_path, monkeypatch):
     assert len(shown) == 1
     assert known["depth"].shape == (64, 80)
     assert known["world_from_cam"].shape == (9, 4, 4)
+
+
+def test_the_recipe_shown_is_one(tmp_path):
+    (shown,) = blocks(ROOT / "docs" / "training.md", "toml")
+    (tmp_path / "own.toml").write_text(shown, encoding="utf-8")
+    config = load_config(tmp_path / "own.toml")
+    assert [stage.name for stage in config.stages] == ["own"]
+    assert config.stages[0].clips.datasets[0].name == "folder"
 
 
 def test_every_example_is_shown():
