@@ -11,6 +11,7 @@ from openloger.errors import InputError
 from openloger.geometry import depth_edges, normals_from_points, project, unproject
 from openloger.worlds import FAMILIES, world
 from openloger.worlds.scene import Column, Solids, ZoneColumn, cluster
+from openloger.worlds.terrain import Relief, Terrain, height, lattice_values, relief_sizes, slopes
 
 SIZE = (72, 96)
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -180,3 +181,22 @@ def test_paths_move_to_every_side_of_the_gaze() -> None:
     assert share[0] > 0.25
     assert share[1] > 0.25
     assert share[2] > 0.03
+
+
+def test_the_relief_that_rays_meet_is_the_terrain_that_things_stand_on() -> None:
+    ground, origin = Terrain(77, (4.0, 1.5, 0.6)), np.array([128.0, 0.0, -64.0])
+    relief = Relief(
+        torch.from_numpy(lattice_values(ground, origin)),
+        torch.zeros(1, 1, dtype=torch.int32),
+        torch.tensor([relief_sizes(ground)]),
+    )
+    x, z = np.random.default_rng(0).uniform(-200, 200, size=(2, 500))
+    near, far = (torch.from_numpy(axis[None].astype(np.float32)) for axis in (x, z))
+    truth = ground.height(x + origin[0], z + origin[2])
+    assert np.abs(height(relief, near, far)[0].numpy() - truth).max() < 1e-4
+    step = 1e-3
+    along = (ground.height(x + step + origin[0], z + origin[2]) - truth) / step
+    aside = (ground.height(x + origin[0], z + step + origin[2]) - truth) / step
+    found = slopes(relief, near, far)
+    assert np.abs(found[0][0].numpy() - along).max() < 2e-3
+    assert np.abs(found[1][0].numpy() - aside).max() < 2e-3

@@ -18,7 +18,7 @@ from openloger.worlds.intersect import Vector, enter_box, enter_cylinder, enter_
 from openloger.worlds.raycast import towards_lamp
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column
 from openloger.worlds.shading import Rays, Tables, column, dot, local_rows, normals, shade
-from openloger.worlds.terrain import March, clearance, close_in, ground_normal, march
+from openloger.worlds.terrain import March, Relief, clearance, close_in, ground_normal, march
 
 SLOTS = 4  # solids that one row of tests holds
 RAYS = TILE * TILE
@@ -224,31 +224,47 @@ def colour(
 _STRIDES = 2  # steps of one call
 
 
-def air_below(whole: Tensor, real: Tensor, frames: Tensor, place: Tensor, t: Tensor) -> Tensor:
+def air_below(values: Tensor, first: Tensor, sizes: Tensor, frames: Tensor, place: Tensor, t: Tensor) -> Tensor:
     """Clearance over the ground at depth t."""
     rays = _rays(frames, place, t, t, frames)
-    return clearance(whole, real, rays.origin, rays.direction, t)
+    return clearance(Relief(values, first, sizes), rays.origin, rays.direction, t)
 
 
 def march_ground(
-    whole: Tensor, real: Tensor, frames: Tensor, place: Tensor, above: Tensor, below: Tensor, air: Tensor, deep: Tensor
+    values: Tensor,
+    first: Tensor,
+    sizes: Tensor,
+    frames: Tensor,
+    place: Tensor,
+    above: Tensor,
+    below: Tensor,
+    air: Tensor,
+    deep: Tensor,
 ) -> tuple[Tensor, ...]:
     """Two steps over the ground: terrain.March, before and after."""
     rays = _rays(frames, place, above, above, frames)
     at = March(above, below, air, deep)
     for _ in range(_STRIDES):
-        at = march(whole, real, rays.origin, rays.direction, at)
+        at = march(Relief(values, first, sizes), rays.origin, rays.direction, at)
     return at.above, at.below, at.air, at.depth_in
 
 
 def touch_ground(
-    whole: Tensor, real: Tensor, frames: Tensor, place: Tensor, above: Tensor, below: Tensor, air: Tensor, deep: Tensor
+    values: Tensor,
+    first: Tensor,
+    sizes: Tensor,
+    frames: Tensor,
+    place: Tensor,
+    above: Tensor,
+    below: Tensor,
+    air: Tensor,
+    deep: Tensor,
 ) -> tuple[Tensor, ...]:
     """(depth of the ground, inf for none; its normal x, y, z)."""
     rays = _rays(frames, place, above, above, frames)
-    t = close_in(whole, real, rays.origin, rays.direction, March(above, below, air, deep))
+    t = close_in(Relief(values, first, sizes), rays.origin, rays.direction, March(above, below, air, deep))
     safe = torch.where(torch.isinf(t), 1.0, t)
-    return t, *ground_normal(whole, real, rays.origin, rays.direction, safe)
+    return t, *ground_normal(Relief(values, first, sizes), rays.origin, rays.direction, safe)
 
 
 _MEET = tuple(_meet(kind) for kind in (BOX, CYLINDER, ELLIPSOID))

@@ -1,8 +1,8 @@
 """Random numbers without a state: every value is a hash of (seed, integer coordinates).
 
-The same coordinates give the same value in any order, in any batch and on any device, because the hash is made of
-32-bit integer arithmetic alone: `hash32` (NumPy) and `hash32_torch` agree bit for bit. The mixer is the finaliser of
-the "lowbias32" family (two rounds of xor-shift and odd multiplication).
+The same coordinates give the same value in any order, in any batch and on any machine, because the hash is made of
+32-bit integer arithmetic alone. The mixer is the finaliser of the "lowbias32" family (two rounds of xor-shift and odd
+multiplication).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
-
-from openloger.shapes import Int, Tensor
 
 _MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
 _MASK = 0xFFFFFFFF
@@ -63,34 +61,6 @@ def hash32(seed: int, *coordinates: np.ndarray | int) -> np.ndarray:
 def uniform(seed: int, *coordinates: np.ndarray | int) -> np.ndarray:
     """`uniform_number` for arrays of coordinates: float64."""
     return hash32(seed, *coordinates).astype(np.float64) * 2.0**-32
-
-
-def _shift_right(value: Tensor, bits: int) -> Tensor:
-    """Logical shift of int32, which torch shifts arithmetically."""
-    return (value >> bits) & ((1 << (32 - bits)) - 1)
-
-
-def signed(value: int) -> int:
-    """The int32 with the same bits."""
-    return value - (1 << 32) if value >= 1 << 31 else value
-
-
-def mix_torch(value: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """The mixer of `hash32` on int32 tensors (two's complement, wrapping)."""
-    value = value ^ _shift_right(value, 16)
-    value = value * signed(_MULTIPLIERS[0])
-    value = value ^ _shift_right(value, 15)
-    value = value * signed(_MULTIPLIERS[1])
-    return value ^ _shift_right(value, 16)
-
-
-def hash32_torch(seed: Int[Tensor, "..."], *coordinates: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """`hash32` on int32 tensors; the bits equal NumPy's, read as signed numbers."""
-    step = signed(STEP)
-    state = mix_torch(seed + step)
-    for coordinate in coordinates:
-        state = mix_torch((state + step) ^ mix_torch(coordinate * step))
-    return state
 
 
 def smooth_noise(seed: int, channel: int, time: float) -> float:

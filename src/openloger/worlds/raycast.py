@@ -11,7 +11,7 @@ from openloger.shapes import Bool, Float32, Float64, Int, Tensor, UInt8
 from openloger.worlds.intersect import Vector, enter_box, enter_cylinder, enter_ellipsoid
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column, ZoneColumn
 from openloger.worlds.shading import Rays, SkyColumn, Tables, add, column, columns, dot, normals, scale, shade
-from openloger.worlds.terrain import ground_normal, meet_ground_densely
+from openloger.worlds.terrain import Relief, ground_normal, meet_ground_densely
 
 _BLOCK = 1 << 17  # ray–solid pairs at a time
 _LIFT = 2e-3  # metres: shadow rays start this far off the surface
@@ -34,11 +34,16 @@ class ClusterTable(NamedTuple):
 
 
 class Ground(NamedTuple):
-    """The terrain below each frame's camera (terrain.ground_row); `row` is its row of the solid table, −1 for none."""
+    """The terrain below each frame's camera (terrain.Relief)."""
 
-    row: Int[Tensor, "frame"]
-    whole: Int[Tensor, "frame 9"]
-    real: Float32[Tensor, "frame 4"]
+    row: Int[Tensor, "frame"]  # of the solid table, −1 for none
+    values: Float32[Tensor, "value"]
+    first: Int[Tensor, "frame"]
+    sizes: Float32[Tensor, "frame 4"]
+
+    def below(self, frame: Int[Tensor, "tile"]) -> Relief:
+        """The relief of tiles that belong to these frames."""
+        return Relief(self.values, self.first[frame][:, None], self.sizes[frame])
 
 
 @dataclass(frozen=True)
@@ -170,12 +175,12 @@ def _with_ground(
     if shot.ground.row[frame] < 0:
         nothing = torch.zeros_like(direction[0])
         return t, solid, (nothing, nothing, nothing)
-    whole, real = shot.ground.whole[frame : frame + 1], shot.ground.real[frame : frame + 1]
+    relief = shot.ground.below(torch.tensor([frame], device=t.device))
     far = float(shot.sky[frame, SkyColumn.FAR])
-    depth = meet_ground_densely(whole, real, origin, direction, far)[0]
+    depth = meet_ground_densely(relief, origin, direction, far)[0]
     nearer = (depth < t) & (depth < far)
     t, solid = torch.where(nearer, depth, t), torch.where(nearer, shot.ground.row[frame], solid).to(torch.int32)
-    return t, solid, ground_normal(whole, real, origin, direction, torch.nan_to_num(t, posinf=1.0)[None])
+    return t, solid, ground_normal(relief, origin, direction, torch.nan_to_num(t, posinf=1.0)[None])
 
 
 def _render_frame(shot: Shot, frame: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

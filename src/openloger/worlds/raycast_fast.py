@@ -115,9 +115,10 @@ class _Caster:
         if len(tile) == 0:
             return t, solid, upward
         frame = self._tile_frame[tile]
-        still = (ground.whole[frame], ground.real[frame], self._camera[tile], self._place[tile])
+        values, *relief = ground.below(frame)
+        still = (*relief, self._camera[tile], self._place[tile])
         limit = torch.minimum(t[tile], self._sky[tile, SkyColumn.FAR : SkyColumn.FAR + 1])
-        met = self._kernels.touch(*still, *self._march(still, limit))
+        met = self._kernels.touch(values, *still, *self._march(values, still, limit))
         nearer = met[0] < limit
         t[tile] = torch.where(nearer, met[0], t[tile])
         solid[tile] = torch.where(nearer, ground.row[frame].to(torch.int32)[:, None], solid[tile])
@@ -125,17 +126,17 @@ class _Caster:
             upward[axis][tile] = met[1 + axis]
         return t, solid, upward
 
-    def _march(self, still: tuple[Tensor, ...], limit: Tensor) -> tuple[Tensor, ...]:
+    def _march(self, values: Tensor, still: tuple[Tensor, ...], limit: Tensor) -> tuple[Tensor, ...]:
         """Follows the rays of ground tiles until they meet the ground or pass `limit`; finished tiles rest."""
         start = torch.full_like(limit, NEAREST)
-        height = self._kernels.air(*still, start)
+        height = self._kernels.air(values, *still, start)
         state = [start, torch.full_like(start, float("inf")), height, torch.full_like(start, -1.0)]
         active = torch.arange(len(start), device=start.device)
         for _ in range(MARCHES // (2 * _CALLS)):
             here = [part[active] for part in state]
             held = [part[active] for part in still]
             for _ in range(_CALLS):
-                here = self._kernels.march(*held, *here)
+                here = self._kernels.march(values, *held, *here)
             for part, moved in zip(state, here, strict=True):
                 part[active] = moved
             on = (torch.isinf(here[1]) & (here[0] < limit[active])).any(dim=1)

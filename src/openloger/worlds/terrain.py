@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from openloger.shapes import Float64, Tensor
+from openloger.shapes import Float32, Float64, Tensor
 from openloger.worlds.intersect import NEAREST, Vector
-from openloger.worlds.random import STEP, hash32, hash_number, mix_torch, signed
+from openloger.worlds.random import hash32
 
 WAVELENGTHS = (64, 32, 16)  # metres; whole parts of the blocks that share an origin
 _STEEPNESS = 0.6  # share of the steepest possible slope that the steps allow for
@@ -55,42 +55,87 @@ def _fade(part: np.ndarray) -> np.ndarray:
     return part * part * part * (part * (part * 6.0 - 15.0) + 10.0)
 
 
-def ground_row(terrain: Terrain, origin: Float64[np.ndarray, "3"]) -> tuple[list[int], list[float]]:
-    """The ground as seen from an origin that the wavelengths divide: (hash states of the three octaves, the origin in
-    their lattices along x and along z; three amplitudes and the steepest slope)."""
-    states = [signed(hash_number(terrain.seed, octave)) for octave in range(3)]
-    bases = [math.floor(origin[axis] / wavelength) for axis in (0, 2) for wavelength in WAVELENGTHS]
-    return [*states, *bases], [*terrain.amplitudes, terrain.steepest]
+_PERIOD = 64  # lattice points that are kept along each axis: 512 m each way of the finest, more than is ever seen
+KEPT = len(WAVELENGTHS) * _PERIOD * _PERIOD  # values of one relief
 
 
-def height_and_slope(whole: Tensor, real: Tensor, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(height, its derivative along x, along z) at points relative to the origin; `whole`, `real`: ground rows."""
-    step = signed(STEP)
-    total, along_x, along_z = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
+class Relief(NamedTuple):
+    """The ground around the origins of some tiles, as tensors."""
+
+    values: Tensor  # (relief · KEPT): each octave's lattice in −1..1, from the origin on, wrapped by _PERIOD
+    first: Tensor  # (tile, 1) int32: where each tile's values begin
+    sizes: Tensor  # (tile, 4): three amplitudes in metres and the steepest slope
+
+
+def lattice_values(terrain: Terrain, origin: Float64[np.ndarray, "3"]) -> Float32[np.ndarray, "value"]:
+    """The hashed values around an origin that the wavelengths divide, in the order of `Relief.values`."""
+    near = np.arange(_PERIOD)
+    near = np.where(near < _PERIOD // 2, near, near - _PERIOD)
+    parts = []
     for octave, wavelength in enumerate(WAVELENGTHS):
-        px, pz = x * (1.0 / wavelength), z * (1.0 / wavelength)
-        fx, fz = torch.floor(px), torch.floor(pz)
-        i = fx.to(torch.int32) + whole[:, 3 + octave : 4 + octave]
-        j = fz.to(torch.int32) + whole[:, 6 + octave : 7 + octave]
-        state = whole[:, octave : octave + 1] + step
-        columns = [mix_torch(state ^ mix_torch((i + k) * step)) + step for k in (0, 1)]
-        rows = [mix_torch((j + k) * step) for k in (0, 1)]
-        a, b, c, d = (mix_torch(columns[k] ^ rows[m]).to(torch.float32) * 2.0**-31 for m in (0, 1) for k in (0, 1))
-        wx, wz = px - fx, pz - fz
-        u, v = wx * wx * wx * (wx * (wx * 6.0 - 15.0) + 10.0), wz * wz * wz * (wz * (wz * 6.0 - 15.0) + 10.0)
+        i, j = (math.floor(origin[axis] / wavelength) + near for axis in (0, 2))
+        hashed = hash32(terrain.seed, octave, i[None, :], j[:, None]).astype(np.int32)
+        parts.append(hashed.astype(np.float32).ravel() * np.float32(2.0**-31))
+    return np.concatenate(parts)
+
+
+def relief_sizes(terrain: Terrain) -> list[float]:
+    """One row of `Relief.sizes`."""
+    return [*terrain.amplitudes, terrain.steepest]
+
+
+class _Spot(NamedTuple):
+    """Points in one octave's lattice: the values at their cell's corners, and where in the cell they are."""
+
+    corners: tuple[Tensor, Tensor, Tensor, Tensor]  # at (0, 0), (1, 0), (0, 1), (1, 1) along (x, z)
+    x: Tensor  # 0..1
+    z: Tensor
+
+
+def _find(relief: Relief, octave: int, x: Tensor, z: Tensor) -> _Spot:
+    px, pz = x * (1.0 / WAVELENGTHS[octave]), z * (1.0 / WAVELENGTHS[octave])
+    fx, fz = torch.floor(px), torch.floor(pz)
+    i, j = fx.to(torch.int32), fz.to(torch.int32)
+    wrap = _PERIOD - 1
+    columns = [(i + k) & wrap for k in (0, 1)]
+    rows = [relief.first + octave * _PERIOD * _PERIOD + ((j + k) & wrap) * _PERIOD for k in (0, 1)]
+    a, b, c, d = (relief.values[rows[m] + columns[k]] for m in (0, 1) for k in (0, 1))
+    return _Spot((a, b, c, d), px - fx, pz - fz)
+
+
+def _rise(part: Tensor) -> Tensor:
+    return part * part * part * (part * (part * 6.0 - 15.0) + 10.0)
+
+
+def height(relief: Relief, x: Tensor, z: Tensor) -> Tensor:
+    """Metres above zero at points (tile, ray) relative to the origin."""
+    total = torch.zeros_like(x)
+    for octave in range(len(WAVELENGTHS)):
+        (a, b, c, d), wx, wz = _find(relief, octave, x, z)
+        u, v = _rise(wx), _rise(wz)
+        near, far = a + (b - a) * u, c + (d - c) * u
+        total = total + relief.sizes[:, octave : octave + 1] * (near + (far - near) * v)
+    return total
+
+
+def slopes(relief: Relief, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """The height's derivatives along x and along z."""
+    along_x, along_z = torch.zeros_like(x), torch.zeros_like(x)
+    for octave, wavelength in enumerate(WAVELENGTHS):
+        (a, b, c, d), wx, wz = _find(relief, octave, x, z)
+        u, v = _rise(wx), _rise(wz)
         du, dv = 30.0 * wx * wx * (wx * (wx - 2.0) + 1.0), 30.0 * wz * wz * (wz * (wz - 2.0) + 1.0)
         near, far = a + (b - a) * u, c + (d - c) * u
-        amplitude = real[:, octave : octave + 1]
-        total = total + amplitude * (near + (far - near) * v)
-        along_x = along_x + amplitude * (1.0 / wavelength) * du * ((b - a) + ((d - c) - (b - a)) * v)
-        along_z = along_z + amplitude * (1.0 / wavelength) * dv * (far - near)
-    return total, along_x, along_z
+        per_metre = relief.sizes[:, octave : octave + 1] * (1.0 / wavelength)
+        along_x = along_x + per_metre * du * ((b - a) + ((d - c) - (b - a)) * v)
+        along_z = along_z + per_metre * dv * (far - near)
+    return along_x, along_z
 
 
-def clearance(whole: Tensor, real: Tensor, origin: Vector, direction: Vector, t: Tensor) -> Tensor:
+def clearance(relief: Relief, origin: Vector, direction: Vector, t: Tensor) -> Tensor:
     """Metres of air below the ray at depth t; negative inside the ground."""
     x, z = origin[0] + t * direction[0], origin[2] + t * direction[2]
-    return -(origin[1] + t * direction[1]) - height_and_slope(whole, real, x, z)[0]
+    return -(origin[1] + t * direction[1]) - height(relief, x, z)
 
 
 class March(NamedTuple):
@@ -102,19 +147,13 @@ class March(NamedTuple):
     depth_in: Tensor  # clearance at `below`, negative
 
 
-def begin_march(whole: Tensor, real: Tensor, origin: Vector, direction: Vector) -> March:
-    start = torch.full_like(direction[0], NEAREST)
-    air = clearance(whole, real, origin, direction, start)
-    return March(start, torch.full_like(start, float("inf")), air, torch.full_like(start, -1.0))
-
-
-def march(whole: Tensor, real: Tensor, origin: Vector, direction: Vector, at: March) -> March:
+def march(relief: Relief, origin: Vector, direction: Vector, at: March) -> March:
     """One step of every ray that has not met the ground."""
     level = torch.sqrt(direction[0] * direction[0] + direction[2] * direction[2])
-    closing = torch.clamp(level * real[:, 3:4] + direction[1], min=1e-3)
+    closing = torch.clamp(level * relief.sizes[:, 3:4] + direction[1], min=1e-3)
     stride = torch.maximum(at.air / closing, 0.02 + 0.006 * at.above)
     t = at.above + stride
-    air = clearance(whole, real, origin, direction, t)
+    air = clearance(relief, origin, direction, t)
     open_ray = torch.isinf(at.below)
     through = open_ray & (air < 0)
     on = open_ray & (air >= 0)
@@ -126,7 +165,7 @@ def march(whole: Tensor, real: Tensor, origin: Vector, direction: Vector, at: Ma
     )
 
 
-def close_in(whole: Tensor, real: Tensor, origin: Vector, direction: Vector, at: March) -> Tensor:
+def close_in(relief: Relief, origin: Vector, direction: Vector, at: March) -> Tensor:
     """Depth of the crossing between `above` and `below` (regula falsi, "Illinois" rule); inf where there is none."""
     met = ~torch.isinf(at.below)
     low, high = at.above, torch.where(met, at.below, at.above + 1.0)
@@ -134,7 +173,7 @@ def close_in(whole: Tensor, real: Tensor, origin: Vector, direction: Vector, at:
     low_moved, high_moved = torch.zeros_like(met), torch.zeros_like(met)
     for _ in range(_CLOSING):
         t = low + (high - low) * (air / torch.clamp(air - deep, min=1e-12))
-        here = clearance(whole, real, origin, direction, t)
+        here = clearance(relief, origin, direction, t)
         outside = here >= 0
         deep = torch.where(outside, torch.where(low_moved, 0.5 * deep, deep), here)
         air = torch.where(outside, here, torch.where(high_moved, 0.5 * air, air))
@@ -144,25 +183,25 @@ def close_in(whole: Tensor, real: Tensor, origin: Vector, direction: Vector, at:
     return torch.where(met, crossing, float("inf"))
 
 
-def meet_ground_densely(whole: Tensor, real: Tensor, origin: Vector, direction: Vector, far: float) -> Tensor:
+def meet_ground_densely(relief: Relief, origin: Vector, direction: Vector, far: float) -> Tensor:
     """The plain twin of marching: a thousand samples along each ray, then bisection; inf where there is no crossing."""
-    samples = NEAREST * (far / NEAREST) ** torch.linspace(0.0, 1.0, 1000, device=whole.device)
+    samples = NEAREST * (far / NEAREST) ** torch.linspace(0.0, 1.0, 1000, device=relief.values.device)
     low = torch.full_like(direction[0], NEAREST)
     high = torch.full_like(low, float("inf"))
     for t in samples:
-        air = clearance(whole, real, origin, direction, t.expand_as(low))
+        air = clearance(relief, origin, direction, t.expand_as(low))
         open_ray = torch.isinf(high)
         low = torch.where(open_ray & (air >= 0), t, low)
         high = torch.where(open_ray & (air < 0), t, high)
     for _ in range(24):
         middle = 0.5 * (low + high)
-        outside = clearance(whole, real, origin, direction, torch.nan_to_num(middle, posinf=far)) >= 0
+        outside = clearance(relief, origin, direction, torch.nan_to_num(middle, posinf=far)) >= 0
         low, high = torch.where(outside, middle, low), torch.where(outside, high, middle)
     return high
 
 
-def ground_normal(whole: Tensor, real: Tensor, origin: Vector, direction: Vector, t: Tensor) -> Vector:
+def ground_normal(relief: Relief, origin: Vector, direction: Vector, t: Tensor) -> Vector:
     """Upward unit normal, world axes (y down), where rays at depth t touch the ground."""
-    _, along_x, along_z = height_and_slope(whole, real, origin[0] + t * direction[0], origin[2] + t * direction[2])
+    along_x, along_z = slopes(relief, origin[0] + t * direction[0], origin[2] + t * direction[2])
     norm = torch.rsqrt(1.0 + along_x * along_x + along_z * along_z)
     return -along_x * norm, -norm, -along_z * norm

@@ -24,7 +24,7 @@ from openloger.worlds.raycast import ClusterTable, Ground, Picture, Shot
 from openloger.worlds.raycast_fast import render_fast
 from openloger.worlds.scene import Clusters, Column, cluster, ground_solid, relative_to
 from openloger.worlds.shading import Tables
-from openloger.worlds.terrain import ground_row
+from openloger.worlds.terrain import KEPT, lattice_values, relief_sizes
 
 _BLOCK_M = 64.0  # frames whose cameras are in one block of this size share the origin of their coordinates
 
@@ -171,8 +171,9 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
         starts=torch.tensor(starts),
         ground=Ground(
             row=torch.tensor([row for row, _, _ in grounds]),
-            whole=torch.tensor([whole for _, whole, _ in grounds], dtype=torch.int32),
-            real=torch.tensor([real for _, _, real in grounds], dtype=torch.float32),
+            values=gathered.relief_values(),
+            first=torch.tensor([first for _, first, _ in grounds], dtype=torch.int32),
+            sizes=torch.tensor([sizes for _, _, sizes in grounds], dtype=torch.float32),
         ),
         size=requests[0][0].size,
     )
@@ -202,6 +203,7 @@ class _Gathered:
         self._counts = dict.fromkeys(("rows", "zones", "surfaces", "clusters"), 0)
         self._cells: dict[tuple, np.ndarray] = {}
         self._worlds: dict[int, int] = {}
+        self._reliefs: list[np.ndarray] = []
 
     def cell(self, world: World, cell: tuple[int, int], origin: np.ndarray) -> np.ndarray:
         """The clusters of a cell's solids, relative to an origin."""
@@ -226,16 +228,21 @@ class _Gathered:
         counts["clusters"] += len(clusters.first)
         return np.arange(begin, counts["clusters"])
 
-    def ground(self, world: World, origin: np.ndarray) -> tuple[int, list[int], list[float]]:
-        """(table row of the terrain's looks, its whole numbers, its real numbers); row −1 where the world is flat."""
+    def ground(self, world: World, origin: np.ndarray) -> tuple[int, int, list[float]]:
+        """(table row of the terrain's looks, where its relief's values begin, its sizes); row −1 where it is flat."""
         if world._family.terrain is None:
-            return -1, [0] * 9, [0.0] * 4
+            return -1, 0, [0.0] * 4
         terrain, look = world._family.terrain
         key = (id(world), None, float(origin[0]), float(origin[2]))
         if key not in self._cells:
-            self._cells[key] = np.array([self._counts["rows"]])
+            self._cells[key] = np.array([self._counts["rows"], KEPT * len(self._reliefs)])
+            self._reliefs.append(lattice_values(terrain, origin))
             self.add(world, cluster(ground_solid(look, origin, world._family.light_zone)), origin)
-        return int(self._cells[key][0]), *ground_row(terrain, origin)
+        row, first = self._cells[key]
+        return int(row), int(first), relief_sizes(terrain)
+
+    def relief_values(self) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([*self._reliefs, np.zeros(0, np.float32)]))
 
     def _surface_start(self, world: World) -> int:
         if id(world) not in self._worlds:
