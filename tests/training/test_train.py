@@ -4,7 +4,9 @@ import json
 import os
 import signal
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,9 +94,12 @@ def test_another_architecture_is_refused(whole):
         train(replace(tiny(), preset="compact"), whole, render=render_boxes, resume=True)
 
 
-def test_minutes_stop_the_run_with_a_checkpoint(tmp_path):
-    progress = train(tiny(10_000), tmp_path, render=render_boxes, device="cpu", budget=Budget(minutes=0.02))
-    assert 0 < progress.step < 10_000
+def test_minutes_stop_the_run_with_a_checkpoint(tmp_path, monkeypatch):
+    seconds = count()
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))  # each look at it takes a second
+    monkeypatch.setattr("openloger.training.train.time", clock)
+    progress = train(tiny(10_000), tmp_path, render=render_boxes, device="cpu", budget=Budget(minutes=0.2))
+    assert 0 < progress.step < 12
     path = latest_checkpoint(tmp_path / "checkpoints")
     assert path is not None
     assert read_progress(path) == progress
