@@ -106,13 +106,14 @@ def conclusions(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Seconds and peak memory against frames, both axes in powers of ten."""
+    """Seconds against frames, both in powers of ten, and peak memory against frames, from zero."""
     try:
         import matplotlib as mpl
     except ImportError as error:
         raise InputError("the picture needs matplotlib: pip install openloger[view]") from error
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2))
     for engine, colour, said in (
@@ -124,9 +125,12 @@ def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str) -> Non
         axes[0].plot(frames, [one["seconds"] for one in runs], "o-", color=colour, label=said)
         axes[1].plot(frames, [one["peak_bytes"] / 1e9 for one in runs], "o-", color=colour, label=said)
     for axis, what in zip(axes, ("seconds", "peak memory, GB"), strict=True):
-        axis.set(xscale="log", yscale="log", xlabel="frames", ylabel=what)
+        axis.set(xscale="log", xlabel="frames", ylabel=what)
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(which="both", alpha=0.25)
         axis.legend()
+    axes[0].set_yscale("log")
+    axes[1].set_ylim(bottom=0)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)

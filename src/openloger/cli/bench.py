@@ -63,7 +63,7 @@ def length(
         measure_length(network, settings, ledger, on_progress=on_progress)
     if picture is not None:
         made = ledger.made["machine"]
-        draw(ledger.results.values(), picture, title=f"{network.network} on {made['cpu']}, {made['threads']} threads")
+        draw(ledger.results.values(), picture, title=f"{network.network}; {made['cpu']}, {made['cores']} cores")
     _tell(ledger, json=json)
 
 
