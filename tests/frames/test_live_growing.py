@@ -12,6 +12,7 @@ from live_sources import HandClock, append, pieces
 
 from openloger.errors import InputError
 from openloger.frames import LiveFrames, LiveOptions, Patience, open_frames, open_live
+from openloger.frames import live as live_module
 from openloger.frames.clock import Clock
 
 WRITTEN_AS_THEY_GO = {
@@ -65,14 +66,18 @@ def test_it_is_finished_when_it_does_not_grow(tmp_path: Path) -> None:
     assert hand.scheduled
 
 
-def test_stopping_ends_it_at_once_with_what_was_captured(tmp_path: Path) -> None:
+def test_stopping_ends_it_at_once_with_what_was_captured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "_GRACE_S", 60.0)  # it ends by itself, and long before
     finished, path, hand = whole("ts", tmp_path), tmp_path / "clip.ts", HandClock()
     data = finished.read_bytes()
     append(path, data[: len(data) // 2])
     live = growing(path, hand, idle_s=1e9)
     hand.after(1, live.stop)
     frames = list(live)
-    assert 0 < len(frames) <= live.captured
+    assert [number_of(frame.rgb) for frame in frames] == [
+        number_of(frame.rgb) for frame in growing(path, HandClock())
+    ]  # what the decoder still had is not lost
+    assert live.captured == len(frames) > 0
     assert hand.now < 102
     assert live.lost is None
 

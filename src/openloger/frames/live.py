@@ -27,6 +27,7 @@ from openloger.frames.slots import Slot
 from openloger.frames.waiting import ClosedError, Keep, WaitingRoom
 
 WAITING_FRAMES = 16
+_GRACE_S = 1.0  # for a source that is stopped to end by itself
 _REMEMBERED = 4096  # arrivals, for whoever asks how long a frame waited
 logger = logging.getLogger("openloger")
 
@@ -69,6 +70,7 @@ class LiveFrames:
         self._selection = Selection(stride=options.stride, fps=options.fps)
         self._stop = threading.Event()
         self._room: WaitingRoom[Slot] | None = None
+        self._closing: threading.Timer | None = None
         self._chosen: ChosenFrames | None = None
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
 
@@ -96,10 +98,17 @@ class LiveFrames:
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Capture no more; what was captured is still given. It may be called from anywhere, a signal's handler too."""
+        """Capture no more; what was captured is still given. It may be called from anywhere, a signal's handler too.
+
+        What is in the decoder comes yet; a source that blocks is not waited for.
+        """
+        if self._stop.is_set():
+            return
         self._stop.set()
         if self._room is not None:
-            self._room.close()
+            self._closing = threading.Timer(_GRACE_S, self._room.close)
+            self._closing.daemon = True
+            self._closing.start()
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         """Frames as they come. Cameras and streams begin at index `first`; files and folders are read up to it.
@@ -139,7 +148,10 @@ class LiveFrames:
         try:
             yield from chosen.frames(first)
         finally:
-            self.stop()
+            self._stop.set()
+            room.close()
+            if self._closing is not None:
+                self._closing.cancel()
             worker.join(PATIENCE_S)
 
     def _capture(self, room: WaitingRoom[Slot], first: int) -> None:
