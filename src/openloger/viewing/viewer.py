@@ -52,11 +52,12 @@ class Viewer:
     def __init__(self, recording: Recording, *, options: ViewOptions | None = None) -> None:
         self.options = options or ViewOptions()
         overview = Overview(recording, budget=self.options.budget)
-        self.port = free_port(self.options.host, self.options.port)
+        port = free_port(self.options.host, self.options.port)
         self._recording = recording
         self._wishes: queue.Queue[tuple[str, Any]] = queue.Queue()
         name = page_name(recording.path)
-        self._server = start_server(self.options.host, self.port, label=f"openloger · {name}")
+        self._server = start_server(self.options.host, port, label=f"openloger · {name}")
+        self.port = int(self._server.get_port())  # another program may have been quicker
         self._server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
         self._server.gui.main_panel.dock_right()
         self._controls = Controls(

@@ -1,0 +1,213 @@
+"""The viewer's page as a person uses it, in a headless Chromium: `make test-browser`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import browsing
+import numpy as np
+import pytest
+import scenes
+from browsing import Person, served
+
+from openloger.recording import Recording, create_recording, open_recording
+from openloger.viewing import Settings, Viewer, know_all, share_page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+BUDGET = 20_000
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with browsing.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return scenes.write_recording(tmp_path_factory.mktemp("walk") / "walk", scenes.room(FRAMES))
+
+
+@pytest.fixture(scope="module")
+def viewer(walk: Recording) -> Iterator[Viewer]:
+    truth = np.stack([shot.world_from_cam for shot in scenes.room(FRAMES)])
+    with served(walk, budget=BUDGET, truth=lambda _: truth) as viewer:
+        yield viewer
+
+
+@pytest.fixture
+def person(browser: Any, viewer: Viewer) -> Iterator[Person]:
+    person = Person(browser)
+    person.visit(viewer.url)
+    person.press("End")
+    person.until(lambda: person.frame()[0] == FRAMES - 1)
+    yield person
+    person.page.close()
+    assert person.problems == []
+
+
+def test_the_scene_is_in_the_middle_and_large(person: Person) -> None:
+    person.until(lambda: person.lit() > 0.1)
+    lit = person.picture().max(-1) > 60
+    rows, columns = np.nonzero(lit)
+    height, width = lit.shape
+    assert 0.3 < rows.mean() / height < 0.7
+    assert 0.3 < columns.mean() / width < 0.7
+    assert lit[:, :8].mean() < 0.2, "nothing much is cut off"
+    assert lit[:, -8:].mean() < 0.2
+    assert person.picture().std() > 15
+
+
+def test_the_cloud_grows_with_time_that_is_scrubbed_stepped_and_played(person: Person) -> None:
+    person.drag("frame", 0.0)
+    person.until(lambda: person.frame() == (0, FRAMES - 1))
+    few = person.lit()
+    person.drag("frame", 1.0)
+    person.until(lambda: person.frame()[0] == FRAMES - 1)
+    person.until(lambda: person.lit() > few + 0.03)
+    person.press("j")
+    person.until(lambda: person.frame()[0] == FRAMES - 2)
+    person.press("Home")
+    person.until(lambda: person.frame()[0] == 0)
+    person.press("Shift+l")
+    person.until(lambda: person.frame()[0] == 10)
+    person.page.get_by_role("button", name="▶|").click()
+    person.until(lambda: person.frame()[0] == FRAMES - 1)
+    person.press("Home")
+    person.until(lambda: person.frame()[0] == 0)
+    person.choose("speed", "¼×")
+    person.press("Space")
+    person.until(lambda: person.frame()[0] > 0)
+    person.press("Space")
+    person.until(lambda: stands_still(person))
+    assert 0 < person.frame()[0] < FRAMES - 1
+    person.choose("speed", "1×")
+
+
+def stands_still(person: Person) -> bool:
+    before = person.frame()
+    person.page.wait_for_timeout(1500)
+    return person.frame() == before
+
+
+def test_sliders_boxes_and_colours_change_what_is_seen(person: Person) -> None:
+    person.until(lambda: person.lit() > 0.1)
+    for label, there, back in (("confidence", 1.0, 0.1), ("point size", 0.2, 1.0)):
+        all_of_it = person.lit()
+        person.enter(label, there)
+        person.until(lambda most=all_of_it: person.lit() < 0.7 * most)
+        person.enter(label, back)
+        person.until(lambda most=all_of_it: person.lit() > 0.85 * most)
+    person.drag("height", 0.2, thumb=1)
+    person.until(lambda: person.lit() < 0.85 * all_of_it)
+    person.drag("height", 1.0, thumb=1)
+    for label in ("colour", "path colour", "show"):
+        for option in {"colour": ("time", "picture"), "path colour": ("confidence", "time")}.get(
+            label, ("this frame", "up to now")
+        ):
+            changes(person, lambda label=label, option=option: person.choose(label, option))
+    for label in ("path", "cameras", "ground", "ground truth", "overhead"):
+        changes(person, lambda label=label: person.tick(label))
+        changes(person, lambda label=label: person.tick(label))
+
+
+def changes(person: Person, action: Any) -> None:
+    """What is done shows."""
+    before = person.picture()
+    action()
+    person.until(lambda: bool((np.abs(person.picture().astype(int) - before).max(-1) > 12).sum() > 15))
+
+
+def test_the_camera_is_followed_and_let_go(person: Person) -> None:
+    person.until(lambda: person.lit() > 0.1)
+    orbiting = person.lit()
+    person.press("f")
+    person.press("f")
+    person.until(lambda: person.lit() > orbiting + 0.2)  # inside the room, walls are all around
+    person.press("f")
+    person.press("h")
+    person.until(lambda: abs(person.lit() - orbiting) < 0.05)
+
+
+def test_two_clicks_measure(person: Person) -> None:
+    person.until(lambda: person.lit() > 0.1)
+    person.press("m")
+    person.page.get_by_role("tab", name="Tools").click()
+    person.page.get_by_text("Click two points of the scene").wait_for()
+    surfaces = person.surfaces()
+    for share, said in ((0.3, "Now the second point"), (0.8, "in the recording's unit")):
+        row, column = surfaces[int(share * len(surfaces))].tolist()
+        person.page.mouse.click(column, row)
+        person.page.get_by_text(said).wait_for()
+    person.press("m")
+
+
+def test_what_is_seen_is_saved(person: Person) -> None:
+    from PIL import Image
+
+    person.until(lambda: person.lit() > 0.1)
+    person.page.get_by_role("tab", name="Tools").click()
+    saved = {}
+    for label in ("Picture of the view", "Points shown, as PLY", "Page to share"):
+        with person.page.expect_download() as download:
+            person.page.get_by_role("button", name=label).click()
+        saved[Path(download.value.suggested_filename).suffix] = Path(download.value.path()).read_bytes()
+    picture = np.asarray(Image.open(io.BytesIO(saved[".png"])).convert("RGB"))
+    assert picture.shape == person.picture().shape
+    assert (picture.max(-1) > 60).mean() == pytest.approx(person.lit(), abs=0.1)
+    header = saved[".ply"].partition(b"end_header\n")[0]
+    assert 1000 < int(header.split(b"element vertex ")[1].split()[0]) <= BUDGET
+    assert b"__VISER_EMBED_DATA__" in saved[".html"]
+
+
+def test_a_recording_is_followed_while_it_is_written(browser: Any, tmp_path: Path) -> None:
+    shots = scenes.room(FRAMES)
+    first, *others = scenes.placed_windows(shots)
+    with create_recording(tmp_path / "live", scenes.meta_of(shots)) as writer:
+        writer.append(first)
+        with served(open_recording(tmp_path / "live"), budget=BUDGET) as viewer:
+            person = Person(browser)
+            person.visit(viewer.url, ready="· being written")
+            person.until(lambda: person.frame() == (12, 12))
+            for placed in others:
+                writer.append(placed)
+                last = writer.frame_count - 1
+                person.until(lambda last=last: person.frame() == (last, last))
+            writer.finish()
+            person.until(lambda: "being written" not in person.page.inner_text("body"))
+            person.page.close()
+            assert person.problems == []
+
+
+def test_on_a_telephone_the_scene_is_seen_over_the_timeline(browser: Any, viewer: Viewer) -> None:
+    person = Person(browser, size=(390, 844))
+    person.visit(viewer.url)
+    person.until(lambda: person.lit(above=0.5) > 0.02)
+    page = person.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    person.drag("frame", 0.0)
+    person.until(lambda: person.frame()[0] == 0)
+    assert not person.row("point size").is_visible()
+    page.get_by_role("button", name="Expand panel Scene").click()
+    person.row("point size").wait_for()
+    person.row("point size").scroll_into_view_if_needed()
+    box = person.row("point size").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    page.close()
+    assert person.problems == []
+
+
+def test_the_page_to_share_opens_from_a_file_without_a_server(browser: Any, walk: Recording, tmp_path: Path) -> None:
+    known = know_all(walk, budget=BUDGET)
+    page = share_page(known, Settings(frame=known.last, edge_max=0.15, overhead=False))
+    (tmp_path / "scene.html").write_text(page)
+    person = Person(browser)
+    person.visit((tmp_path / "scene.html").as_uri(), ready=None)
+    person.until(lambda: person.lit() > 0.1)
+    person.page.close()
+    assert person.problems == []
