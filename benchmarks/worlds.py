@@ -1,0 +1,105 @@
+"""How fast worlds are rendered: frames a second of each family on all cores, and the processor's time a frame.
+
+A process a core, each with one thread, as the trainer's renderers are; every world is a stretch of video in groups of
+eight frames, what is built once of a world included.
+
+    python benchmarks/worlds.py [--size 160 224] [--worlds 8] [--frames 64] [--out worlds.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from openloger.benchmarking import Ledger
+from openloger.benchmarking.tables import machine_line
+from openloger.cli.results import show
+from openloger.errors import OpenlogerError
+from openloger.evaluation.report import TableRows
+from openloger.worlds import FAMILIES, render_clips, world
+
+GROUP = 8  # frames rendered at once
+FPS = 10
+
+Task = tuple[str, int, tuple[int, int], int]  # family, seed, size, frames
+
+
+def render_one(family: str, seed: int, size: tuple[int, int], frames: int) -> float:
+    """Processor seconds that a stretch of a world takes."""
+    torch.set_num_threads(1)
+    began = time.process_time()
+    opened = world(family, seed=seed, size=size, fps=FPS)
+    for first in range(0, frames, GROUP):
+        render_clips([(opened, range(first, min(first + GROUP, frames)))])
+    return time.process_time() - began
+
+
+def measure(pool, tasks: list[Task], processes: int) -> dict[str, float]:
+    """All tasks shared out among the processes, which are warm."""
+    began = time.perf_counter()
+    cpu_s = sum(pool.starmap(render_one, tasks, chunksize=1))
+    seconds, frames = time.perf_counter() - began, sum(task[3] for task in tasks)
+    return {
+        "frames": frames,
+        "seconds": seconds,
+        "frames_per_s": frames / seconds,
+        "cpu_ms_per_frame": 1e3 * cpu_s / frames,
+        "frames_per_cpu_s": frames / cpu_s,
+        "processes": processes,
+    }
+
+
+def table(content: dict) -> TableRows:
+    """A row a family and one for the mean scene."""
+    rows = [
+        (family, f"{one['frames_per_s']:.1f}", f"{one['cpu_ms_per_frame']:.1f}", f"{one['frames_per_cpu_s']:.1f}")
+        for family, one in content["results"].items()
+    ]
+    if content["summary"]:
+        mean = content["summary"]
+        rows.append(("mean scene", f"{mean['frames_per_s']:.1f}", f"{mean['cpu_ms_per_frame']:.1f}", ""))
+    header = ("family", "frames/s", "cpu ms a frame", "frames a cpu second")
+    height, width = content["settings"]["size"]
+    note = f"{height}×{width}, {content['settings']['processes']} processes of one thread; {machine_line(content)}"
+    return TableRows(header, tuple(rows), frozenset({len(rows) - 1}), note)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=2, default=(160, 224), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--worlds", type=int, default=8, help="of each family")
+    parser.add_argument("--frames", type=int, default=64, help="of each world")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    settings = {key: value for key, value in vars(given).items() if key != "out"}
+    try:
+        ledger = Ledger("worlds", settings, path=given.out)
+    except OpenlogerError as error:
+        sys.exit(f"{Path(__file__).name}: {error}")
+    size, families = tuple(given.size), sorted(FAMILIES)
+    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
+        pool.starmap(render_one, [(family, 99, size, GROUP) for family in families] * given.processes, chunksize=1)
+        for family in families:
+            tasks = [(family, seed, size, given.frames) for seed in range(given.worlds)]
+            ledger.measure(family, lambda tasks=tasks: measure(pool, tasks, given.processes))
+    results = list(ledger.results.values())
+    ledger.conclude(
+        {
+            "frames_per_s": len(results) / sum(1 / one["frames_per_s"] for one in results),
+            "cpu_ms_per_frame": sum(one["cpu_ms_per_frame"] for one in results) / len(results),
+        }
+    )
+    show(table(ledger.content()), "rendering of worlds")
+    print(json.dumps(ledger.summary))
+
+
+if __name__ == "__main__":
+    main()
