@@ -36,7 +36,7 @@ _MOVED = 0.01  # of the mean distance
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over clips or pairs."""
+    """Means over clips or pairs, and medians over pairs where a few that are far off would hide the many."""
 
     abs_rel: float
     rotation_deg: float
@@ -48,6 +48,9 @@ class Scores:
     log_depth: float
     ate: float  # of the path's length
     guess_ate: float  # a straight line at constant speed
+    rotation_median_deg: float
+    direction_median_deg: float
+    guess_rotation_median_deg: float
 
     @property
     def abs_rel_of_guess(self) -> float:
@@ -208,6 +211,7 @@ def _angle(a: Tensor, b: Tensor) -> Tensor:
 def _summarise(values: dict[str, list[Tensor]]) -> Scores:
     mean: defaultdict[str, float] = defaultdict(lambda: float("nan"))  # what nothing was measured of
     mean |= {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
+    median = {name: float(torch.cat(values[name]).nanmedian()) for name in ("rotation", "direction", "guess_rotation")}
     return Scores(
         abs_rel=mean["abs_rel"],
         rotation_deg=mean["rotation"],
@@ -219,4 +223,7 @@ def _summarise(values: dict[str, list[Tensor]]) -> Scores:
         log_depth=mean["log_depth"],
         ate=mean["ate"],
         guess_ate=mean["guess_ate"],
+        rotation_median_deg=median["rotation"],
+        direction_median_deg=median["direction"],
+        guess_rotation_median_deg=median["guess_rotation"],
     )
