@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from openloger.recording import (
 from openloger.recording.layout import STATE_FILE
 from openloger.recording.meta import is_recording
 from openloger.resources import device_name, peak_memory_bytes
+from openloger.shapes import Float64
 from openloger.streaming import PlacedWindow, Stream, StreamState, network_frame_size
 
 DEFAULT_NETWORK = "pocket"
@@ -78,8 +79,8 @@ def reconstruct(
         return stored
     if stored is not None:
         _restore(stream, stored)
-    recorded = _recorded_since(stream, stored) if options.live and stored is not None else []
-    with closing(_DecodedAhead(open_frames(source), stream, recorded, depth=1 if options.live else 8)) as frames:
+    before = _recorded_before(stream, stored) if options.live and stored is not None else _Before([], np.zeros(0))
+    with closing(_DecodedAhead(open_frames(source), stream, before, depth=1 if options.live else 8)) as frames:
         meta = _describe(stream, frames, options)
         if stored is None:
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
@@ -117,21 +118,44 @@ def _run(stream: Stream, frames: _DecodedAhead, recording: BackgroundWriter, opt
         recording.state_path.unlink(missing_ok=True)
 
 
+class _Before(NamedTuple):
+    """What a live source gave before, and will not give again."""
+
+    unseen: list[Frame]  # by the stream's state; they are few, as it is saved every few windows
+    times_s: Float64[np.ndarray, " frame"]  # of all that is recorded
+
+    def go_on(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """The frames that follow; where their clock stands before the last recorded one, it is moved on to one step
+        after it, so that a recording's times never run back."""
+        moved_s = None
+        for frame in frames:
+            if moved_s is None:
+                moved_s = self._behind_s(frame)
+            yield replace(frame, timestamp_s=frame.timestamp_s + moved_s)
+
+    def _behind_s(self, frame: Frame) -> float:
+        if len(self.times_s) == 0 or frame.timestamp_s > self.times_s[-1]:
+            return 0.0
+        step_s = float(np.median(np.diff(self.times_s[-10:]))) if len(self.times_s) > 1 else 0.0
+        return float(self.times_s[-1]) + step_s - frame.timestamp_s
+
+
 class _DecodedAhead:
     """A FrameSource, once: the source's frames from where the stream stands, at the network's size, decoded ahead.
 
-    Those that a live source gave before, and will not give again, come first, from what was `recorded`. A frame that
-    cannot be decoded ends it like the video's end; `error` then says why.
+    Those that a live source gave `before` come first, from what was recorded. A frame that cannot be decoded ends it
+    like the video's end; `error` then says why.
     """
 
-    def __init__(self, source: FrameSource, stream: Stream, recorded: list[Frame], *, depth: int) -> None:
+    def __init__(self, source: FrameSource, stream: Stream, before: _Before, *, depth: int) -> None:
         self.name, self.length = source.name, source.length
         self.error: BadFrameError | None = None
         self.watch = Stopwatch()
         self.given_size: tuple[int, int] | None = None  # (height, width) of the source's pictures
         self._stream = stream
+        recorded = before.unseen
         first = recorded[-1].index + 1 if recorded else stream.state.next_index
-        self._ready = run_ahead(resized(source, self._fit).frames(first), depth=depth)
+        self._ready = run_ahead(before.go_on(resized(source, self._fit).frames(first)), depth=depth)
         self._recorded, self._head = recorded, list(islice(self._ready, 1))  # its size is needed before the run begins
         known = self._head or recorded or [picture.frame for picture in stream.state.pending]
         if not known:
@@ -218,10 +242,10 @@ def _restore(stream: Stream, stored: Recording) -> None:
         stream.state = StreamState.from_bytes(path.read_bytes(), device=stream.network.device)
 
 
-def _recorded_since(stream: Stream, stored: Recording) -> list[Frame]:
-    """The recorded frames that the stream's state has not seen; they are few, as the state is saved every few windows.
+def _recorded_before(stream: Stream, stored: Recording) -> _Before:
+    """What a recording has of a live source.
 
-    The recording has them as the network saw them, so what follows is what an uncut run would have made of them.
+    It has the frames as the network saw them, so what follows is what an uncut run would have made of them.
     Raises RecordingError where there is no state although there was more than a window.
     """
     if not stored.state_path.is_file() and len(stored) > stream.window:
@@ -230,4 +254,6 @@ def _recorded_since(stream: Stream, stored: Recording) -> list[Frame]:
             "they are complete; choose another folder, or begin again with --overwrite"
         )
     seen = int(np.searchsorted(stored.source_index, stream.state.next_index))
-    return [Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name) for frame in stored.frames(start=seen)]
+    kept = stored.frames(start=seen)
+    unseen = [Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name) for frame in kept]
+    return _Before(unseen, stored.timestamps_s)
