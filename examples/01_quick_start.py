@@ -28,7 +28,7 @@ def main(video: str = "world:street:7?frames=60", out: Path = Path("out/quick-st
     first = recording.frame(0)
     print(f"{first.name}: depth {np.median(first.depth):.2f} in the median, points {first.points_world.shape}")
 
-    selection = openloger.export.PointSelection(confidence_min=0.2, pixel_stride=2)  # every fourth pixel
+    selection = openloger.export.PointSelection(pixel_stride=2)  # every fourth pixel
     (cloud,) = openloger.export.export(recording, "ply", out / "cloud.ply", selection=selection, overwrite=True)
     print(f"the cloud is in {cloud}")
 

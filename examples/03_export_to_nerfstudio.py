@@ -25,7 +25,7 @@ def main(video: str = "world:street:7?frames=40", out: Path = Path("out/splat"))
     recording = openloger.reconstruct(video, out / "recording", options=options)
 
     # A splat wants few, good points: one in a cube of 0.02 units, none where depth leaps. Every other frame will do.
-    selection = PointSelection(confidence_min=0.2, voxel=0.02, frame_stride=2)
+    selection = PointSelection(voxel=0.02, frame_stride=2)
     for to in ("nerfstudio", "colmap"):
         written = export(recording, to, out / to, selection=selection, overwrite=True)
         print(f"{to}: {', '.join(path.name for path in written)} in {out / to}")

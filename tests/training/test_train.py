@@ -18,10 +18,10 @@ from openloger.network import Network, preset
 from openloger.network.checkpoint import read_config, save_network
 from openloger.training.checkpoint import latest_checkpoint, read_progress, shards
 from openloger.training.config import TrainConfig, ValidationConfig, recipe
-from openloger.training.curriculum import DatasetPlan, RatePlan, WindowPlan
+from openloger.training.curriculum import CONFIDENCE_ALONE, DatasetPlan, RatePlan, WindowPlan
 from openloger.training.data import ClipSpec
 from openloger.training.metrics import read_metrics
-from openloger.training.train import Budget, TrainingDivergedError, train
+from openloger.training.train import Budget, TrainingDivergedError, make_network, train
 
 from .boxes import render_box, render_boxes
 
@@ -234,3 +234,23 @@ def test_a_dataset_that_is_not_there_is_said_before_anything_else(tmp_path):
 def test_blocks_that_run_twice_give_the_same_run(whole, tmp_path):
     train(tiny(recompute=True), tmp_path, render=render_boxes, device="cpu", budget=Budget(steps=3))
     np.testing.assert_allclose(losses(tmp_path), losses(whole)[:3], rtol=1e-5)
+
+
+def test_only_what_a_stage_names_moves(tmp_path):
+    config = tiny(3)
+    stage = replace(config.stages[0], moves=("heads.confidence",), losses=CONFIDENCE_ALONE)
+    train(replace(config, stages=(stage,)), tmp_path, render=render_boxes, device="cpu")
+    network = make_network(config, stage)
+    moved = {
+        name.rpartition("heads.confidence")[1]
+        for name, weight in load_file(tmp_path / "weights.safetensors").items()
+        if not torch.equal(weight, network.state_dict()[name])
+    }
+    assert moved == {"heads.confidence"}
+
+
+def test_a_stage_that_moves_nothing_is_refused(tmp_path):
+    config = tiny(1)
+    stage = replace(config.stages[0], moves=("haeds",))
+    with pytest.raises(InputError, match="begins with 'haeds'"):
+        train(replace(config, stages=(stage,)), tmp_path, render=render_boxes, device="cpu")

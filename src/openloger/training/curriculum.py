@@ -115,13 +115,25 @@ class Stage:
     windows: WindowPlan = field(default_factory=WindowPlan)
     losses: LossWeights = field(default_factory=LossWeights)
     rate: RatePlan = field(default_factory=RatePlan)
+    moves: tuple[str, ...] = ()  # what learns: weights whose names begin so; (): all of them
 
 
 SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, direction=0.3, match=1.0)
+CONFIDENCE_ALONE = LossWeights(
+    local=0.0,
+    world=0.0,
+    rotation=0.0,
+    translation=0.0,
+    normal=0.0,
+    anchor=0.0,
+    confidence=1.0,
+    trusted_error=0.2,  # what a network as coarse as pocket can hope for
+)
 
 
 def pocket_stages() -> tuple[Stage, ...]:
-    """What two CPU cores can train: pairs and triples at most three frames apart, then memory over short windows."""
+    """What two CPU cores can train: pairs and triples at most three frames apart, then memory over short windows, then
+    what to think of it all."""
     pairs = ClipPlan(
         size=(64, 80),
         rendered=4,
@@ -153,11 +165,20 @@ def pocket_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "chained",
-            steps=2000,
+            steps=1500,
             clips=memory,
             windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
             losses=replace(SCRATCH_LOSSES, match=0.1, confidence=0.05),
             rate=RatePlan(peak=4e-4, warmup_steps=60, decay=0.5),
+        ),
+        Stage(
+            "confidence",
+            steps=300,
+            clips=memory,
+            windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
+            losses=CONFIDENCE_ALONE,
+            rate=RatePlan(peak=1e-3, warmup_steps=20, decay=0.7),
+            moves=("heads.confidence",),
         ),
     )
 

@@ -10,7 +10,7 @@ w = 1/z and p̂ already scaled by s:
     L_normal = angle between the normals of the four triangles of 2×2 pixel blocks, depth edges left out
     L_direction = 1 − cosine of the angle between the translations of all pairs that moved: without it a short
                baseline weighs next to nothing, and a network from scratch mistakes forwards for backwards
-    L_conf   = BCE(confidence_logit, [w·‖p̂_cam − p_cam‖₁ < 0.02]), sky as 0
+    L_conf   = BCE(confidence_logit, [w·‖p̂_cam − p_cam‖₁ < trusted_error]), sky as 0
     L_anchor = (mean log z)², weak: it only keeps the free scale from wandering
 """
 
@@ -30,7 +30,6 @@ from openloger.training.scale import inverse_depth_weight, masked_mean, sample_v
 HUBER_DELTA = 0.1
 CLEAR_BASELINE = 0.05  # of the mean distance: a pair that moved by this or more counts in full for direction
 SHORT_STEP = 0.02  # of the mean distance: a predicted translation below it has a direction only in part
-TRUSTED_ERROR = 0.02  # a weighted local error below this is what confidence 1 means
 NORMAL_EDGE = 0.1  # a 2×2 block whose depth range is over this part of its nearest depth is an edge
 
 
@@ -45,6 +44,7 @@ class LossWeights:
     direction: float = 0.0  # from-scratch stages only
     normal: float = 1.0
     confidence: float = 0.0  # 0.05 in the last stage
+    trusted_error: float = 0.02  # no weight: the weighted local error below which a point is to be trusted
     anchor: float = 0.01
     match: float = 0.0  # from-scratch stages only
 
@@ -68,7 +68,7 @@ class Losses:
         terms = [
             getattr(weights, field.name) * getattr(self, field.name)
             for field in fields(weights)
-            if field.name != "match" and getattr(weights, field.name) != 0
+            if field.name not in ("match", "trusted_error") and getattr(weights, field.name) != 0
         ]
         return torch.stack(terms).sum()
 
@@ -101,7 +101,9 @@ def measure(prediction: WindowPrediction, truth: ClipBatch, weights: LossWeights
         translation=pair_mean(slip.mean(-1)),
         direction=direction_loss(predicted_pair.translation, truth_pair.translation),
         normal=normal_loss(aligned.predicted_cam, aligned.truth_cam, aligned.valid) if weights.normal else zero,
-        confidence=confidence_loss(prediction.confidence_logit.float(), aligned) if weights.confidence else zero,
+        confidence=confidence_loss(prediction.confidence_logit.float(), aligned, weights.trusted_error)
+        if weights.confidence
+        else zero,
         anchor=aligned.log_depth.square().mean(),
         log_depth=aligned.log_depth.mean().detach(),
     )
@@ -154,10 +156,12 @@ def direction_loss(
     return (counts * (1 - cosine)).sum() / counts.sum().clamp(min=1e-6)
 
 
-def confidence_loss(logit: Float[Tensor, "batch frame height width"], aligned: Aligned) -> Float[Tensor, ""]:
+def confidence_loss(
+    logit: Float[Tensor, "batch frame height width"], aligned: Aligned, trusted_error: float
+) -> Float[Tensor, ""]:
     """Binary cross-entropy of "this point is within the trusted error"; sky is never."""
     error = weighted_error(aligned.predicted_cam, aligned.truth_cam, aligned.weight).detach()
-    trusted = (error < TRUSTED_ERROR) & aligned.valid
+    trusted = (error < trusted_error) & aligned.valid
     return F.binary_cross_entropy_with_logits(logit, trusted.to(logit.dtype))
 
 

@@ -165,11 +165,25 @@ def make_network(config: TrainConfig, stage: Stage) -> Network:
 def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Progress, among: Ranks) -> Run:
     """Everything that moves, fresh for a stage."""
     network = network.to(among.device).train()
+    let_move(network, stage)
     if among.many and config.parallel == "fsdp":
         shard(network, among)
     optimisers = make_optimisers(network, config.optimiser, encoder_rate=stage.rate.encoder)
     mean = RunningMean(dict(network.named_parameters()), config.optimiser.ema)
     return Run(network, mean, optimisers, progress)
+
+
+def let_move(network: Network, stage: Stage) -> None:
+    """Only what the stage names learns.
+
+    Raises:
+        InputError: nothing in this network has such a name.
+    """
+    for wanted in stage.moves:
+        if not any(name.startswith(wanted) for name, _ in network.named_parameters()):
+            raise InputError(f"stage {stage.name!r}: nothing in {network.config.name} begins with {wanted!r}")
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(not stage.moves or name.startswith(stage.moves))
 
 
 def enter_stage(run: Run, config: TrainConfig, stage: Stage, among: Ranks) -> Run:
