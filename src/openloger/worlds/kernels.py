@@ -221,7 +221,7 @@ def colour(
     return *shown, *turned, moving
 
 
-_STRIDES = 2  # steps of one call
+STRIDES = 2  # steps of one call
 
 
 def air_below(values: Tensor, first: Tensor, sizes: Tensor, frames: Tensor, place: Tensor, t: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ def march_ground(
     """Two steps over the ground: terrain.March, before and after."""
     rays = _rays(frames, place, above, above, frames)
     at = March(above, below, air, deep)
-    for _ in range(_STRIDES):
+    for _ in range(STRIDES):
         at = march(Relief(values, first, sizes), rays.origin, rays.direction, at)
     return at.above, at.below, at.air, at.depth_in
 

@@ -12,15 +12,14 @@ import torch
 from openloger.shapes import Tensor
 from openloger.worlds.culling import TILE, Lens, Listed, clusters_in_view, is_box, list_pairs, list_solids
 from openloger.worlds.intersect import NEAREST, Vector
-from openloger.worlds.kernels import EAGER, RAYS, SLOTS, Kernels
+from openloger.worlds.kernels import EAGER, RAYS, SLOTS, STRIDES, Kernels
 from openloger.worlds.raycast import Picture, Shot
 from openloger.worlds.scene import Column
 from openloger.worlds.shading import SkyColumn
 from openloger.worlds.terrain import MARCHES
 
-_CALLS = 3  # calls of the marching step between looks at which tiles are done
 _BLOCK = 4  # tiles along the side of a block, whose shadows are sought together
-_EAGER_TILES = 256  # tiles coloured at a time without fusion: what fits the cache
+_EAGER_TILES = 1024  # tiles coloured at a time without fusion: what fits the cache
 
 
 def render_fast(shot: Shot, kernels: Kernels = EAGER) -> Picture:
@@ -132,11 +131,10 @@ class _Caster:
         height = self._kernels.air(values, *still, start)
         state = [start, torch.full_like(start, float("inf")), height, torch.full_like(start, -1.0)]
         active = torch.arange(len(start), device=start.device)
-        for _ in range(MARCHES // (2 * _CALLS)):
+        for _ in range(MARCHES // STRIDES):
             here = [part[active] for part in state]
             held = [part[active] for part in still]
-            for _ in range(_CALLS):
-                here = self._kernels.march(values, *held, *here)
+            here = self._kernels.march(values, *held, *here)
             for part, moved in zip(state, here, strict=True):
                 part[active] = moved
             on = (torch.isinf(here[1]) & (here[0] < limit[active])).any(dim=1)
