@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openloger.errors import InputError
+from openloger.export import selection
 from openloger.recording import RecordedFrame, Recording
 from openloger.recording.layout import IMAGE_CHUNK_FRAMES
 from openloger.shapes import Float, Float32
@@ -19,7 +20,7 @@ from openloger.viewing.points import EDGE_STEP, NO_POINTS, Points, frame_points
 BLOCK = IMAGE_CHUNK_FRAMES  # frames that are decoded together anyway
 _OFFERED = 12  # points offered to the cloud for each that the budget allows, once everything is read
 _LEAST_OFFERED = 2_000  # of a block
-LEAST_EDGE, MOST_EDGE = 0.03, 0.3
+MOST_EDGE = 0.3  # of depth: where the page's slider ends
 _versions = itertools.count(1)
 LEAST_POINTS = 2 * LEAST_BUDGET
 _DOUBTFUL_SHARE = 0.2  # of the budget
@@ -46,10 +47,8 @@ class Scale:
 
 
 def usual_edge(height: int) -> float:
-    """3 %, or what keeps the lower half of a level ground in a low picture: r rows below the horizon its depth changes
-    by 2 / r over three rows.
-    """
-    return min(max(LEAST_EDGE, round(2 / (height / 4) / EDGE_STEP) * EDGE_STEP), MOST_EDGE)
+    """The export's, in steps of the page's slider and no further than it goes."""
+    return min(round(selection.usual_edge(height) / EDGE_STEP) * EDGE_STEP, MOST_EDGE)
 
 
 @dataclass(frozen=True, eq=False)
