@@ -10,8 +10,11 @@ from openloger import worlds
 from openloger.errors import InputError
 from openloger.geometry import depth_edges, normals_from_points, project, unproject
 from openloger.worlds import FAMILIES, world
+from openloger.worlds.raycast import render_plain
+from openloger.worlds.raycast_fast import render_fast
 from openloger.worlds.scene import Column, Solids, ZoneColumn, cluster
 from openloger.worlds.terrain import Relief, Terrain, height, lattice_values, relief_sizes, slopes
+from openloger.worlds.world import make_shot
 
 SIZE = (72, 96)
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -200,3 +203,20 @@ def test_the_relief_that_rays_meet_is_the_terrain_that_things_stand_on() -> None
     found = slopes(relief, near, far)
     assert np.abs(found[0][0].numpy() - along).max() < 2e-3
     assert np.abs(found[1][0].numpy() - aside).max() < 2e-3
+
+
+@EVERY_FAMILY
+def test_the_fast_ray_caster_sees_what_the_plain_one_sees(family) -> None:
+    shown = [world(family, seed=seed, size=(40, 56), fps=2) for seed in (1, 8)]
+    shot = make_shot([(one, index) for one in shown for index in (3, 41)])
+    fast, plain = render_fast(shot), render_plain(shot)
+    alike = fast.valid == plain.valid
+    assert alike.float().mean() > 0.999
+    both = fast.valid & plain.valid
+    far = ((fast.depth - plain.depth).abs() > 1e-3 * plain.depth)[both]
+    assert far.float().mean() < 2e-3  # rims, where a ray grazes one solid or passes it
+    colours = (fast.rgb.int() - plain.rgb.int()).abs().amax(-1)[both]
+    assert (colours > 2).float().mean() < 5e-3
+    assert torch.equal(fast.moving[both][~far], plain.moving[both][~far])
+    turned = (fast.normal * plain.normal).sum(-1)[both]
+    assert (turned < 0.999).float().mean() < 5e-3

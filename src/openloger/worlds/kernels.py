@@ -1,13 +1,11 @@
-"""The heavy steps of the fast ray-caster as pure tensor functions, run eagerly or fused by torch.compile.
+"""The heavy steps of the fast ray-caster as pure tensor functions.
 
-Each works on any number of rows (its first dimension) and a fixed number of rays per tile, so one compiled kernel
-serves every scene and batch.
+Each works on any number of rows (its first dimension) and a fixed number of rays per tile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -24,21 +22,6 @@ SLOTS = 4  # solids that one row of tests holds
 RAYS = TILE * TILE
 BUNDLE = 12  # columns of a bundle of shadow rays
 ENTRY_COLUMNS = 14  # origin, right, down, forward, taper
-
-
-class Kernels(NamedTuple):
-    """The steps, each eager or compiled."""
-
-    pairs: Callable
-    meet: tuple[Callable, ...]
-    locate: Callable
-    clusters: Callable
-    block_pairs: Callable
-    block: tuple[Callable, ...]
-    colour: Callable
-    air: Callable
-    march: Callable
-    touch: Callable
 
 
 def _vector(table: Tensor, row: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,7 +83,7 @@ def locate(
     place: Tensor,
     solid: Tensor,
     t: Tensor,
-    ground: tuple[Tensor, Tensor, Tensor],
+    ground: Vector,
 ) -> tuple[Tensor, ...]:
     """Shadow rays of each hit, (tile, ray) each: start x, y, z, unit direction x, y, z, distance to the lamp (metres),
     and whether the surface faces the lamp at all."""
@@ -204,7 +187,7 @@ def colour(
     solid: Tensor,
     t: Tensor,
     lit: Tensor,
-    ground: tuple[Tensor, Tensor, Tensor],
+    ground: Vector,
 ) -> tuple[Tensor, ...]:
     """(red, green, blue as int 0..255, normal x, y, z in camera axes, moving) of each ray."""
     tables = Tables(solids=solids, zones=zones, surfaces=surfaces, texels=texels)
@@ -221,75 +204,47 @@ def colour(
     return *shown, *turned, moving
 
 
-STRIDES = 2  # steps of one call
+STRIDES = 2  # steps of one march
 
 
-def air_below(values: Tensor, first: Tensor, sizes: Tensor, frames: Tensor, place: Tensor, t: Tensor) -> Tensor:
-    """Clearance over the ground at depth t."""
-    rays = _rays(frames, place, t, t, frames)
-    return clearance(Relief(values, first, sizes), rays.origin, rays.direction, t)
+class Sight(NamedTuple):
+    """Tiles that look at the ground."""
+
+    relief: Relief
+    frames: Tensor  # (tile, 12): camera origin and rotation rows
+    place: Tensor  # (tile, 4): as in meet
+
+    def only(self, tile: Tensor) -> Sight:
+        """Some of the tiles."""
+        first, sizes = self.relief.first[tile], self.relief.sizes[tile]
+        return Sight(Relief(self.relief.values, first, sizes), self.frames[tile], self.place[tile])
+
+    def rays(self, t: Tensor) -> Rays:
+        return _rays(self.frames, self.place, t, t, self.frames)
 
 
-def march_ground(
-    values: Tensor,
-    first: Tensor,
-    sizes: Tensor,
-    frames: Tensor,
-    place: Tensor,
-    above: Tensor,
-    below: Tensor,
-    air: Tensor,
-    deep: Tensor,
-) -> tuple[Tensor, ...]:
-    """Two steps over the ground: terrain.March, before and after."""
-    rays = _rays(frames, place, above, above, frames)
-    at = March(above, below, air, deep)
+def begin_march(sight: Sight, start: Tensor) -> March:
+    """Rays that are known to be in the air up to depth `start`."""
+    rays = sight.rays(start)
+    air = clearance(sight.relief, rays.origin, rays.direction, start)
+    return March(start, torch.full_like(start, float("inf")), air, torch.full_like(start, -1.0))
+
+
+def march_ground(sight: Sight, at: March) -> March:
+    """STRIDES steps over the ground."""
+    rays = sight.rays(at.above)
     for _ in range(STRIDES):
-        at = march(Relief(values, first, sizes), rays.origin, rays.direction, at)
-    return at.above, at.below, at.air, at.depth_in
+        at = march(sight.relief, rays.origin, rays.direction, at)
+    return at
 
 
-def touch_ground(
-    values: Tensor,
-    first: Tensor,
-    sizes: Tensor,
-    frames: Tensor,
-    place: Tensor,
-    above: Tensor,
-    below: Tensor,
-    air: Tensor,
-    deep: Tensor,
-) -> tuple[Tensor, ...]:
-    """(depth of the ground, inf for none; its normal x, y, z)."""
-    rays = _rays(frames, place, above, above, frames)
-    t = close_in(Relief(values, first, sizes), rays.origin, rays.direction, March(above, below, air, deep))
+def touch_ground(sight: Sight, at: March) -> tuple[Tensor, Vector]:
+    """(depth of the ground, inf for none; its normal)."""
+    rays = sight.rays(at.above)
+    t = close_in(sight.relief, rays.origin, rays.direction, at)
     safe = torch.where(torch.isinf(t), 1.0, t)
-    return t, *ground_normal(Relief(values, first, sizes), rays.origin, rays.direction, safe)
+    return t, ground_normal(sight.relief, rays.origin, rays.direction, safe)
 
 
-_MEET = tuple(_meet(kind) for kind in (BOX, CYLINDER, ELLIPSOID))
-_BLOCK = tuple(_block(kind) for kind in (BOX, CYLINDER, ELLIPSOID))
-EAGER = Kernels(
-    test_pairs, _MEET, locate, test_clusters, test_blockers, _BLOCK, colour, air_below, march_ground, touch_ground
-)
-
-
-@lru_cache(maxsize=1)
-def compiled() -> Kernels:
-    """The steps fused by torch.compile: a few seconds each at their first use, cached on disk by torch."""
-
-    def fuse(step: Callable) -> Callable:
-        return torch.compile(step, fullgraph=True, options={"assert_indirect_indexing": False})
-
-    return Kernels(
-        fuse(test_pairs),
-        tuple(map(fuse, _MEET)),
-        fuse(locate),
-        fuse(test_clusters),
-        fuse(test_blockers),
-        tuple(map(fuse, _BLOCK)),
-        fuse(colour),
-        fuse(air_below),
-        fuse(march_ground),
-        fuse(touch_ground),
-    )
+MEET = tuple(_meet(kind) for kind in (BOX, CYLINDER, ELLIPSOID))  # by the kind of solid
+BLOCK = tuple(_block(kind) for kind in (BOX, CYLINDER, ELLIPSOID))

@@ -10,21 +10,22 @@ from __future__ import annotations
 import torch
 
 from openloger.shapes import Tensor
+from openloger.worlds import kernels
 from openloger.worlds.culling import TILE, Lens, Listed, clusters_in_view, is_box, list_pairs, list_solids
 from openloger.worlds.intersect import NEAREST, Vector
-from openloger.worlds.kernels import EAGER, RAYS, SLOTS, STRIDES, Kernels
+from openloger.worlds.kernels import RAYS, SLOTS, STRIDES, Sight
 from openloger.worlds.raycast import Picture, Shot
 from openloger.worlds.scene import Column
 from openloger.worlds.shading import SkyColumn
-from openloger.worlds.terrain import MARCHES
+from openloger.worlds.terrain import MARCHES, March
 
 _BLOCK = 4  # tiles along the side of a block, whose shadows are sought together
-_EAGER_TILES = 1024  # tiles coloured at a time without fusion: what fits the cache
+_COLOURED = 1024  # tiles coloured at a time: what fits the cache
 
 
-def render_fast(shot: Shot, kernels: Kernels = EAGER) -> Picture:
-    """Renders a batch of frames with culling; `kernels` are the eager or the compiled steps."""
-    caster = _Caster(shot, kernels)
+def render_fast(shot: Shot) -> Picture:
+    """Renders a batch of frames with culling."""
+    caster = _Caster(shot)
     t, solid, upward = caster.with_ground(*caster.meet())
     lit = caster.shadows(t, solid, upward)
     return caster.picture(t, solid, lit, upward)
@@ -33,8 +34,8 @@ def render_fast(shot: Shot, kernels: Kernels = EAGER) -> Picture:
 class _Caster:
     """One batch on its way through the steps; tiles are numbered frame by frame, row by row."""
 
-    def __init__(self, shot: Shot, kernels: Kernels) -> None:
-        self._shot, self._kernels = shot, kernels
+    def __init__(self, shot: Shot) -> None:
+        self._shot = shot
         height, width = shot.size
         self._grid = (-(-height // TILE), -(-width // TILE))
         self._frames = len(shot.origin)
@@ -66,7 +67,7 @@ class _Caster:
         best = torch.full((len(self._place), RAYS), float("inf"), device=entry.device)
         found = torch.full_like(best, -1, dtype=torch.int32)
         nothing = len(listed.row)
-        for kind, step in enumerate(self._kernels.meet):
+        for kind, step in enumerate(kernels.MEET):
             chosen = torch.nonzero(listed.kind[entry] == kind)[:, 0]
             rows = _rows(entry[chosen], tile[chosen], len(self._place), nothing)
             if rows is None:
@@ -100,7 +101,7 @@ class _Caster:
         spans = torch.stack(
             [place[:, 0], place[:, 0] + last * place[:, 2], place[:, 1], place[:, 1] + last * place[:, 3]], dim=1
         )
-        least, cover = self._kernels.pairs(entries, entry, spans, is_box(listed)[entry])
+        least, cover = kernels.test_pairs(entries, entry, spans, is_box(listed)[entry])
         nearest_cover = torch.full((len(self._place),), float("inf"), device=entry.device)
         nearest_cover.scatter_reduce_(0, tile, cover, "amin")
         keep = torch.nonzero((least <= nearest_cover[tile]) & ~torch.isinf(least))[:, 0]
@@ -114,45 +115,24 @@ class _Caster:
         if len(tile) == 0:
             return t, solid, upward
         frame = self._tile_frame[tile]
-        values, *relief = ground.below(frame)
-        still = (*relief, self._camera[tile], self._place[tile])
+        sight = Sight(ground.below(frame), self._camera[tile], self._place[tile])
         limit = torch.minimum(t[tile], self._sky[tile, SkyColumn.FAR : SkyColumn.FAR + 1])
-        met = self._kernels.touch(values, *still, *self._march(values, still, limit))
-        nearer = met[0] < limit
-        t[tile] = torch.where(nearer, met[0], t[tile])
+        met, normal = kernels.touch_ground(sight, _march(sight, limit))
+        nearer = met < limit
+        t[tile] = torch.where(nearer, met, t[tile])
         solid[tile] = torch.where(nearer, ground.row[frame].to(torch.int32)[:, None], solid[tile])
         for axis in range(3):
-            upward[axis][tile] = met[1 + axis]
+            upward[axis][tile] = normal[axis]
         return t, solid, upward
-
-    def _march(self, values: Tensor, still: tuple[Tensor, ...], limit: Tensor) -> tuple[Tensor, ...]:
-        """Follows the rays of ground tiles until they meet the ground or pass `limit`; finished tiles rest."""
-        start = torch.full_like(limit, NEAREST)
-        height = self._kernels.air(values, *still, start)
-        state = [start, torch.full_like(start, float("inf")), height, torch.full_like(start, -1.0)]
-        active = torch.arange(len(start), device=start.device)
-        for _ in range(MARCHES // STRIDES):
-            here = [part[active] for part in state]
-            held = [part[active] for part in still]
-            here = self._kernels.march(values, *held, *here)
-            for part, moved in zip(state, here, strict=True):
-                part[active] = moved
-            on = (torch.isinf(here[1]) & (here[0] < limit[active])).any(dim=1)
-            active = active[on]
-            if len(active) == 0:
-                break
-        return tuple(state)
 
     def shadows(self, t: Tensor, solid: Tensor, upward: Vector) -> Tensor:
         """(tile, ray) 1 where the lamp is seen, 0 where a solid stands before it."""
         tables = self._shot.tables
-        *located, facing = self._kernels.locate(
-            tables.solids, tables.zones, self._camera, self._place, solid, t, upward
-        )
+        *located, facing = kernels.locate(tables.solids, tables.zones, self._camera, self._place, solid, t, upward)
         row, tile = self._blockers(_bundles(located, facing), facing.any(dim=1))
         lit = torch.ones_like(t)
         kind = tables.solids[row, Column.KIND]
-        for number, step in enumerate(self._kernels.block):
+        for number, step in enumerate(kernels.BLOCK):
             chosen = torch.nonzero(kind == number)[:, 0]
             rows = _rows(row[chosen], tile[chosen], len(t), -1)
             if rows is None:
@@ -166,7 +146,7 @@ class _Caster:
     def _blockers(self, bundles: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """(row, tile) pairs of casting solids and tiles that they may darken: sought block by block of tiles and
         cluster by cluster first."""
-        shot, test = self._shot, self._kernels.clusters
+        shot, test = self._shot, kernels.test_clusters
         wanted_tiles = torch.nonzero(wanted)[:, 0]
         block, block_frame = self._blocks(wanted_tiles)
         casting = torch.nonzero(shot.clusters.casts[shot.listed])[:, 0]
@@ -181,7 +161,7 @@ class _Caster:
         keep = torch.nonzero(test(bundles[tile], shot.clusters.sphere[entry]))[:, 0]
         row, member = shot.clusters.rows(entry[keep])
         tile = tile[keep][member]
-        keep = torch.nonzero(self._kernels.block_pairs(shot.tables.solids, row, bundles[tile]))[:, 0]
+        keep = torch.nonzero(kernels.test_blockers(shot.tables.solids, row, bundles[tile]))[:, 0]
         return row[keep], tile[keep]
 
     def _blocks(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,11 +176,10 @@ class _Caster:
 
     def picture(self, t: Tensor, solid: Tensor, lit: Tensor, upward: Vector) -> Picture:
         tables, parts = self._shot.tables, []
-        step = _EAGER_TILES if self._kernels is EAGER else len(t)
-        for begin in range(0, len(t), step):
-            part = slice(begin, begin + step)
+        for begin in range(0, len(t), _COLOURED):
+            part = slice(begin, begin + _COLOURED)
             parts.append(
-                self._kernels.colour(
+                kernels.colour(
                     tables.solids,
                     tables.zones,
                     tables.surfaces,
@@ -211,7 +190,7 @@ class _Caster:
                     solid[part],
                     t[part],
                     lit[part],
-                    tuple(axis[part] for axis in upward),
+                    (upward[0][part], upward[1][part], upward[2][part]),
                 )
             )
         outputs = [self._whole(torch.cat(channel)) for channel in zip(*parts, strict=True)]
@@ -230,6 +209,20 @@ class _Caster:
         height, width = self._shot.size
         spread = tiles.view(self._frames, down, across, TILE, TILE).transpose(2, 3)
         return spread.reshape(self._frames, down * TILE, across * TILE)[:, :height, :width].contiguous()
+
+
+def _march(sight: Sight, limit: Tensor) -> March:
+    """Follows the rays of ground tiles until they meet the ground or pass `limit`; finished tiles rest."""
+    whole = kernels.begin_march(sight, torch.full_like(limit, NEAREST))
+    active = torch.arange(len(limit), device=limit.device)
+    for _ in range(MARCHES // STRIDES):
+        here = kernels.march_ground(sight.only(active), March(*(part[active] for part in whole)))
+        for part, moved in zip(whole, here, strict=True):
+            part[active] = moved
+        active = active[(torch.isinf(here.below) & (here.above < limit[active])).any(dim=1)]
+        if len(active) == 0:
+            break
+    return whole
 
 
 def _lens(shot: Shot) -> Lens:
