@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,13 @@ import numpy as np
 
 import openloger
 from openloger.benchmarking import Ledger, NetworkChoice
-from openloger.benchmarking.footage import RENDERED_AT_ONCE
 from openloger.benchmarking.tables import machine_line, markdown
 from openloger.cli.results import show
 from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed, measure
 from openloger.evaluation.calibration import rank_correlation
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash
-from openloger.worlds import FAMILIES, World, render_clips, world
+from openloger.worlds import FAMILIES, World, world
 
 SETTINGS = MeasureSettings(gather=GatherSettings(depth=False))
 METERS = {  # of windows that disagree
@@ -72,15 +71,8 @@ def main() -> None:
 
 def run(shown: World, network: Network) -> dict[str, Any]:
     """One world, streamed and measured."""
-    placed = openloger.Stream(network, reset_every=0).run(pictures(shown))
+    placed = openloger.Stream(network, reset_every=0).run(shown)
     return measure(gather_placed(placed, shown, SETTINGS.gather), SETTINGS).numbers()
-
-
-def pictures(shown: World) -> Iterator[np.ndarray]:
-    """Rendered some at a time."""
-    for first in range(0, len(shown), RENDERED_AT_ONCE):
-        numbers = range(first, min(first + RENDERED_AT_ONCE, len(shown)))
-        yield from render_clips([(shown, numbers)]).rgb[0].numpy()
 
 
 def correlations(runs: Mapping[str, Mapping[str, Any]], *, note: str) -> TableRows:

@@ -13,7 +13,6 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -23,7 +22,6 @@ import numpy as np
 
 import openloger
 from openloger.benchmarking import Ledger, NetworkChoice
-from openloger.benchmarking.footage import RENDERED_AT_ONCE
 from openloger.benchmarking.tables import machine_line
 from openloger.cli.results import show
 from openloger.errors import InputError, OpenlogerError
@@ -42,7 +40,6 @@ from openloger.training.config import ValidationConfig, recipe
 from openloger.training.render import render_clips
 from openloger.training.validate import held_out, validate
 from openloger.worlds import FAMILIES, World, world
-from openloger.worlds import render_clips as render
 
 WITHOUT_DEPTH = MeasureSettings(gather=GatherSettings(depth=False))
 MEMORIES = ("all", "none")
@@ -61,14 +58,8 @@ def windows(network: Network, given: argparse.Namespace) -> dict[str, dict[str, 
 
 def stream(network: Network, shown: World, memory: str) -> dict[str, Any]:
     """One long world, streamed and held against its cameras."""
-    placed = openloger.Stream(network, memory=memory).run(pictures(shown))
+    placed = openloger.Stream(network, memory=memory).run(shown)
     return measure(gather_placed(placed, shown, WITHOUT_DEPTH.gather), WITHOUT_DEPTH).numbers()
-
-
-def pictures(shown: World) -> Iterator[np.ndarray]:
-    for first in range(0, len(shown), RENDERED_AT_ONCE):
-        numbers = range(first, min(first + RENDERED_AT_ONCE, len(shown)))
-        yield from render([(shown, numbers)]).rgb[0].numpy()
 
 
 def clip(network: Network, folder: Path) -> dict[str, Any]:
@@ -79,17 +70,14 @@ def clip(network: Network, folder: Path) -> dict[str, Any]:
         recording = openloger.reconstruct(folder / "video.mp4", Path(name) / "recording", network=network)
         seconds = time.perf_counter() - began
         found = evaluate_recording(recording, truth, depth=depth if depth.exists() else None).numbers()
-        cameras = np.loadtxt(truth).reshape(len(recording), -1, 4)
-        square = np.concatenate([cameras[:, :3], np.tile([[[0.0, 0.0, 0.0, 1.0]]], (len(cameras), 1, 1))], axis=1)
-        aligned = align(recording.world_from_cam, square, how="sim3")
-        still = align(np.tile(np.eye(4), (len(square), 1, 1)) + 0.0, square, how="none")
-        turned = relative_error(aligned, square, step=TURN).rotation_deg.median
-        guess = relative_error(still, square, step=TURN).rotation_deg.median
+        cameras = np.loadtxt(truth).reshape(-1, 4, 4)
+        aligned = align(recording.world_from_cam, cameras, how="sim3")
+        still = align(np.broadcast_to(np.eye(4), cameras.shape), cameras, how="none")
     return {
         **{key: value for key, value in found.items() if isinstance(value, int | float)},
-        f"rotation_deg_{TURN}_frames": turned,
-        f"guess_rotation_deg_{TURN}_frames": guess,
-        "frames_per_s": len(square) / seconds,
+        f"rotation_deg_{TURN}_frames": relative_error(aligned, cameras, step=TURN).rotation_deg.median,
+        f"guess_rotation_deg_{TURN}_frames": relative_error(still, cameras, step=TURN).rotation_deg.median,
+        "frames_per_s": len(cameras) / seconds,
     }
 
 

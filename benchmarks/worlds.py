@@ -9,7 +9,6 @@ eight frames, what is built once of a world included.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
@@ -98,7 +97,6 @@ def main() -> None:
         }
     )
     show(table(ledger.content()), "rendering of worlds")
-    print(json.dumps(ledger.summary))
 
 
 if __name__ == "__main__":

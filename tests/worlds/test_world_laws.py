@@ -220,3 +220,14 @@ def test_the_fast_ray_caster_sees_what_the_plain_one_sees(family) -> None:
     assert torch.equal(fast.moving[both][~far], plain.moving[both][~far])
     turned = (fast.normal * plain.normal).sum(-1)[both]
     assert (turned < 0.999).float().mean() < 5e-3
+
+
+@EVERY_FAMILY
+def test_frames_in_a_row_are_those_asked_for_one_by_one(family) -> None:
+    shown = world(family, seed=2, size=(24, 32), fps=5, frames=19)
+    row = list(shown.frames(1))
+    assert [sample.index for sample in row] == list(range(1, 19))
+    for sample in row[::6]:
+        alone = shown[sample.index]
+        for name in ("rgb", "depth", "normal", "valid", "moving", "world_from_cam"):
+            assert np.array_equal(getattr(sample, name), getattr(alone, name)), name

@@ -12,7 +12,6 @@ from typing import Any
 from openloger import worlds
 from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
 from openloger.benchmarking.choice import NetworkChoice, synchronize
-from openloger.benchmarking.footage import RENDERED_AT_ONCE
 from openloger.benchmarking.ledger import Ledger
 from openloger.datasets import open_dataset, write_folder
 from openloger.errors import InputError
@@ -89,7 +88,7 @@ class RenderedWorlds:
             shutil.rmtree(partial)
         watch = Stopwatch(total=self.frames)
         write_folder(
-            _samples(shown),
+            shown,
             partial,
             fps=self.fps,
             pictures="png",
@@ -210,26 +209,6 @@ def _render(world: str, rendered: RenderedWorlds, tell: Callable[[str], None], o
     if not (rendered.folder / rendered.name(world)).is_dir():
         tell(f"rendering {rendered.frames:,} frames of {world} into {rendered.folder}")
     return rendered.written(world, on_progress=on_progress)
-
-
-def _samples(shown: worlds.World) -> Iterator[worlds.Sample]:
-    """A world's frames, rendered a few at a time."""
-    for first in range(0, len(shown), RENDERED_AT_ONCE):
-        numbers = range(first, min(first + RENDERED_AT_ONCE, len(shown)))
-        clip = worlds.render_clips([(shown, numbers)])
-        for row, index in enumerate(numbers):
-            yield worlds.Sample(
-                rgb=clip.rgb[0, row].numpy(),
-                depth=clip.depth[0, row].numpy(),
-                normal=clip.normal[0, row].numpy(),
-                world_from_cam=clip.world_from_cam[0, row].numpy(),
-                intrinsics=clip.intrinsics[0, row].numpy(),
-                valid=clip.valid[0, row].numpy(),
-                moving=clip.moving[0, row].numpy(),
-                timestamp_s=index / shown.fps,
-                index=index,
-                name=f"{index:06d}",
-            )
 
 
 def _work(cell: Cell) -> float:

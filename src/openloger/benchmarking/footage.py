@@ -12,10 +12,9 @@ from openloger.datasets.writing import VideoWriter
 from openloger.frames import Frame
 from openloger.progress import Progress, Stopwatch
 from openloger.shapes import UInt8
-from openloger.worlds import render_clips, world
+from openloger.worlds import world
 
 NOMINAL_FPS = 30.0
-RENDERED_AT_ONCE = 16  # frames; together they are faster than one by one
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,8 @@ class WorldVideo:
         partial = path.with_name(f"partial-{path.name}")
         watch = Stopwatch(total=frames)
         with VideoWriter(partial, fps=self.fps) as video:
-            for first in range(0, frames, RENDERED_AT_ONCE):
-                numbers = range(first, min(first + RENDERED_AT_ONCE, frames))
-                for rgb in render_clips([(shown, numbers)]).rgb[0]:
-                    video.write(rgb.numpy())
-                on_progress(watch.advance(len(numbers)))
+            for sample in shown:
+                video.write(sample.rgb)
+                on_progress(watch.advance(1))
         partial.replace(path)
         return path

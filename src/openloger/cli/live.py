@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +18,7 @@ from openloger.cli.progress import progress_bar
 from openloger.cli.reconstruct import NetworkArguments, RecordingArguments, WindowArguments, summary
 from openloger.cli.watching import ShowArguments, shown
 from openloger.frames import LiveFrames, LiveOptions, Patience, open_live
-from openloger.network import load_network
 from openloger.progress import Progress
-from openloger.reconstruct import RunOptions
 from openloger.reconstruct import reconstruct as run
 from openloger.recording import Recording
 from openloger.streaming import PlacedWindow
@@ -89,30 +87,13 @@ def live(
         out: The recording's folder.
     """
     opened = open_live(source, options=taken.options)
-    existing = recording.existing
+    asked = recording.options()
     with shown(out, show) as on_first_window:
-        loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
+        loaded = network.load()
         meter = LatencyMeter(opened, on_first_window)
         with _stop_on_signals(opened), progress_bar(opened.name, also=meter.told) as draw:
-            result = run(
-                opened,
-                out,
-                network=loaded,
-                window=windows.window,
-                overlap=windows.overlap,
-                placement=windows.placement,
-                reset_every=windows.reset_every,
-                size=taken.size,
-                options=RunOptions(
-                    existing=existing,
-                    lens=recording.lens,
-                    known_intrinsics_px=recording.intrinsics,
-                    depth_dtype=recording.depth_dtype,
-                    live=True,
-                    on_window=meter.take,
-                    on_progress=meter.passing_on(draw),
-                ),
-            )
+            options = replace(asked, live=True, on_window=meter.take, on_progress=meter.passing_on(draw))
+            result = run(opened, out, network=loaded, size=taken.size, options=options, **asdict(windows))
     _tell(result, opened, meter, trained=loaded.weights is not None, as_json=show.json)
     return EXIT_BAD_INPUT if opened.lost else 0
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.progress import progress_bar
 from openloger.errors import InputError
 from openloger.frames import open_frames
-from openloger.network import load_network
+from openloger.network import Network, load_network
 from openloger.progress import Progress
 from openloger.reconstruct import DEFAULT_NETWORK, RunOptions
 from openloger.reconstruct import reconstruct as run
@@ -37,6 +37,10 @@ class NetworkArguments:
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
     """float32, bfloat16, float16, or auto."""
+
+    def load(self) -> Network:
+        """The network, on its device; raises InputError or WeightsError."""
+        return load_network(self.network, weights=self.weights, device=self.device, dtype=self.dtype)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,15 @@ class RecordingArguments:
             raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
         return "resume" if self.resume else "overwrite" if self.overwrite else "refuse"
 
+    def options(self) -> RunOptions:
+        """What a run is told of it; raises as `existing` does."""
+        return RunOptions(
+            existing=self.existing,
+            lens=self.lens,
+            known_intrinsics_px=self.intrinsics,
+            depth_dtype=self.depth_dtype,
+        )
+
 
 def reconstruct(
     source: tyro.conf.Positional[str],
@@ -114,7 +127,7 @@ def reconstruct(
         out: The recording's folder.
         json: Print a summary for programs on standard output.
     """
-    existing = recording.existing
+    asked = recording.options()
     opened = open_frames(
         source,
         start=frames.start,
@@ -123,7 +136,7 @@ def reconstruct(
         fps=frames.fps,
         on_bad_frame=frames.on_bad_frame,
     )
-    loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
+    loaded = network.load()
     with _stop_on_interrupt() as stopping, progress_bar(opened.name) as show:
         latest: list[Progress] = []
 
@@ -131,25 +144,8 @@ def reconstruct(
             latest[:] = [progress]
             show(progress)
 
-        options = RunOptions(
-            existing=existing,
-            lens=recording.lens,
-            known_intrinsics_px=recording.intrinsics,
-            depth_dtype=recording.depth_dtype,
-            on_progress=on_progress,
-            should_stop=stopping,
-        )
-        result = run(
-            opened,
-            out,
-            network=loaded,
-            window=windows.window,
-            overlap=windows.overlap,
-            placement=windows.placement,
-            reset_every=windows.reset_every,
-            size=frames.size,
-            options=options,
-        )
+        options = replace(asked, on_progress=on_progress, should_stop=stopping)
+        result = run(opened, out, network=loaded, size=frames.size, options=options, **asdict(windows))
     _tell(result, latest[0] if latest else None, trained=loaded.weights is not None, as_json=json)
     return 0 if result.complete else EXIT_INTERRUPTED
 

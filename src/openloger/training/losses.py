@@ -65,11 +65,8 @@ class Losses:
 
     def total(self, weights: LossWeights) -> Float[Tensor, ""]:
         """The weighted sum; terms of weight 0 take no part, so that they may be anything."""
-        terms = [
-            getattr(weights, field.name) * getattr(self, field.name)
-            for field in fields(weights)
-            if field.name not in ("match", "trusted_error") and getattr(weights, field.name) != 0
-        ]
+        named = {field.name: getattr(weights, field.name, 0.0) for field in fields(self)}
+        terms = [weight * getattr(self, name) for name, weight in named.items() if weight != 0]
         return torch.stack(terms).sum()
 
 
