@@ -9,7 +9,8 @@ import torch
 
 from openloger.errors import InputError
 from openloger.training.augment import camera_faults, compress, mirror, motion_blur, recolour, vignette
-from openloger.training.clips import stack, take_frames
+from openloger.training.clips import choose_frames, stack, take_frames
+from openloger.training.correspondence import correspond
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import (
     HELD_OUT_SEEDS,
@@ -20,7 +21,6 @@ from openloger.training.data import (
     rendered_by,
     spec_of,
 )
-from openloger.training.matching import correspond
 from openloger.training.render import RenderAhead
 
 from .boxes import render_box, render_boxes
@@ -84,6 +84,35 @@ def test_every_step_has_one_frame_count_and_they_come_at_their_odds():
     assert all(batch.images.shape[1] == frames_of(PLAN, seed=5, step=i) for i, batch in enumerate(islice(stream(), 6)))
 
 
+def test_frames_of_a_step_have_enough_in_common_with_one_before():
+    clip = render_box(ClipSpec("rooms", 3, 0, 6, 10.0, (16, 24)))
+    shared = np.array([[max(0.0, 1 - 0.3 * abs(i - j)) for j in range(6)] for i in range(6)])
+    shared[5, :5] = shared[:5, 5] = 0.1  # the last one sees next to nothing of the others
+    seen = set()
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        chosen = choose_frames(clip, 2, draw, shared=shared, least_overlap=0.6, shuffle_time=False)
+        first, second = (int(number) for number in chosen.name.split("[")[1].rstrip("]").split(","))
+        assert second == 5 or second - first == 1
+        seen.add((first, second))
+    assert len(seen) > 6  # four neighbours, and the last with whatever it is nearest to
+    anything = [
+        choose_frames(clip, 3, np.random.default_rng(s), shared=shared, least_overlap=0.0, shuffle_time=False).name
+        for s in range(200)
+    ]
+    assert len(set(anything)) == 20  # all threes of six
+
+
+def test_pairs_from_a_stream_overlap_as_asked():
+    asked = replace(PLAN, size=(32, 48), frames=(2,), odds=(1.0,), rendered=6, least_overlap=0.7, augment=False)
+    shares = []
+    for plan in (asked, replace(asked, least_overlap=0.0)):
+        ahead = RenderAhead(plan, seed=5, lane=0, workers=0, render=render_boxes)
+        batches = islice(ClipStream(plan, ahead, seed=5, lane=0), 6)
+        shares.append(np.mean([float(correspond(b, patch=4).visible[:, 0, 1].float().mean()) for b in batches]))
+    assert shares[0] > shares[1] + 0.05
+
+
 def test_held_out_seeds_are_never_drawn():
     seeds = [spec_of(PLAN, seed=0, lane=0, number=number).seed for number in range(300)]
     assert min(seeds) >= HELD_OUT_SEEDS
@@ -122,6 +151,7 @@ def test_recolouring_leaves_depth_alone_and_time_is_reversed_whole():
         ({"frames": (2, 5)}, "uses 5 frames but only 4 are rendered"),
         ({"pool": 3}, "pool of 3 cannot fill a batch of 4"),
         ({"families": ("rooms",)}, "1 families but 4 odds"),
+        ({"least_overlap": 1.5}, "least_overlap is 1.5; it is a part of a frame"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(change, message):

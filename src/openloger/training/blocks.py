@@ -13,7 +13,7 @@ from openloger.network import Network
 from openloger.network.attention import Block
 from openloger.network.memory.swa import SlidingWindowAttention
 from openloger.network.memory.ttt import TestTimeTraining
-from openloger.training.matching import middle_block
+from openloger.training.matching import matching_blocks
 
 _WHOLE = (Block, SlidingWindowAttention, TestTimeTraining)
 
@@ -34,9 +34,10 @@ def recompute_blocks(network: nn.Module) -> None:
 
 
 def compile_blocks(network: Network) -> None:
-    """torch.compile every transformer block for itself, but the one whose tokens are listened to."""
+    """torch.compile every transformer block for itself, but those that are listened to."""
     torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
-    listened = network.decoder.blocks[middle_block(len(network.decoder.blocks))]
+    decoder = network.decoder.blocks
+    listened = [decoder[number] for number in matching_blocks(len(decoder))]
     for block in blocks(network):
-        if isinstance(block, Block) and block is not listened:
+        if isinstance(block, Block) and block not in listened:
             block.compile()

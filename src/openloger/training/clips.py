@@ -9,6 +9,8 @@ import torch
 
 from openloger.shapes import Bool, Float, Float32, Float64, Int, Tensor, UInt8
 
+CoVisibility = Float[np.ndarray, "frame frame"]  # symmetric; the part of a frame that another shows too, 0..1
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -69,9 +71,20 @@ def join_clips(batches: list[ClipBatch]) -> ClipBatch:
     return ClipBatch(*tensors, names=tuple(name for batch in batches for name in batch.names))
 
 
-def choose_frames(clip: Clip, count: int, draw: np.random.Generator, *, shuffle_time: bool) -> Clip:
-    """`count` frames of a clip in order of time, or with `shuffle_time` half of the times against it."""
-    index = np.sort(draw.choice(len(clip), size=count, replace=False))
+def choose_frames(
+    clip: Clip, count: int, draw: np.random.Generator, *, shared: CoVisibility, least_overlap: float, shuffle_time: bool
+) -> Clip:
+    """`count` frames of a clip in order of time, or with `shuffle_time` half of the times against it.
+
+    Each has at least `least_overlap` in common with one that was drawn before it; where no frame has, the one that has
+    most comes next.
+    """
+    chosen = [int(draw.integers(len(clip)))]
+    while len(chosen) < count:
+        left = np.setdiff1d(np.arange(len(clip)), chosen)
+        in_common = shared[left][:, chosen].max(axis=1)
+        chosen.append(int(draw.choice(left[in_common >= min(least_overlap, in_common.max())])))
+    index = np.sort(chosen)
     return take_frames(clip, index[::-1] if shuffle_time and draw.random() < 0.5 else index)
 
 

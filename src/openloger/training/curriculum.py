@@ -38,6 +38,7 @@ class ClipPlan:
     odds: tuple[float, ...] = (1.0,)  # how likely each of those numbers is
     batch: int = 16  # clips a lane
     lanes: int = 1  # the gradient is the mean over lanes
+    least_overlap: float = 0.0  # part of a frame that another one of its step shows too, where the clip has such frames
     fps: tuple[float, float] = (8.0, 12.0)  # a clip's frame rate is drawn between these
     families: tuple[str, ...] = FAMILIES
     family_odds: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
@@ -63,6 +64,8 @@ class ClipPlan:
             raise InputError("clips: the odds of worlds and datasets are at least 0, and not all 0")
         if max(self.frames) > self.rendered:
             raise InputError(f"clips: a step uses {max(self.frames)} frames but only {self.rendered} are rendered")
+        if not 0 <= self.least_overlap <= 1:
+            raise InputError(f"clips: least_overlap is {self.least_overlap}; it is a part of a frame, 0 to 1")
         if not 0 <= self.faults <= 1:
             raise InputError(f"clips: faults is {self.faults}; it is a part of the clips, 0 to 1")
         if self.pool < self.batch:
@@ -118,7 +121,7 @@ class Stage:
     moves: tuple[str, ...] = ()  # what learns: weights whose names begin so; (): all of them
 
 
-SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, direction=0.3, match=1.0)
+SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, direction=0.3, match=1.0, shift=0.5)
 CONFIDENCE_ALONE = LossWeights(
     local=0.0,
     world=0.0,
@@ -141,6 +144,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         odds=(0.88, 0.12),
         fps=(1.0, 3.0),  # so slow that a pair turns by about ten degrees: a patch sees seven
         family_odds=(1.0, 1.0, 0.5, 1.0),
+        least_overlap=0.3,
         reuse=5.0,
     )
     memory = replace(
@@ -148,6 +152,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         rendered=14,
         frames=(4, 8, 12),
         odds=(1.0, 1.0, 1.0),
+        least_overlap=0.0,
         fps=(1.5, 12.0),
         batch=4,
         pool=96,
@@ -168,7 +173,7 @@ def pocket_stages() -> tuple[Stage, ...]:
             steps=1500,
             clips=memory,
             windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
-            losses=replace(SCRATCH_LOSSES, match=0.1, confidence=0.05),
+            losses=replace(SCRATCH_LOSSES, match=0.1, shift=0.05, confidence=0.05),
             rate=RatePlan(peak=4e-4, warmup_steps=60, decay=0.5),
         ),
         Stage(
@@ -193,8 +198,10 @@ def compact_stages() -> tuple[Stage, ...]:
     rate = RatePlan(peak=5e-4, warmup_steps=500, decay=0.0)
     return (
         Stage("pairs", 2000, pairs, alone, SCRATCH_LOSSES, rate),
-        Stage("short", 4000, short, alone, replace(SCRATCH_LOSSES, match=0.3), replace(rate, warmup_steps=50)),
-        Stage("longer", 6000, longer, alone, replace(SCRATCH_LOSSES, match=0.1), replace(rate, decay=0.3)),
+        Stage(
+            "short", 4000, short, alone, replace(SCRATCH_LOSSES, match=0.3, shift=0.15), replace(rate, warmup_steps=50)
+        ),
+        Stage("longer", 6000, longer, alone, replace(SCRATCH_LOSSES, match=0.1, shift=0.05), replace(rate, decay=0.3)),
         Stage(
             "chained",
             3000,

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from openloger.training.augment import augment
-from openloger.training.clips import Clip, ClipBatch, choose_frames, stack
+from openloger.training.clips import Clip, ClipBatch, CoVisibility, choose_frames, stack
+from openloger.training.correspondence import covisibility
 from openloger.training.curriculum import ClipPlan
 
 HELD_OUT_SEEDS = 1_000_000  # worlds with a smaller seed are never trained on
@@ -111,6 +112,13 @@ def picks_of(plan: ClipPlan, *, seed: int, step: int, lane: int) -> list[int]:
     return [oldest + int(pick) for pick in draw.choice(newest - oldest, size=plan.batch, replace=False)]
 
 
+def overlaps(clip: Clip, plan: ClipPlan) -> CoVisibility:
+    """What its frames have in common, from eight rows of points; 1 everywhere where the plan does not ask."""
+    if plan.least_overlap == 0:
+        return np.ones((len(clip), len(clip)))
+    return covisibility(clip, patch=max(1, plan.size[0] // 8))
+
+
 class ClipStream:
     """One lane's batches, step after step; `render` gives clips 'from number n on', in order.
 
@@ -123,20 +131,21 @@ class ClipStream:
         self._plan, self._seed, self._lane, self._step = plan, seed, lane, step
         self._next = max(0, rendered_by(plan, step) - plan.pool)
         self._clips = render(self._next)
-        self._pool: dict[int, Clip] = {}
+        self._pool: dict[int, tuple[Clip, CoVisibility]] = {}
 
     def __next__(self) -> ClipBatch:
         plan, step = self._plan, self._step
         newest = rendered_by(plan, step)
         while self._next < newest:
-            self._pool[self._next] = next(self._clips)
+            clip = next(self._clips)
+            self._pool[self._next] = clip, overlaps(clip, plan)
             self._next += 1
         for number in [number for number in self._pool if number < newest - plan.pool]:
             del self._pool[number]
         frames = frames_of(plan, seed=self._seed, step=step)
         picks = picks_of(plan, seed=self._seed, step=step, lane=self._lane)
         draw = np.random.default_rng([self._seed, step, self._lane, 4])
-        clips = [choose_frames(self._pool[number], frames, draw, shuffle_time=plan.augment) for number in picks]
+        clips = [self._choose(number, frames, draw) for number in picks]
         if plan.augment:
             clips = [augment(clip, draw, faults=plan.faults) for clip in clips]
         self._step += 1
@@ -144,3 +153,8 @@ class ClipStream:
 
     def __iter__(self) -> ClipStream:
         return self
+
+    def _choose(self, number: int, frames: int, draw: np.random.Generator) -> Clip:
+        clip, shared = self._pool[number]
+        least, shuffle_time = self._plan.least_overlap, self._plan.augment
+        return choose_frames(clip, frames, draw, shared=shared, least_overlap=least, shuffle_time=shuffle_time)

@@ -46,7 +46,8 @@ class LossWeights:
     confidence: float = 0.0  # 0.05 in the last stage
     trusted_error: float = 0.02  # no weight: the weighted local error below which a point is to be trusted
     anchor: float = 0.01
-    match: float = 0.0  # from-scratch stages only
+    match: float = 0.0  # of `matching.py`, as the next; from-scratch stages only
+    shift: float = 0.0  # per token
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ clip is cut into.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 
@@ -17,9 +18,10 @@ from openloger.network import Network
 from openloger.shapes import Float, Tensor
 from openloger.training.chaining import Chain, run_chain
 from openloger.training.clips import ClipBatch
+from openloger.training.correspondence import correspond
 from openloger.training.curriculum import Stage
 from openloger.training.losses import Losses, measure
-from openloger.training.matching import MatchResult, correspond, match_loss, mean_match, middle_block, probe_tokens
+from openloger.training.matching import MatchResult, match, matching_blocks, mean_match, probe_tokens
 
 
 class Objective(nn.Module):
@@ -35,41 +37,41 @@ class Objective(nn.Module):
         weights, plan = self.stage.losses, self.stage.windows
         size, overlap = plan.at(progress)
         run = partial(run_chain, self.network, clips.images, size=size, overlap=overlap, truncate=plan.truncate)
-        chain, match = run_and_match(self.network, clips, run) if weights.match else (run(), None)
+        chain, matched = run_and_match(self.network, clips, run) if weights.match or weights.shift else (run(), None)
         losses = measure(chain.prediction, clips.take_frames(chain.index), weights)
         total = losses.total(weights)
-        if match is not None:
-            total = total + weights.match * match.loss
-        return total, {"loss": total.detach(), **by_name(losses, match)}
+        if matched is not None:
+            total = total + weights.match * matched.loss + weights.shift * matched.shift
+        return total, {"loss": total.detach(), **by_name(losses, matched)}
 
 
 def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) -> tuple[Chain, MatchResult]:
-    """What `run` gives, and how well the middle decoder block's tokens correspond in each of its windows."""
+    """What `run` gives, and how well the tokens of the blocks in the middle correspond in each of its windows."""
     blocks = network.decoder.blocks
-    with probe_tokens(blocks[middle_block(len(blocks))]) as probe:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(probe_tokens(blocks[number])) for number in matching_blocks(len(blocks))]
         chain = run()
-        heard = probe.take()
+        heard = [probe.take() for probe in probes]
     patch, special_tokens = network.config.encoder.patch, network.decoder.special_tokens
-    return chain, mean_match(
-        [
-            match_loss(
-                query,
-                key,
-                correspond(clips.take_frames(torch.tensor(frames)), patch=patch),
-                special_tokens=special_tokens,
-            )
-            for (query, key), frames in zip(heard, chain.frames, strict=True)
-        ]
-    )
+    results = []
+    for frames, *passes in zip(chain.frames, *heard, strict=True):
+        truth = correspond(clips.take_frames(torch.tensor(frames)), patch=patch)
+        results += [match(one, truth, special_tokens=special_tokens) for one in passes]
+    return chain, mean_match(results)
 
 
-def by_name(losses: Losses, match: MatchResult | None) -> dict[str, Tensor]:
+def by_name(losses: Losses, matched: MatchResult | None) -> dict[str, Tensor]:
     """Every term without gradient; angles in degrees."""
     named = {field.name: getattr(losses, field.name).detach() for field in fields(losses)}
     for name in ("rotation", "normal"):
         named[name] = named[name].rad2deg()
-    if match is not None:
-        named |= {"match": match.loss.detach(), "top1": match.top1, "same_position": match.same_position}
+    if matched is not None:
+        named |= {
+            "match": matched.loss.detach(),
+            "shift": matched.shift.detach(),
+            "top1": matched.top1,
+            "same_position": matched.same_position,
+        }
     return named
 
 
