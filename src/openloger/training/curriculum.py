@@ -145,7 +145,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         fps=(1.0, 3.0),  # so slow that a pair turns by about ten degrees: a patch sees seven
         family_odds=(1.0, 1.0, 0.5, 1.0),
         least_overlap=0.3,
-        reuse=5.0,
+        reuse=8.0,
     )
     memory = replace(
         pairs,
