@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from frame_clips import number_of, numbered, read, write_video
@@ -44,6 +46,23 @@ def test_a_whole_video_gives_every_frame_once_and_no_complaint(kind: str, tmp_pa
     assert [frame.index for frame in frames] == list(range(40))
     assert source.length == 40
     assert source.bad_frames == []
+
+
+@pytest.mark.parametrize("turn_deg", [0, 90])
+def test_a_decoded_frame_is_let_go_at_once(turn_deg: int, tmp_path: Path) -> None:
+    """A frame holds its picture and the decoder's buffers; Python looks for circles only every now and then."""
+    path = write_video(tmp_path / "clip.mp4", 40, stream_settings={"rotation_deg": turn_deg})
+    gc.disable()
+    try:
+        before = _decoded_frames()
+        assert len(list(open_frames(path))) == 40
+        assert _decoded_frames() <= before
+    finally:
+        gc.enable()
+
+
+def _decoded_frames() -> int:
+    return sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "ts", "avi"])

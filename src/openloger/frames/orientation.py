@@ -29,7 +29,11 @@ def upright(
 
 def display_matrix(frame: Any) -> tuple[int, int, int, int] | None:
     """The (a, b, c, d) of a PyAV frame, where it carries one."""
-    found = frame.side_data.get("DISPLAYMATRIX")
+    from av.sidedata import sidedata
+
+    # `frame.side_data` keeps what it makes, a circle: the frame would stay, with all it holds, until circles are sought
+    container: Any = sidedata.SideDataContainer
+    found = container(frame).get("DISPLAYMATRIX")
     if found is None:
         return None
     a, b, _, c, d, *_ = np.frombuffer(bytes(found), np.int32).tolist()

@@ -164,15 +164,17 @@ def container_slots(
 
     Pictures that carry no times are numbered as `NOMINAL_FPS` a second, and not `timed`.
     """
+    from av.video.reformatter import VideoReformatter
+
     stream = video_stream(container, name, threads=threads)
-    rhythm = Rhythm(name)
+    rhythm, reformatter = Rhythm(name), VideoReformatter()
     timed = container.format.name not in _UNTIMED
     with closing(pictures(container, stream)) as decoded:
         for index, picture in enumerate(decoded):
             timestamp_s = _time_s(picture, index, stream) if timed else index / NOMINAL_FPS
             rhythm.beat(index, timestamp_s)
             if index >= first:
-                yield Slot(index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture), timed=timed)
+                yield Slot(index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture, reformatter), timed=timed)
 
 
 def _time_s(picture: Picture, index: int, stream: Any) -> float:
@@ -185,10 +187,11 @@ def say_untimed(container: Any, name: str) -> None:
         logger.info("%s carries no times; its frames are numbered as %g a second", name, NOMINAL_FPS)
 
 
-def _rgb(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
+def _rgb(picture: Picture, reformatter: Any) -> UInt8[np.ndarray, "height width 3"]:
+    """`reformatter` is shared: of its own, each frame would set up tables and start threads."""
     if picture.image is None:
         raise UndecodableError(picture.reason)
-    return upright(picture.image.to_ndarray(format="rgb24"), display_matrix(picture.image))
+    return upright(reformatter.reformat(picture.image, format="rgb24").to_ndarray(), display_matrix(picture.image))
 
 
 def _counted(stream: Any) -> bool:
