@@ -84,23 +84,23 @@ def test_every_step_has_one_frame_count_and_they_come_at_their_odds():
     assert all(batch.images.shape[1] == frames_of(PLAN, seed=5, step=i) for i, batch in enumerate(islice(stream(), 6)))
 
 
-def test_frames_of_a_step_have_enough_in_common_with_one_before():
+def chosen(clip, count, seed, shared, least_overlap):
+    draw = np.random.default_rng(seed)
+    name = choose_frames(clip, count, draw, shared=shared, least_overlap=least_overlap, shuffle_time=False).name
+    return tuple(int(number) for number in name.split("[")[1].rstrip("]").split(","))
+
+
+def test_frames_of_a_step_are_evenly_spaced_and_have_enough_in_common():
     clip = render_box(ClipSpec("rooms", 3, 0, 6, 10.0, (16, 24)))
     shared = np.array([[max(0.0, 1 - 0.3 * abs(i - j)) for j in range(6)] for i in range(6)])
     shared[5, :5] = shared[:5, 5] = 0.1  # the last one sees next to nothing of the others
-    seen = set()
-    for seed in range(60):
-        draw = np.random.default_rng(seed)
-        chosen = choose_frames(clip, 2, draw, shared=shared, least_overlap=0.6, shuffle_time=False)
-        first, second = (int(number) for number in chosen.name.split("[")[1].rstrip("]").split(","))
-        assert second == 5 or second - first == 1
-        seen.add((first, second))
-    assert len(seen) > 6  # four neighbours, and the last with whatever it is nearest to
-    anything = [
-        choose_frames(clip, 3, np.random.default_rng(s), shared=shared, least_overlap=0.0, shuffle_time=False).name
-        for s in range(200)
-    ]
-    assert len(set(anything)) == 20  # all threes of six
+    assert {chosen(clip, 2, seed, shared, 0.6) for seed in range(60)} == {(i, i + 1) for i in range(4)}
+    assert {chosen(clip, 2, seed, shared, 0.95) for seed in range(60)} == {(i, i + 1) for i in range(4)}  # the nearest
+    assert len({chosen(clip, 2, seed, shared, 0.0) for seed in range(300)}) == 15  # all pairs
+    runs = {chosen(clip, 3, seed, shared, 0.0) for seed in range(200)}
+    assert runs == {(0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 2, 4), (1, 3, 5)}
+    assert chosen(clip, 6, 0, shared, 0.5) == (0, 1, 2, 3, 4, 5)
+    assert {chosen(clip, 1, seed, shared, 0.5) for seed in range(60)} == {(i,) for i in range(6)}
 
 
 def test_pairs_from_a_stream_overlap_as_asked():

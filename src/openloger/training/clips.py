@@ -74,18 +74,21 @@ def join_clips(batches: list[ClipBatch]) -> ClipBatch:
 def choose_frames(
     clip: Clip, count: int, draw: np.random.Generator, *, shared: CoVisibility, least_overlap: float, shuffle_time: bool
 ) -> Clip:
-    """`count` frames of a clip in order of time, or with `shuffle_time` half of the times against it.
+    """`count` evenly spaced frames of a clip in order of time, or with `shuffle_time` half of the times against it.
 
-    Each has at least `least_overlap` in common with one that was drawn before it; where no frame has, the one that has
-    most comes next.
+    Neighbours have at least `least_overlap` in common; where the clip has no such frames, those that have most.
     """
-    chosen = [int(draw.integers(len(clip)))]
-    while len(chosen) < count:
-        left = np.setdiff1d(np.arange(len(clip)), chosen)
-        in_common = shared[left][:, chosen].max(axis=1)
-        chosen.append(int(draw.choice(left[in_common >= min(least_overlap, in_common.max())])))
-    index = np.sort(chosen)
+    runs = even_runs(len(clip), count)
+    in_common = np.array([shared[run[:-1], run[1:]].min(initial=1.0) for run in runs])
+    near = np.flatnonzero(in_common >= min(least_overlap, in_common.max()))
+    index = runs[draw.choice(near)]
     return take_frames(clip, index[::-1] if shuffle_time and draw.random() < 0.5 else index)
+
+
+def even_runs(length: int, count: int) -> list[Int[np.ndarray, " count"]]:
+    """Every choice of `count` evenly spaced numbers below `length`, which is no less."""
+    strides = range(1, max(1, (length - 1) // max(1, count - 1)) + 1)
+    return [first + stride * np.arange(count) for stride in strides for first in range(length - stride * (count - 1))]
 
 
 def take_frames(clip: Clip, index: np.ndarray) -> Clip:

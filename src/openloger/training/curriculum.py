@@ -38,7 +38,7 @@ class ClipPlan:
     odds: tuple[float, ...] = (1.0,)  # how likely each of those numbers is
     batch: int = 16  # clips a lane
     lanes: int = 1  # the gradient is the mean over lanes
-    least_overlap: float = 0.0  # part of a frame that another one of its step shows too, where the clip has such frames
+    least_overlap: float = 0.0  # part of a frame that the next one shows too, where the clip has such frames
     fps: tuple[float, float] = (8.0, 12.0)  # a clip's frame rate is drawn between these
     families: tuple[str, ...] = FAMILIES
     family_odds: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
