@@ -39,7 +39,7 @@ class ClipPlan:
     batch: int = 16  # clips a lane
     lanes: int = 1  # the gradient is the mean over lanes
     least_overlap: float = 0.0  # part of a frame that the next one shows too, where the clip has such frames
-    fps: tuple[float, float] = (8.0, 12.0)  # a clip's frame rate is drawn between these
+    fps: tuple[float, float] = (8.0, 12.0)  # a clip's frame rate is drawn between these, evenly in its logarithm
     families: tuple[str, ...] = FAMILIES
     family_odds: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     datasets: tuple[DatasetPlan, ...] = ()
@@ -149,14 +149,13 @@ def pocket_stages() -> tuple[Stage, ...]:
     )
     memory = replace(
         pairs,
-        rendered=14,
-        frames=(4, 8, 12),
-        odds=(1.0, 1.0, 1.0),
-        least_overlap=0.0,
-        fps=(1.5, 12.0),
-        batch=4,
+        rendered=20,
+        frames=(4, 8, 14, 20),  # up to three windows of eight
+        odds=(1.0, 2.0, 2.0, 1.0),
+        fps=(1.5, 24.0),
+        batch=2,
+        lanes=2,
         pool=96,
-        reuse=6.0,
         faults=0.3,
     )
     return (
@@ -173,8 +172,8 @@ def pocket_stages() -> tuple[Stage, ...]:
             steps=1500,
             clips=memory,
             windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
-            losses=replace(SCRATCH_LOSSES, match=0.1, shift=0.05, confidence=0.05),
-            rate=RatePlan(peak=4e-4, warmup_steps=60, decay=0.5),
+            losses=replace(SCRATCH_LOSSES, match=0.3, shift=0.15, confidence=0.05),
+            rate=RatePlan(peak=6e-4, warmup_steps=100, decay=0.5),
         ),
         Stage(
             "confidence",

@@ -80,7 +80,7 @@ def world_spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipS
         seed=HELD_OUT_SEEDS + int(world.integers(_TRAINED_SEEDS)),
         first=int(world.integers(_REACH)) + int(draw.integers(_NEAR)),
         frames=plan.rendered,
-        fps=round(float(world.uniform(*plan.fps)), 2),
+        fps=round(float(np.exp(world.uniform(*np.log(plan.fps)))), 2),
         size=plan.size,
     )
 

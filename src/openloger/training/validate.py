@@ -10,6 +10,7 @@ straight line at constant speed that fits the true path best.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
@@ -75,7 +76,7 @@ def held_out(stage: Stage, config: ValidationConfig, render: RenderClips) -> Hel
     """Render them: `config.clips` worlds a family, of seeds below those that training draws."""
     plan = stage.clips
     draw = np.random.default_rng(0)
-    fps = sum(plan.fps) / 2
+    fps = math.sqrt(plan.fps[0] * plan.fps[1])
     batches: dict[str, tuple[ClipBatch, ...]] = {}
     paths: dict[str, tuple[Clip, ...]] = {}
     for family in sorted(set(plan.families)):
