@@ -175,3 +175,19 @@ def test_any_zarr_reader_sees_arrays_of_exactly_the_committed_length(tmp_path: P
     np.testing.assert_array_equal(
         np.asarray(dict(group.arrays())["depth"][FRAMES - 1]).astype(np.float32), recording.depth(44)
     )
+
+
+def test_chunks_are_to_the_byte_what_zarr_would_write(tmp_path: Path) -> None:
+    record(tmp_path / "out", values.meta(), values.placed_windows(FRAMES))
+    written = tmp_path / "out" / "arrays.zarr"
+    twin = tmp_path / "twin.zarr"
+    for metadata in written.rglob("zarr.json"):
+        (twin / metadata.relative_to(written)).parent.mkdir(parents=True, exist_ok=True)
+        (twin / metadata.relative_to(written)).write_bytes(metadata.read_bytes())
+    for name, array in zarr.open_group(written, mode="r").arrays():
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            zarr.open_array(twin / name, mode="r+")[:] = array[:]
+    chunks = [file.relative_to(written) for file in written.rglob("c.*")]
+    assert len(chunks) == 3 * 3 + 5  # 16 pictures a chunk, 256 rows of numbers
+    for chunk in chunks:
+        assert (written / chunk).read_bytes() == (twin / chunk).read_bytes(), chunk

@@ -111,6 +111,15 @@ def test_rolled_back_and_resumed_it_is_the_uncut_recording_to_the_byte(tmp_path:
     assert contents(tmp_path / "cut") == contents(tmp_path / "uncut")
 
 
+def test_resumed_and_ended_sooner_it_is_the_shorter_recording_to_the_byte(tmp_path: Path) -> None:
+    write(tmp_path / "short", 25)
+    write(tmp_path / "cut", 45)
+    with resume_recording(tmp_path / "cut", values.meta(), frames=2 * STEP) as writer:
+        append_all(writer, values.placed_windows(25, first_window=2))
+        writer.finish()
+    assert contents(tmp_path / "cut") == contents(tmp_path / "short")
+
+
 def test_a_cut_inside_a_window_keeps_its_first_frames_and_drops_its_row(tmp_path: Path) -> None:
     write(tmp_path / "out", 45)
     resume_recording(tmp_path / "out", values.meta(), frames=18).close()

@@ -48,6 +48,10 @@ class ArrayLayout:
     shuffle: Literal["shuffle", "bitshuffle"]
     meaning: str
 
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        return self.chunk_frames, *self.frame_shape
+
 
 def array_layouts(height: int, width: int, *, depth_dtype: DepthDtype) -> tuple[ArrayLayout, ...]:
     """The arrays of a recording whose frames are `height` by `width` pixels.

@@ -1,22 +1,27 @@
-"""The zarr side: arrays that grow by frames, written chunk by whole chunk, so that no reader ever sees half of one."""
+"""The zarr side: arrays that grow by frames, written chunk by whole chunk, so that no reader ever sees half of one.
+
+zarr says what an array is and reads it. Its chunks are compressed and written here, to the same bytes: through zarr,
+what it does around each small write took four times as long.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import json
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openloger.errors import RecordingError
-from openloger.recording.files import write_atomically
+from openloger.recording.files import write_atomically, write_json
 from openloger.recording.layout import ARRAYS_FOLDER, GROWTH_FRAMES, ArrayLayout
 
 if TYPE_CHECKING:
-    import zarr
-    from zarr.storage import LocalStore
+    from zarr.core.buffer import Buffer
 
 ZSTD_LEVEL = 1  # on depths and pictures level 3 is within 4 % of its size at half the speed or less
+METADATA_FILE = "zarr.json"
 
 
 def open_for_writing(folder: Path, layouts: tuple[ArrayLayout, ...], *, frames: int) -> dict[str, GrowingArray]:
@@ -26,64 +31,39 @@ def open_for_writing(folder: Path, layouts: tuple[ArrayLayout, ...], *, frames: 
         OSError: what the file system said.
         RecordingError: an array or the chunk to be continued is damaged.
     """
-    arrays = _open_or_create(folder, layouts)
-    return {
-        name: GrowingArray(array, frames=frames, kept=_unfinished_chunk(folder, name, array.chunks[0], frames))
-        for name, array in arrays.items()
-    }
+    for key, content in _metadata(layouts).items():
+        if not (folder / ARRAYS_FOLDER / key).exists():
+            write_atomically(folder / ARRAYS_FOLDER / key, content)
+    return {layout.name: GrowingArray(folder, layout, frames=frames) for layout in layouts}
 
 
-def _unfinished_chunk(folder: Path, name: str, chunk_frames: int, frames: int) -> np.ndarray | None:
-    """Those of the first `frames` that lie in a chunk with room for more; None: there is no such chunk."""
-    number, filled = divmod(frames, chunk_frames)
-    return ChunkReader(folder, name).chunk(number)[:filled] if filled else None
-
-
-def _open_or_create(folder: Path, layouts: tuple[ArrayLayout, ...]) -> dict[str, zarr.Array]:
-    import zarr
-
-    group = folder / ARRAYS_FOLDER
-    store = _atomic_store(group)
-    with zarr.config.set({"array.write_empty_chunks": True}):  # so that a missing chunk means damage, not zeros
-        if not (group / "zarr.json").exists():
-            zarr.create_group(store, zarr_format=3)
-        return {
-            layout.name: zarr.open_array(store, path=layout.name, mode="r+")
-            if (group / layout.name / "zarr.json").exists()
-            else _create_array(store, layout)
-            for layout in layouts
-        }
-
-
-def _create_array(store: LocalStore, layout: ArrayLayout) -> zarr.Array:
+def _metadata(layouts: tuple[ArrayLayout, ...]) -> dict[str, bytes]:
+    """The files that make a folder a zarr group with empty arrays."""
     import zarr
     from zarr.codecs import BloscCodec
+    from zarr.storage import MemoryStore
 
-    return zarr.create_array(
-        store,
-        name=layout.name,
-        shape=(0, *layout.frame_shape),
-        chunks=(layout.chunk_frames, *layout.frame_shape),
-        dtype=layout.dtype,
-        compressors=BloscCodec(cname="zstd", clevel=ZSTD_LEVEL, shuffle=layout.shuffle),
-        fill_value=0,
-        attributes={"meaning": layout.meaning},
-        chunk_key_encoding={"name": "default", "separator": "."},
-        dimension_names=("frame", *layout.axes),
-    )
+    files: dict[str, Buffer] = {}
+    store = MemoryStore(files)
+    zarr.create_group(store, zarr_format=3)
+    for layout in layouts:
+        zarr.create_array(
+            store,
+            name=layout.name,
+            shape=(0, *layout.frame_shape),
+            chunks=layout.chunk_shape,
+            dtype=layout.dtype,
+            compressors=BloscCodec(cname="zstd", clevel=ZSTD_LEVEL, shuffle=layout.shuffle),
+            fill_value=0,
+            attributes={"meaning": layout.meaning},
+            chunk_key_encoding={"name": "default", "separator": "."},
+            dimension_names=("frame", *layout.axes),
+        )
+    return {key: content.to_bytes() for key, content in files.items()}
 
 
-def _atomic_store(folder: Path) -> LocalStore:
-    from zarr.core.buffer import Buffer
-    from zarr.storage import LocalStore
-
-    class AtomicStore(LocalStore):
-        """A local store whose files are whole, and on the disk, before `set` returns."""
-
-        async def set(self, key: str, value: Buffer) -> None:
-            await asyncio.to_thread(write_atomically, self.root / key, value.to_bytes())
-
-    return AtomicStore(folder)
+def _chunk_file(array: Path, number: int, axes: int) -> Path:
+    return array / ".".join(["c", str(number), *["0"] * (axes - 1)])
 
 
 class GrowingArray:
@@ -93,14 +73,21 @@ class GrowingArray:
     leaves either the chunk as it was or the chunk with the new frames behind the same old ones.
     """
 
-    def __init__(self, array: zarr.Array, *, frames: int, kept: np.ndarray | None) -> None:
-        """Append to `array` after its first `frames`, of which `kept` are those in an unfinished chunk."""
-        self._array = array
+    def __init__(self, folder: Path, layout: ArrayLayout, *, frames: int) -> None:
+        """Append after the first `frames`.
+
+        Raises:
+            RecordingError: the array, or its chunk that those leave unfinished, is damaged.
+        """
+        self._path = folder / ARRAYS_FOLDER / layout.name
+        self._layout = layout
         self._frames = frames
-        self._chunk_frames = array.chunks[0]
-        self._tail = np.zeros(array.chunks, array.dtype)
-        if kept is not None:
-            self._tail[: len(kept)] = kept
+        self._tail = np.zeros(layout.chunk_shape, np.dtype(layout.dtype).newbyteorder("<"))
+        stored = ChunkReader(folder, layout.name)
+        self._length = stored.length
+        number, filled = divmod(frames, layout.chunk_frames)
+        if filled:
+            self._tail[:filled] = stored.chunk(number)[:filled]
 
     def append(self, rows: np.ndarray) -> None:
         """Write one row a frame.
@@ -110,23 +97,43 @@ class GrowingArray:
         """
         self._reserve(self._frames + len(rows))
         while len(rows) > 0:
-            filled = self._frames % self._chunk_frames
-            now, rows = np.split(rows, [self._chunk_frames - filled])
+            number, filled = divmod(self._frames, self._layout.chunk_frames)
+            now, rows = np.split(rows, [self._layout.chunk_frames - filled])
             self._tail[filled : filled + len(now)] = now
-            start = self._frames - filled
-            self._array[start : start + self._chunk_frames] = self._tail
+            write_atomically(_chunk_file(self._path, number, self._tail.ndim), self._compressor.encode(self._tail))
             self._frames += len(now)
-            if filled + len(now) == self._chunk_frames:
-                self._tail = np.zeros_like(self._tail)
+            if filled + len(now) == self._layout.chunk_frames:
+                self._tail[:] = 0
 
     def trim(self) -> None:
-        """Give the array exactly the length of its frames."""
-        self._array.resize((self._frames, *self._array.shape[1:]))
+        """Give the array exactly the length of its frames; chunks that a longer run left behind them go.
+
+        Raises:
+            OSError: what the file system said.
+        """
+        self._resize(self._frames)
+        number = -(-self._frames // self._layout.chunk_frames)
+        while (beyond := _chunk_file(self._path, number, self._tail.ndim)).exists():
+            beyond.unlink()
+            number += 1
 
     def _reserve(self, frames: int) -> None:
-        length = -(-frames // GROWTH_FRAMES) * GROWTH_FRAMES
-        if length > self._array.shape[0]:
-            self._array.resize((length, *self._array.shape[1:]))
+        if frames > self._length:
+            self._resize(-(-frames // GROWTH_FRAMES) * GROWTH_FRAMES)
+
+    def _resize(self, frames: int) -> None:
+        metadata = json.loads((self._path / METADATA_FILE).read_bytes())
+        metadata["shape"][0] = frames
+        write_json(self._path / METADATA_FILE, metadata)
+        self._length = frames
+
+    @cached_property
+    def _compressor(self) -> Any:
+        """What the metadata says, as zarr would make it."""
+        from numcodecs import Blosc
+
+        shuffle = {"shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}[self._layout.shuffle]
+        return Blosc(cname="zstd", clevel=ZSTD_LEVEL, shuffle=shuffle)
 
 
 class ChunkReader:
@@ -141,6 +148,7 @@ class ChunkReader:
         except (OSError, ValueError) as error:
             raise RecordingError(f"{folder}: array {name} cannot be read; the recording is damaged") from error
         self.chunk_frames: int = self._array.chunks[0]
+        self.length: int = self._array.shape[0]  # committed or not
 
     def chunk(self, number: int) -> np.ndarray:
         """All frames of a chunk, committed or not; read-only.
@@ -148,7 +156,7 @@ class ChunkReader:
         Raises:
             RecordingError: the chunk is missing or cannot be decoded.
         """
-        file = self._folder / ".".join(["c", str(number), *["0"] * (self._array.ndim - 1)])
+        file = _chunk_file(self._folder, number, self._array.ndim)
         if not file.is_file():
             raise RecordingError(f"{file}: missing; the recording is damaged or was copied in part")
         start = number * self.chunk_frames
