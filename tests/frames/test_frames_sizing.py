@@ -7,12 +7,14 @@ from math import isqrt
 
 import numpy as np
 import pytest
+import torch
 from frame_clips import number_of, numbered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openloger.errors import InputError
 from openloger.frames import network_size, open_frames, resize_rgb, resized
+from openloger.frames.sizing import TORCH_WITH_LANCZOS, resize_by_pillow, resize_by_torch
 
 SIDES = st.integers(1, 8000)
 PATCHES = st.sampled_from([1, 2, 8, 14, 16])
@@ -103,6 +105,24 @@ def test_resizing_is_by_lanczos_and_keeps_what_fits() -> None:
     edge[:, 32:] = 200
     row = resize_rgb(edge, (64, 160))[30, :, 0].astype(int)
     assert row.max() > 205, "Lanczos overshoots at an edge; a filter without negative lobes does not"
+
+
+@pytest.mark.skipif(torch.__version__ < TORCH_WITH_LANCZOS, reason="this torch has no Lanczos")
+@pytest.mark.parametrize("size", [(64, 80), (434, 574), (720, 960), (480, 80), (1, 1)])
+@pytest.mark.parametrize("kind", ["noise", "smooth"])
+def test_torchs_lanczos_is_pillows(size: tuple[int, int], kind: str) -> None:
+    y, x = np.mgrid[:480, :640]
+    smooth = np.stack([127 + 120 * np.sin(x / 37 + y / 11), 127 + 120 * np.cos(y / 23), x * 255 / 640], -1)
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3))
+    rgb = (noise if kind == "noise" else smooth).astype(np.uint8)
+    rgb.setflags(write=False)
+    ours, twins = resize_by_torch(rgb, size), resize_by_pillow(rgb, size)
+    assert ours.flags.writeable
+    assert ours.flags.c_contiguous
+    apart = np.abs(ours.astype(int) - twins)
+    assert apart.max() <= 2
+    assert (apart > 0).mean() < 0.02
+    assert (apart > 1).mean() < 1e-4
 
 
 @pytest.mark.parametrize("size", [(0, 10), (10, 0), (-4, 4), (100_000, 100_000)])

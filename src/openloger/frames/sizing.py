@@ -13,7 +13,9 @@ from openloger.frames.frame import Frame, FrameSource
 from openloger.shapes import UInt8
 
 MOST_PIXELS = 2**25  # 8K video; more is a slip of the pen
+TORCH_WITH_LANCZOS = "2.13"
 Size = tuple[int, int]  # height, width in pixels
+Rgb = UInt8[np.ndarray, "_ _ 3"]
 
 
 def check_size(size: Size) -> Size:
@@ -51,13 +53,34 @@ def network_size(height: int, width: int, *, patch: int, max_pixels: int) -> Siz
 
 
 def resize_rgb(rgb: UInt8[np.ndarray, "height width 3"], size: Size) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """`rgb` at `size` = (height, width), by Lanczos; the very same array where it has that size already."""
+    """`rgb` at `size` = (height, width), by Lanczos; the very same array where it has that size already.
+
+    It is Pillow's Lanczos, which torch has since 2.13 at a sixth of the time: there a value in a hundred is off by one
+    level, very few by two.
+    """
+    import torch
+
+    size = check_size(size)
+    if rgb.shape[:2] == size:
+        return rgb
+    resize = resize_by_torch if torch.__version__ >= TORCH_WITH_LANCZOS else resize_by_pillow
+    return resize(rgb, size)
+
+
+def resize_by_pillow(rgb: Rgb, size: Size) -> Rgb:
+    """What `resize_rgb` means."""
     from PIL import Image
 
-    height, width = check_size(size)
-    if rgb.shape[:2] == (height, width):
-        return rgb
-    return np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.LANCZOS))
+
+
+def resize_by_torch(rgb: Rgb, size: Size) -> Rgb:
+    """The same, fast, in one thread."""
+    import torch
+
+    image = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
+    smaller = torch.nn.functional.interpolate(image[None], size=size, mode="lanczos", antialias=True)
+    return np.ascontiguousarray(smaller[0].permute(1, 2, 0).numpy())
 
 
 @dataclass(frozen=True)
