@@ -150,7 +150,7 @@ def pocket_stages() -> tuple[Stage, ...]:
     memory = replace(
         pairs,
         rendered=20,
-        frames=(4, 8, 14, 20),  # up to three windows of eight
+        frames=(4, 8, 14, 20),
         odds=(1.0, 2.0, 2.0, 1.0),
         fps=(1.5, 24.0),
         batch=2,
@@ -171,7 +171,7 @@ def pocket_stages() -> tuple[Stage, ...]:
             "chained",
             steps=1500,
             clips=memory,
-            windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
+            windows=WindowPlan(window=(16, 8), overlap=(3, 2)),
             losses=replace(SCRATCH_LOSSES, match=0.3, shift=0.15, confidence=0.05),
             rate=RatePlan(peak=6e-4, warmup_steps=100, decay=0.5),
         ),
