@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from openloger.errors import InputError
 from openloger.geometry.transforms import lead
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Float, Int, Tensor
 
 FALLBACK_FOV_DEG = 60.0  # over the longer side
 FOV_RANGE_DEG = (1.0, 175.0)  # over the longer side; a fit outside is no pinhole camera
@@ -128,10 +129,17 @@ def weighted_median(
     values: Float[Tensor, "*batch sample"], weight: Float[Tensor, "*batch sample"]
 ) -> Float[Tensor, "*batch"]:
     """The least value with at least half of the weight at or below it; the smallest value where all weights are 0."""
-    values, order = values.sort(-1)
+    order = _order(values.detach())
     below = weight.gather(-1, order).cumsum(-1)
     middle = torch.searchsorted(below, below[..., -1:] / 2).clamp_max(values.shape[-1] - 1)
-    return values.gather(-1, middle).squeeze(-1)
+    return values.gather(-1, order.gather(-1, middle)).squeeze(-1)
+
+
+def _order(values: Float[Tensor, "*batch sample"]) -> Int[Tensor, "*batch sample"]:
+    """What sorts the last axis. On a CPU numpy does it in a sixth of torch's time, but knows no bfloat16."""
+    if values.device.type == "cpu" and values.dtype != torch.bfloat16:
+        return torch.from_numpy(np.argsort(values.numpy(), axis=-1))
+    return values.argsort(-1)
 
 
 # A camera below is a pair of lines, "frame 2 2": for x and for y, slope 1/focal and offset, with
