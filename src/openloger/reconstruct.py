@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from openloger.cores import cores_shared
 from openloger.errors import BadFrameError, InputError, RecordingError
 from openloger.frames import Frame, FrameSource, open_frames, resized, run_ahead
 from openloger.network import Network, load_network, weights_hash
@@ -86,7 +88,7 @@ def reconstruct(
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
         else:
             writer = resume_recording(out, meta, frames=stream.state.final_frames)
-        with BackgroundWriter(writer) as recording:
+        with cores_shared(work=_work(network, frames.size)), BackgroundWriter(writer) as recording:
             _run(stream, frames, recording, options)
     if frames.error is not None:
         kept = f"the {len(open_recording(out))} frames before it are in {out}"
@@ -207,6 +209,14 @@ def _describe(stream: Stream, frames: _DecodedAhead, options: RunOptions) -> Rec
         known_intrinsics_px=known,
         depth_dtype=options.depth_dtype,
     )
+
+
+def _work(network: Network, size: tuple[int, ...]) -> float:
+    """Multiplications a frame of (height, width) on the CPU, about: each parameter once for each patch."""
+    if network.device.type != "cpu":
+        return math.inf
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return parameters * math.prod(size) / network.config.encoder.patch**2
 
 
 class _StateSaver:
