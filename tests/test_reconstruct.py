@@ -12,12 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import openloger
 from openloger import BadFrameError, InputError, RecordingError, RunOptions
 from openloger.recording import Recording
 
 LENGTH = 30  # frames; 4 windows of 9 that share 2
+
+
+@pytest.fixture
+def one_thread():
+    """torch's, for runs and streams alike: with another number of threads a sum may end in other bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +56,7 @@ def assert_equal(a: Recording, b: Recording):
         assert np.array_equal(a.rgb(i), b.rgb(i))
 
 
-def test_recording_holds_what_the_stream_says(network, tmp_path):
+def test_recording_holds_what_the_stream_says(network, one_thread, tmp_path):
     frames = noise()
     recording = run(frames, tmp_path / "out", network)
     windows = list(openloger.Stream(network, window=9, overlap=2).run(frames))
