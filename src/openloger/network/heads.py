@@ -16,6 +16,7 @@ from torch import nn
 
 from openloger.geometry import nearest_rotation
 from openloger.network.attention import Block, Rotary
+from openloger.network.linear import Linear
 from openloger.network.pi3x import ConvolutionalPointHead, MetricHead, Pi3XConfig
 from openloger.shapes import Float, Tensor
 
@@ -36,11 +37,11 @@ class HeadTransformer(nn.Module):
     def __init__(self, input_width: int, config: HeadsConfig, *, output_width: int) -> None:
         super().__init__()
         self.head_dim = config.width // config.heads
-        self.input = nn.Linear(input_width, config.width)
+        self.input = Linear(input_width, config.width)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, qk_norm=False, layer_scale=None) for _ in range(config.depth)
         )
-        self.output = nn.Linear(config.width, output_width)
+        self.output = Linear(config.width, output_width)
 
     def forward(
         self, tokens: Float[Tensor, "frame token channel"], positions_yx: Float[Tensor, "token 2"]
@@ -58,7 +59,7 @@ class PixelHead(nn.Module):
     def __init__(self, width: int, patch: int, channels: int) -> None:
         super().__init__()
         self.patch = patch
-        self.proj = nn.Linear(width, channels * patch * patch)
+        self.proj = Linear(width, channels * patch * patch)
 
     def forward(
         self, patches: Float[Tensor, "frame patch feature"], rows: int, columns: int

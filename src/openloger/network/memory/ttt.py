@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from openloger.network.linear import Linear
 from openloger.network.memory.gate import closed_gate
 from openloger.shapes import Float, Tensor
 
@@ -104,10 +105,10 @@ class TestTimeTraining(nn.Module):
         self.w1 = nn.Parameter(torch.randn(self.heads, hidden, head_dim) / math.sqrt(hidden))
         self.w2 = nn.Parameter(torch.randn(self.heads, head_dim, hidden) / math.sqrt(head_dim))
         self.pre_norm = nn.RMSNorm(width, eps=1e-5) if pre_norm else nn.Identity()
-        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.to_qkv = Linear(width, 3 * width, bias=False)
         self.to_rates = nn.Linear(width, 3 * self.heads)
         self.output_norm = nn.RMSNorm(head_dim, eps=1e-5)
-        self.proj = nn.Linear(width, width, bias=False)
+        self.proj = Linear(width, width, bias=False)
         self.gate = closed_gate(width)
 
     def initial_weights(self, batch: int) -> FastWeights:
