@@ -156,6 +156,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         batch=2,
         lanes=2,
         pool=96,
+        reuse=16.0,
         faults=0.3,
     )
     return (

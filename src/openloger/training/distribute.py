@@ -86,7 +86,7 @@ def wrap(objective: nn.Module, among: Ranks, kind: str) -> nn.Module:
         return objective
     if kind == "ddp":
         ids = [among.device.index] if among.device.type == "cuda" else None
-        return DistributedDataParallel(objective, device_ids=ids, broadcast_buffers=False, find_unused_parameters=True)
+        return DistributedDataParallel(objective, device_ids=ids, find_unused_parameters=True)
     return objective  # its parameters are sharded already
 
 
