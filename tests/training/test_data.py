@@ -144,6 +144,16 @@ def test_recolouring_leaves_depth_alone_and_time_is_reversed_whole():
     torch.testing.assert_close(stack([turned]).world_from_cam[0, 0], torch.eye(4))
 
 
+def test_some_clips_lose_their_colour_and_none_their_picture():
+    clip = render_box(ClipSpec("rooms", 3, 0, 3, 10.0, (32, 48)))
+    seen = [recolour(clip, np.random.default_rng(seed)).rgb.astype(float) for seed in range(200)]
+    colour = np.array([np.abs(rgb - rgb.mean(-1, keepdims=True)).max() for rgb in seen])
+    assert 0.08 < (colour < 1).mean() < 0.25
+    contrast = np.array([rgb.std() for rgb in seen])
+    assert contrast.min() > 0.2 * clip.rgb.std()
+    assert contrast.max() > 1.3 * clip.rgb.std()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

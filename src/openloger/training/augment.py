@@ -34,11 +34,15 @@ def mirror(clip: Clip) -> Clip:
 
 
 def recolour(clip: Clip, draw: np.random.Generator) -> Clip:
-    """Channels swapped, gain and gamma drawn for the clip, and a slight drift of exposure over its frames."""
+    """As another camera would show it: channels swapped, gain, gamma and contrast drawn for the clip, colour taken away
+    from three in ten, and a slight drift of exposure over its frames."""
     rgb = clip.rgb[..., draw.permutation(3)].astype(np.float32) / 255
     gain = draw.uniform(0.75, 1.25, size=3) * draw.uniform(0.95, 1.05, size=(len(rgb), 1))
-    gamma = draw.uniform(0.8, 1.25)
-    return _with_rgb(clip, rgb**gamma * gain[:, None, None].astype(np.float32))
+    rgb = rgb ** draw.uniform(0.6, 1.6) * gain[:, None, None].astype(np.float32)
+    mean = rgb.mean()
+    rgb = mean + (rgb - mean) * np.float32(draw.uniform(0.7, 1.7))
+    grey = min(1.0, draw.uniform(0, 2)) if draw.random() < 0.3 else 0.0  # half of these have no colour left
+    return _with_rgb(clip, rgb + np.float32(grey) * (rgb.mean(axis=-1, keepdims=True) - rgb))
 
 
 def camera_faults(clip: Clip, draw: np.random.Generator) -> Clip:
