@@ -162,7 +162,7 @@ def pocket_stages() -> tuple[Stage, ...]:
     return (
         Stage(
             "pairs",
-            steps=4000,
+            steps=4500,
             clips=pairs,
             windows=WindowPlan(memory=False),
             losses=SCRATCH_LOSSES,
@@ -170,7 +170,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "chained",
-            steps=1500,
+            steps=2800,
             clips=memory,
             windows=WindowPlan(window=(16, 8), overlap=(3, 2)),
             losses=replace(SCRATCH_LOSSES, match=0.3, shift=0.15, confidence=0.05),
