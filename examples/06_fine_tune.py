@@ -52,6 +52,7 @@ def own_recipe(data: Path, steps: int, batch: int) -> TrainConfig:
         frames=(4, 8),
         odds=(1.0, 1.0),
         batch=batch,
+        lanes=1,
         pool=4 * batch,
         world_odds=0.5,  # a third of the clips are still of worlds, so that what they taught is not forgotten
         datasets=(DatasetPlan("folder", str(data), odds=1.0, stride=(1, 3)),),

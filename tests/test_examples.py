@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def labelled(tmp_path_factory):
     """A folder with one short labelled video, `walk`."""
     folder = tmp_path_factory.mktemp("labelled")
-    write_folder(openloger.worlds.world("street", seed=8, size=(64, 80), fps=4, frames=14), folder / "walk", fps=4.0)
+    write_folder(openloger.worlds.world("street", seed=8, size=(64, 80), fps=4, frames=24), folder / "walk", fps=4.0)
     return folder
 
 
@@ -50,10 +50,10 @@ def test_every_example_is_run_here():
 
 def test_quick_start(run, tmp_path, video):
     told = run("01", "--video", video, "--out", "quick")
-    assert "14 frames, 64×80, complete" in told
+    assert "24 frames, 64×80, complete" in told
     recording = openloger.open_recording(tmp_path / "quick" / "recording")
     assert recording.complete
-    assert len(recording) == 14
+    assert len(recording) == 24
     cloud = (tmp_path / "quick" / "cloud.ply").read_bytes()
     assert int(cloud.split(b"element vertex ")[1].split()[0]) > 1000  # of 17,920 pixels, a fourth of them taken
 
@@ -63,7 +63,7 @@ def test_own_loop(run, video):
     assert "window 0: frames 0 to 7, the first" in told
     assert "window 1: frames 6 to 13, depth" in told
     assert told.index("cut; the state is") < told.index("window 1")
-    assert "14 cameras" in told
+    assert "24 cameras" in told
 
 
 def test_a_cut_loop_equals_a_whole_one(run, video):
@@ -90,7 +90,7 @@ def test_evaluate(run, labelled):
     told = run("05", "--frames", "9")
     assert "street: 9 of 9 frames have truth" in told
     assert "the same depth everywhere" in told
-    assert "walk: 14 of 14 frames have truth" in run("05", "--data", str(labelled))
+    assert "walk: 24 of 24 frames have truth" in run("05", "--data", str(labelled))
 
 
 def test_fine_tune(run, tmp_path, labelled):

@@ -30,7 +30,7 @@ class Linear(nn.Linear):
 def _serves(x: Tensor, weight: Tensor) -> bool:
     return (
         _X86
-        and not torch.is_grad_enabled()
+        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
         and not torch.is_autocast_enabled("cpu")
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
