@@ -55,7 +55,7 @@ def test_quick_start(run, tmp_path, video):
     assert recording.complete
     assert len(recording) == 24
     cloud = (tmp_path / "quick" / "cloud.ply").read_bytes()
-    assert int(cloud.split(b"element vertex ")[1].split()[0]) > 1000  # of 17,920 pixels, a fourth of them taken
+    assert int(cloud.split(b"element vertex ")[1].split()[0]) > 1000  # of 30,720 pixels, a fourth of them taken
 
 
 def test_own_loop(run, video):
@@ -74,8 +74,8 @@ def test_a_cut_loop_equals_a_whole_one(run, video):
 
 def test_nerfstudio_and_colmap(run, tmp_path, video):
     told = run("03", "--video", video, "--out", "splat")
-    assert "7 cameras of 80×64 pixels" in told
-    assert len(list((tmp_path / "splat" / "nerfstudio" / "images").iterdir())) == 7
+    assert "12 cameras of 80×64 pixels" in told
+    assert len(list((tmp_path / "splat" / "nerfstudio" / "images").iterdir())) == 12
     assert any((tmp_path / "splat" / "colmap" / "sparse").rglob("points3D.*"))
 
 
