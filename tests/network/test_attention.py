@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openloger.network.attention import Attention, Block, KeysValues, LayerScale, Rotary
+from openloger.network.attention import Attention, Block, KeysValues, LayerScale, Rotary, mix
 
 PLACES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 lawful = settings(derandomize=True, deadline=None, max_examples=40)
@@ -112,6 +112,21 @@ def test_attention_reaches_back_to_earlier_keys():
         module.attend(queries, own.after(earlier)), slow_attention(module, x, earlier=earlier), atol=1e-5
     )
     assert own.after(None) is own
+
+
+def test_training_in_bfloat16_mixes_as_the_fused_kernel_does():
+    torch.manual_seed(0)
+    queries, keys, values, pull = torch.randn(4, 2, 3, 40, 16)
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        given = [part.to(dtype).requires_grad_() for part in (queries, keys, values)]
+        mixed = mix(given[0], KeysValues(*given[1:]))
+        assert mixed.dtype == dtype
+        results.append((mixed.detach(), *torch.autograd.grad(mixed, given, pull.to(dtype))))
+    for exact, rounded in zip(*results, strict=True):
+        assert float((rounded.float() - exact).norm() / exact.norm()) < 0.01
+    fused = torch.nn.functional.scaled_dot_product_attention(*(part.bfloat16() for part in (queries, keys, values)))
+    torch.testing.assert_close(results[1][0], fused, rtol=0.02, atol=0.01)
 
 
 def test_the_order_of_keys_does_not_matter():

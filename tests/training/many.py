@@ -28,6 +28,8 @@ def config(kind: str, stage: str) -> TrainConfig:
     return replace(
         base,
         stages=(short,),
+        optimiser=replace(base.optimiser, kind="adamw"),  # Muon iterates in bfloat16, which differs by more
+        precision="float32",
         parallel=kind,
         validation=ValidationConfig(every=STEPS, clips=2, pictures=0),
         render_workers=0,

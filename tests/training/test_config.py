@@ -50,6 +50,7 @@ rotation = 2
         ("preset = 'pocket'\nseed = true", "`seed` is True"),
         ("preset = 'pocket'\nstages = 3", "`stages` is 3; it is a list"),
         ("preset = 'pocket'\n[optimiser]\nkind = 'sgd'", "kind is 'sgd'"),
+        ("preset = 'pocket'\nprecision = 'float16'", "precision is 'float16'; it is float32, bfloat16 or auto"),
         ("seed = 3", "`preset` is missing"),
         ("preset = 'huge'", "no training recipe for 'huge'"),
         ("preset = ", "not valid TOML"),

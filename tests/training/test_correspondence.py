@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from openloger.training.clips import stack
-from openloger.training.correspondence import correspond, covisibility
+from openloger.training.correspondence import baseline, correspond, covisibility
 from openloger.training.data import ClipSpec
 
 from .boxes import render_box
@@ -87,6 +87,17 @@ def test_frames_share_what_both_see():
     assert (covisibility(still, patch=PATCH) == 1).all()
     apart = replace(clip, world_from_cam=np.stack([turned(72 * i) for i in range(5)]) @ np.eye(4))
     assert covisibility(apart, patch=PATCH)[0, 2] == 0
+
+
+def test_a_baseline_is_a_part_of_the_mean_depth():
+    (clip,) = clips_of(1, 3)
+    world_from_cam = np.tile(np.eye(4), (3, 1, 1))
+    world_from_cam[:, 0, 3] = 0, 1, 3
+    depth = np.where(clip.valid, np.float32(2), np.float32(0))
+    moved = replace(clip, world_from_cam=world_from_cam, depth=depth)
+    np.testing.assert_allclose(baseline(moved), np.array([[0, 1, 3], [1, 0, 2], [3, 2, 0]]) / 2)
+    larger = replace(moved, world_from_cam=world_from_cam * [[1, 1, 1, 5]], depth=5 * depth)
+    np.testing.assert_allclose(baseline(larger), baseline(moved))
 
 
 def turned(degrees):

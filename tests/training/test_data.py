@@ -10,7 +10,7 @@ import torch
 from openloger.errors import InputError
 from openloger.training.augment import camera_faults, compress, mirror, motion_blur, recolour, vignette
 from openloger.training.clips import choose_frames, stack, take_frames
-from openloger.training.correspondence import correspond
+from openloger.training.correspondence import baseline, correspond, covisibility
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import (
     HELD_OUT_SEEDS,
@@ -20,6 +20,7 @@ from openloger.training.data import (
     picks_of,
     rendered_by,
     spec_of,
+    suited,
 )
 from openloger.training.render import RenderAhead
 
@@ -84,23 +85,35 @@ def test_every_step_has_one_frame_count_and_they_come_at_their_odds():
     assert all(batch.images.shape[1] == frames_of(PLAN, seed=5, step=i) for i, batch in enumerate(islice(stream(), 6)))
 
 
-def chosen(clip, count, seed, shared, least_overlap):
-    draw = np.random.default_rng(seed)
-    name = choose_frames(clip, count, draw, shared=shared, least_overlap=least_overlap, shuffle_time=False).name
+def chosen(clip, count, seed, suited):
+    name = choose_frames(clip, count, np.random.default_rng(seed), suited=suited, shuffle_time=False).name
     return tuple(int(number) for number in name.split("[")[1].rstrip("]").split(","))
 
 
-def test_frames_of_a_step_are_evenly_spaced_and_have_enough_in_common():
+def test_frames_of_a_step_are_evenly_spaced_and_suited_to_each_other():
     clip = render_box(ClipSpec("rooms", 3, 0, 6, 10.0, (16, 24)))
     shared = np.array([[max(0.0, 1 - 0.3 * abs(i - j)) for j in range(6)] for i in range(6)])
     shared[5, :5] = shared[:5, 5] = 0.1  # the last one sees next to nothing of the others
-    assert {chosen(clip, 2, seed, shared, 0.6) for seed in range(60)} == {(i, i + 1) for i in range(4)}
-    assert {chosen(clip, 2, seed, shared, 0.95) for seed in range(60)} == {(i, i + 1) for i in range(4)}  # the nearest
-    assert len({chosen(clip, 2, seed, shared, 0.0) for seed in range(300)}) == 15  # all pairs
-    runs = {chosen(clip, 3, seed, shared, 0.0) for seed in range(200)}
+    enough, too_much, anything = (np.minimum(1, shared / 0.6), np.minimum(1, shared / 0.95), np.ones((6, 6)))
+    assert {chosen(clip, 2, seed, enough) for seed in range(60)} == {(i, i + 1) for i in range(4)}
+    assert {chosen(clip, 2, seed, too_much) for seed in range(60)} == {(i, i + 1) for i in range(4)}  # the nearest
+    assert len({chosen(clip, 2, seed, anything) for seed in range(300)}) == 15  # all pairs
+    runs = {chosen(clip, 3, seed, anything) for seed in range(200)}
     assert runs == {(0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 2, 4), (1, 3, 5)}
-    assert chosen(clip, 6, 0, shared, 0.5) == (0, 1, 2, 3, 4, 5)
-    assert {chosen(clip, 1, seed, shared, 0.5) for seed in range(60)} == {(i,) for i in range(6)}
+    assert chosen(clip, 6, 0, enough) == (0, 1, 2, 3, 4, 5)
+    assert {chosen(clip, 1, seed, enough) for seed in range(60)} == {(i,) for i in range(6)}
+
+
+def test_frames_are_suited_that_share_enough_and_were_taken_apart():
+    clip = render_box(ClipSpec("rooms", 3, 0, 6, 10.0, (32, 48)))
+    shared, apart = covisibility(clip, patch=4), baseline(clip)
+    far, near = float(apart[0, 2]), float(shared[0, 2])
+    both = suited(clip, replace(PLAN, size=(32, 48), least_overlap=near, least_baseline=far))
+    assert np.array_equal(both == 1, (shared >= near) & (apart >= far))
+    assert both[0, 2] == 1
+    assert 0 < both[0, 1] < 1
+    assert 0 < both[0, 4] < 1
+    assert (suited(clip, PLAN) == 1).all()
 
 
 def test_pairs_from_a_stream_overlap_as_asked():
@@ -161,6 +174,7 @@ def test_some_clips_lose_their_colour_and_none_their_picture():
         ({"frames": (2, 5)}, "uses 5 frames but only 4 are rendered"),
         ({"pool": 3}, "pool of 3 cannot fill a batch of 4"),
         ({"families": ("rooms",)}, "1 families but 4 odds"),
+        ({"least_baseline": -0.1}, "least_baseline is -0.1; it is a part of the mean depth"),
         ({"least_overlap": 1.5}, "least_overlap is 1.5; it is a part of a frame"),
     ],
 )

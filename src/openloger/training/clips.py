@@ -9,7 +9,7 @@ import torch
 
 from openloger.shapes import Bool, Float, Float32, Float64, Int, Tensor, UInt8
 
-CoVisibility = Float[np.ndarray, "frame frame"]  # symmetric; the part of a frame that another shows too, 0..1
+FramePairs = Float[np.ndarray, "frame frame"]  # a number between each two frames of a clip; symmetric
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,15 @@ def join_clips(batches: list[ClipBatch]) -> ClipBatch:
 
 
 def choose_frames(
-    clip: Clip, count: int, draw: np.random.Generator, *, shared: CoVisibility, least_overlap: float, shuffle_time: bool
+    clip: Clip, count: int, draw: np.random.Generator, *, suited: FramePairs, shuffle_time: bool
 ) -> Clip:
     """`count` evenly spaced frames of a clip in order of time, or with `shuffle_time` half of the times against it.
 
-    Neighbours have at least `least_overlap` in common; where the clip has no such frames, those that have most.
+    Neighbours are `suited` (1) to each other; where the clip has no such frames, those that are most.
     """
     runs = even_runs(len(clip), count)
-    in_common = np.array([shared[run[:-1], run[1:]].min(initial=1.0) for run in runs])
-    near = np.flatnonzero(in_common >= min(least_overlap, in_common.max()))
-    index = runs[draw.choice(near)]
+    worst = np.array([suited[run[:-1], run[1:]].min(initial=1.0) for run in runs])
+    index = runs[draw.choice(np.flatnonzero(worst >= worst.max()))]
     return take_frames(clip, index[::-1] if shuffle_time and draw.random() < 0.5 else index)
 
 

@@ -48,7 +48,7 @@ class TrainConfig:
     seed: int = 0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    precision: str = "float32"  # "float32" | "bfloat16": autocast of the network, its heads stay in float32
+    precision: str = "float32"  # "float32" | "bfloat16": autocast of the network, its heads stay in float32 | "auto"
     compile: bool = False  # torch.compile a block
     parallel: str = "ddp"  # among torchrun's processes: "ddp" | "fsdp" (FSDP2, sharded weights)
     recompute: bool = False  # activation checkpointing a block
@@ -58,8 +58,8 @@ class TrainConfig:
     small_state: bool = False  # checkpoints of about five bytes a weight, which go on nearly alike
 
     def __post_init__(self) -> None:
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"precision is {self.precision!r}; it is float32 or bfloat16")
+        if self.precision not in ("float32", "bfloat16", "auto"):
+            raise InputError(f"precision is {self.precision!r}; it is float32, bfloat16 or auto")
         if self.parallel not in ("ddp", "fsdp"):
             raise InputError(f"parallel is {self.parallel!r}; it is ddp or fsdp")
 
@@ -75,7 +75,9 @@ class TrainConfig:
 def recipe(preset: str) -> TrainConfig:
     """The run that is known to work for a preset."""
     if preset == "pocket":
-        return TrainConfig("pocket", pocket_stages(), optimiser=OptimiserConfig(clip=4.0))
+        return TrainConfig(
+            "pocket", pocket_stages(), optimiser=OptimiserConfig(kind="muon", clip=4.0), precision="auto"
+        )
     if preset == "compact":
         return TrainConfig("compact", compact_stages(), precision="bfloat16")
     if preset in ("loger", "loger-star"):

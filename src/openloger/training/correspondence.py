@@ -13,7 +13,7 @@ import torch
 
 from openloger.geometry import SE3, project, unproject
 from openloger.shapes import Bool, Float, Int, Tensor
-from openloger.training.clips import Clip, ClipBatch, CoVisibility, stack
+from openloger.training.clips import Clip, ClipBatch, FramePairs, stack
 from openloger.training.losses import relative_motion
 
 DEPTH_TOLERANCE = 0.05  # relative; beyond it something else is in front
@@ -52,13 +52,20 @@ def correspond(clips: ClipBatch, *, patch: int) -> Correspondence:
     )
 
 
-def covisibility(clip: Clip, *, patch: int) -> CoVisibility:
-    """How much of what one frame shows another shows too, the lesser of both directions; 1 on the diagonal."""
+def covisibility(clip: Clip, *, patch: int) -> FramePairs:
+    """The part of what one frame shows that another shows too, the lesser of both directions; 1 on the diagonal."""
     alone = stack([clip])
     seen = correspond(alone, patch=patch).visible[0].sum(-1).double()
     known = at_centres(alone.valid & ~alone.moving, patch)[0].flatten(1).sum(-1).clamp(min=1)
     part = (seen / known[:, None]).numpy()
     return np.maximum(np.minimum(part, part.T), np.eye(len(clip)))
+
+
+def baseline(clip: Clip) -> FramePairs:
+    """How far the camera moved from one frame to another, as a part of the mean depth of all of them."""
+    centre = clip.world_from_cam[:, :3, 3]
+    apart = np.linalg.norm(centre[:, None] - centre, axis=-1)
+    return apart / max(clip.depth[clip.valid].mean(dtype=np.float64) if clip.valid.any() else 0.0, 1e-12)
 
 
 def at_centres(image: Tensor, patch: int) -> Tensor:

@@ -39,6 +39,7 @@ class ClipPlan:
     batch: int = 16  # clips a lane
     lanes: int = 1  # the gradient is the mean over lanes
     least_overlap: float = 0.0  # part of a frame that the next one shows too, where the clip has such frames
+    least_baseline: float = 0.0  # how far the next one was taken from it, by the mean depth, where the clip has such
     fps: tuple[float, float] = (8.0, 12.0)  # a clip's frame rate is drawn between these, evenly in its logarithm
     families: tuple[str, ...] = FAMILIES
     family_odds: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
@@ -66,6 +67,8 @@ class ClipPlan:
             raise InputError(f"clips: a step uses {max(self.frames)} frames but only {self.rendered} are rendered")
         if not 0 <= self.least_overlap <= 1:
             raise InputError(f"clips: least_overlap is {self.least_overlap}; it is a part of a frame, 0 to 1")
+        if self.least_baseline < 0:
+            raise InputError(f"clips: least_baseline is {self.least_baseline}; it is a part of the mean depth, 0 or more")
         if not 0 <= self.faults <= 1:
             raise InputError(f"clips: faults is {self.faults}; it is a part of the clips, 0 to 1")
         if self.pool < self.batch:
@@ -145,7 +148,9 @@ def pocket_stages() -> tuple[Stage, ...]:
         fps=(1.0, 3.0),  # so slow that a pair turns by about ten degrees: a patch sees seven
         family_odds=(1.0, 1.0, 0.5, 1.0),
         least_overlap=0.3,
-        reuse=8.0,
+        least_baseline=0.05,
+        lanes=2,
+        reuse=12.0,
     )
     memory = replace(
         pairs,

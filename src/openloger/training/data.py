@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from openloger.training.augment import augment
-from openloger.training.clips import Clip, ClipBatch, CoVisibility, choose_frames, stack
-from openloger.training.correspondence import covisibility
+from openloger.training.clips import Clip, ClipBatch, FramePairs, choose_frames, stack
+from openloger.training.correspondence import baseline, covisibility
 from openloger.training.curriculum import ClipPlan
 
 HELD_OUT_SEEDS = 1_000_000  # worlds with a smaller seed are never trained on
@@ -112,11 +112,14 @@ def picks_of(plan: ClipPlan, *, seed: int, step: int, lane: int) -> list[int]:
     return [oldest + int(pick) for pick in draw.choice(newest - oldest, size=plan.batch, replace=False)]
 
 
-def overlaps(clip: Clip, plan: ClipPlan) -> CoVisibility:
-    """What its frames have in common, from eight rows of points; 1 everywhere where the plan does not ask."""
-    if plan.least_overlap == 0:
-        return np.ones((len(clip), len(clip)))
-    return covisibility(clip, patch=max(1, plan.size[0] // 8))
+def suited(clip: Clip, plan: ClipPlan) -> FramePairs:
+    """1 where two frames have enough in common, seen from places far enough apart; less the less they have of either."""
+    pairs = np.ones((len(clip), len(clip)))
+    if plan.least_overlap > 0:  # from eight rows of points
+        pairs = np.minimum(pairs, covisibility(clip, patch=max(1, plan.size[0] // 8)) / plan.least_overlap)
+    if plan.least_baseline > 0:
+        pairs = np.minimum(pairs, baseline(clip) / plan.least_baseline)
+    return pairs
 
 
 class ClipStream:
@@ -131,14 +134,14 @@ class ClipStream:
         self._plan, self._seed, self._lane, self._step = plan, seed, lane, step
         self._next = max(0, rendered_by(plan, step) - plan.pool)
         self._clips = render(self._next)
-        self._pool: dict[int, tuple[Clip, CoVisibility]] = {}
+        self._pool: dict[int, tuple[Clip, FramePairs]] = {}
 
     def __next__(self) -> ClipBatch:
         plan, step = self._plan, self._step
         newest = rendered_by(plan, step)
         while self._next < newest:
             clip = next(self._clips)
-            self._pool[self._next] = clip, overlaps(clip, plan)
+            self._pool[self._next] = clip, suited(clip, plan)
             self._next += 1
         for number in [number for number in self._pool if number < newest - plan.pool]:
             del self._pool[number]
@@ -155,6 +158,5 @@ class ClipStream:
         return self
 
     def _choose(self, number: int, frames: int, draw: np.random.Generator) -> Clip:
-        clip, shared = self._pool[number]
-        least, shuffle_time = self._plan.least_overlap, self._plan.augment
-        return choose_frames(clip, frames, draw, shared=shared, least_overlap=least, shuffle_time=shuffle_time)
+        clip, pairs = self._pool[number]
+        return choose_frames(clip, frames, draw, suited=pairs, shuffle_time=self._plan.augment)

@@ -208,7 +208,13 @@ def rescale(
 
 def angle_between(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
     """Angle between two unit vectors in radians, as atan2 of its sine and cosine: its gradient is bounded."""
-    return torch.atan2(torch.linalg.vector_norm(torch.linalg.cross(a, b), dim=-1), (a * b).sum(-1))
+    return torch.atan2(torch.linalg.vector_norm(cross(a, b), dim=-1), (a * b).sum(-1))
+
+
+def cross(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """The cross product, which torch's own takes twice as long for on a CPU."""
+    (ax, ay, az), (bx, by, bz) = a.unbind(-1), b.unbind(-1)
+    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], dim=-1)
 
 
 def pair_mean(value: Float[Tensor, "batch frame frame"]) -> Float[Tensor, ""]:
@@ -227,7 +233,7 @@ def _corners(image: Tensor) -> list[Tensor]:
 def _triangle_normals(points: Float[Tensor, "batch frame height width 3"]) -> Float[Tensor, "4 batch frame row col 3"]:
     ring = torch.stack(_corners(points))
     ahead, behind = ring.roll(-1, dims=0) - ring, ring.roll(1, dims=0) - ring
-    return F.normalize(torch.linalg.cross(ahead, behind), dim=-1, eps=1e-12)
+    return F.normalize(cross(ahead, behind), dim=-1, eps=1e-12)
 
 
 def _valid_mean(value: Tensor, valid: Tensor) -> Tensor:

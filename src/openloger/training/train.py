@@ -36,6 +36,7 @@ from openloger.training.metrics import MetricsLog
 from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
 from openloger.training.pictures import draw_held_out
+from openloger.training.precision import autocast_dtype
 from openloger.training.render import RenderAhead, RenderClips, render_clips
 from openloger.training.stopping import StopSignal
 from openloger.training.validate import HeldOut, Scores, held_out, validate
@@ -156,15 +157,13 @@ def make_network(config: TrainConfig, stage: Stage) -> Network:
     """The preset's network with its first weights, without memory layers where the stage leaves them out."""
     torch.manual_seed(config.seed)
     shape = preset(config.preset)
-    network = Network(shape if stage.windows.memory else replace(shape, memory=None))
-    if config.precision == "bfloat16":
-        network.precision = torch.bfloat16  # autocast alone; the weights that move stay float32
-    return network
+    return Network(shape if stage.windows.memory else replace(shape, memory=None))
 
 
 def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Progress, among: Ranks) -> Run:
     """Everything that moves, fresh for a stage."""
     network = network.to(among.device).train()
+    network.precision = autocast_dtype(config.precision, among.device)  # alone; the weights that move stay float32
     let_move(network, stage)
     if among.many and config.parallel == "fsdp":
         shard(network, among)

@@ -25,7 +25,7 @@ from openloger.training.chaining import run_chain
 from openloger.training.clips import Clip, ClipBatch, choose_frames, stack
 from openloger.training.config import ValidationConfig
 from openloger.training.curriculum import Stage
-from openloger.training.data import ClipSpec, overlaps
+from openloger.training.data import ClipSpec, suited
 from openloger.training.losses import relative_motion
 from openloger.training.objective import run_and_match
 from openloger.training.render import TOGETHER, RenderClips
@@ -86,14 +86,7 @@ def held_out(stage: Stage, config: ValidationConfig, render: RenderClips) -> Hel
         ]
         rendered = [clip for at in range(0, len(specs), TOGETHER) for clip in render(specs[at : at + TOGETHER])]
         clips = [
-            choose_frames(
-                clip,
-                config.frames,
-                draw,
-                shared=overlaps(clip, plan),
-                least_overlap=plan.least_overlap,
-                shuffle_time=False,
-            )
+            choose_frames(clip, config.frames, draw, suited=suited(clip, plan), shuffle_time=False)
             for clip in rendered
         ]
         batches[family] = tuple(stack(clips[at : at + _BATCH]) for at in range(0, len(clips), _BATCH))
