@@ -130,7 +130,7 @@ class Rooms:
     def __init__(self, seed: int) -> None:
         dice = Dice(seed, 600)
         self._seed = seed
-        self.lattice = Plan(seed, dice.uniform(4.6, 6.4), dice.uniform(2.4, 3.1))
+        self.lattice = Plan(seed, dice.uniform(3.9, 6.2), dice.uniform(2.4, 3.1))
         self.gait = _gait(dice)
         self._book = SurfaceBook(dice)
         self._walls, self._floors, self._ceiling = _shell_looks(dice, self._book)
@@ -313,8 +313,9 @@ class Furnisher:
 
     def furnish(self) -> None:
         dice = self._dice
-        self._kitchen_or_main_piece()
-        for _ in range(3 + dice.integer(5)):
+        for _ in range(1 + dice.integer(2)):
+            self._kitchen_or_main_piece()
+        for _ in range(4 + dice.integer(6)):
             self._extra()
         for _ in range(4 + dice.integer(6)):
             self._picture()
@@ -395,12 +396,12 @@ def _gait(dice: Dice) -> Gait:
     route = RouteStyle(tour_s=95.0 / speed, rounding=0.35, step=0.04, turn_slowness=2.5, stops=2.0, hub_speed=speed)
     return Gait(
         route=route,
-        height=dice.uniform(1.3, 1.7),
+        height=dice.uniform(1.2, 1.75),
         height_swing=0.08,
         look_ahead=0.9,
         yaw_swing=dice.uniform(15, 50),
-        pitch=dice.uniform(-22, -2),
-        pitch_swing=dice.uniform(4, 12),
+        pitch=dice.uniform(-34, -2),
+        pitch_swing=dice.uniform(4, 14),
         roll_swing=dice.uniform(0.5, 3),
         swing_s=dice.uniform(2.5, 6),
         bob=dice.uniform(0.005, 0.03),
