@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +78,7 @@ def test_each_window_says_what_it_cost(network, tmp_path):
     assert all(0 <= cost.waiting_s <= cost.seconds for cost in costs)
     assert 0 < sum(cost.seconds for cost in costs) < took_s
     peaks = [cost.peak_memory_bytes for cost in costs]
-    assert all(later > sooner - 2**20 for sooner, later in pairwise(peaks))  # Linux counts a peak but roughly
+    assert peaks == sorted(peaks)
     assert peaks[0] > 1e7
     assert {cost.device for cost in costs} == {"cpu"}
     assert recording.meta.versions["openloger"] == openloger.__version__

@@ -102,10 +102,11 @@ def _run(stream: Stream, frames: _DecodedAhead, recording: BackgroundWriter, opt
     saver = _StateSaver(recording.state_path)
     frames.watch = watch
     device = device_name(stream.network.device)
-    before = watch.now()
+    before, peak_bytes = watch.now(), 0
     for placed in stream.run(frames):
         state, now = stream.state, watch.now()
-        cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_memory_bytes(), device)
+        peak_bytes = max(peak_bytes, peak_memory_bytes())  # Linux counts a peak but roughly: it may seem to shrink
+        cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_bytes, device)
         before = now
         with watch.waiting():
             recording.append(placed, cost=cost, after_commit=lambda _, state=state: saver.offer(state))
