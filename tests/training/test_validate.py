@@ -49,8 +49,8 @@ def chained():
 
 
 def test_whole_clips_are_run_as_the_stages_windows(chained):
-    assert (chained.window, chained.overlap) == (8, 2)
-    assert all(len(clip) == 20 for clips in chained.paths.values() for clip in clips)
+    assert (chained.window, chained.overlap) == (12, 2)
+    assert all(len(clip) == 24 for clips in chained.paths.values() for clip in clips)
     scores = validate(Network(preset("pocket")), chained)["all"]
     assert 0 < scores.guess_ate < scores.ate < 1  # boxes are walked straight, and nothing is learnt yet
 

@@ -175,11 +175,11 @@ def pocket_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "chained",
-            steps=2800,
+            steps=2000,
             clips=memory,
             windows=WindowPlan(window=(16, 12), overlap=(3, 2)),
             losses=replace(SCRATCH_LOSSES, match=0.3, shift=0.15, confidence=0.05),
-            rate=RatePlan(peak=5e-4, warmup_steps=100, decay=0.5),
+            rate=RatePlan(peak=5e-4, warmup_steps=100, decay=0.85),
         ),
         Stage(
             "confidence",
