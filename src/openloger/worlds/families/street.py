@@ -33,12 +33,18 @@ class Street:
         self._seed = seed
         self._pitch = dice.uniform(48.0, 70.0)
         self._lanes = 1 if dice.chance(0.45) else 2  # with one, all drive in the middle
-        self._road = dice.uniform(3.1, 4.0) if self._lanes == 1 else dice.uniform(4.2, 6.2)  # half, parked cars included
+        self._road = (
+            dice.uniform(3.1, 4.0) if self._lanes == 1 else dice.uniform(4.2, 6.2)
+        )  # half, parked cars included
         self._pavement = dice.uniform(1.0, 3.2)
         self.lattice = Grid(seed, self._pitch)
         self._light = Daylight(dice, far_m=self.far_m, haze=(0.001, 0.006), lowest_deg=24.0)
         self.light_zone = self._light.zone()
-        self.gait = _walk(dice, self._road - 2.6) if dice.chance(0.25) else _drive(dice, self._lanes)
+        self.gait = (
+            _walk(dice, self._road - 2.6 if self._lanes == 2 else 0.0)
+            if dice.chance(0.25)
+            else _drive(dice, self._lanes)
+        )
         self._book = SurfaceBook(dice)
         self._ground = _ground_looks(dice, self._book)
         self._houses = houses.fronts(dice, self._book)
