@@ -71,9 +71,7 @@ def join_clips(batches: list[ClipBatch]) -> ClipBatch:
     return ClipBatch(*tensors, names=tuple(name for batch in batches for name in batch.names))
 
 
-def choose_frames(
-    clip: Clip, count: int, draw: np.random.Generator, *, suited: FramePairs, shuffle_time: bool
-) -> Clip:
+def choose_frames(clip: Clip, count: int, draw: np.random.Generator, *, suited: FramePairs, shuffle_time: bool) -> Clip:
     """`count` evenly spaced frames of a clip in order of time, or with `shuffle_time` half of the times against it.
 
     Neighbours are `suited` (1) to each other; where the clip has no such frames, those that are most.

@@ -68,7 +68,9 @@ class ClipPlan:
         if not 0 <= self.least_overlap <= 1:
             raise InputError(f"clips: least_overlap is {self.least_overlap}; it is a part of a frame, 0 to 1")
         if self.least_baseline < 0:
-            raise InputError(f"clips: least_baseline is {self.least_baseline}; it is a part of the mean depth, 0 or more")
+            raise InputError(
+                f"clips: least_baseline is {self.least_baseline}; it is a part of the mean depth, 0 or more"
+            )
         if not 0 <= self.faults <= 1:
             raise InputError(f"clips: faults is {self.faults}; it is a part of the clips, 0 to 1")
         if self.pool < self.batch:

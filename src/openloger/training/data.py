@@ -113,7 +113,7 @@ def picks_of(plan: ClipPlan, *, seed: int, step: int, lane: int) -> list[int]:
 
 
 def suited(clip: Clip, plan: ClipPlan) -> FramePairs:
-    """1 where two frames have enough in common, seen from places far enough apart; less the less they have of either."""
+    """1 where two frames have enough in common and were taken far enough apart; less, the less they have of either."""
     pairs = np.ones((len(clip), len(clip)))
     if plan.least_overlap > 0:  # from eight rows of points
         pairs = np.minimum(pairs, covisibility(clip, patch=max(1, plan.size[0] // 8)) / plan.least_overlap)

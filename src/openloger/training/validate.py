@@ -86,8 +86,7 @@ def held_out(stage: Stage, config: ValidationConfig, render: RenderClips) -> Hel
         ]
         rendered = [clip for at in range(0, len(specs), TOGETHER) for clip in render(specs[at : at + TOGETHER])]
         clips = [
-            choose_frames(clip, config.frames, draw, suited=suited(clip, plan), shuffle_time=False)
-            for clip in rendered
+            choose_frames(clip, config.frames, draw, suited=suited(clip, plan), shuffle_time=False) for clip in rendered
         ]
         batches[family] = tuple(stack(clips[at : at + _BATCH]) for at in range(0, len(clips), _BATCH))
         paths[family] = tuple(rendered[: config.paths])
