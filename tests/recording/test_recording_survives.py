@@ -59,10 +59,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_killed_at_any_moment_and_resumed_it_is_the_uncut_recording_to_the_byte(tmp_path: Path) -> None:
-    frames, killed, done = 300, tmp_path / "killed", 0
+    endless, killed, done = 100_000, tmp_path / "killed", 0
     moments = random.Random(0)
     for attempt in range(4):
-        command = [sys.executable, str(SCRIPT), str(killed), str(frames), *(["resume"] if attempt else [])]
+        command = [sys.executable, str(SCRIPT), str(killed), str(endless), *(["resume"] if attempt else [])]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
@@ -74,6 +74,7 @@ def test_killed_at_any_moment_and_resumed_it_is_the_uncut_recording_to_the_byte(
         assert not recording.complete
         assert done >= watched
         check_frames(recording)
+    frames = done + 45
     with resume_recording(killed, values.meta(), frames=done) as writer:
         append_all(writer, values.placed_windows(frames, first_window=done // STEP))
         writer.finish()
