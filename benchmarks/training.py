@@ -98,6 +98,7 @@ def by_turns(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, di
 
 
 def table(content: dict) -> TableRows:
+    """A row for each that took turns."""
     rows = tuple(
         (name, f"{1e3 * one['seconds']:.1f} ms", f"×{one['times_as_fast']:.2f}")
         for result in content["results"].values()

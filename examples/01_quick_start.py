@@ -11,7 +11,7 @@ import tyro
 import openloger
 
 
-def main(video: str = "world:street:7?frames=60", out: Path = Path("out/quick-start")) -> None:
+def main(video: str = "world:street:3?frames=60", out: Path = Path("out/quick-start")) -> None:
     """Reconstruct a video and write a cloud that any viewer of point clouds opens.
 
     Args:

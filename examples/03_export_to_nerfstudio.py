@@ -13,7 +13,7 @@ import openloger
 from openloger.export import PointSelection, export
 
 
-def main(video: str = "world:street:7?frames=40", out: Path = Path("out/splat")) -> None:
+def main(video: str = "world:street:3?frames=40", out: Path = Path("out/splat")) -> None:
     """Reconstruct a video, and write what other programs train on.
 
     Args:

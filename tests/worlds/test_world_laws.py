@@ -231,3 +231,12 @@ def test_frames_in_a_row_are_those_asked_for_one_by_one(family) -> None:
         alone = shown[sample.index]
         for name in ("rgb", "depth", "normal", "valid", "moving", "world_from_cam"):
             assert np.array_equal(getattr(sample, name), getattr(alone, name)), name
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_stands_in_a_streets_way(seed: int) -> None:
+    shown = world("street", seed=seed, size=(16, 24), fps=1)
+    nearest = [
+        float(sample.depth[sample.valid & ~sample.moving].min()) for sample in (shown[i] for i in range(0, 60, 6))
+    ]
+    assert min(nearest) > 0.4  # metres; parked cars are passed at one

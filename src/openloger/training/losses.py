@@ -212,7 +212,7 @@ def angle_between(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) ->
 
 
 def cross(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """The cross product, which torch's own takes twice as long for on a CPU."""
+    """The cross product; with torch's own the normal loss takes 1.8 times as long on a CPU."""
     (ax, ay, az), (bx, by, bz) = a.unbind(-1), b.unbind(-1)
     return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], dim=-1)
 

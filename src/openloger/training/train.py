@@ -163,7 +163,7 @@ def make_network(config: TrainConfig, stage: Stage) -> Network:
 def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Progress, among: Ranks) -> Run:
     """Everything that moves, fresh for a stage."""
     network = network.to(among.device).train()
-    network.precision = autocast_dtype(config.precision, among.device)  # alone; the weights that move stay float32
+    network.precision = autocast_dtype(config.precision, among.device)  # the weights that move stay float32
     let_move(network, stage)
     if among.many and config.parallel == "fsdp":
         shard(network, among)

@@ -32,19 +32,14 @@ class Street:
         dice = Dice(seed, 1000)
         self._seed = seed
         self._pitch = dice.uniform(48.0, 70.0)
-        self._lanes = 1 if dice.chance(0.45) else 2  # with one, all drive in the middle
-        self._road = (
-            dice.uniform(3.1, 4.0) if self._lanes == 1 else dice.uniform(4.2, 6.2)
-        )  # half, parked cars included
+        self._narrow = dice.chance(0.45)  # one lane: the camera's way is its middle, between parked cars
+        self._road = dice.uniform(3.1, 4.0) if self._narrow else dice.uniform(4.2, 6.2)  # half, parked cars included
         self._pavement = dice.uniform(1.0, 3.2)
         self.lattice = Grid(seed, self._pitch)
         self._light = Daylight(dice, far_m=self.far_m, haze=(0.001, 0.006), lowest_deg=24.0)
         self.light_zone = self._light.zone()
-        self.gait = (
-            _walk(dice, self._road - 2.6 if self._lanes == 2 else 0.0)
-            if dice.chance(0.25)
-            else _drive(dice, self._lanes)
-        )
+        walked = 0.0 if self._narrow else self._road - 2.6
+        self.gait = _walk(dice, walked) if dice.chance(0.25) else _drive(dice, narrow=self._narrow)
         self._book = SurfaceBook(dice)
         self._ground = _ground_looks(dice, self._book)
         self._houses = houses.fronts(dice, self._book)
@@ -79,7 +74,7 @@ class Street:
         parts = []
         if self._lively & 1:
             parts.append(crowd.standing(self._templates["car"][0], way.along(time_s + 2.6, 0.0, self.gait.beside), 0.0))
-        if self._lively & 2 and self._lanes == 2:
+        if self._lively & 2 and not self._narrow:
             for number, meeting in crowd.meetings(self._seed, time_s, 9.0):
                 spot = crowd.oncoming(way, time_s, meeting, max(self.gait.beside, 1.6))
                 parts.append(crowd.standing(self._templates["car"][number % 5], spot, 0.0))
@@ -196,7 +191,7 @@ class Street:
         """Parked cars, trees, lamps, signs along one side of the block."""
         yaw = (0.0, math.pi, math.pi / 2, -math.pi / 2)[side]
         half, spot = inner / 2, -inner / 2 + 5.0
-        parking = self._lanes == 1 or self._road > 5.0 or dice.chance(0.3)
+        parking = self._narrow or self._road > 5.0 or dice.chance(0.3)
         while spot < half - 5.0:
             if parking and dice.chance(self._parked):
                 at = _turned(middle, yaw, spot, half + 1.15)
@@ -238,7 +233,7 @@ _TEMPLATES = {
 }
 
 
-def _drive(dice: Dice, lanes: int) -> Gait:
+def _drive(dice: Dice, *, narrow: bool) -> Gait:
     speed = dice.uniform(5.0, 11.0)
     route = RouteStyle(tour_s=950.0 / speed, rounding=5.0, step=0.4, turn_slowness=3.0, stops=1.5, hub_speed=speed)
     return Gait(
@@ -254,7 +249,7 @@ def _drive(dice: Dice, lanes: int) -> Gait:
         bob=0.006,
         step_hz=2.2,
         jitter_deg=0.15,
-        beside=dice.uniform(1.5, 1.9) if lanes == 2 else dice.uniform(-0.3, 0.3),
+        beside=dice.uniform(-0.3, 0.3) if narrow else dice.uniform(1.5, 1.9),
     )
 
 
