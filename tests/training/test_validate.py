@@ -44,12 +44,12 @@ def test_the_straight_guess_is_a_regression():
 
 @pytest.fixture(scope="module")
 def chained():
-    stage = recipe("pocket").stages[1]
+    stage = recipe("pocket").stage("chained")
     return held_out(stage, ValidationConfig(clips=3, paths=2), render_boxes)
 
 
 def test_whole_clips_are_run_as_the_stages_windows(chained):
-    assert (chained.window, chained.overlap) == (12, 2)
+    assert (chained.window, chained.overlap) == (8, 2)
     assert all(len(clip) == 24 for clips in chained.paths.values() for clip in clips)
     scores = validate(Network(preset("pocket")), chained)["all"]
     assert 0 < scores.guess_ate < scores.ate < 1  # boxes are walked straight, and nothing is learnt yet

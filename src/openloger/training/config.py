@@ -76,7 +76,7 @@ def recipe(preset: str) -> TrainConfig:
     """The run that is known to work for a preset."""
     if preset == "pocket":
         return TrainConfig(
-            "pocket", pocket_stages(), optimiser=OptimiserConfig(kind="muon", clip=4.0), precision="auto"
+            "pocket", pocket_stages(), optimiser=OptimiserConfig(kind="muon", clip=4.0, ema=0.995), precision="auto"
         )
     if preset == "compact":
         return TrainConfig("compact", compact_stages(), precision="bfloat16")

@@ -140,8 +140,8 @@ CONFIDENCE_ALONE = LossWeights(
 
 
 def pocket_stages() -> tuple[Stage, ...]:
-    """What two CPU cores can train: pairs and triples at most three frames apart, then memory over short windows, then
-    what to think of it all."""
+    """What two CPU cores can train: pairs and triples at most three frames apart, then single windows of up to 16, then
+    memory over windows as they are in use, then what to think of it all."""
     pairs = ClipPlan(
         size=(64, 80),
         rendered=4,
@@ -149,45 +149,57 @@ def pocket_stages() -> tuple[Stage, ...]:
         odds=(0.88, 0.12),
         fps=(1.0, 3.0),  # so slow that a pair turns by about ten degrees: a patch sees seven
         family_odds=(1.0, 1.0, 0.5, 1.0),
-        least_overlap=0.3,
-        least_baseline=0.05,
+        least_overlap=0.4,
+        least_baseline=0.1,
         lanes=2,
-        reuse=12.0,
+        pool=2048,  # so that a clip's uses lie far apart: it is not learnt by heart
+        reuse=8.0,
     )
-    memory = replace(
+    windows = replace(
         pairs,
-        rendered=24,
-        frames=(6, 12, 24),
+        rendered=16,
+        frames=(4, 8, 16),
         odds=(1.0, 2.0, 2.0),
-        fps=(1.5, 24.0),
+        fps=(1.5, 30.0),
         least_baseline=0.0,
-        batch=3,
-        pool=256,
-        reuse=16.0,
+        per_world=2,
+        batch=6,
+        pool=1024,
+        reuse=6.0,
         faults=0.3,
     )
+    chained = replace(windows, rendered=24, frames=(12, 24), odds=(1.0, 2.0), per_world=1, batch=4, pool=512)
+    softer = replace(SCRATCH_LOSSES, match=0.3, shift=0.15)
     return (
         Stage(
             "pairs",
-            steps=3000,
+            steps=2650,
             clips=pairs,
             windows=WindowPlan(memory=False),
             losses=SCRATCH_LOSSES,
-            rate=RatePlan(peak=1e-3, warmup_steps=150, decay=0.4),
+            rate=RatePlan(peak=1e-3, warmup_steps=150, decay=0.85),
+        ),
+        Stage(
+            "windows",
+            steps=1500,
+            clips=windows,
+            windows=WindowPlan(memory=False),
+            losses=softer,
+            rate=RatePlan(peak=5e-4, warmup_steps=50, decay=0.85),
         ),
         Stage(
             "chained",
-            steps=2000,
-            clips=memory,
-            windows=WindowPlan(window=(16, 12), overlap=(3, 2)),
-            losses=replace(SCRATCH_LOSSES, match=0.3, shift=0.15, confidence=0.05),
-            rate=RatePlan(peak=5e-4, warmup_steps=100, decay=0.85),
+            steps=800,
+            clips=chained,
+            windows=WindowPlan(window=(12, 8), overlap=(3, 2)),
+            losses=replace(softer, confidence=0.05),
+            rate=RatePlan(peak=3e-4, warmup_steps=50, decay=0.85),
         ),
         Stage(
             "confidence",
             steps=300,
-            clips=memory,
-            windows=WindowPlan(window=(12, 12), overlap=(2, 2)),
+            clips=chained,
+            windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
             losses=CONFIDENCE_ALONE,
             rate=RatePlan(peak=1e-3, warmup_steps=20, decay=0.7),
             moves=("heads.confidence",),

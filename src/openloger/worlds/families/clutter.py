@@ -35,19 +35,19 @@ class Clutter:
     """The family "clutter" for one seed."""
 
     terrain = None
-    far_m = 24.0
+    far_m = 16.0
     fov_deg = (45.0, 100.0)
 
     def __init__(self, seed: int) -> None:
         dice = Dice(seed, 900)
         self._seed = seed
-        self._pitch = dice.uniform(5.0, 8.0)
+        self._pitch = dice.uniform(6.0, 10.0)
         self._lane = dice.uniform(0.9, 1.3)
         self.lattice = Grid(seed, self._pitch)
         self._light = Daylight(dice, far_m=self.far_m, haze=(0.0, 0.02))
         self._height = dice.uniform(1.4, 3.0)
         self._grounded = dice.chance(0.6)
-        self._crowd = dice.uniform(10, 26)
+        self._crowd = dice.uniform(10, 24)
         self.gait = _gait(dice, self._height)
         self._book = SurfaceBook(dice)
         self._looks = [self._any_look(dice) for _ in range(40)]
@@ -113,7 +113,7 @@ class Clutter:
         if self._grounded:
             solids.box((low_x + pitch / 2, -0.2, low_z + pitch / 2), (pitch, 0.2, pitch), self._looks[dice.integer(4)])
         for _ in range(int(self._crowd * dice.uniform(0.6, 1.4))):
-            size = tuple(math.exp(dice.uniform(math.log(0.15), math.log(2.2))) for _ in range(3))
+            size = tuple(math.exp(dice.uniform(math.log(0.5), math.log(4.0))) for _ in range(3))
             reach = 0.5 * math.hypot(*size)
             aside = dice.chance(0.75)
             room = pitch / 2 - self._lane - reach if aside else pitch / 2
@@ -139,16 +139,16 @@ class Clutter:
 
 
 def _gait(dice: Dice, height: float) -> Gait:
-    speed = 0.25 * 6.4 ** dice.uniform()
+    speed = 0.4 * 4.0 ** dice.uniform()
     route = RouteStyle(tour_s=110.0 / speed, rounding=1.0, step=0.05, turn_slowness=1.5, stops=0.5, hub_speed=speed)
     return Gait(
         route=route,
         height=height,
         height_swing=0.4,
         look_ahead=1.5,
-        yaw_swing=dice.uniform(20, 80),
+        yaw_swing=dice.uniform(15, 50),
         pitch=0.0,
-        pitch_swing=25.0,
+        pitch_swing=15.0,
         roll_swing=dice.uniform(1, 15),
         swing_s=dice.uniform(2, 5),
         bob=0.01,
