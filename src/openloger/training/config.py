@@ -79,7 +79,9 @@ def recipe(preset: str) -> TrainConfig:
             "pocket", pocket_stages(), optimiser=OptimiserConfig(kind="muon", clip=4.0, ema=0.995), precision="auto"
         )
     if preset == "compact":
-        return TrainConfig("compact", compact_stages(), precision="bfloat16")
+        return TrainConfig(
+            "compact", compact_stages(), optimiser=OptimiserConfig("muon", clip=4.0), precision="bfloat16"
+        )
     if preset in ("loger", "loger-star"):
         return TrainConfig(preset, published_stages(), precision="bfloat16", recompute=True)
     raise InputError(f"no training recipe for {preset!r}; there is one for pocket, compact, loger and loger-star")

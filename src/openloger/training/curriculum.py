@@ -140,8 +140,8 @@ CONFIDENCE_ALONE = LossWeights(
 
 
 def pocket_stages() -> tuple[Stage, ...]:
-    """What two CPU cores can train: pairs and triples at most three frames apart, then single windows of up to 16, then
-    memory over windows as they are in use, then what to think of it all."""
+    """What two CPU cores can train: pairs and triples at most three frames apart, then windows of up to eight, then
+    memory alone over windows as they are in use, then what to think of it all."""
     pairs = ClipPlan(
         size=(64, 80),
         rendered=4,
@@ -155,21 +155,19 @@ def pocket_stages() -> tuple[Stage, ...]:
         pool=2048,  # so that a clip's uses lie far apart: it is not learnt by heart
         reuse=8.0,
     )
-    windows = replace(
+    short = replace(
         pairs,
-        rendered=16,
-        frames=(4, 8, 16),
-        odds=(1.0, 2.0, 2.0),
-        fps=(1.5, 30.0),
-        least_baseline=0.0,
-        per_world=2,
-        batch=6,
-        pool=1024,
-        reuse=6.0,
-        faults=0.3,
+        rendered=8,
+        frames=(2, 3, 4, 8),
+        odds=(4.0, 1.0, 2.0, 2.0),
+        fps=(2.5, 12.0),  # so that a window lasts about as long as in use
+        least_baseline=0.05,
+        pool=1536,
     )
-    chained = replace(windows, rendered=24, frames=(12, 24), odds=(1.0, 2.0), per_world=1, batch=4, pool=512)
-    softer = replace(SCRATCH_LOSSES, match=0.3, shift=0.15)
+    chained = replace(
+        short, rendered=24, frames=(24,), odds=(1.0,), fps=(4.0, 16.0), per_world=1, batch=4, pool=512, reuse=6.0
+    )
+    in_use = WindowPlan(window=(8, 8), overlap=(2, 2))
     return (
         Stage(
             "pairs",
@@ -180,26 +178,27 @@ def pocket_stages() -> tuple[Stage, ...]:
             rate=RatePlan(peak=1e-3, warmup_steps=150, decay=0.85),
         ),
         Stage(
-            "windows",
-            steps=1500,
-            clips=windows,
+            "short",
+            steps=1700,
+            clips=short,
             windows=WindowPlan(memory=False),
-            losses=softer,
-            rate=RatePlan(peak=5e-4, warmup_steps=50, decay=0.85),
+            losses=SCRATCH_LOSSES,
+            rate=RatePlan(peak=5e-4, warmup_steps=50, decay=0.95),
         ),
         Stage(
             "chained",
-            steps=800,
+            steps=300,
             clips=chained,
-            windows=WindowPlan(window=(12, 8), overlap=(3, 2)),
-            losses=replace(softer, confidence=0.05),
-            rate=RatePlan(peak=3e-4, warmup_steps=50, decay=0.85),
+            windows=in_use,
+            losses=replace(SCRATCH_LOSSES, match=0.0, shift=0.0),
+            rate=RatePlan(peak=5e-4, warmup_steps=20, decay=0.85),
+            moves=("decoder.memory",),  # what works on single windows stays as it is
         ),
         Stage(
             "confidence",
             steps=300,
             clips=chained,
-            windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
+            windows=in_use,
             losses=CONFIDENCE_ALONE,
             rate=RatePlan(peak=1e-3, warmup_steps=20, decay=0.7),
             moves=("heads.confidence",),
@@ -208,11 +207,28 @@ def pocket_stages() -> tuple[Stage, ...]:
 
 
 def compact_stages() -> tuple[Stage, ...]:
-    """From scratch on one GPU: pairs, short windows, then memory."""
-    pairs = ClipPlan(size=(112, 160), rendered=4, frames=(2,), batch=256, pool=4096)
-    short = replace(pairs, rendered=8, frames=(2, 3, 4), odds=(1.0, 1.0, 1.0), batch=128)
-    longer = replace(pairs, size=(160, 224), rendered=12, frames=(2, 4, 8), odds=(1.0, 1.0, 1.0), batch=80, pool=1024)
-    chained = replace(longer, rendered=48, frames=(48,), odds=(1.0,), batch=8, pool=64)
+    """From scratch on one GPU: pairs, short windows, then memory; pairs and windows are like those of `pocket`."""
+    pairs = ClipPlan(
+        size=(112, 160),
+        rendered=4,
+        frames=(2,),
+        fps=(1.0, 3.0),
+        least_overlap=0.4,
+        least_baseline=0.1,
+        batch=256,
+        pool=4096,
+    )
+    short = replace(
+        pairs,
+        rendered=8,
+        frames=(2, 3, 4),
+        odds=(1.0, 1.0, 1.0),
+        fps=(2.5, 12.0),
+        least_baseline=0.05,
+        batch=128,
+    )
+    longer = replace(short, size=(160, 224), rendered=12, frames=(2, 4, 8), batch=80, pool=1024)
+    chained = replace(longer, rendered=48, frames=(48,), odds=(1.0,), fps=(4.0, 16.0), batch=8, pool=64)
     alone = WindowPlan(memory=False)
     rate = RatePlan(peak=5e-4, warmup_steps=500, decay=0.0)
     return (
