@@ -187,7 +187,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "chained",
-            steps=300,
+            steps=270,
             clips=chained,
             windows=in_use,
             losses=replace(SCRATCH_LOSSES, match=0.0, shift=0.0),
@@ -196,7 +196,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "confidence",
-            steps=300,
+            steps=200,
             clips=chained,
             windows=in_use,
             losses=CONFIDENCE_ALONE,
