@@ -139,31 +139,37 @@ CONFIDENCE_ALONE = LossWeights(
 )
 
 
+PAIRS = ClipPlan(
+    size=(64, 80),
+    rendered=4,
+    frames=(2,),
+    fps=(1.0, 3.0),  # so slow that a pair turns by about ten degrees: a patch sees seven
+    family_odds=(1.0, 1.0, 0.5, 1.0),
+    least_overlap=0.4,
+    least_baseline=0.1,
+)
+SHORT = replace(
+    PAIRS,
+    rendered=8,
+    frames=(2, 3, 4),
+    odds=(1.0, 1.0, 1.0),
+    fps=(2.5, 12.0),  # so that a window lasts about as long as in use
+    least_baseline=0.05,
+)
+
+
 def pocket_stages() -> tuple[Stage, ...]:
     """What two CPU cores can train: pairs and triples at most three frames apart, then windows of up to eight, then
     memory alone over windows as they are in use, then what to think of it all."""
-    pairs = ClipPlan(
-        size=(64, 80),
-        rendered=4,
+    pairs = replace(
+        PAIRS,
         frames=(2, 3),
         odds=(0.88, 0.12),
-        fps=(1.0, 3.0),  # so slow that a pair turns by about ten degrees: a patch sees seven
-        family_odds=(1.0, 1.0, 0.5, 1.0),
-        least_overlap=0.4,
-        least_baseline=0.1,
         lanes=2,
         pool=2048,  # so that a clip's uses lie far apart: it is not learnt by heart
         reuse=8.0,
     )
-    short = replace(
-        pairs,
-        rendered=8,
-        frames=(2, 3, 4, 8),
-        odds=(4.0, 1.0, 2.0, 2.0),
-        fps=(2.5, 12.0),  # so that a window lasts about as long as in use
-        least_baseline=0.05,
-        pool=1536,
-    )
+    short = replace(SHORT, frames=(2, 3, 4, 8), odds=(4.0, 1.0, 2.0, 2.0), lanes=2, pool=1536, reuse=8.0)
     chained = replace(
         short, rendered=24, frames=(24,), odds=(1.0,), fps=(4.0, 16.0), per_world=1, batch=4, pool=512, reuse=6.0
     )
@@ -207,26 +213,9 @@ def pocket_stages() -> tuple[Stage, ...]:
 
 
 def compact_stages() -> tuple[Stage, ...]:
-    """From scratch on one GPU: pairs, short windows, then memory; pairs and windows are like those of `pocket`."""
-    pairs = ClipPlan(
-        size=(112, 160),
-        rendered=4,
-        frames=(2,),
-        fps=(1.0, 3.0),
-        least_overlap=0.4,
-        least_baseline=0.1,
-        batch=256,
-        pool=4096,
-    )
-    short = replace(
-        pairs,
-        rendered=8,
-        frames=(2, 3, 4),
-        odds=(1.0, 1.0, 1.0),
-        fps=(2.5, 12.0),
-        least_baseline=0.05,
-        batch=128,
-    )
+    """From scratch on one GPU: pairs, short windows, then memory."""
+    pairs = replace(PAIRS, size=(112, 160), batch=256, pool=4096)
+    short = replace(SHORT, size=(112, 160), batch=128, pool=4096)
     longer = replace(short, size=(160, 224), rendered=12, frames=(2, 4, 8), batch=80, pool=1024)
     chained = replace(longer, rendered=48, frames=(48,), odds=(1.0,), fps=(4.0, 16.0), batch=8, pool=64)
     alone = WindowPlan(memory=False)
