@@ -1,10 +1,12 @@
 """How good a model is: worlds that training never saw, and real clips where they are given; beside what guessing gets.
 
 Windows: depth after one scale a window beside the mean-depth image, and rotation between all pairs of a window's frames
-beside no rotation at all. Streams: path error of long videos in per cent of the path, with and without memory, beside
-the best straight line. Clips: folders with video.mp4, world_from_cam.txt and, where there is one, depth_mm.npz.
+beside no rotation at all; of other shapes too, as videos are wide or upright. Streams: path error of long videos in per
+cent of the path, with and without memory, beside the best straight line. Clips: folders with video.mp4,
+world_from_cam.txt and, where there is one, depth_mm.npz.
 
-    python benchmarks/model.py --network pocket [--clip kitchen=DIR street=DIR] [--out model.json]
+    python benchmarks/model.py --network pocket [--other-size 48 104] [--clip kitchen=DIR street=DIR]
+        [--out model.json]
 """
 
 from __future__ import annotations
@@ -44,13 +46,14 @@ from openloger.worlds import FAMILIES, World, world
 WITHOUT_DEPTH = MeasureSettings(gather=GatherSettings(depth=False))
 MEMORIES = ("all", "none")
 TURN = 10  # frames over which a clip's rotation is judged
+Size = tuple[int, int]  # height, width
 
 
-def windows(network: Network, given: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Scores of single windows, by family and of all."""
+def windows(network: Network, given: argparse.Namespace, size: Size) -> dict[str, dict[str, float]]:
+    """Scores of single windows of a size, by family and of all."""
     first = recipe("pocket").stages[0]
     fps = float(given.fps)
-    clips = replace(first.clips, size=tuple(given.size), rendered=given.window, fps=(fps, fps))
+    clips = replace(first.clips, size=size, rendered=given.window, fps=(fps, fps))
     plan = ValidationConfig(clips=given.worlds, frames=given.window, paths=0, pictures=0)
     scores = validate(network, held_out(replace(first, clips=clips), plan, render_clips))
     return {family: asdict(score) for family, score in scores.items()}
@@ -84,11 +87,14 @@ def clip(network: Network, folder: Path) -> dict[str, Any]:
 def table(content: dict) -> TableRows:
     """What is asked, what was found, what a guess gets."""
     results, rows = content["results"], []
-    for family, one in results["windows"].items():
-        rows.append((f"windows, {family}: depth AbsRel", f"{one['abs_rel']:.3f}", f"{one['guess_abs_rel']:.3f}"))
-        found, guess = one["rotation_median_deg"], one["guess_rotation_median_deg"]
-        rows.append((f"windows, {family}: rotation, median", f"{found:.2f}°", f"{guess:.2f}°"))
     for name, one in results.items():
+        if name.startswith("windows"):
+            families = one if name == "windows" else {"all": one["all"]}
+            for family, score in families.items():
+                found, guess = score["abs_rel"], score["guess_abs_rel"]
+                rows.append((f"{name}, {family}: depth AbsRel", f"{found:.3f}", f"{guess:.3f}"))
+                found, guess = score["rotation_median_deg"], score["guess_rotation_median_deg"]
+                rows.append((f"{name}, {family}: rotation, median", f"{found:.2f}°", f"{guess:.2f}°"))
         if name.startswith("stream "):
             line = 100 * one["ate_rmse_of_straight_line"] / one["path_length"]
             rows.append((f"{name}: ATE", f"{one['ate_percent']:.1f} %", f"{line:.1f} %"))
@@ -108,6 +114,15 @@ def main() -> None:
     parser.add_argument("--network", default="pocket")
     parser.add_argument("--weights")
     parser.add_argument("--size", type=int, nargs=2, default=(64, 80), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument(
+        "--other-size",
+        type=int,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("HEIGHT", "WIDTH"),
+        help="windows of this size too; as often as wanted",
+    )
     parser.add_argument("--fps", type=float, default=10.0)
     parser.add_argument("--window", type=int, default=16, help="frames of a window")
     parser.add_argument("--worlds", type=int, default=24, help="held-out worlds a family, for the windows")
@@ -127,7 +142,10 @@ def run(given: argparse.Namespace) -> None:
     settings = {key: value for key, value in vars(given).items() if key not in ("out", "weights", "clip")}
     settings["weights_hash"] = None if network.weights is None else weights_hash(network.weights)
     ledger = Ledger("model", settings, path=given.out, resume=given.out is not None)
-    ledger.measure("windows", lambda: windows(network, given))
+    ledger.measure("windows", lambda: windows(network, given, tuple(given.size)))
+    for height, width in given.other_size:
+        size = (height, width)
+        ledger.measure(f"windows of {height}×{width}", lambda size=size: windows(network, given, size))
     for family, seed, memory in product(sorted(FAMILIES), given.seeds, MEMORIES):
         shown = world(family, seed=seed, size=tuple(given.size), fps=given.fps, frames=given.frames)
         name = f"stream {shown.name}, memory {memory}"

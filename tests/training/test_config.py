@@ -3,7 +3,10 @@
 import pytest
 
 from openloger.errors import InputError
+from openloger.frames.sizing import network_size
+from openloger.network.presets import preset
 from openloger.training.config import load_config, recipe
+from openloger.training.curriculum import OTHER_SIZES
 
 
 def written(tmp_path, text):
@@ -68,6 +71,17 @@ def test_no_file_no_recipe(tmp_path):
         load_config("absent")
 
 
-@pytest.mark.parametrize("preset", ["pocket", "compact", "loger", "loger-star"])
-def test_recipes_are_whole(preset):
-    assert recipe(preset).preset == preset
+@pytest.mark.parametrize("name", ["pocket", "compact", "loger", "loger-star"])
+def test_recipes_are_whole(name):
+    assert recipe(name).preset == name
+
+
+@pytest.mark.parametrize("name", ["pocket", "compact"])
+def test_clips_have_the_shapes_that_the_network_sees_in_use(name):
+    patch = preset(name).encoder.patch
+    shaped = [stage.clips for stage in recipe(name).stages if stage.clips.other_sizes]
+    assert len(shaped) >= 3
+    for clips in shaped:
+        assert clips.other_sizes == OTHER_SIZES[clips.size]
+        for (width, height), size in zip([(3, 2), (16, 9), (10, 3), (4, 5), (9, 16)], clips.other_sizes, strict=True):
+            assert size == network_size(height, width, patch=patch, max_pixels=clips.size[0] * clips.size[1])

@@ -19,19 +19,23 @@ from openloger.training.data import (
     frames_of,
     picks_of,
     rendered_by,
+    size_of,
     spec_of,
     suited,
 )
-from openloger.training.render import RenderAhead
+from openloger.training.render import RenderAhead, make_clips
 
 from .boxes import render_box, render_boxes
 
 PLAN = ClipPlan(size=(16, 24), rendered=4, frames=(2, 3), odds=(0.7, 0.3), batch=4, pool=10, reuse=3.0)
 
 
-def stream(step=0, *, workers=0, lane=0, ahead=None):
-    ahead = ahead or RenderAhead(PLAN, seed=5, lane=lane, workers=workers, render=render_boxes)
-    return ClipStream(PLAN, ahead, seed=5, lane=lane, step=step)
+SHAPES = replace(PLAN, per_world=2, pool=40, reuse=1.0, other_sizes=((24, 16), (16, 32)), other_odds=0.6)
+
+
+def stream(step=0, *, workers=0, lane=0, ahead=None, plan=PLAN):
+    ahead = ahead or RenderAhead(plan, seed=5, lane=lane, workers=workers, render=render_boxes)
+    return ClipStream(plan, ahead, seed=5, lane=lane, step=step)
 
 
 def same(a, b):
@@ -83,6 +87,40 @@ def test_every_step_has_one_frame_count_and_they_come_at_their_odds():
     assert set(counts) == {2, 3}
     assert 0.25 < np.mean(np.array(counts) == 3) < 0.35
     assert all(batch.images.shape[1] == frames_of(PLAN, seed=5, step=i) for i, batch in enumerate(islice(stream(), 6)))
+
+
+def test_a_batch_has_one_size_and_sizes_come_at_their_odds():
+    sizes = [size_of(SHAPES, seed=5, lane=0, world=number) for number in range(1200)]
+    assert all(abs(sizes.count(size) / 1200 - odds) < 0.05 for size, odds in {(16, 24): 0.4, (24, 16): 0.3}.items())
+    batches = list(islice(stream(plan=SHAPES), 30))
+    assert {tuple(batch.images.shape[-2:]) for batch in batches} == {(16, 24), (24, 16), (16, 32)}
+    by_number = [spec_of(SHAPES, seed=5, lane=0, number=number).size for number in range(800)]
+    for step in (0, 3, 150):
+        picks = picks_of(SHAPES, seed=5, step=step, lane=0)
+        assert len({by_number[pick] for pick in picks}) == 1
+        assert len(picks) == 4
+    assert len(set(picks)) == 4  # none twice once the pool is full
+
+
+def test_batches_of_several_sizes_follow_from_seed_and_step_too():
+    whole = list(islice(stream(plan=SHAPES), 9))
+    with RenderAhead(SHAPES, seed=5, lane=0, workers=2, render=render_boxes) as ahead:
+        later = ClipStream(SHAPES, ahead, seed=5, lane=0, step=5)
+        assert all(same(a, b) for a, b in zip(islice(later, 4), whole[5:], strict=True))
+
+
+def test_clips_of_a_size_are_rendered_together_and_come_in_order():
+    asked = [ClipSpec("rooms", seed, 0, 2, 10.0, size) for seed, size in enumerate([(16, 24), (24, 16), (16, 24)])]
+    groups = []
+    clips = make_clips(asked, lambda specs: groups.append([spec.seed for spec in specs]) or render_boxes(specs))
+    assert groups == [[0, 2], [1]]
+    assert [(clip.name, clip.rgb.shape[1:3]) for clip in clips] == [(str(spec), spec.size) for spec in asked]
+
+
+@pytest.mark.parametrize("odds", [-0.1, 1.5])
+def test_odds_of_other_sizes_are_a_part(odds):
+    with pytest.raises(InputError, match="other_odds"):
+        replace(PLAN, other_odds=odds)
 
 
 def chosen(clip, count, seed, suited):

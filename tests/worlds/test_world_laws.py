@@ -140,13 +140,14 @@ def test_cameras_move_smoothly_and_are_rigid(family):
     assert shown[5].timestamp_s == pytest.approx(0.5)
 
 
-def test_intrinsics_are_in_the_promised_range():
+@pytest.mark.parametrize("size", [SIZE, SIZE[::-1]])
+def test_intrinsics_are_in_the_promised_range(size):
     for family in FAMILIES:
         for seed in range(6):
-            intrinsics = world(family, seed=seed, size=SIZE)[0].intrinsics
-            fov_deg = np.degrees(2 * np.arctan(SIZE[1] / 2 / intrinsics[0, 0]))
-            assert 44 <= fov_deg <= 101
-            assert np.abs(intrinsics[:2, 2] - (SIZE[1] / 2, SIZE[0] / 2)).max() < 0.05 * max(SIZE)
+            intrinsics = world(family, seed=seed, size=size)[0].intrinsics
+            longer_fov_deg = np.degrees(2 * np.arctan(max(size) / 2 / intrinsics[0, 0]))
+            assert 44 <= longer_fov_deg <= 101
+            assert np.abs(intrinsics[:2, 2] - (size[1] / 2, size[0] / 2)).max() < 0.05 * max(size)
 
 
 def test_as_a_source_of_frames():

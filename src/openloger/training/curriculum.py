@@ -48,6 +48,8 @@ class ClipPlan:
     per_world: int = 4  # clips taken from a world
     reuse: float = 4.0  # how often a rendered clip is used, on average
     pool: int = 256  # rendered clips a lane keeps to draw from
+    other_sizes: tuple[tuple[int, int], ...] = ()  # what clips may be instead of `size`; a batch is of one size
+    other_odds: float = 0.5  # how likely the clips of a world are of one of these, each as likely as the next
     augment: bool = True  # flips, channel swaps, time reversal, exposure
     faults: float = 0.0  # part of the clips seen through a worse camera: blur, vignetting, noise, compression
 
@@ -71,6 +73,8 @@ class ClipPlan:
             raise InputError(
                 f"clips: least_baseline is {self.least_baseline}; it is a part of the mean depth, 0 or more"
             )
+        if not 0 <= self.other_odds <= 1:
+            raise InputError(f"clips: other_odds is {self.other_odds}; it is a part of the worlds, 0 to 1")
         if not 0 <= self.faults <= 1:
             raise InputError(f"clips: faults is {self.faults}; it is a part of the clips, 0 to 1")
         if self.pool < self.batch:
@@ -148,6 +152,11 @@ PAIRS = ClipPlan(
     least_overlap=0.4,
     least_baseline=0.1,
 )
+OTHER_SIZES = {  # what a network of so many pixels sees of videos of 3:2, 16:9, 10:3 (a car), and upright of 4:5 and 9:16
+    (64, 80): ((56, 88), (48, 96), (40, 128), (80, 64), (96, 48)),
+    (112, 160): ((112, 160), (96, 176), (64, 240), (144, 112), (176, 96)),
+    (160, 224): ((160, 224), (128, 256), (96, 352), (208, 160), (240, 144)),
+}
 SHORT = replace(
     PAIRS,
     rendered=8,
@@ -159,8 +168,9 @@ SHORT = replace(
 
 
 def pocket_stages() -> tuple[Stage, ...]:
-    """What two CPU cores can train: pairs and triples at most three frames apart, then windows of up to eight, then
-    memory alone over windows as they are in use, then what to think of it all."""
+    """What two CPU cores can train: pairs and triples at most three frames apart, then windows of up to eight, then of
+    up to sixteen in every shape that videos have, then memory alone over windows as they are in use, then what to think
+    of it all."""
     pairs = replace(
         PAIRS,
         frames=(2, 3),
@@ -170,9 +180,18 @@ def pocket_stages() -> tuple[Stage, ...]:
         reuse=8.0,
     )
     short = replace(SHORT, frames=(2, 3, 4, 8), odds=(4.0, 1.0, 2.0, 2.0), lanes=2, pool=1536, reuse=8.0)
-    chained = replace(
-        short, rendered=24, frames=(24,), odds=(1.0,), fps=(4.0, 16.0), per_world=1, batch=4, pool=512, reuse=6.0
+    windows = replace(
+        short,
+        rendered=16,
+        frames=(2, 4, 8, 16),
+        odds=(3.0, 2.0, 2.0, 1.5),
+        fps=(4.0, 16.0),
+        pool=1024,
+        reuse=12.0,
+        other_sizes=OTHER_SIZES[64, 80],
+        other_odds=0.65,
     )
+    chained = replace(windows, rendered=24, frames=(24,), odds=(1.0,), per_world=1, batch=4, pool=512, reuse=6.0)
     in_use = WindowPlan(window=(8, 8), overlap=(2, 2))
     return (
         Stage(
@@ -187,6 +206,14 @@ def pocket_stages() -> tuple[Stage, ...]:
             "short",
             steps=1700,
             clips=short,
+            windows=WindowPlan(memory=False),
+            losses=SCRATCH_LOSSES,
+            rate=RatePlan(peak=5e-4, warmup_steps=50, decay=0.95),
+        ),
+        Stage(
+            "windows",
+            steps=2400,
+            clips=windows,
             windows=WindowPlan(memory=False),
             losses=SCRATCH_LOSSES,
             rate=RatePlan(peak=5e-4, warmup_steps=50, decay=0.95),
@@ -215,8 +242,16 @@ def pocket_stages() -> tuple[Stage, ...]:
 def compact_stages() -> tuple[Stage, ...]:
     """From scratch on one GPU: pairs, short windows, then memory."""
     pairs = replace(PAIRS, size=(112, 160), batch=256, pool=4096)
-    short = replace(SHORT, size=(112, 160), batch=128, pool=4096)
-    longer = replace(short, size=(160, 224), rendered=12, frames=(2, 4, 8), batch=80, pool=1024)
+    short = replace(SHORT, size=(112, 160), other_sizes=OTHER_SIZES[112, 160], batch=128, pool=4096)
+    longer = replace(
+        short,
+        size=(160, 224),
+        other_sizes=OTHER_SIZES[160, 224],
+        rendered=12,
+        frames=(2, 4, 8),
+        batch=80,
+        pool=1024,
+    )
     chained = replace(longer, rendered=48, frames=(48,), odds=(1.0,), fps=(4.0, 16.0), batch=8, pool=64)
     alone = WindowPlan(memory=False)
     rate = RatePlan(peak=5e-4, warmup_steps=500, decay=0.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -57,6 +58,15 @@ class FileClipSpec:
 AnyClipSpec = ClipSpec | FileClipSpec
 
 
+@lru_cache(maxsize=16384)
+def size_of(plan: ClipPlan, *, seed: int, lane: int, world: int) -> tuple[int, int]:
+    """The size of the clips that a lane takes from its `world`th world (or as many clips of datasets in its place)."""
+    draw = np.random.default_rng([seed, lane, world, 6])
+    if not plan.other_sizes or draw.random() >= plan.other_odds:
+        return plan.size
+    return plan.other_sizes[draw.integers(len(plan.other_sizes))]
+
+
 def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> AnyClipSpec:
     """The clip that a lane's number stands for."""
     if plan.datasets:
@@ -66,7 +76,8 @@ def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> AnyClipSpec
         if source > 0:
             chosen, stride = plan.datasets[source - 1], pick.integers(*plan.datasets[source - 1].stride, endpoint=True)
             place = int(pick.integers(2**31))
-            return FileClipSpec(chosen.name, chosen.folder, place, plan.rendered, int(stride), plan.size)
+            size = size_of(plan, seed=seed, lane=lane, world=number // plan.per_world)
+            return FileClipSpec(chosen.name, chosen.folder, place, plan.rendered, int(stride), size)
     return world_spec_of(plan, seed=seed, lane=lane, number=number)
 
 
@@ -81,7 +92,7 @@ def world_spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipS
         first=int(world.integers(_REACH)) + int(draw.integers(_NEAR)),
         frames=plan.rendered,
         fps=round(float(np.exp(world.uniform(*np.log(plan.fps)))), 2),
-        size=plan.size,
+        size=size_of(plan, seed=seed, lane=lane, world=number // plan.per_world),
     )
 
 
@@ -105,18 +116,26 @@ def frames_of(plan: ClipPlan, *, seed: int, step: int) -> int:
 
 
 def picks_of(plan: ClipPlan, *, seed: int, step: int, lane: int) -> list[int]:
-    """The clip numbers that a lane's batch is made of."""
+    """The clip numbers that a lane's batch is made of: clips of one size, that of any clip of the pool.
+
+    Where the pool has too few of that size, as it may in the beginning, some are taken more than once.
+    """
     newest = rendered_by(plan, step)
-    oldest = max(0, newest - plan.pool)
+    pool = range(max(0, newest - plan.pool), newest)
     draw = np.random.default_rng([seed, step, lane, 3])
-    return [oldest + int(pick) for pick in draw.choice(newest - oldest, size=plan.batch, replace=False)]
+    if plan.other_sizes:
+        sizes = [size_of(plan, seed=seed, lane=lane, world=number // plan.per_world) for number in pool]
+        size = sizes[draw.integers(len(pool))]
+        pool = [number for number, its in zip(pool, sizes, strict=True) if its == size]
+    picks = draw.choice(len(pool), size=plan.batch, replace=len(pool) < plan.batch)
+    return [pool[pick] for pick in picks]
 
 
 def suited(clip: Clip, plan: ClipPlan) -> FramePairs:
     """1 where two frames have enough in common and were taken far enough apart; less, the less they have of either."""
     pairs = np.ones((len(clip), len(clip)))
-    if plan.least_overlap > 0:  # from eight rows of points
-        pairs = np.minimum(pairs, covisibility(clip, patch=max(1, plan.size[0] // 8)) / plan.least_overlap)
+    if plan.least_overlap > 0:  # from eight points along the shorter side
+        pairs = np.minimum(pairs, covisibility(clip, patch=max(1, min(clip.depth.shape[1:]) // 8)) / plan.least_overlap)
     if plan.least_baseline > 0:
         pairs = np.minimum(pairs, baseline(clip) / plan.least_baseline)
     return pairs

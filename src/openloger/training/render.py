@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import queue
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from multiprocessing.process import BaseProcess
@@ -50,10 +51,13 @@ def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
 
 
 def make_clips(specs: Sequence[AnyClipSpec], render: RenderClips) -> list[Clip]:
-    """Clips of worlds by `render`, clips of datasets from their folders, in order."""
-    ours = [spec for spec in specs if isinstance(spec, ClipSpec)]
-    rendered = iter(render(ours) if ours else [])
-    return [next(rendered) if isinstance(spec, ClipSpec) else read_clip(spec) for spec in specs]
+    """Clips of worlds by `render`, those of a size together, clips of datasets from their folders, in order."""
+    ours: dict[tuple[int, int], list[ClipSpec]] = defaultdict(list)
+    for spec in specs:
+        if isinstance(spec, ClipSpec):
+            ours[spec.size].append(spec)
+    rendered = {size: iter(render(group)) for size, group in ours.items()}
+    return [next(rendered[spec.size]) if isinstance(spec, ClipSpec) else read_clip(spec) for spec in specs]
 
 
 class RenderAhead:

@@ -134,7 +134,7 @@ class World:
 def _intrinsics(family: Family, seed: int, size: tuple[int, int]) -> np.ndarray:
     dice = Dice(seed, 700)
     height, width = size
-    focal = 0.5 * width / np.tan(np.radians(0.5 * dice.uniform(*family.fov_deg)))
+    focal = 0.5 * max(size) / np.tan(np.radians(0.5 * dice.uniform(*family.fov_deg)))
     x, y = width * (0.5 + dice.uniform(-0.02, 0.02)), height * (0.5 + dice.uniform(-0.02, 0.02))
     return np.array([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
 

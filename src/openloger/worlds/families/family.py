@@ -51,7 +51,7 @@ class Family(Protocol):
 
     far_m: float  # nothing is seen beyond
     gait: Gait
-    fov_deg: tuple[float, float]  # horizontal field of view, from … to
+    fov_deg: tuple[float, float]  # field of view along the longer side, from … to
     light_zone: Zone  # what the ground and movers stand in
 
     @property
