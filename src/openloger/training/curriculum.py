@@ -152,7 +152,7 @@ PAIRS = ClipPlan(
     least_overlap=0.4,
     least_baseline=0.1,
 )
-OTHER_SIZES = {  # what a network of so many pixels sees of videos of 3:2, 16:9, 10:3 (a car), and upright of 4:5 and 9:16
+OTHER_SIZES = {  # what a network of so many pixels sees of videos of 3:2, 16:9, 10:3 (a car), upright 4:5, 9:16
     (64, 80): ((56, 88), (48, 96), (40, 128), (80, 64), (96, 48)),
     (112, 160): ((112, 160), (96, 176), (64, 240), (144, 112), (176, 96)),
     (160, 224): ((160, 224), (128, 256), (96, 352), (208, 160), (240, 144)),
@@ -191,7 +191,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         other_sizes=OTHER_SIZES[64, 80],
         other_odds=0.65,
     )
-    chained = replace(windows, rendered=24, frames=(24,), odds=(1.0,), per_world=1, batch=4, pool=512, reuse=6.0)
+    chained = replace(windows, rendered=24, frames=(24,), odds=(1.0,), per_world=1, batch=4, pool=512, reuse=4.0)
     in_use = WindowPlan(window=(8, 8), overlap=(2, 2))
     return (
         Stage(

@@ -105,8 +105,8 @@ def specs(plan: ClipPlan, *, seed: int, lane: int, first: int = 0) -> Iterator[A
 
 
 def rendered_by(plan: ClipPlan, step: int) -> int:
-    """How many clips a lane has drawn when it takes its batch of `step`."""
-    return plan.batch + math.floor(step * plan.batch / plan.reuse)
+    """How many clips a lane has drawn when it takes its batch of `step`; it begins with about a batch of every size."""
+    return plan.batch * (1 + len(plan.other_sizes)) + math.floor(step * plan.batch / plan.reuse)
 
 
 def frames_of(plan: ClipPlan, *, seed: int, step: int) -> int:
