@@ -169,8 +169,8 @@ SHORT = replace(
 
 def pocket_stages() -> tuple[Stage, ...]:
     """What two CPU cores can train: pairs and triples at most three frames apart, then windows of up to eight, then of
-    up to sixteen in every shape that videos have, then memory alone over windows as they are in use, then what to think
-    of it all."""
+    up to sixteen in every shape that videos have, then chains of windows with the memory between them, then what to
+    think of it all."""
     pairs = replace(
         PAIRS,
         frames=(2, 3),
@@ -192,7 +192,6 @@ def pocket_stages() -> tuple[Stage, ...]:
         other_odds=0.65,
     )
     chained = replace(windows, rendered=24, frames=(24,), odds=(1.0,), per_world=1, batch=4, pool=512, reuse=4.0)
-    in_use = WindowPlan(window=(8, 8), overlap=(2, 2))
     return (
         Stage(
             "pairs",
@@ -219,19 +218,18 @@ def pocket_stages() -> tuple[Stage, ...]:
             rate=RatePlan(peak=5e-4, warmup_steps=50, decay=0.95),
         ),
         Stage(
-            "chained",
+            "chained",  # of what it does to single windows, half is taken back: `training.blend`
             steps=270,
             clips=chained,
-            windows=in_use,
+            windows=WindowPlan(window=(16, 8), overlap=(2, 2)),
             losses=replace(SCRATCH_LOSSES, match=0.0, shift=0.0),
-            rate=RatePlan(peak=5e-4, warmup_steps=20, decay=0.85),
-            moves=("decoder.memory",),  # what works on single windows stays as it is
+            rate=RatePlan(peak=2.5e-4, warmup_steps=20, decay=0.9),
         ),
         Stage(
             "confidence",
             steps=200,
             clips=chained,
-            windows=in_use,
+            windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
             losses=CONFIDENCE_ALONE,
             rate=RatePlan(peak=1e-3, warmup_steps=20, decay=0.7),
             moves=("heads.confidence",),
