@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images/clips.png"))
     arguments = parser.parse_args()
     clips = [(name, Path(folder)) for name, _, folder in (clip.partition("=") for clip in arguments.clips)]
+    for name, folder in clips:
+        if not (folder / "video.mp4").is_file() or not (folder / "world_from_cam.txt").is_file():
+            parser.error(f"{name}={folder}: give NAME=DIR of a folder with video.mp4 and world_from_cam.txt")
     figure, axes = plt.subplots(len(clips), 4, figsize=(12, 3.2 * len(clips)), squeeze=False)
     for row, (name, folder) in zip(axes, clips, strict=True):
         with tempfile.TemporaryDirectory() as out:

@@ -5,7 +5,7 @@ beside no rotation at all; of other shapes too, as videos are wide or upright. S
 cent of the path, with and without memory, beside the best straight line. Clips: folders with video.mp4,
 world_from_cam.txt and, where there is one, depth_mm.npz.
 
-    python benchmarks/model.py --network pocket [--other-size 48 104] [--clip kitchen=DIR street=DIR]
+    python benchmarks/model.py --network pocket [--other-size 48 96] [--clip kitchen=DIR street=DIR]
         [--out model.json]
 """
 
