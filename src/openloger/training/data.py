@@ -59,9 +59,9 @@ AnyClipSpec = ClipSpec | FileClipSpec
 
 
 @lru_cache(maxsize=16384)
-def size_of(plan: ClipPlan, *, seed: int, lane: int, world: int) -> tuple[int, int]:
-    """The size of the clips that a lane takes from its `world`th world (or as many clips of datasets in its place)."""
-    draw = np.random.default_rng([seed, lane, world, 6])
+def size_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> tuple[int, int]:
+    """The size of the clip that a lane's number stands for; all clips of a world have one."""
+    draw = np.random.default_rng([seed, lane, number // plan.per_world, 6])
     if not plan.other_sizes or draw.random() >= plan.other_odds:
         return plan.size
     return plan.other_sizes[draw.integers(len(plan.other_sizes))]
@@ -76,7 +76,7 @@ def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> AnyClipSpec
         if source > 0:
             chosen, stride = plan.datasets[source - 1], pick.integers(*plan.datasets[source - 1].stride, endpoint=True)
             place = int(pick.integers(2**31))
-            size = size_of(plan, seed=seed, lane=lane, world=number // plan.per_world)
+            size = size_of(plan, seed=seed, lane=lane, number=number)
             return FileClipSpec(chosen.name, chosen.folder, place, plan.rendered, int(stride), size)
     return world_spec_of(plan, seed=seed, lane=lane, number=number)
 
@@ -92,7 +92,7 @@ def world_spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipS
         first=int(world.integers(_REACH)) + int(draw.integers(_NEAR)),
         frames=plan.rendered,
         fps=round(float(np.exp(world.uniform(*np.log(plan.fps)))), 2),
-        size=size_of(plan, seed=seed, lane=lane, world=number // plan.per_world),
+        size=size_of(plan, seed=seed, lane=lane, number=number),
     )
 
 
@@ -124,7 +124,7 @@ def picks_of(plan: ClipPlan, *, seed: int, step: int, lane: int) -> list[int]:
     pool = range(max(0, newest - plan.pool), newest)
     draw = np.random.default_rng([seed, step, lane, 3])
     if plan.other_sizes:
-        sizes = [size_of(plan, seed=seed, lane=lane, world=number // plan.per_world) for number in pool]
+        sizes = [size_of(plan, seed=seed, lane=lane, number=number) for number in pool]
         size = sizes[draw.integers(len(pool))]
         pool = [number for number, its in zip(pool, sizes, strict=True) if its == size]
     picks = draw.choice(len(pool), size=plan.batch, replace=len(pool) < plan.batch)
