@@ -30,7 +30,12 @@ ROOMS = {
     "viewing": {"recording", "export", "geometry", "pages"},  # it exports what is seen
     "training": {"network", "streaming", "worlds", "datasets", "geometry"},
 }
-HELPERS = {"cores", "progress", "resources"}  # root files without any of ours, for the main job and the command line
+HELPERS = {
+    "cores",
+    "heap",
+    "progress",
+    "resources",
+}  # root files without any of ours, for the main job and the command line
 ALLOWED = {
     **ROOMS,
     **{name: set[str]() for name in GROUND | HELPERS},

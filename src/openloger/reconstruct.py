@@ -17,6 +17,7 @@ import numpy as np
 from openloger.cores import cores_shared
 from openloger.errors import BadFrameError, InputError, RecordingError
 from openloger.frames import Frame, FrameSource, open_frames, resized, run_ahead
+from openloger.heap import keep_freed_memory
 from openloger.network import Network, load_network, weights_hash
 from openloger.progress import Progress, Stopwatch
 from openloger.recording import (
@@ -74,6 +75,7 @@ def reconstruct(
     and RecordingError where `out` cannot be written or continued. What is committed stays readable.
     """
     options = options or RunOptions()
+    keep_freed_memory()
     network = load_network(network) if isinstance(network, str) else network
     stream = Stream(network, window=window, overlap=overlap, placement=placement, reset_every=reset_every, size=size)
     stored = open_recording(out) if options.existing == "resume" and is_recording(Path(out)) else None

@@ -10,6 +10,7 @@ import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
 from openloger.errors import InputError
+from openloger.heap import keep_freed_memory
 
 
 def train(
@@ -54,6 +55,7 @@ def train(
         if start is None:
             raise InputError(f"{weights} has no weights yet; give a file")
     budget = Budget(minutes=minutes, stage=stage)
+    keep_freed_memory()
     try:
         run(config, out, resume=resume, weights=start, budget=budget, device=device)
     except KeyboardInterrupt as stopped:

