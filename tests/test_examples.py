@@ -98,8 +98,8 @@ def test_fine_tune(run, tmp_path, labelled):
     assert "12 frames" in told
     run_folder = tmp_path / "out" / "fine-tune" / "run"
     assert (run_folder / "checkpoints" / "latest").read_text() == "step-00000002"
-    tuned = openloger.load_network("pocket", weights=run_folder / "weights.safetensors").state_dict()
-    boxed = openloger.load_network("pocket").state_dict()
+    tuned = openloger.load_network("pocket", weights=run_folder / "weights.safetensors", dtype="float32").state_dict()
+    boxed = openloger.load_network("pocket", dtype="float32").state_dict()
     moved = [float((tuned[name] - boxed[name]).abs().max()) for name in boxed]
     assert 0 < max(moved) < 0.1  # from the weights in the box, and not far
 

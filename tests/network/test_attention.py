@@ -129,6 +129,17 @@ def test_training_in_bfloat16_mixes_as_the_fused_kernel_does():
     torch.testing.assert_close(results[1][0], fused, rtol=0.02, atol=0.01)
 
 
+@pytest.mark.parametrize("tokens", [1, 256, 700])
+def test_bfloat16_on_a_processor_mixes_as_the_fused_kernel_does(tokens):
+    torch.manual_seed(0)
+    queries, keys, values = torch.randn(1, 2, tokens, 16), *torch.randn(2, 1, 2, 300, 16)
+    context = KeysValues(keys, values)
+    exact = mix(queries, context)
+    rounded = mix(queries.bfloat16(), KeysValues(*(part.bfloat16() for part in context)))
+    assert rounded.dtype == torch.bfloat16
+    assert float((rounded.float() - exact).norm() / exact.norm()) < 0.01
+
+
 def test_the_order_of_keys_does_not_matter():
     torch.manual_seed(0)
     module = Attention(32, 2, qk_norm=True)

@@ -19,8 +19,9 @@ from network.reference import all_weights, open_pocket, small_images, toy_config
 from openloger.errors import InputError, WeightsError
 from openloger.network import PRESETS, Network, Window, load_network, preset, save_network, weights_hash
 from openloger.network.checkpoint import config_from_dict, load_tensors, read_config, read_tensors
-from openloger.network.load import cached, find_weights, resolve_device, resolve_dtype
+from openloger.network.load import cached, find_weights, resolve_device
 from openloger.network.names import published_name
+from openloger.network.precision import resolve_dtype
 
 UNUSED = {f"ttt_layers.{layer}.to_qkv_stack.0.weight": torch.ones(96, 32) for layer in range(3)}
 
@@ -73,7 +74,7 @@ def test_a_pickle_of_the_old_format(tmp_path):
 
 def test_published_half_precision_runs_in_float32(tmp_path, toy_preset):
     torch.save({name: tensor.bfloat16() for name, tensor in published().items()}, tmp_path / "latest.pt")
-    network = load_network("toy", weights=tmp_path / "latest.pt", device="cpu")
+    network = load_network("toy", weights=tmp_path / "latest.pt", device="cpu", dtype="float32")
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
     prediction, _ = network(Window(small_images(frames=2), 2, 0))
     assert torch.isfinite(prediction.points_cam).all()
@@ -81,14 +82,14 @@ def test_published_half_precision_runs_in_float32(tmp_path, toy_preset):
 
 def test_published_safetensors(tmp_path, toy_preset):
     save_file(published(), tmp_path / "model.safetensors")
-    assert equal_states(load_network("toy", weights=tmp_path / "model.safetensors"), toy_network())
+    assert equal_states(load_network("toy", weights=tmp_path / "model.safetensors", dtype="float32"), toy_network())
 
 
 def test_our_own_file_holds_its_configuration(tmp_path):
     network = open_pocket()
     save_network(network, tmp_path / "pocket.safetensors")
     assert read_config(tmp_path / "pocket.safetensors") == preset("pocket")
-    again = load_network("pocket", weights=str(tmp_path / "pocket.safetensors"), device="cpu")
+    again = load_network("pocket", weights=str(tmp_path / "pocket.safetensors"), device="cpu", dtype="float32")
     assert equal_states(again, network)
     window = Window(small_images(frames=2, height=24, width=32), 2, 0)
     assert torch.equal(again(window)[0].points_cam, network(window)[0].points_cam)
@@ -105,7 +106,7 @@ def test_a_network_of_other_numbers_loads_by_its_file(tmp_path):
 def test_our_own_file_in_half_precision(tmp_path):
     network = open_pocket()
     save_network(network, tmp_path / "pocket.safetensors", dtype=torch.float16)
-    again = load_network("pocket", weights=tmp_path / "pocket.safetensors")
+    again = load_network("pocket", weights=tmp_path / "pocket.safetensors", dtype="float32")
     for name, tensor in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor.half().float()), name
 
@@ -316,7 +317,7 @@ def test_what_is_asked_of_the_hub(name, weights, repository, filename, tmp_path,
 def test_a_network_from_the_hub(tmp_path, monkeypatch):
     save_network(open_pocket(), tmp_path / "model.safetensors")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: str(tmp_path / "model.safetensors"))
-    assert equal_states(load_network("pocket", weights="somebody/their-pocket"), open_pocket())
+    assert equal_states(load_network("pocket", weights="somebody/their-pocket", dtype="float32"), open_pocket())
 
 
 def test_the_hub_says_no(monkeypatch):
@@ -400,7 +401,6 @@ def test_unknown_precisions(name):
 
 def test_known_precisions():
     cpu = torch.device("cpu")
-    assert resolve_dtype("auto", cpu) is torch.float32
     for name, precision in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("float16", torch.float16)):
         assert resolve_dtype(name, cpu) is precision
         assert resolve_dtype(precision, cpu) is precision

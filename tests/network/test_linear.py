@@ -42,7 +42,7 @@ def test_onednn_serves_inference_alone(monkeypatch):
 
 @needs_onednn
 def test_a_window_is_the_same_with_either(monkeypatch):
-    network = load_network("pocket", device="cpu")
+    network = load_network("pocket", device="cpu", dtype="float32")
     images = torch.rand(1, 8, 3, 64, 80)
     found = []
     for kernel in (linear._onednn, None):

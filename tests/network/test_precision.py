@@ -1,4 +1,4 @@
-"""Half precision on a CPU: how far it is from float32, and what stays float32."""
+"""Half precision on a CPU: when it is taken, how far it is from float32, and what stays float32."""
 
 import copy
 
@@ -8,6 +8,7 @@ from torch import nn
 
 from network.reference import chain, distance, open_pocket, small_images, toy_network
 from openloger.network import Network, preset
+from openloger.network.precision import resolve_dtype, training_dtype
 
 HALVES = (torch.bfloat16, torch.float16)
 PARTS = ("world_from_cam", "points_cam", "confidence_logit")
@@ -20,6 +21,31 @@ TOLERANCES = {
     ("pocket", torch.bfloat16): 0.08,
     ("pocket", torch.float16): 0.01,
 }
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("able", [{"avx512_bf16": True}, {"amx_bf16": True}, {"avx512_f": True}, {}])
+def test_auto_is_bfloat16_where_a_processor_multiplies_in_it(monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    wanted = torch.bfloat16 if any("bf16" in name for name in able) else torch.float32
+    assert resolve_dtype("auto", CPU) == training_dtype("auto", CPU) == wanted
+
+
+def test_a_torch_that_cannot_tell_takes_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert resolve_dtype("auto", CPU) == training_dtype("auto", CPU) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("native", "inference", "training"), [(True, torch.bfloat16, torch.bfloat16), (False, torch.float16, torch.float32)]
+)
+def test_auto_on_a_card(monkeypatch, native, inference, training):
+    """A card without bfloat16 emulates it, slowly."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+    card = torch.device("cuda")
+    assert (resolve_dtype("auto", card), training_dtype("auto", card)) == (inference, training)
 
 
 def build(name):

@@ -21,7 +21,7 @@ class NetworkChoice:
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or auto."""
+    """float32, bfloat16, float16, or auto: bfloat16 where the device multiplies in it."""
     threads: int | None = None
     """Threads of torch on the CPU; by default as many as it takes by itself."""
 

@@ -36,7 +36,7 @@ class NetworkArguments:
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or auto."""
+    """float32, bfloat16, float16, or auto: bfloat16 where the device multiplies in it."""
 
     def load(self) -> Network:
         """The network, on its device; raises InputError or WeightsError."""

@@ -43,7 +43,7 @@ class NetworkArguments:
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or auto."""
+    """float32, bfloat16, float16, or auto: bfloat16 where the device multiplies in it."""
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,12 @@ import torch
 from openloger.errors import InputError, WeightsError
 from openloger.network.checkpoint import load_tensors, read_config, read_tensors
 from openloger.network.network import Network
+from openloger.network.precision import resolve_dtype
 from openloger.network.presets import PRESETS, preset
 
 _log = logging.getLogger("openloger")
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _OUR_FILE = "model.safetensors"
-_DTYPES = {
-    ("float32", "fp32"): torch.float32,
-    ("bfloat16", "bf16"): torch.bfloat16,
-    ("float16", "fp16"): torch.float16,
-}
 
 
 @dataclass(frozen=True)
@@ -55,8 +51,8 @@ def load_network(
 
     `weights`: a file (published `.pt`, or safetensors), a folder that holds one, a Hugging Face id (`user/repo`), or
     "random" for an untrained network; None takes what the box or the hub has for this preset.
-    `device` "auto" picks CUDA, then MPS, then the CPU; `dtype` "auto" picks bfloat16 on CUDA where the card has it
-    (else float16) and float32 elsewhere.
+    `device` "auto" picks CUDA, then MPS, then the CPU; `dtype` "auto" picks bfloat16 where the card or processor
+    multiplies in it, else float16 on CUDA and float32 elsewhere.
 
     Raises InputError for an unknown name, device or dtype, and WeightsError for weights that are missing or do not fit.
     """
@@ -176,15 +172,3 @@ def resolve_device(device: torch.device | str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def resolve_dtype(dtype: torch.dtype | str, device: torch.device) -> torch.dtype:
-    """The precision of the transformers: "auto", a name ("float32", "fp16", "bf16", …) or a torch dtype."""
-    if dtype == "auto":
-        if device.type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    for names, known in _DTYPES.items():
-        if dtype == known or dtype in names:
-            return known
-    raise InputError(f"dtype {str(dtype)!r} is none of auto, {', '.join(name for names in _DTYPES for name in names)}")

@@ -1,15 +1,37 @@
-"""Which type a run multiplies in: bfloat16 where that is fast, with weights that stay float32."""
+"""Which type a network multiplies in: bfloat16 where the device has instructions for it."""
 
 from __future__ import annotations
 
 import torch
 
+from openloger.errors import InputError
 
-def autocast_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The type of that name; "auto" is bfloat16 where `multiplies_bfloat16`, float32 elsewhere."""
-    if precision == "auto":
-        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+_DTYPES = {
+    ("float32", "fp32"): torch.float32,
+    ("bfloat16", "bf16"): torch.bfloat16,
+    ("float16", "fp16"): torch.float16,
+}
+
+
+def resolve_dtype(dtype: torch.dtype | str, device: torch.device) -> torch.dtype:
+    """The precision of the transformers: "auto", a name ("float32", "fp16", "bf16", …) or a torch dtype.
+
+    "auto" is bfloat16 where `multiplies_bfloat16`, float16 on other CUDA cards, and float32 elsewhere.
+    """
+    if dtype == "auto":
+        if multiplies_bfloat16(device):
+            return torch.bfloat16
+        return torch.float16 if device.type == "cuda" else torch.float32
+    for names, known in _DTYPES.items():
+        if dtype == known or dtype in names:
+            return known
+    raise InputError(f"dtype {str(dtype)!r} is none of auto, {', '.join(name for names in _DTYPES for name in names)}")
+
+
+def training_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The same for the autocast of training, whose gradients float16 is too narrow for: float32 instead."""
+    resolved = resolve_dtype(dtype, device)
+    return torch.float32 if resolved == torch.float16 else resolved
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -17,6 +17,7 @@ from torch import nn
 from openloger.errors import InputError, OpenlogerError
 from openloger.network import Network, preset
 from openloger.network.checkpoint import save_network
+from openloger.network.precision import training_dtype
 from openloger.shapes import Tensor
 from openloger.training.blocks import compile_blocks, recompute_blocks
 from openloger.training.checkpoint import (
@@ -36,7 +37,6 @@ from openloger.training.metrics import MetricsLog
 from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
 from openloger.training.pictures import draw_held_out
-from openloger.training.precision import autocast_dtype
 from openloger.training.render import RenderAhead, RenderClips, render_clips
 from openloger.training.stopping import StopSignal
 from openloger.training.validate import HeldOut, Scores, held_out, validate
@@ -163,7 +163,7 @@ def make_network(config: TrainConfig, stage: Stage) -> Network:
 def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Progress, among: Ranks) -> Run:
     """Everything that moves, fresh for a stage."""
     network = network.to(among.device).train()
-    network.precision = autocast_dtype(config.precision, among.device)  # the weights that move stay float32
+    network.precision = training_dtype(config.precision, among.device)  # the weights that move stay float32
     let_move(network, stage)
     if among.many and config.parallel == "fsdp":
         shard(network, among)
