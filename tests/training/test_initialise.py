@@ -52,6 +52,26 @@ def test_memory_adds_exactly_nothing_at_step_zero(joined):
     assert torch.equal(chain.prediction.world_from_cam, without.prediction.world_from_cam)
 
 
+def test_open_memory_moves_little_and_learns_at_once(tmp_path):
+    torch.manual_seed(1)
+    networks = {opened: Network(replace(preset("pocket"), memory=MEMORY)).eval() for opened in (0.0, 0.2)}
+    depths, learnt = {}, {}
+    for opened, network in networks.items():
+        join_memory(bare(), network, opened=opened)
+        chain = run_chain(network, images(), size=5, overlap=2)
+        depth = chain.prediction.points_cam[..., 2].log()
+        (depth.square().mean() + chain.prediction.world_from_cam.square().sum()).backward()
+        depths[opened] = depth.detach()
+        inside = {name: weight.grad for name, weight in network.decoder.memory.named_parameters()}
+        learnt[opened] = {
+            name.split(".")[0]
+            for name, slope in inside.items()
+            if "gate" not in name and slope is not None and bool(slope.any())
+        }
+    assert learnt == {0.0: set(), 0.2: {"ttt", "swa"}}
+    assert 0 < float((depths[0.2] - depths[0.0]).abs().mean()) < 0.1
+
+
 def test_without_the_role_token_it_is_pi3_itself(joined):
     memory, roles = joined.decoder.memory, joined.decoder.roles
     joined.decoder.memory = joined.decoder.roles = None

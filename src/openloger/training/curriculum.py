@@ -128,6 +128,7 @@ class Stage:
     losses: LossWeights = field(default_factory=LossWeights)
     rate: RatePlan = field(default_factory=RatePlan)
     moves: tuple[str, ...] = ()  # what learns: weights whose names begin so; (): all of them
+    opens: float = 0.0  # how far memory that joins in this stage stands open (initialise.py); 0: shut, as published
 
 
 SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, direction=0.3, match=1.0, shift=0.5)
@@ -169,8 +170,8 @@ SHORT = replace(
 
 def pocket_stages() -> tuple[Stage, ...]:
     """What two CPU cores can train: pairs and triples at most three frames apart, then windows of up to eight, then of
-    up to sixteen in every shape that videos have, then chains of windows with the memory between them, then what to
-    think of it all."""
+    up to sixteen in every shape that videos have, the same with rotation weighing more, then the memory between the
+    windows of a chain, all of it on chains, and what to think of it."""
     pairs = replace(
         PAIRS,
         frames=(2, 3),
@@ -192,6 +193,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         other_odds=0.65,
     )
     chained = replace(windows, rendered=24, frames=(24,), odds=(1.0,), per_world=1, batch=4, pool=512, reuse=4.0)
+    unmatched = replace(SCRATCH_LOSSES, match=0.0, shift=0.0)
     return (
         Stage(
             "pairs",
@@ -218,11 +220,29 @@ def pocket_stages() -> tuple[Stage, ...]:
             rate=RatePlan(peak=5e-4, warmup_steps=50, decay=0.95),
         ),
         Stage(
-            "chained",  # of what it does to single windows, half is taken back: `training.blend`
-            steps=270,
+            "rotations",
+            steps=1800,
+            clips=windows,
+            windows=WindowPlan(memory=False),
+            losses=replace(SCRATCH_LOSSES, rotation=3.0),
+            rate=RatePlan(peak=5e-4, warmup_steps=30, decay=0.95),
+        ),
+        Stage(
+            "memory",
+            steps=400,
             clips=chained,
-            windows=WindowPlan(window=(16, 8), overlap=(2, 2)),
-            losses=replace(SCRATCH_LOSSES, match=0.0, shift=0.0),
+            windows=WindowPlan(window=(10, 8), overlap=(2, 2)),
+            losses=unmatched,
+            rate=RatePlan(peak=6e-4, warmup_steps=20, decay=0.95),
+            moves=("decoder.memory", "decoder.roles"),
+            opens=0.2,
+        ),
+        Stage(
+            "chained",  # of what it does to single windows, seven tenths are taken back: `training.blend`
+            steps=250,
+            clips=chained,
+            windows=WindowPlan(window=(12, 8), overlap=(2, 2)),
+            losses=unmatched,
             rate=RatePlan(peak=2.5e-4, warmup_steps=20, decay=0.9),
         ),
         Stage(

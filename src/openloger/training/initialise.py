@@ -18,12 +18,13 @@ from torch import nn
 from openloger.errors import InputError, WeightsError
 from openloger.network import Network
 from openloger.network.checkpoint import load_tensors, read_config, read_tensors
+from openloger.network.memory.hybrid import HybridLayers
 from openloger.network.names import published_name
 
 
-def begin_from(network: Network, path: Path) -> None:
+def begin_from(network: Network, path: Path, *, opened: float = 0.0) -> None:
     """Give a network the weights of a checkpoint (published names or ours): of the same network, or of one without its
-    memory, such as π³, whose memory layers then begin closed.
+    memory, such as π³, whose memory layers then begin as in `join_memory`.
 
     Raises:
         WeightsError: the file holds another network, or memory layers that this network leaves out.
@@ -36,7 +37,7 @@ def begin_from(network: Network, path: Path) -> None:
         load_tensors(network, tensors, source=str(path))
     else:
         load_tensors(bare, tensors, source=str(path))
-        join_memory(bare, network)
+        join_memory(bare, network, opened=opened)
 
 
 def _refuse_memory(path: Path) -> None:
@@ -49,8 +50,13 @@ def _refuse_memory(path: Path) -> None:
 
 
 @torch.no_grad()
-def join_memory(bare: Network, network: Network) -> None:
-    """Give a network with memory the weights of the same network without, and open its memory layers on nothing."""
+def join_memory(bare: Network, network: Network, *, opened: float = 0.0) -> None:
+    """Give a network with memory the weights of the same network without, and open its memory layers on nothing.
+
+    A layer behind a shut gate learns only as its gate opens, which in a few hundred steps it hardly does. `opened`
+    above 0 is where the gates of the sliding windows begin (before SiLU); those of the fast weights begin at 1 then,
+    and their projections at zero, so that they add nothing, but learn at once.
+    """
     layers = network.decoder.memory
     if layers is None or network.decoder.roles is None:
         raise InputError(f"{network.config.name!r} has no memory layers; load the weights as they are")
@@ -62,6 +68,16 @@ def join_memory(bare: Network, network: Network) -> None:
     for name, weight in layers.named_parameters():
         if ".gate." in name:
             weight.zero_()
+    if opened > 0:
+        _open(layers, opened)
+
+
+def _open(layers: HybridLayers, opened: float) -> None:
+    for sliding in layers.swa:
+        sliding.get_submodule("gate").get_parameter("bias").fill_(opened)
+    for fast in layers.ttt:
+        fast.get_submodule("gate").get_parameter("bias").fill_(1.0)
+        fast.get_submodule("proj").get_parameter("weight").zero_()
 
 
 def _next_window_block(network: Network, after: int) -> nn.Module:

@@ -146,7 +146,7 @@ def start_run(
     current = config.stage(progress.stage)
     network = make_network(config, current)
     if weights is not None:
-        begin_from(network, weights)
+        begin_from(network, weights, opened=current.opens)
     run = make_run(network, config, current, progress, among)
     if path:
         restore_checkpoint(path, network=run.network, mean=run.mean, optimisers=run.optimisers)
@@ -190,7 +190,7 @@ def enter_stage(run: Run, config: TrainConfig, stage: Stage, among: Ranks) -> Ru
     progress = replace(run.progress, stage=stage.name, step=0)
     old, network = plain_network(run, dict(run.network.named_parameters())), make_network(config, stage)
     if network.config.memory is not None and old.config.memory is None:
-        join_memory(old, network)
+        join_memory(old, network, opened=stage.opens)
     else:
         network.load_state_dict(old.state_dict())
     return make_run(network, config, stage, progress, among)
