@@ -127,7 +127,7 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: Path, rendered: Path,
     words = ("--out", folder, "--frames", 20, "--variants", "windows", *SMALL)
     assert typed(*words) == 0
     assert typed(*words, "--resume") == 0
-    assert typed(*words, "--resume", "--dtype", "bfloat16") == EXIT_BAD_INPUT
+    assert typed(*words, "--resume", "--dtype", "float16") == EXIT_BAD_INPUT
     assert here.ran == ["windows 20 rooms:0"]
 
 
