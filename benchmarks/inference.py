@@ -3,7 +3,7 @@
 python benchmarks/inference.py VIDEO [VIDEO ...] [--network pocket] [--repeats 5] [--out inference.json]
 
 A run in each process warms up, and the next one counts. Where memory is to be given back, GLIBC_TUNABLES names a
-setting of malloc at its usual value, by which `openloger.heap` leaves malloc alone.
+setting of malloc at its usual value, by which `openloger.runtime.allocator` leaves malloc alone.
 """
 
 from __future__ import annotations

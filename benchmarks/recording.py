@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from openloger.frames import Frame
 from openloger.geometry import Sim3, unproject
 from openloger.recording import RecordingMeta, create_recording, open_recording
+from openloger.values import Frame
 
 WINDOW, OVERLAP = 32, 3
 
@@ -34,7 +34,7 @@ class Placed:
     number: int = 0
     metric_scale: None = None
     disagreement: None = None
-    final: int = WINDOW - OVERLAP
+    final_count: int = WINDOW - OVERLAP
 
 
 def pictures(video: Path | None, size: tuple[int, int]) -> list[np.ndarray]:
@@ -81,7 +81,7 @@ def main() -> None:
             began = time.process_time()
             for _ in range(given.windows):
                 writer.append(placed)
-            writing = (time.process_time() - began) / (given.windows * placed.final)
+            writing = (time.process_time() - began) / (given.windows * placed.final_count)
             writer.finish()
         recording = open_recording(Path(folder) / "out")
         began = time.process_time()

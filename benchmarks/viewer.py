@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from openloger.frames import Frame
 from openloger.geometry import Sim3, unproject
 from openloger.recording import RecordingMeta, create_recording, open_recording
-from openloger.resources import peak_resident_bytes
+from openloger.runtime.resources import peak_resident_bytes
+from openloger.values import Frame
 from openloger.viewing import POINT_BUDGET, Viewer, ViewOptions
 
 WINDOW = 32
@@ -52,7 +52,7 @@ class Placed:
     confidence: torch.Tensor
     world_from_cam: torch.Tensor
     world_from_window: Sim3
-    final: int
+    final_count: int
     last: bool
     metric_scale: None = None
     disagreement: None = None
@@ -86,7 +86,7 @@ def write_recording(path: Path, frames: int, size: tuple[int, int]) -> None:
                     confidence=torch.sigmoid(depth - 2),
                     world_from_cam=spiral(count),
                     world_from_window=Sim3.identity(dtype=torch.float64),
-                    final=len(count),
+                    final_count=len(count),
                     last=start + WINDOW >= frames,
                 )
             )

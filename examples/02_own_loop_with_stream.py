@@ -25,7 +25,7 @@ def main(video: str = "world:rooms:3?frames=40", network: str = "pocket", cut_af
     stream = openloger.Stream(loaded, window=8, overlap=2)
     for placed in stream.run(source):
         tell(placed)
-        path.append(placed.world_from_cam[: placed.final, :3, 3])
+        path.append(placed.world_from_cam[: placed.final_count, :3, 3])
         if placed.number + 1 == cut_after:
             break
 
@@ -37,7 +37,7 @@ def main(video: str = "world:rooms:3?frames=40", network: str = "pocket", cut_af
     stream.state = StreamState.from_bytes(saved)
     for placed in stream.run(source):
         tell(placed)
-        path.append(placed.world_from_cam[: placed.final, :3, 3])
+        path.append(placed.world_from_cam[: placed.final_count, :3, 3])
 
     centres = torch.cat(path)
     print(f"{len(centres)} cameras; the path is {centres.diff(dim=0).norm(dim=1).sum():.2f} units long")

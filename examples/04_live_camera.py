@@ -1,7 +1,7 @@
 """A camera that never ends: a robot's, a webcam's, a simulator's. Any generator of pictures will do.
 
 The camera here is a procedural world that plays in real time; yours is `camera` below with another loop in it.
-For a webcam, an address or a file that is still being written there is `openloger.frames.open_live("0")`,
+For a webcam, an address or a file that is still being written there is `openloger.open_live("0")`,
 and `openloger live` to record and watch it.
 
 python examples/04_live_camera.py --seconds 10

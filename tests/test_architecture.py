@@ -18,32 +18,32 @@ SOURCE = Path(__file__).parent.parent / "src" / "openloger"
 GROUND = {"shapes", "errors", "version"}  # free to all
 ROOMS = {
     "geometry": set[str](),
+    "runtime": set[str](),  # threads, memory, progress, background work: nothing of the reconstruction itself
+    "values": {"geometry"},  # what travels between the rooms
     "network": {"geometry"},
     "worlds": {"geometry"},
-    "datasets": {"frames", "geometry"},  # one decoder of pictures and videos, with its care for damage
-    "recording": {"geometry"},
-    "frames": {"geometry", "worlds"},
-    "streaming": {"network", "frames", "geometry"},
-    "pages": set(),  # HTML, for those who tell
-    "evaluation": {"recording", "datasets", "geometry", "pages"},  # it holds a recording against a sequence's truth
+    "frames": {"values", "runtime", "worlds"},
+    "datasets": {"values", "frames", "geometry"},  # one decoder of pictures and videos, with its care for damage
+    "recording": {"values", "geometry"},
+    "streaming": {"values", "network", "frames", "geometry"},
+    "pages": set(),  # self-contained HTML
+    "evaluation": {"values", "recording", "datasets", "geometry", "pages"},  # a recording against a sequence's truth
     "export": {"recording", "geometry"},
     "viewing": {"recording", "export", "geometry", "pages"},  # it exports what is seen
-    "training": {"network", "streaming", "worlds", "datasets", "geometry"},
+    "training": {"runtime", "network", "streaming", "worlds", "datasets", "geometry"},
+    "pipeline": {"values", "runtime", "frames", "network", "streaming", "recording"},
 }
-HELPERS = {
-    "cores",
-    "heap",
-    "progress",
-    "resources",
-}  # root files without any of ours, for the main job and the command line
 ALLOWED = {
     **ROOMS,
-    **{name: set[str]() for name in GROUND | HELPERS},
-    "reconstruct": {*ROOMS, *HELPERS},
-    "__init__": {*ROOMS, *HELPERS, "reconstruct"},
-    "benchmarking": {*ROOMS, *HELPERS, "reconstruct"},  # it measures the main job and its parts
-    "cli": {*ROOMS, *HELPERS, "reconstruct", "benchmarking", "__init__"},
+    **{name: set[str]() for name in GROUND},
+    "__init__": set(ROOMS) - {"training", "evaluation", "datasets", "pages", "geometry"},
+    "benchmarking": set(ROOMS),  # it measures the main job and its parts
+    "cli": {*ROOMS, "benchmarking"},
     "__main__": {"cli"},
+}
+INNER_ROOMS = {  # of rooms that have rooms: what may import what below them; "" is the room's own files
+    "frames": {"": set[str](), "live": {""}},
+    "viewing": {"scene": set[str](), "browser": {"scene"}, "report": {"scene"}, "": {"scene", "browser", "report"}},
 }
 BARE_ROOMS = set(ALLOWED) - {"cli", "__main__"}  # `import openloger` and all that it can reach
 BARE_PACKAGES = {"torch", "numpy", "safetensors"}
@@ -61,6 +61,10 @@ class Import:
 
 def test_imports_go_down_the_table() -> None:
     assert edges_outside_table(SOURCE) == []
+
+
+def test_imports_within_a_room_go_down_its_table() -> None:
+    assert edges_outside_inner_table(SOURCE) == []
 
 
 def test_rooms_form_no_circle() -> None:
@@ -82,7 +86,7 @@ BREACHES = {
     "geometry/lazy.py: def f():\n    from openloger import network": "geometry imports network",
     "worlds/hidden.py: def f():\n    import openloger.datasets.tum as tum": "worlds imports datasets",
     "export/ply.py: from openloger.export import mesh\nimport openloger.cli.main": "export imports cli",
-    "reconstruct.py: from openloger import cli": "reconstruct imports cli",
+    "pipeline/reconstruct.py: from openloger import cli": "pipeline imports cli",
     "recording/write.py: import openloger": "recording imports __init__",
     "recording/meta.py: from openloger import Stream": "recording imports __init__",
     "errors.py: from openloger.geometry import SE3": "errors imports geometry",
@@ -100,11 +104,26 @@ def test_an_edge_outside_the_table_is_found(tmp_path: Path, breach: str, said: s
     assert found[0].startswith(breach.partition(":")[0])
 
 
+INNER_BREACHES = {
+    "frames/open.py: from openloger.frames.live.source import open_live": "frames imports frames.live",
+    "viewing/scene/a.py: from openloger.viewing.browser import server": "viewing.scene imports viewing.browser",
+    "viewing/report/a.py: from openloger.viewing import notebook": "viewing.report imports viewing",
+}
+
+
+@pytest.mark.parametrize(("breach", "said"), INNER_BREACHES.items())
+def test_an_edge_outside_an_inner_table_is_found(tmp_path: Path, breach: str, said: str) -> None:
+    for name in ("frames/live", "viewing/scene", "viewing/browser"):
+        (tmp_path / name).mkdir(parents=True)
+    plant(tmp_path, breach)
+    assert [found.partition(": ")[2] for found in edges_outside_inner_table(tmp_path)] == [said]
+
+
 GOOD = [
-    "cli/main.py: import tyro\nimport openloger\nfrom openloger import reconstruct",
-    "__init__.py: from openloger.reconstruct import reconstruct",
+    "cli/main.py: import tyro\nimport openloger.pipeline\nfrom openloger import streaming",
+    "__init__.py: from openloger.pipeline.reconstruct import reconstruct",
     "__main__.py: from openloger.cli import main",
-    "reconstruct.py: from openloger.streaming import Stream\nfrom openloger.recording import create_recording",
+    "pipeline/reconstruct.py: from openloger.streaming import Stream\nfrom openloger.recording import create_recording",
     "streaming/stream.py: from openloger.network import Network\nfrom . import windows\nfrom .windows import plan",
     "network/memory/ttt.py: from ..attention import Attention\nfrom ...geometry import SE3\nimport torch.nn",
     "recording/meta.py: from openloger import errors, version\ndef f():\n    import zarr",
@@ -169,6 +188,24 @@ def edges_outside_table(root: Path) -> list[str]:
         f"{i.where}: {i.importer} imports {i.imported}" for i in edges if i.imported not in ALLOWED.get(i.importer, ())
     ]
     return unknown + list(dict.fromkeys(outside))  # once for a line that takes several names
+
+
+def edges_outside_inner_table(root: Path) -> list[str]:
+    found = []
+    for room, table in INNER_ROOMS.items():
+        for path in sorted((root / room).rglob("*.py")):
+            inside = path.relative_to(root / room).parts
+            importer = inside[0] if len(inside) > 1 else ""
+            for node, _ in _import_nodes(ast.parse(path.read_text()), at_import_time=True):
+                for module in _modules(node, path.relative_to(root)):
+                    if module[:2] != ["openloger", room]:
+                        continue
+                    imported = module[2] if (root / room / module[2]).is_dir() else ""
+                    if imported != importer and imported not in table[importer]:
+                        names = [f"{room}.{inner}".rstrip(".") for inner in (importer, imported)]
+                        where = f"{path.relative_to(root).as_posix()}:{node.lineno}"
+                        found.append(f"{where}: {names[0]} imports {names[1]}")
+    return found
 
 
 def circle(imports: list[Import]) -> list[str] | None:

@@ -5,26 +5,32 @@ recording = openloger.reconstruct("walk.mp4", "out")
 recording.world_from_cam, recording.points_world(0)
 """
 
-from typing import Any
-
 from openloger import export, worlds
 from openloger.errors import BadFrameError, InputError, OpenlogerError, RecordingError, WeightsError
-from openloger.frames import Frame, FrameSource, open_frames
+from openloger.frames import open_frames
+from openloger.frames.live import LiveFrames, LiveOptions, open_live
 from openloger.network import Network, load_network
-from openloger.reconstruct import RunOptions, reconstruct
+from openloger.pipeline.options import RunOptions
+from openloger.pipeline.reconstruct import reconstruct
 from openloger.recording import Recording, open_recording
-from openloger.recording.looks import look_with
-from openloger.streaming import PlacedWindow, Stream
+from openloger.runtime.progress import Progress
+from openloger.streaming import Stream
+from openloger.values import Disagreement, Frame, FrameSource, PlacedWindow
 from openloger.version import __version__
+from openloger.viewing import plot_depth, plot_trajectory, show
 
 __all__ = [
     "BadFrameError",
+    "Disagreement",
     "Frame",
     "FrameSource",
     "InputError",
+    "LiveFrames",
+    "LiveOptions",
     "Network",
     "OpenlogerError",
     "PlacedWindow",
+    "Progress",
     "Recording",
     "RecordingError",
     "RunOptions",
@@ -34,17 +40,11 @@ __all__ = [
     "export",
     "load_network",
     "open_frames",
+    "open_live",
     "open_recording",
+    "plot_depth",
+    "plot_trajectory",
     "reconstruct",
+    "show",
     "worlds",
 ]
-
-
-def _viewing() -> Any:
-    """Loaded when a recording is first looked at."""
-    from openloger import viewing
-
-    return viewing
-
-
-look_with(_viewing)

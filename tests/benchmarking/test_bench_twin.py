@@ -15,7 +15,8 @@ from openloger.benchmarking.twin import TwinSettings, differences, forgetful, me
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.network import Network, load_network
-from openloger.reconstruct import RunOptions, reconstruct
+from openloger.pipeline.options import RunOptions
+from openloger.pipeline.reconstruct import reconstruct
 from openloger.recording import open_recording
 
 POCKET = NetworkChoice("pocket", device="cpu")

@@ -75,7 +75,7 @@ def test_every_part_of_the_network_is_seen_and_the_parts_are_the_whole(network: 
     assert sum(clock.seconds.values()) == next(ticks) - 1  # a tick for every look at the clock, none lost
     seen = {name for name, seconds in clock.seconds.items() if seconds}
     assert seen == set(STAGES) - {"resize", "write"}
-    assert [window.final for window in placed] == [3, 3, 4]
+    assert [window.final_count for window in placed] == [3, 3, 4]
 
 
 def test_watching_changes_nothing_and_leaves_nothing(network: Network) -> None:

@@ -22,8 +22,8 @@ import pytest
 import openloger
 from openloger.cli import main
 from openloger.errors import RecordingError
-from openloger.frames import cameras
-from openloger.frames.connecting import Address
+from openloger.frames.live import camera as camera_module
+from openloger.frames.live.network_stream import Address
 
 SMALL = ("--weights", "random", "--device", "cpu", "--size", "40", "48", "--window", "6", "--overlap", "2")
 QUIET = (*SMALL, "--no-view", "--idle", "0.2")
@@ -56,7 +56,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def camera(monkeypatch: pytest.MonkeyPatch) -> None:
     """FFmpeg's made-up device as camera 0; it is unplugged after 20 frames."""
     made_up = Address("camera 0", "testsrc=size=96x80:rate=10:duration=2", format="lavfi")
-    monkeypatch.setattr(cameras, "camera", lambda number, patience_s: made_up)
+    monkeypatch.setattr(camera_module, "by_number", lambda number, patience_s: made_up)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:

@@ -10,7 +10,7 @@ from official_layouts import LAYOUTS, Made
 
 from openloger.datasets import DATASETS, Sequence, open_dataset
 from openloger.errors import InputError
-from openloger.frames import Frame, FrameSource
+from openloger.values import Frame, FrameSource
 
 
 @pytest.fixture(params=LAYOUTS)

@@ -45,7 +45,7 @@ class Placed:
     world_from_window: Sim3
     metric_scale: float | None
     disagreement: Apart | None
-    final: int
+    final_count: int
     last: bool
 
 
@@ -95,7 +95,7 @@ def placed(count: int = FRAMES, *, depth_factor: float = 1.0, indices: list[int]
             world_from_window=Sim3.identity(dtype=torch.float64),
             metric_scale=None,
             disagreement=None if number == 0 else Apart(0.02, 0.1, 0.01),
-            final=len(rows) - (0 if last else OVERLAP),
+            final_count=len(rows) - (0 if last else OVERLAP),
             last=last,
         )
         if last:

@@ -15,7 +15,7 @@ from openloger.errors import InputError
 from openloger.evaluation import nearest
 from openloger.evaluation.cloud import Cloud, cloud_errors
 from openloger.evaluation.trajectory import absolute_error, align
-from openloger.recording.drift import drift_meter
+from openloger.recording.windows import drift_meter
 
 laws = settings(derandomize=True, deadline=None, max_examples=25)
 

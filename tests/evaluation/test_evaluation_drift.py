@@ -13,10 +13,10 @@ from scipy.stats import spearmanr
 from openloger.datasets import Sequence
 from openloger.evaluation import GatherSettings, gather_placed, measure
 from openloger.evaluation.measure import MeasureSettings
-from openloger.frames import Frame
 from openloger.geometry import SE3, rotation_from_axis_angle
 from openloger.network import HybridMemory, Network, Window, WindowPrediction, preset
 from openloger.streaming import Stream
+from openloger.values import Frame
 from openloger.worlds import World, world
 
 FRAMES, WINDOW = 90, 12

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from openloger.errors import BadFrameError
-from openloger.frames import Frame, FrameSource
+from openloger.values import Frame, FrameSource
 
 HEIGHT, WIDTH = 96, 128
 BITS = 8

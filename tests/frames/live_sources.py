@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from frame_clips import numbered
 
-from openloger.frames.clock import Clock
-from openloger.frames.slots import Slot
-from openloger.frames.waiting import Keep
+from openloger.frames.lazy import LazyFrame
+from openloger.frames.live.buffer import Keep
+from openloger.frames.live.clock import Clock
 
 UNIX_S = 1_700_000_000.0
 
@@ -51,22 +51,22 @@ class HandClock:
 class GivenFeed:
     """Slots from any iterable; an iterable that blocks makes a feed that does."""
 
-    given: Iterable[Slot]
+    given: Iterable[LazyFrame]
     name: str = "given"
     keep: Keep = "all"
     patience_s: float | None = None
 
-    def slots(self, first: int, stop: threading.Event) -> Generator[Slot, None, None]:
+    def slots(self, first: int, stop: threading.Event) -> Generator[LazyFrame, None, None]:
         yield from self.given
 
 
-def slot(index: int, timestamp_s: float | None = None, load: Callable[[], Any] | None = None) -> Slot:
+def slot(index: int, timestamp_s: float | None = None, load: Callable[[], Any] | None = None) -> LazyFrame:
     """A frame that carries its number, one a second."""
     picture = load or (lambda: numbered(index, 24, 32))
-    return Slot(index, float(index) if timestamp_s is None else timestamp_s, f"frame_{index:06d}", picture)
+    return LazyFrame(index, float(index) if timestamp_s is None else timestamp_s, f"frame_{index:06d}", picture)
 
 
-def slots(count: int) -> Iterator[Slot]:
+def slots(count: int) -> Iterator[LazyFrame]:
     return map(slot, range(count))
 
 

@@ -14,7 +14,7 @@ from frame_clips import cut, damage, number_of, packet_places, read, write_pictu
 
 from openloger.errors import InputError
 from openloger.frames import open_frames
-from openloger.frames.promises import Seen, broken_promise
+from openloger.frames.container import PacketsRead, truncation_reason
 
 CODECS = {
     "h264": ("libx264", "clip.mp4"),
@@ -152,7 +152,7 @@ def test_a_video_without_its_whole_index_is_refused_at_once(share: float, tmp_pa
 def test_a_count_is_believed_only_with_the_time(packets: int, end_s: float, said: str | None) -> None:
     container = SimpleNamespace(format=SimpleNamespace(name="mov,mp4"))
     stream = SimpleNamespace(frames=300, duration=1000, start_time=0, time_base=Fraction(1, 100), average_rate=30)
-    broken = broken_promise(container, stream, Seen(packets=packets, end_s=end_s))
+    broken = truncation_reason(container, stream, PacketsRead(packets=packets, end_s=end_s))
     assert broken is None if said is None else said in str(broken)
 
 

@@ -18,7 +18,9 @@ from frame_clips import cut, number_of, numbered, read, write_video
 
 from openloger import worlds
 from openloger.errors import BadFrameError, InputError
-from openloger.frames import Frame, FrameSource, open_frames, run_ahead
+from openloger.frames import open_frames
+from openloger.runtime.prefetch import prefetch
+from openloger.values import Frame, FrameSource
 
 # ---------------------------------------------------------------------------------------------------- standard input
 
@@ -55,7 +57,7 @@ def test_video_on_standard_input(kind: str, piped: object, tmp_path: Path) -> No
     codec, name, encoder = PIPED[kind]
     piped(write_video(tmp_path / name, 30, codec=codec, encoder=encoder).read_bytes())  # type: ignore[operator]
     source = open_frames("-")
-    frames = list(run_ahead(source.frames()))
+    frames = list(prefetch(source.frames()))
     assert source.name == "standard input"
     assert source.length is None
     assert [number_of(frame.rgb) for frame in frames] == list(range(30))

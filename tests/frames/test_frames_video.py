@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from openloger.errors import InputError
 from openloger.frames import open_frames
-from openloger.frames.orientation import upright
+from openloger.frames.container import upright
 
 WHOLE_FILES = {
     "mp4": ("libx264", "clip.mp4", {}),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_sources import UNIX_S, HandClock
 
-from openloger.frames.clock import CaptureClock
+from openloger.frames.live.clock import CaptureClock
 
 
 def test_the_streams_own_steps_count_however_frames_arrive() -> None:

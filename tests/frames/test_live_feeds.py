@@ -10,16 +10,18 @@ from frame_clips import number_of, write_video
 from live_sources import UNIX_S, HandClock
 
 from openloger.errors import InputError
-from openloger.frames import FrameSource, LiveFrames, LiveOptions, Patience, cameras, feeds, is_captured, open_live
-from openloger.frames.connecting import Address
+from openloger.frames.live import LiveFrames, LiveOptions, Patience, feeds, is_captured, open_live
+from openloger.frames.live import camera as camera_module
+from openloger.frames.live.network_stream import Address
+from openloger.values import FrameSource
 
 
 @pytest.fixture
 def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "dev"
     folder.mkdir()
-    monkeypatch.setattr(cameras, "DEVICES", folder)
-    monkeypatch.setattr(cameras.sys, "platform", "linux")
+    monkeypatch.setattr(camera_module, "DEVICES", folder)
+    monkeypatch.setattr(camera_module.sys, "platform", "linux")
     return folder
 
 
@@ -41,11 +43,11 @@ def test_a_device_that_is_no_camera(devices: Path) -> None:
 
 
 def test_a_camera_without_a_pyav_that_reads_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cameras, "_CAPTURE", {"linux": "abacus"})
-    monkeypatch.setattr(cameras.sys, "platform", "linux")
+    monkeypatch.setattr(camera_module, "_CAPTURE", {"linux": "abacus"})
+    monkeypatch.setattr(camera_module.sys, "platform", "linux")
     with pytest.raises(InputError, match="PyAV was built without abacus"):
         open_live("0")
-    monkeypatch.setattr(cameras.sys, "platform", "plan9")
+    monkeypatch.setattr(camera_module.sys, "platform", "plan9")
     with pytest.raises(InputError, match="cannot be read on plan9"):
         open_live("0")
 

@@ -10,12 +10,13 @@ from frame_clips import number_of
 from live_sources import GivenFeed, HandClock, slot, slots
 
 from openloger.errors import InputError
-from openloger.frames import FrameSource, LiveFrames, LiveOptions
-from openloger.frames.live import WAITING_FRAMES
-from openloger.frames.slots import Slot, UndecodableError
+from openloger.frames.lazy import LazyFrame, UndecodableError
+from openloger.frames.live import LiveFrames, LiveOptions
+from openloger.frames.live.source import WAITING_FRAMES
+from openloger.values import FrameSource
 
 
-def live(given: Iterator[Slot], *, patience_s: float | None = None, **options: object) -> LiveFrames:
+def live(given: Iterator[LazyFrame], *, patience_s: float | None = None, **options: object) -> LiveFrames:
     return LiveFrames(GivenFeed(given, patience_s=patience_s), LiveOptions(**options), clock=HandClock().clock)
 
 
@@ -29,7 +30,7 @@ def test_it_is_a_frame_source_without_length() -> None:
 def test_a_slow_reader_misses_frames_and_every_one_is_counted() -> None:
     first_is_taken, all_are_put = threading.Event(), threading.Event()
 
-    def given() -> Iterator[Slot]:
+    def given() -> Iterator[LazyFrame]:
         yield slot(0)
         assert first_is_taken.wait(60)
         yield from map(slot, range(1, 50))
@@ -52,11 +53,11 @@ def test_pictures_that_are_dropped_are_never_made() -> None:
     made: list[int] = []
     first_is_taken, all_are_put = threading.Event(), threading.Event()
 
-    def counted(index: int) -> Slot:
+    def counted(index: int) -> LazyFrame:
         plain = slot(index)
         return slot(index, load=lambda: (made.append(index), plain.load())[1])
 
-    def given() -> Iterator[Slot]:
+    def given() -> Iterator[LazyFrame]:
         yield counted(0)
         assert first_is_taken.wait(60)
         yield from map(counted, range(1, 40))
@@ -74,7 +75,7 @@ def test_pictures_that_are_dropped_are_never_made() -> None:
 def test_a_slow_reader_holds_up_a_source_that_can_wait() -> None:
     put = []
 
-    def given() -> Iterator[Slot]:
+    def given() -> Iterator[LazyFrame]:
         for one in slots(50):
             put.append(one.index)
             yield one
@@ -90,7 +91,7 @@ def test_a_slow_reader_holds_up_a_source_that_can_wait() -> None:
 def test_stopping_gives_what_was_captured() -> None:
     three_are_put, never = threading.Event(), threading.Event()
 
-    def given() -> Iterator[Slot]:
+    def given() -> Iterator[LazyFrame]:
         yield from slots(3)
         three_are_put.set()
         never.wait(60)
@@ -111,7 +112,7 @@ def test_a_camera_that_hangs_is_lost() -> None:
     """A driver that blocks cannot be interrupted; the reader does not wait for it for ever."""
     never = threading.Event()
 
-    def given() -> Iterator[Slot]:
+    def given() -> Iterator[LazyFrame]:
         yield from slots(2)
         never.wait(60)
 
@@ -139,7 +140,7 @@ def test_a_later_run_may_find_nothing_new() -> None:
 
 
 def test_errors_come_after_the_frames_before_them() -> None:
-    def given(error: Exception) -> Iterator[Slot]:
+    def given(error: Exception) -> Iterator[LazyFrame]:
         yield from slots(2)
         raise error
 
@@ -155,7 +156,7 @@ def test_limits_count_what_is_given() -> None:
     def bad() -> None:
         raise UndecodableError("torn")
 
-    def given() -> Iterator[Slot]:
+    def given() -> Iterator[LazyFrame]:
         yield slot(0)
         yield slot(1, load=bad)
         yield from map(slot, range(2, 9))

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from openloger.geometry import Sim3, rotation_from_axis_angle, unproject
-from openloger.recording import Disagreement, RecordingMeta
+from openloger.recording import RecordingMeta
+from openloger.values import Disagreement
 
 HEIGHT, WIDTH = 12, 16
 WINDOW, OVERLAP = 8, 3
@@ -35,7 +36,7 @@ class Placed:
     world_from_window: Sim3
     metric_scale: float | None
     disagreement: Disagreement | None
-    final: int
+    final_count: int
     last: bool
 
 
@@ -110,7 +111,7 @@ def _placed(number: int, start: int, frame_count: int, size: tuple[int, int], wi
         ),
         metric_scale=None if number % 2 else 2.5,
         disagreement=Disagreement(0.01 * number, 0.2, 0.03) if number else None,
-        final=len(indices) if last else len(indices) - OVERLAP,
+        final_count=len(indices) if last else len(indices) - OVERLAP,
         last=last,
     )
 

@@ -14,14 +14,8 @@ import zarr
 
 from openloger.errors import RecordingError
 from openloger.geometry import project
-from openloger.recording import (
-    Cost,
-    Disagreement,
-    Recording,
-    RecordingMeta,
-    create_recording,
-    open_recording,
-)
+from openloger.recording import Cost, Recording, RecordingMeta, create_recording, open_recording
+from openloger.values import Disagreement
 
 FRAMES = 45  # some chunks, the last in part
 
@@ -58,7 +52,7 @@ def test_points_follow_from_depth_intrinsics_and_camera_up_to_the_residual(tmp_p
     recording = record(tmp_path / "out", values.meta(depth_dtype="float32"), noisy)
     assert 0.01 < recording.residual_px.max() < 1
     for p in noisy:
-        for row in range(p.final):
+        for row in range(p.final_count):
             i = p.frames[row].index
             points, mine = p.points_cam[row], torch.from_numpy(recording.points_cam(i))
             torch.testing.assert_close(mine[..., 2], points[..., 2])
@@ -91,8 +85,8 @@ def test_a_fixed_lens_has_one_camera_the_median_of_those_that_could_be_fitted(tm
     placed = values.placed_windows(20)
     blind = replace(placed[-1], confidence=torch.zeros_like(placed[-1].confidence))
     recording = record(tmp_path / "out", values.meta(lens="fixed"), [*placed[:-1], blind])
-    assert not np.isfinite(recording.residual_px[-blind.final :]).any()
-    fitted = np.stack([values.intrinsics(i).numpy() for i in range(20 - blind.final)])
+    assert not np.isfinite(recording.residual_px[-blind.final_count :]).any()
+    fitted = np.stack([values.intrinsics(i).numpy() for i in range(20 - blind.final_count)])
     np.testing.assert_allclose(recording.intrinsics, np.broadcast_to(np.median(fitted, 0), (20, 3, 3)), atol=1e-3)
 
 
@@ -140,7 +134,7 @@ def test_a_prediction_that_is_not_finite_is_refused_and_nothing_of_it_counts(tmp
             writer.append(bad)
         with pytest.raises(RecordingError, match="--resume"):
             writer.append(bad)
-    assert len(open_recording(tmp_path / "out")) == good.final
+    assert len(open_recording(tmp_path / "out")) == good.final_count
 
 
 def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
@@ -153,8 +147,8 @@ def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
 
 def test_a_window_that_keeps_nothing_back_for_itself_is_written_as_no_frames(tmp_path: Path) -> None:
     placed = values.placed_windows(12)
-    recording = record(tmp_path / "out", values.meta(), [placed[0], replace(placed[1], final=0)])
-    assert len(recording) == placed[0].final
+    recording = record(tmp_path / "out", values.meta(), [placed[0], replace(placed[1], final_count=0)])
+    assert len(recording) == placed[0].final_count
     assert [window.final_count for window in recording.windows] == [5, 0]
 
 

@@ -107,7 +107,7 @@ def test_agrees_with_the_reference_without_a_layer(run_name):
         reset_every=asked.get("reset_every", 0),
         memory="swa" if off == "ttt" else "ttt",
     )
-    cameras = torch.cat([placed.world_from_cam[: placed.final] for placed in windows])
+    cameras = torch.cat([placed.world_from_cam[: placed.final_count] for placed in windows])
     wanted = expected_tensors()[f"loger/{run_name}/camera_poses"]
     assert distance(cameras, wanted) < (1e-4 if off == "ttt" else 1e-2)
 

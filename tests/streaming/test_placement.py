@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openloger.errors import InputError
 from openloger.geometry import SE3, ScaleMode, Sim3, rotation_from_axis_angle
 from openloger.network import WindowPrediction
-from openloger.streaming import Anchor, Disagreement, Placement, place, rigid_from_overlap
+from openloger.streaming import Anchor, Placement, disagreement, place, rigid_from_overlap
 from openloger.streaming.placement import window_poses
 
 lawful = settings(derandomize=True, deadline=None, max_examples=20)
@@ -171,7 +171,7 @@ def test_an_unknown_placement_is_one_clear_line(text):
 
 def test_windows_that_agree_do_not_disagree():
     anchor, _, _, world_from_cam = scene(0, scale=1.0)
-    found = Disagreement.between(anchor, world_from_cam, torch.cat([anchor.depth, torch.ones(2, 4, 5)]))
+    found = disagreement(anchor, world_from_cam, torch.cat([anchor.depth, torch.ones(2, 4, 5)]))
     assert found.depth == found.translation == 0
     assert found.rotation_deg == pytest.approx(0, abs=1e-5)
 
@@ -182,7 +182,7 @@ def test_disagreement_measures_each_part():
     turn = rotation_from_axis_angle(torch.tensor([0.0, 0.1, 0.0], dtype=torch.float64))
     cameras[:, :3, :3] = cameras[:, :3, :3] @ turn
     cameras[:, 0, 3] += 2.0
-    found = Disagreement.between(anchor, cameras, 1.25 * anchor.depth)
+    found = disagreement(anchor, cameras, 1.25 * anchor.depth)
     assert found.depth == pytest.approx(0.25)
     assert found.rotation_deg == pytest.approx(torch.tensor(0.1).rad2deg().item())
     assert found.translation == pytest.approx(2.0)
@@ -192,7 +192,7 @@ def test_disagreement_ignores_frames_that_only_one_has():
     anchor, _, _, world_from_cam = scene(0, scale=1.0)
     for count in (1, OVERLAP, OVERLAP + 2):
         depth = torch.cat([anchor.depth, torch.ones(2, 4, 5)])[:count]
-        assert Disagreement.between(anchor, world_from_cam[:count], depth).depth == 0
+        assert disagreement(anchor, world_from_cam[:count], depth).depth == 0
 
 
 def test_the_frame_that_windows_are_placed_by_says_nothing():
@@ -203,7 +203,7 @@ def test_the_frame_that_windows_are_placed_by_says_nothing():
     turn = rotation_from_axis_angle(torch.tensor([0.0, 0.1, 0.0], dtype=torch.float64))
     cameras[1, :3, :3] = cameras[1, :3, :3] @ turn
     cameras[1, 0, 3] += 2.0
-    found = Disagreement.between(anchor, cameras, depth)
+    found = disagreement(anchor, cameras, depth)
     assert found.depth == pytest.approx(0.25)
     assert found.rotation_deg == pytest.approx(torch.tensor(0.1).rad2deg().item())
     assert found.translation == pytest.approx(2.0)

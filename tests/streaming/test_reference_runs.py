@@ -23,7 +23,7 @@ def run_reference(network_name, run_name):
 
 
 def joined(windows, read):
-    return torch.cat([read(window)[: window.final] for window in windows])
+    return torch.cat([read(window)[: window.final_count] for window in windows])
 
 
 @pytest.mark.parametrize(("network_name", "run_name"), RUNS)
@@ -56,6 +56,6 @@ def test_agrees_with_reference(network_name, run_name):
 
 def test_every_final_frame_comes_once():
     _, windows = run_reference("loger", "w5o3_se3")
-    indices = [frame.index for window in windows for frame in window.frames[: window.final]]
+    indices = [frame.index for window in windows for frame in window.frames[: window.final_count]]
     assert indices == list(range(13))
     assert [window.last for window in windows] == [False] * 4 + [True]

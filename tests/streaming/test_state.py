@@ -3,9 +3,9 @@
 import pytest
 from network.reference import open_pocket, small_images, toy_network
 
-from openloger.frames.frame import Frame
 from openloger.network import HybridMemory
 from openloger.streaming import Stream, StreamState
+from openloger.values import Frame
 
 FRAMES = 14  # windows of 5 sharing 2: 0, 3, 6, 9, and a last one of the same size
 SETTINGS = {
@@ -44,7 +44,7 @@ def bits(placed):
         "frames": [(frame.index, frame.timestamp_s, frame.name, frame.rgb.tobytes()) for frame in placed.frames],
         "metric_scale": placed.metric_scale,
         "disagreement": placed.disagreement,
-        "final": (placed.final, placed.last),
+        "final": (placed.final_count, placed.last),
         **{name: getattr(placed, name).numpy().tobytes() for name in tensors},
         **{part: getattr(world_from_window, part).numpy().tobytes() for part in ("scale", "rotation", "translation")},
     }

@@ -9,9 +9,9 @@ import torch
 from network.reference import distance, open_pocket, small_images, toy_network
 
 from openloger.errors import BadFrameError, InputError
-from openloger.frames.frame import Frame
 from openloger.network import preset
-from openloger.streaming import PlacedWindow, Stream, fitting_size
+from openloger.streaming import Stream, fitting_size
+from openloger.values import Frame, PlacedWindow
 
 HEIGHT, WIDTH = 24, 32
 IMAGES = small_images(frames=8, height=HEIGHT, width=WIDTH)[0]
@@ -84,8 +84,8 @@ def test_a_placed_window(network):
     assert isinstance(first, PlacedWindow)
     assert (first.number, last.number) == (0, 1)
     assert [frame.index for frame in first.frames] == [0, 1, 2, 3, 4]
-    assert (first.final, first.last) == (3, False)
-    assert (last.final, last.last) == (5, True)
+    assert (first.final_count, first.last) == (3, False)
+    assert (last.final_count, last.last) == (5, True)
     assert first.world_from_cam.shape == (5, 4, 4)
     assert first.world_from_cam.dtype == torch.float64
     assert first.points_cam.shape == (5, HEIGHT, WIDTH, 3)
@@ -138,7 +138,7 @@ def test_metric_scale_is_told():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_fewer_frames_than_a_window_or_an_overlap(count, network):
     (only,) = run(network, frames()[:count], window=16, overlap=3, placement="sim3")
-    assert (only.final, only.last, len(only.frames)) == (count, True, count)
+    assert (only.final_count, only.last, len(only.frames)) == (count, True, count)
     assert torch.isfinite(only.points_cam).all()
 
 

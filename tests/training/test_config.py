@@ -3,7 +3,7 @@
 import pytest
 
 from openloger.errors import InputError
-from openloger.frames.sizing import network_size
+from openloger.frames.resize import network_size
 from openloger.network.presets import preset
 from openloger.training.config import load_config, recipe
 from openloger.training.curriculum import OTHER_SIZES

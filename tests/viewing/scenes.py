@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from openloger.geometry import Sim3, unproject
-from openloger.recording import Disagreement, Recording, RecordingMeta, create_recording, open_recording
+from openloger.recording import Recording, RecordingMeta, create_recording, open_recording
 from openloger.recording.writer import RecordingWriter
+from openloger.values import Disagreement
 
 WINDOW, OVERLAP = 16, 3
 FAR = 60.0  # where the sky is put: a network predicts some depth everywhere
@@ -41,7 +42,7 @@ class Placed:
     world_from_window: Sim3
     metric_scale: float | None
     disagreement: Disagreement | None
-    final: int
+    final_count: int
     last: bool
 
 
@@ -154,7 +155,7 @@ def _placed(number: int, shots: Sequence[Shot], first_from_world: np.ndarray, *,
         world_from_window=Sim3.identity(dtype=torch.float64),
         metric_scale=1.0,
         disagreement=Disagreement(0.01 + 0.02 * wave, 0.2 + 0.5 * wave, 0.01 + 0.02 * wave) if number else None,
-        final=len(shots) if last else len(shots) - OVERLAP,
+        final_count=len(shots) if last else len(shots) - OVERLAP,
         last=last,
     )
 

@@ -14,7 +14,7 @@ import scenes
 from browsing import Person, served
 
 from openloger.recording import Recording, create_recording, open_recording
-from openloger.viewing import Settings, Viewer, know_all, share_page
+from openloger.viewing import Settings, Viewer, load_snapshot, share_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 BUDGET = 20_000
@@ -204,7 +204,7 @@ def test_on_a_telephone_the_scene_is_seen_over_the_timeline(browser: Any, viewer
 
 
 def test_the_page_to_share_opens_from_a_file_without_a_server(browser: Any, walk: Recording, tmp_path: Path) -> None:
-    known = know_all(walk, budget=BUDGET)
+    known = load_snapshot(walk, budget=BUDGET)
     page = share_page(known, Settings(frame=known.last, edge_max=0.15, overhead=False))
     (tmp_path / "scene.html").write_text(page)
     person = Person(browser)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openloger.errors import InputError
-from openloger.viewing.level_of_detail import LEAST_BUDGET, VoxelCloud, coarse_to_fine, nearest, reduced
-from openloger.viewing.points import Points
+from openloger.viewing.scene.level_of_detail import LEAST_BUDGET, VoxelCloud, coarse_to_fine, nearest, reduced
+from openloger.viewing.scene.points import Points
 
 LAWS = settings(derandomize=True, deadline=None, max_examples=25)
 

@@ -12,10 +12,10 @@ import scenes
 
 from openloger.errors import InputError, RecordingError
 from openloger.recording import Recording, create_recording, open_recording
-from openloger.viewing import reader
-from openloger.viewing.known import know_all
-from openloger.viewing.overview import BLOCK, Overview, Snapshot
-from openloger.viewing.reader import Reader
+from openloger.viewing.browser import reader
+from openloger.viewing.browser.reader import Reader
+from openloger.viewing.scene.overview import BLOCK, Overview, Snapshot
+from openloger.viewing.scene.snapshot import load_snapshot
 
 BUDGET = 20_000
 
@@ -159,14 +159,14 @@ def test_nothing_to_know_of_an_empty_recording(tmp_path: Path) -> None:
     shots = scenes.room(3)
     create_recording(tmp_path / "empty", scenes.meta_of(shots)).close()
     with pytest.raises(InputError, match="has no frames yet"):
-        know_all(open_recording(tmp_path / "empty"), budget=BUDGET)
+        load_snapshot(open_recording(tmp_path / "empty"), budget=BUDGET)
 
 
 def test_damage_is_said_when_all_must_be_known(tmp_path: Path) -> None:
     recording = scenes.write_recording(tmp_path / "walk", scenes.room(20))
     (tmp_path / "walk" / "arrays.zarr" / "rgb" / "c.0.0.0.0").unlink()
     with pytest.raises(RecordingError, match="missing"):
-        know_all(recording, budget=BUDGET)
+        load_snapshot(recording, budget=BUDGET)
 
 
 def wait_until(condition: object, *, seconds: float = 60) -> None:

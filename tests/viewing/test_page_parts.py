@@ -13,16 +13,17 @@ import scenes
 
 from openloger.errors import InputError
 from openloger.recording import Recording
-from openloger.viewing.describing import about, caption, drift_series, escaped, export_note, reading
-from openloger.viewing.known import Known, know_all, shown
-from openloger.viewing.layers import nice, turn_z_to
-from openloger.viewing.navigation import Closeness, Gaze, closeness
-from openloger.viewing.playing import Clock, frame_rate
-from openloger.viewing.scene import Settings
-from openloger.viewing.serving import free_port
-from openloger.viewing.sharing import check_place, ply_bytes, send_file, share_page, write_page
-from openloger.viewing.tools import pick
-from openloger.viewing.truth import overlay
+from openloger.viewing.browser.captions import about, caption, escaped, export_note, reading
+from openloger.viewing.browser.layers import nice, turn_z_to
+from openloger.viewing.browser.navigation import Closeness, Gaze, closeness
+from openloger.viewing.browser.playback import Clock, frame_rate
+from openloger.viewing.browser.server import free_port
+from openloger.viewing.browser.share import check_place, ply_bytes, send_file, share_page, write_page
+from openloger.viewing.browser.tools import pick
+from openloger.viewing.report.series import drift_series
+from openloger.viewing.scene.display import Settings
+from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot, visible_points
+from openloger.viewing.scene.truth import overlay
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture(scope="module")
-def known(walk: Recording) -> Known:
-    return know_all(walk, budget=20_000)
+def known(walk: Recording) -> SceneSnapshot:
+    return load_snapshot(walk, budget=20_000)
 
 
 def test_the_clock_plays_stops_at_the_end_and_begins_anew() -> None:
@@ -130,7 +131,7 @@ def test_truth_that_does_not_fix_a_rotation_is_refused() -> None:
         overlay(line, np.full((20, 4, 4), np.nan))
 
 
-def test_detail_is_wanted_from_near_and_not_from_far(known: Known) -> None:
+def test_detail_is_wanted_from_near_and_not_from_far(known: SceneSnapshot) -> None:
     coarse = know_all_coarsely(known)
     near = Gaze(np.zeros(3), np.array([0.0, 0, 0.5]), pixels_per_radian=800.0)
     far = Gaze(np.zeros(3), np.array([0.0, 0, 500.0]), pixels_per_radian=800.0)
@@ -145,8 +146,8 @@ def test_detail_is_wanted_from_near_and_not_from_far(known: Known) -> None:
     assert everything.stop == 40
 
 
-def know_all_coarsely(known: Known) -> Known:
-    from openloger.viewing.known import with_points
+def know_all_coarsely(known: SceneSnapshot) -> SceneSnapshot:
+    from openloger.viewing.scene.snapshot import with_points
 
     return with_points(known, known.snapshot.points, edge=10 * known.snapshot.edge)
 
@@ -159,11 +160,11 @@ def test_only_a_move_that_matters_fetches_detail_again() -> None:
     assert Closeness(np.zeros(3), 2.0, 9).differs(here), "what comes later must not be seen"
 
 
-def test_the_points_shown_are_those_of_the_ply(known: Known) -> None:
+def test_the_points_shown_are_those_of_the_ply(known: SceneSnapshot) -> None:
     settings = Settings(frame=20, confidence_min=0.5, edge_max=None)
     data = ply_bytes(known, settings)
     header, _, body = data.partition(b"end_header\n")
-    points = shown(known.snapshot.points, settings, known.place)
+    points = visible_points(known.snapshot.points, settings, known.place)
     assert f"element vertex {len(points)}\n".encode() in header
     rows = np.frombuffer(body, [("position", "<f4", 3), ("colour", "u1", 3)])
     np.testing.assert_array_equal(rows["position"], points.position)
@@ -185,16 +186,16 @@ def test_what_a_browser_cannot_be_given_is_said_to_it() -> None:
             self.files[name] = data
 
     def fail() -> bytes:
-        raise InputError("no point is shown")
+        raise InputError("no point is visible_points")
 
     client = Client()
     send_file(client, "a.ply", fail)
     send_file(client, "b.ply", lambda: b"points")
-    assert client.said == ["no point is shown"]
+    assert client.said == ["no point is visible_points"]
     assert client.files == {"b.ply": b"points"}
 
 
-def test_the_page_to_share_is_one_file_with_all_in_it(known: Known) -> None:
+def test_the_page_to_share_is_one_file_with_all_in_it(known: SceneSnapshot) -> None:
     page = share_page(known, Settings(frame=39, edge_max=None))
     assert page.count("window.__VISER_EMBED_DATA__=") == 1
     for outside in ('src="http', "src='http", 'href="http', 'rel="stylesheet" href'):
@@ -219,7 +220,7 @@ def test_names_cannot_break_the_page() -> None:
     assert escaped("caf\u00e9\udcff") == "caf\u00e9?"
 
 
-def test_words_about_a_recording(walk: Recording, known: Known) -> None:
+def test_words_about_a_recording(walk: Recording, known: SceneSnapshot) -> None:
     assert "40 of 48 × 64 pixels" in about(walk)
     assert "compact, weights 3f2a90c1" in about(walk)
     assert caption(walk.frame(20), first_s=0.0, count=40) == "**20** of 39 · 2.00 s · 000020.png"
@@ -253,7 +254,7 @@ def test_the_grid_is_turned_to_its_normal(up: tuple[float, float, float]) -> Non
 def test_a_picture_is_pnged_on_the_pages_background() -> None:
     from PIL import Image
 
-    from openloger.viewing.sharing import BACKGROUND, picture
+    from openloger.viewing.browser.share import BACKGROUND, picture
 
     class Camera:
         image_height, image_width = 20, 30

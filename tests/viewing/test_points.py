@@ -6,7 +6,7 @@ import torch
 
 from openloger.geometry import depth_edges
 from openloger.recording import RecordedFrame
-from openloger.viewing.points import EDGE_STEP, EDGE_UNKNOWN, Points, edge_steps, frame_points
+from openloger.viewing.scene.points import EDGE_STEP, EDGE_UNKNOWN, Points, edge_steps, frame_points
 
 
 def frame(depth: np.ndarray, number: int = 7) -> RecordedFrame:

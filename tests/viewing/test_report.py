@@ -18,9 +18,9 @@ from openloger.errors import InputError
 from openloger.pages import Backdrop, Line, Route, line_plot, map_plot
 from openloger.recording import Cost, Recording, create_recording, open_recording
 from openloger.viewing import plot_depth, plot_trajectory, report_page
-from openloger.viewing.known import Known, know_all
-from openloger.viewing.plans import backdrop, planes
-from openloger.viewing.turntable import directions, faces, turntable
+from openloger.viewing.report.plans import backdrop, planes
+from openloger.viewing.report.turntable import directions, faces, turntable
+from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot
 
 FRAMES = 32
 COST = Cost(seconds=0.5, waiting_s=0.1, peak_memory_bytes=3_000_000_000, device="cpu")
@@ -68,22 +68,22 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture(scope="module")
-def known(walk: Recording) -> Known:
-    return know_all(walk, budget=6_000)
+def known(walk: Recording) -> SceneSnapshot:
+    return load_snapshot(walk, budget=6_000)
 
 
 @pytest.fixture(scope="module")
 def page(walk: Recording) -> str:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("openloger.viewing.report.TURNS", 14)
+        patched.setattr("openloger.viewing.report.page.TURNS", 14)
         return report_page(walk)
 
 
 @pytest.fixture(autouse=True)
 def _small_previews(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what a test makes for itself."""
-    monkeypatch.setattr("openloger.viewing.report.TURNS", 4)
-    monkeypatch.setattr("openloger.viewing.report.SPIN_SIZE", (60, 96))
+    monkeypatch.setattr("openloger.viewing.report.page.TURNS", 4)
+    monkeypatch.setattr("openloger.viewing.report.page.SPIN_SIZE", (60, 96))
 
 
 def test_the_report_holds_all_that_it_shows_and_runs_nothing(page: str) -> None:
@@ -149,7 +149,7 @@ def test_a_recording_of_one_frame_has_a_report(tmp_path: Path) -> None:
 def test_a_recording_without_frames_has_none(tmp_path: Path) -> None:
     create_recording(tmp_path / "none", scenes.meta_of(scenes.room(1))).close()
     recording = open_recording(tmp_path / "none")
-    for make in (report_page, plot_trajectory, openloger.Recording.show):
+    for make in (report_page, plot_trajectory, openloger.show):
         with pytest.raises(InputError, match="has no frames yet"):
             make(recording)
 
@@ -225,7 +225,7 @@ def test_surfaces_are_shown_to_those_who_stand_where_the_camera_did() -> None:
     assert faces(wall, seen_from, np.array([1.0, 0, 10])).tolist() == [False, True]
 
 
-def test_the_turntable_swings_before_one_view_and_goes_around_where_cameras_looked_around(known: Known) -> None:
+def test_the_turntable_swings_before_one_view_and_goes_around_where_cameras_looked_around(known: SceneSnapshot) -> None:
     up = known.place.up
     ways = directions(known.cameras, up, turns=24)
     np.testing.assert_allclose(np.linalg.norm(ways, axis=1), 1)
@@ -240,7 +240,7 @@ def test_the_turntable_swings_before_one_view_and_goes_around_where_cameras_look
     assert steps.max() < 1.1 * steps.min(), "the last leads to the first"
 
 
-def test_pictures_of_the_turntable_show_cloud_and_path(known: Known) -> None:
+def test_pictures_of_the_turntable_show_cloud_and_path(known: SceneSnapshot) -> None:
     pictures = list(turntable(known, turns=4, size=(60, 96)))
     assert [picture.shape for picture in pictures] == [(60, 96, 3)] * 4
     assert not np.array_equal(pictures[0], pictures[1])
@@ -253,10 +253,10 @@ def test_pictures_of_the_turntable_show_cloud_and_path(known: Known) -> None:
 def test_figures_are_returned_and_need_no_display(walk: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # whoever imports it fails
-    path = walk.plot_trajectory()
+    path = plot_trajectory(walk)
     assert path._repr_png_().startswith(b"\x89PNG")
     assert [axis.get_title(loc="left") for axis in path.axes[:2]] == ["from above", "from the side"]
-    depth = walk.plot_depth(3)
+    depth = plot_depth(walk, 3)
     assert depth._repr_png_().startswith(b"\x89PNG")
     np.testing.assert_array_equal(depth.axes[0].images[0].get_array(), walk.rgb(3))
     np.testing.assert_allclose(1 / depth.axes[1].images[0].get_array(), walk.depth(3), rtol=1e-3)
@@ -266,7 +266,7 @@ def test_figures_are_returned_and_need_no_display(walk: Recording, monkeypatch: 
 
 
 def test_a_notebook_shows_a_page_of_its_own(walk: Recording, tmp_path: Path) -> None:
-    shown = walk.show(height=480)
+    shown = openloger.show(walk, height=480)
     assert "32 frames" in repr(shown)
     cell = shown._repr_html_()
     tags = Tags(cell)
@@ -280,8 +280,8 @@ def test_a_notebook_shows_a_page_of_its_own(walk: Recording, tmp_path: Path) -> 
         shown.save(tmp_path / "page.html")
 
 
-def test_an_interactive_notebook_has_the_scene_to_walk_through(walk: Recording, known: Known) -> None:
-    shown = walk.show(interactive=True)
+def test_an_interactive_notebook_has_the_scene_to_walk_through(walk: Recording, known: SceneSnapshot) -> None:
+    shown = openloger.show(walk, interactive=True)
     assert "__VISER_EMBED_DATA__" in shown.page
     assert shown._repr_html_().count("<iframe") == 1
 

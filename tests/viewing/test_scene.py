@@ -1,4 +1,4 @@
-"""What is shown, as values: what passes, in what colour, from when on, and from where it is looked at."""
+"""What is visible_points, as values: what passes, in what colour, from when on, and from where it is looked at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import scenes
 
 from openloger.recording import Recording
-from openloger.viewing.cameras import (
+from openloger.viewing.scene.cameras import (
     FRUSTA,
     ORBIT_FOV,
     Cameras,
@@ -24,12 +24,7 @@ from openloger.viewing.cameras import (
     path_lines,
     through,
 )
-from openloger.viewing.known import Known, know_all, known_of, shown, with_points
-from openloger.viewing.level_of_detail import depth_levels
-from openloger.viewing.overview import Scale, usual_edge
-from openloger.viewing.points import EDGE_STEP, Points
-from openloger.viewing.ramps import GLOW, SPECTRUM, UNKNOWN, confidence_picture, depth_picture, ramp, spread
-from openloger.viewing.scene import (
+from openloger.viewing.scene.display import (
     DISPLAY_DEPTH,
     SLABS,
     Place,
@@ -44,6 +39,11 @@ from openloger.viewing.scene import (
     slab_stop,
     slab_width,
 )
+from openloger.viewing.scene.level_of_detail import depth_levels
+from openloger.viewing.scene.overview import Scale, usual_edge
+from openloger.viewing.scene.points import EDGE_STEP, Points
+from openloger.viewing.scene.ramps import GLOW, SPECTRUM, UNKNOWN, confidence_picture, depth_picture, ramp, spread
+from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot, snapshot_of, visible_points, with_points
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +52,11 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture(scope="module")
-def known(walk: Recording) -> Known:
-    return know_all(walk, budget=30_000)
+def known(walk: Recording) -> SceneSnapshot:
+    return load_snapshot(walk, budget=30_000)
 
 
-def drawn(known: Known, settings: Settings) -> set[tuple[float, ...]]:
+def drawn(known: SceneSnapshot, settings: Settings) -> set[tuple[float, ...]]:
     """The positions that all slabs give together, in the recording's unit."""
     width = slab_width(known.snapshot.frame_count)
     rows = set()
@@ -78,18 +78,18 @@ def drawn(known: Known, settings: Settings) -> set[tuple[float, ...]]:
         Settings(frame=39, depth_range=(0.5, 1.2), height_range=(0.2, 0.8)),
     ],
 )
-def test_slabs_together_show_just_what_is_shown(known: Known, settings: Settings) -> None:
-    points = shown(known.snapshot.points, settings, known.place)
+def test_slabs_together_show_just_what_is_shown(known: SceneSnapshot, settings: Settings) -> None:
+    points = visible_points(known.snapshot.points, settings, known.place)
     assert len(points) > 0
     expected = {tuple(row) for row in (points.position * np.float32(known.place.unit)).tolist()}
     assert drawn(known, settings) == expected
 
 
-def test_this_frame_alone_leaves_the_slabs_empty(known: Known) -> None:
+def test_this_frame_alone_leaves_the_slabs_empty(known: SceneSnapshot) -> None:
     assert drawn(known, Settings(frame=20, extent="this frame")) == set()
 
 
-def test_sliders_let_pass_what_they_say(known: Known) -> None:
+def test_sliders_let_pass_what_they_say(known: SceneSnapshot) -> None:
     points, place = known.snapshot.points, known.place
     passes = passing(points, Settings(confidence_min=0.5, edge_max=0.05, depth_range=(0.5, 1.5)), place.scale)
     assert 0 < passes.sum() < len(points)
@@ -103,7 +103,7 @@ def test_sliders_let_pass_what_they_say(known: Known) -> None:
     assert passing(points, Settings(confidence_min=0.0, edge_max=None), place.scale).all()
 
 
-def test_a_ceiling_can_be_cut_off(known: Known) -> None:
+def test_a_ceiling_can_be_cut_off(known: SceneSnapshot) -> None:
     points, place = known.snapshot.points, known.place
     low = points[in_heights(points, Settings(height_range=(0.0, 0.5)), place)]
     heights = low.position @ place.up
@@ -112,7 +112,7 @@ def test_a_ceiling_can_be_cut_off(known: Known) -> None:
     assert heights.min() < place.low, "the lower end has no limit"
 
 
-def test_sizes_follow_depth_and_the_slider(known: Known) -> None:
+def test_sizes_follow_depth_and_the_slider(known: SceneSnapshot) -> None:
     settings = Settings(frame=39, extent="everything")
     sizes = {cloud.level: cloud.size for cloud in slab_clouds(known.snapshot, settings, known.place, start=0, stop=40)}
     levels = sorted(sizes)
@@ -123,14 +123,14 @@ def test_sizes_follow_depth_and_the_slider(known: Known) -> None:
     assert {cloud.level: cloud.size / 2 for cloud in larger} == pytest.approx(sizes)
 
 
-def test_the_scene_has_the_size_that_browsers_navigate_in(known: Known, walk: Recording) -> None:
+def test_the_scene_has_the_size_that_browsers_navigate_in(known: SceneSnapshot, walk: Recording) -> None:
     depths = np.concatenate([walk.depth(k).ravel() for k in range(0, 40, 5)])
     assert known.place.unit * np.median(depths) == pytest.approx(DISPLAY_DEPTH, rel=0.15)
     levels = depth_levels(depths, known.place.scale.depth)
     assert abs(np.median(levels)) <= 1
 
 
-def test_up_is_up_and_the_ground_is_below(known: Known) -> None:
+def test_up_is_up_and_the_ground_is_below(known: SceneSnapshot) -> None:
     assert known.place.up @ [0, -1, 0] > 0.95
     heights = known.cameras.world_from_cam[:, :3, 3] @ known.place.up
     assert known.place.ground < heights.min() - 0.5
@@ -143,7 +143,7 @@ def test_up_where_cameras_cancel_out_is_the_firsts() -> None:
 
 
 @pytest.mark.parametrize("colouring", ["picture", "height", "time", "confidence"])
-def test_colourings_order_what_they_speak_of(known: Known, colouring: str) -> None:
+def test_colourings_order_what_they_speak_of(known: SceneSnapshot, colouring: str) -> None:
     points = known.snapshot.points
     rgb = colours(points, Settings(colouring=colouring), known.place, frame_count=40)
     if colouring == "picture":
@@ -185,7 +185,7 @@ def test_slabs_are_few_and_stay_where_they_are(count: int) -> None:
     assert width & (width - 1) == 0
 
 
-def test_the_path_grows_to_the_current_frame(known: Known) -> None:
+def test_the_path_grows_to_the_current_frame(known: SceneSnapshot) -> None:
     for frame in (0, 1, 17, 39):
         lines = path_lines(known.cameras, Settings(frame=frame), known.place)
         assert len(lines.ends) == frame
@@ -209,7 +209,7 @@ def test_long_paths_are_thinned() -> None:
     assert len(frusta_lines(cameras, Settings(frame=count - 1), place).ends) <= 8 * FRUSTA
 
 
-def test_frusta_stand_where_cameras_stood(known: Known, walk: Recording) -> None:
+def test_frusta_stand_where_cameras_stood(known: SceneSnapshot, walk: Recording) -> None:
     lines = frusta_lines(known.cameras, Settings(frame=0), known.place)
     assert lines.ends.shape == (8, 2, 3)
     centre = walk.world_from_cam[0, :3, 3] * known.place.unit
@@ -218,7 +218,7 @@ def test_frusta_stand_where_cameras_stood(known: Known, walk: Recording) -> None
     assert ((lines.ends[:4, 1] - centre) @ ahead > 0).all()
 
 
-def test_path_colours_by_confidence_fill_in_what_was_not_read(known: Known) -> None:
+def test_path_colours_by_confidence_fill_in_what_was_not_read(known: SceneSnapshot) -> None:
     confidence = np.full(40, np.nan, np.float32)
     confidence[[0, 39]] = 0.2, 0.8
     cameras = replace(known.cameras, confidence=confidence)
@@ -229,7 +229,7 @@ def test_path_colours_by_confidence_fill_in_what_was_not_read(known: Known) -> N
 
 
 @pytest.mark.parametrize("aspect", [0.46, 1.0, 2.4])
-def test_from_home_path_and_nearly_all_points_are_in_the_window(known: Known, aspect: float) -> None:
+def test_from_home_path_and_nearly_all_points_are_in_the_window(known: SceneSnapshot, aspect: float) -> None:
     seen = home(known.cameras, known.place, aspect=aspect)
     centres = known.cameras.world_from_cam[:, :3, 3]
     assert (np.abs(in_window(centres, seen, known.place, aspect)) <= 1).all()
@@ -285,7 +285,7 @@ def test_a_roof_is_over_most_of_the_ground_and_a_statue_is_none() -> None:
         assert is_roofed(np.concatenate([floor, top]), over, up, cell=0.5) is roofed
 
 
-def test_the_room_is_looked_into_without_its_ceiling(known: Known) -> None:
+def test_the_room_is_looked_into_without_its_ceiling(known: SceneSnapshot) -> None:
     assert known.place.roofed
     points = known.snapshot.points
     below = points[in_heights(points, Settings(overhead=False), known.place)]
@@ -295,7 +295,7 @@ def test_the_room_is_looked_into_without_its_ceiling(known: Known) -> None:
     assert (known.place.extent @ known.place.up).max() <= known.place.eyes.max() + known.place.headroom
 
 
-def test_behind_and_through_look_where_the_camera_looks(known: Known) -> None:
+def test_behind_and_through_look_where_the_camera_looks(known: SceneSnapshot) -> None:
     matrix = known.cameras.world_from_cam[10]
     inside = through(known.cameras, 10, known.place)
     np.testing.assert_allclose(inside.position, matrix[:3, 3] * known.place.unit)
@@ -306,7 +306,7 @@ def test_behind_and_through_look_where_the_camera_looks(known: Known) -> None:
     np.testing.assert_allclose(known.cameras.fov(10), 2 * np.arctan(24 / known.cameras.intrinsics[10, 1, 1]))
 
 
-def test_other_points_may_come_in_any_order(known: Known) -> None:
+def test_other_points_may_come_in_any_order(known: SceneSnapshot) -> None:
     backwards = known.snapshot.points[np.arange(len(known.snapshot.points))[::-1]]
     again = with_points(known, backwards, edge=1.0)
     assert drawn(again, Settings(frame=11)) == drawn(known, Settings(frame=11))
@@ -316,10 +316,10 @@ def test_other_points_may_come_in_any_order(known: Known) -> None:
 def test_a_recording_that_nothing_can_be_trusted_of_can_be_looked_at(tmp_path: Path) -> None:
     shots = [replace(shot, depth=np.zeros_like(shot.depth)) for shot in scenes.room(5, size=(12, 16))]
     recording = scenes.write_recording(tmp_path / "flat", shots)
-    known = know_all(recording, budget=2000)
+    known = load_snapshot(recording, budget=2000)
     assert home(known.cameras, known.place).distance > 0
     assert list(slab_clouds(known.snapshot, Settings(), known.place, start=0, stop=5)) == []
-    assert known_of(recording, known.snapshot).last == 4
+    assert snapshot_of(recording, known.snapshot).last == 4
 
 
 def test_low_pictures_have_coarser_edges() -> None:

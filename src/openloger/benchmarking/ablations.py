@@ -17,11 +17,13 @@ from openloger.datasets import open_dataset, write_folder
 from openloger.errors import InputError
 from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed, measure
 from openloger.evaluation.ablations import Cell, Plan, Variant, default_variants, plan
-from openloger.frames import open_frames, run_ahead
+from openloger.frames import open_frames
 from openloger.network import Network
-from openloger.progress import Stopwatch
-from openloger.resources import peak_memory_bytes
-from openloger.streaming import PlacedWindow, Stream, network_frame_size
+from openloger.runtime.prefetch import prefetch
+from openloger.runtime.progress import Stopwatch
+from openloger.runtime.resources import peak_memory_bytes
+from openloger.streaming import Stream, network_frame_size
+from openloger.values import PlacedWindow
 
 PICTURE = (128, 160)  # height and width of a world, before the network sizes it as it likes
 # A few pixels of every tenth frame: what is kept to be measured must not show in the memory that is reported
@@ -177,7 +179,7 @@ def run_cell(
     for _ in Stream(network).run(open_frames(truth, stop=min(frames, 3 * network.config.window))):
         pass
     watch = Stopwatch(total=frames)
-    source = run_ahead(open_frames(truth, stop=frames).frames())
+    source = prefetch(open_frames(truth, stop=frames).frames())
     gathered = gather_placed(_watched(stream.run(source), watch, on_progress), truth, MEASURED.gather)
     synchronize(network.device)
     seconds, peak_bytes = watch.now().waiting_s, peak_memory_bytes()
@@ -201,7 +203,7 @@ def run_cell(
 def _watched(placed: Iterable[PlacedWindow], watch: Stopwatch, on_progress: OnProgress) -> Iterator[PlacedWindow]:
     """The time that the windows take to come is counted as waiting, and what is done with them is not."""
     for window in watch.timed(placed):
-        on_progress(watch.advance(window.final))
+        on_progress(watch.advance(window.final_count))
         yield window
 
 

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from typing import Any
 
 from openloger.errors import InputError, OpenlogerError
-from openloger.progress import Progress
+from openloger.runtime.progress import Progress
 
 _MARK = "openloger-child "
 OnProgress = Callable[[Progress], None]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from openloger.datasets.writing import VideoWriter
-from openloger.frames import Frame
-from openloger.progress import Progress, Stopwatch
+from openloger.runtime.progress import Progress, Stopwatch
 from openloger.shapes import UInt8
+from openloger.values import Frame
 from openloger.worlds import world
 
 NOMINAL_FPS = 30.0

@@ -10,8 +10,9 @@ from typing import Any
 
 from openloger.errors import InputError
 from openloger.evaluation.measure import json_ready
-from openloger.evaluation.provenance import machine, revision, versions
+from openloger.evaluation.provenance import machine, revision
 from openloger.recording import write_atomically
+from openloger.version import versions
 
 SAME = ("benchmark", "settings", "versions", "revision")  # what must agree before results are put side by side
 

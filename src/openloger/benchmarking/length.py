@@ -17,8 +17,8 @@ from openloger.benchmarking.choice import NetworkChoice, synchronize
 from openloger.benchmarking.footage import MovingPicture
 from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
-from openloger.progress import Stopwatch
-from openloger.resources import peak_memory_bytes
+from openloger.runtime.progress import Stopwatch
+from openloger.runtime.resources import peak_memory_bytes
 from openloger.streaming import Stream, network_frame_size
 
 Engine = Literal["streaming", "full"]
@@ -74,7 +74,7 @@ def time_length(*, choice: dict[str, Any], engine: Engine, frames: int, on_progr
     watch = Stopwatch(total=frames)
     began_s = time.perf_counter()
     for placed in _stream(network, engine, frames).run(MovingPicture(frames, size)):
-        on_progress(watch.advance(placed.final))
+        on_progress(watch.advance(placed.final_count))
     synchronize(network.device)
     seconds = time.perf_counter() - began_s
     return {

@@ -16,12 +16,12 @@ from openloger.benchmarking.choice import NetworkChoice, synchronize
 from openloger.benchmarking.footage import MovingPicture
 from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
-from openloger.frames import FrameSource
 from openloger.network import PRESETS, preset
 from openloger.network.load import cached
-from openloger.progress import Stopwatch
-from openloger.resources import peak_memory_bytes
+from openloger.runtime.progress import Stopwatch
+from openloger.runtime.resources import peak_memory_bytes
 from openloger.streaming import Stream, network_frame_size
+from openloger.values import FrameSource
 
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "bfloat16", "float16"), "mps": ("float32", "float16")}
 

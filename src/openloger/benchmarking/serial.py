@@ -7,10 +7,11 @@ from pathlib import Path
 
 from openloger.benchmarking.stageclock import StageClock, TimedFrames
 from openloger.errors import InputError
-from openloger.frames import FrameSource, resized
+from openloger.frames import resized
 from openloger.network import Network
 from openloger.recording import RecordingMeta, RecordingWriter, create_recording
 from openloger.streaming import Stream, network_frame_size
+from openloger.values import FrameSource
 
 
 def reconstruct_serially(source: FrameSource, out: Path, network: Network, *, clock: StageClock) -> float:

@@ -14,9 +14,10 @@ from openloger.benchmarking.child import OnProgress, in_child
 from openloger.benchmarking.choice import NetworkChoice
 from openloger.benchmarking.footage import WorldVideo
 from openloger.errors import InputError
-from openloger.progress import Progress
-from openloger.reconstruct import RunOptions, reconstruct
-from openloger.resources import peak_memory_bytes, peak_resident_bytes, resident_bytes
+from openloger.pipeline.options import RunOptions
+from openloger.pipeline.reconstruct import reconstruct
+from openloger.runtime.progress import Progress
+from openloger.runtime.resources import peak_memory_bytes, peak_resident_bytes, resident_bytes
 from openloger.shapes import Float64
 
 SPAN = 1000  # frames at either end that are held against each other

@@ -10,10 +10,10 @@ from unittest.mock import patch
 
 from torch import nn
 
-from openloger.frames import Frame, FrameSource
 from openloger.network import Network
 from openloger.network.memory import ttt
 from openloger.streaming import Stream
+from openloger.values import Frame, FrameSource
 
 STAGES = (
     "decode",

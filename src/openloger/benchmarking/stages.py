@@ -16,7 +16,7 @@ from openloger.benchmarking.stageclock import STAGES, StageClock
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.network import Network
-from openloger.progress import Progress, Stopwatch
+from openloger.runtime.progress import Progress, Stopwatch
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from openloger.benchmarking.stageclock import StageClock
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.network import HybridMemory, Network, Window, WindowPrediction
-from openloger.progress import Progress, Stopwatch
-from openloger.reconstruct import RunOptions, reconstruct
+from openloger.pipeline.options import RunOptions
+from openloger.pipeline.reconstruct import reconstruct
 from openloger.recording import Recording, open_recording
+from openloger.runtime.progress import Progress, Stopwatch
 
 AGREE = 1e-3  # relative difference up to which two results are called the same
 

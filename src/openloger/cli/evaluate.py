@@ -13,8 +13,8 @@ from openloger.cli.results import show, write_page
 from openloger.cli.suites import suite_commands
 from openloger.evaluation import GatherSettings, MeasureSettings
 from openloger.evaluation import evaluate_recording as measure_recording
-from openloger.evaluation.one import made_with, summary
 from openloger.evaluation.page import Section
+from openloger.evaluation.recording import made_with, summary
 from openloger.evaluation.report import measured_table
 from openloger.recording import open_recording
 

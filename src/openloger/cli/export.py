@@ -17,8 +17,8 @@ from openloger.export import PointSelection
 from openloger.export import export as write
 from openloger.export.formats import find_format
 from openloger.export.reconstruction import Progress as OnProgress
-from openloger.progress import Progress
 from openloger.recording import open_recording
+from openloger.runtime.progress import Progress
 
 _ALL_DEFAULTS = PointSelection()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from openloger.frames import is_captured
+from openloger.frames.live import is_captured
 from openloger.recording import open_recording
-from openloger.viewing.summary import RecordingSummary, RunCost, summarise
+from openloger.viewing.report.summary import RecordingSummary, RunCost, summarise
 
 
 def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:

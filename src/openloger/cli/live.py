@@ -17,11 +17,11 @@ from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.progress import progress_bar
 from openloger.cli.reconstruct import NetworkArguments, RecordingArguments, WindowArguments, summary
 from openloger.cli.watching import ShowArguments, shown
-from openloger.frames import LiveFrames, LiveOptions, Patience, open_live
-from openloger.progress import Progress
-from openloger.reconstruct import reconstruct as run
+from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
+from openloger.pipeline.reconstruct import reconstruct as run
 from openloger.recording import Recording
-from openloger.streaming import PlacedWindow
+from openloger.runtime.progress import Progress
+from openloger.values import PlacedWindow
 
 _NETWORK, _WINDOWS, _RECORDING, _SHOW = NetworkArguments(), WindowArguments(), RecordingArguments(), ShowArguments()
 

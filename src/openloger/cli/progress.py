@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from openloger.progress import Progress
-from openloger.resources import peak_memory_bytes
+from openloger.runtime.progress import Progress
+from openloger.runtime.resources import peak_memory_bytes
 
 
 @contextmanager

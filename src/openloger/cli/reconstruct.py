@@ -18,11 +18,11 @@ from openloger.cli.progress import progress_bar
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.network import Network, load_network
-from openloger.progress import Progress
-from openloger.reconstruct import DEFAULT_NETWORK, RunOptions
-from openloger.reconstruct import reconstruct as run
+from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions
+from openloger.pipeline.reconstruct import reconstruct as run
 from openloger.recording import Recording
-from openloger.resources import peak_memory_bytes
+from openloger.runtime.progress import Progress
+from openloger.runtime.resources import peak_memory_bytes
 
 
 @dataclass(frozen=True)

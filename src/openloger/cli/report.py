@@ -11,8 +11,8 @@ import tyro
 
 from openloger.cli.truth import true_cameras
 from openloger.recording import open_recording
-from openloger.viewing import POINT_BUDGET, Settings, know_all, overlay, report_page, share_page
-from openloger.viewing.sharing import check_place, write_page
+from openloger.viewing import POINT_BUDGET, Settings, load_snapshot, overlay, report_page, share_page
+from openloger.viewing.browser.share import check_place, write_page
 
 
 def report(
@@ -46,7 +46,7 @@ def report(
         print(f"openloger: {recording} is not complete; its {len(opened)} frames are reported", file=sys.stderr)
     laid_over = None if truth is None else overlay(opened.world_from_cam, true_cameras(truth)(opened))
     if scene_page is not None:
-        known = know_all(opened, budget=POINT_BUDGET, overlay=laid_over)
+        known = load_snapshot(opened, budget=POINT_BUDGET, overlay=laid_over)
         settings = Settings(frame=known.last, edge_max=known.place.scale.edge_max, overhead=not known.place.roofed)
         write_page(scene_page, share_page(known, settings), overwrite=overwrite)
     text = report_page(opened, overlay=laid_over, scene=None if scene_page is None else scene_page.name)

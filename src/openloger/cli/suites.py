@@ -21,9 +21,11 @@ from openloger.evaluation.page import Section
 from openloger.evaluation.report import TableRows, suite_json, suite_table
 from openloger.evaluation.run import Outcome, Sequences, SuiteResult, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite
-from openloger.frames import Frame, FrameSource, open_frames, run_ahead
+from openloger.frames import open_frames
 from openloger.network import Network, load_network, weights_hash
-from openloger.streaming import PlacedWindow, Stream
+from openloger.runtime.prefetch import prefetch
+from openloger.streaming import Stream
+from openloger.values import Frame, FrameSource, PlacedWindow
 
 
 def suite_commands() -> dict[str, Callable[..., int]]:
@@ -223,7 +225,7 @@ class _Ahead:
         return self.source.length
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
-        return run_ahead(self.source.frames(first))
+        return prefetch(self.source.frames(first))
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()

@@ -10,7 +10,7 @@ import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
 from openloger.errors import InputError
-from openloger.heap import keep_freed_memory
+from openloger.runtime.allocator import keep_freed_memory
 
 
 def train(

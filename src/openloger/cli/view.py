@@ -10,9 +10,9 @@ import tyro
 
 from openloger.cli.truth import true_cameras
 from openloger.recording import open_recording
-from openloger.viewing import POINT_BUDGET, Settings, Viewer, ViewOptions, know_all, overlay, share_page
-from openloger.viewing.overview import usual_edge
-from openloger.viewing.sharing import check_place, write_page
+from openloger.viewing import POINT_BUDGET, Settings, Viewer, ViewOptions, load_snapshot, overlay, share_page
+from openloger.viewing.browser.share import check_place, write_page
+from openloger.viewing.scene.overview import usual_edge
 
 
 def view(
@@ -48,7 +48,7 @@ def view(
     if true is not None and (opened.complete or share is not None):
         laid_over = overlay(opened.world_from_cam, true(opened))  # what is wrong with it is said now
     if share is not None:
-        known = know_all(opened, budget=points, overlay=laid_over)
+        known = load_snapshot(opened, budget=points, overlay=laid_over)
         settings = Settings(frame=known.last, edge_max=usual_edge(opened.meta.height), overhead=not known.place.roofed)
         write_page(share, share_page(known, settings), overwrite=overwrite)
         print(share)

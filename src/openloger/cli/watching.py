@@ -14,7 +14,7 @@ from pathlib import Path
 from openloger.errors import InputError, OpenlogerError
 from openloger.recording import open_recording
 from openloger.viewing import Viewer, ViewOptions
-from openloger.viewing.serving import free_port
+from openloger.viewing.browser.server import free_port
 
 _PATIENCE_S = 5.0
 

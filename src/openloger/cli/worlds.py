@@ -14,7 +14,7 @@ from openloger.cli.progress import progress_bar
 from openloger.datasets import write_folder
 from openloger.datasets.writing import VideoWriter
 from openloger.errors import InputError
-from openloger.progress import Stopwatch
+from openloger.runtime.progress import Stopwatch
 from openloger.worlds import contact_sheet, world
 
 Out = Annotated[Path, tyro.conf.arg(aliases=["-o"])]

@@ -9,7 +9,7 @@ from openloger.datasets.folder import is_timed, read_timed_truth, read_truth
 from openloger.datasets.reader import DatasetFolder, Reader
 from openloger.datasets.sequence import (
     FileSequence,
-    Known,
+    FrameTruth,
     Label,
     Labelled,
     LabelledFrame,
@@ -25,7 +25,7 @@ __all__ = [
     "DATASETS",
     "DatasetFolder",
     "FileSequence",
-    "Known",
+    "FrameTruth",
     "Label",
     "Labelled",
     "LabelledClip",

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from openloger.errors import InputError
-from openloger.frames import FrameSource, open_frames
+from openloger.frames import open_frames
 from openloger.geometry import rotation_from_quaternion_wxyz
 from openloger.shapes import Float32, Float64
+from openloger.values import FrameSource
 
 INTEGER_CENTRES_PX = 0.5  # OpenCV calibrations put the centre of the first pixel at (0, 0); here it is at (0.5, 0.5)
 RIGID_TOLERANCE = 1e-2  # of a rotation printed with few digits

@@ -35,8 +35,9 @@ from openloger.datasets.reader import Reader, called, found_below
 from openloger.datasets.sequence import FileSequence, Label
 from openloger.datasets.times import nearest_in_time
 from openloger.errors import InputError
-from openloger.frames import FrameSource, open_frames
+from openloger.frames import open_frames
 from openloger.shapes import Float32, Float64, Int
+from openloger.values import FrameSource
 
 CAMERAS_FILE = "world_from_cam.txt"
 DEPTH_FILE = "depth_mm.npz"

@@ -13,12 +13,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from openloger.errors import InputError
-from openloger.frames import Frame, FrameSource
 from openloger.shapes import Bool, Float32, Float64, UInt8
+from openloger.values import Frame, FrameSource
 
 
 @runtime_checkable
-class Known(Protocol):
+class FrameTruth(Protocol):
     """What is true of one frame. What is None is not known of this frame."""
 
     @property
@@ -45,7 +45,7 @@ class Known(Protocol):
 
 
 @runtime_checkable
-class Labelled(Known, Protocol):
+class Labelled(FrameTruth, Protocol):
     """One frame and what is true of it."""
 
     @property
@@ -71,7 +71,7 @@ class Truth(Protocol):
         """A frame's camera, without reading its picture."""
         ...
 
-    def __getitem__(self, index: int) -> Known:
+    def __getitem__(self, index: int) -> FrameTruth:
         """A frame by its index; raises IndexError where there is none."""
         ...
 
@@ -191,7 +191,7 @@ class FileSequence:
         return next(iter(self._pictures().frames(index))).rgb
 
 
-def picture_size(frame: Known) -> tuple[int, int]:
+def picture_size(frame: FrameTruth) -> tuple[int, int]:
     """Height and width of the pixels that `intrinsics` speaks of; where there is no picture, those of the depth.
 
     Raises InputError where there is neither.

@@ -7,10 +7,10 @@ measured.numbers()["ate_rmse"]
 from openloger.evaluation.calibration import Calibration, calibration
 from openloger.evaluation.cloud import Cloud, CloudErrors, cloud_errors
 from openloger.evaluation.depth import DepthAlignment, DepthErrors, DepthPairs, depth_errors, match_depth, sample_depth
-from openloger.evaluation.gather import Gathered, GatherSettings, gather_placed, gather_recording
+from openloger.evaluation.gather import GatherSettings, MatchedFrames, gather_placed, gather_recording
 from openloger.evaluation.measure import Measured, MeasureSettings, measure
-from openloger.evaluation.one import evaluate_recording
 from openloger.evaluation.path_shape import LoopClosure, ScaleDrift, loop_closure, scale_drift
+from openloger.evaluation.recording import evaluate_recording
 from openloger.evaluation.summary import Summary
 from openloger.evaluation.trajectory import (
     AbsoluteError,
@@ -23,7 +23,7 @@ from openloger.evaluation.trajectory import (
     relative_error,
     segment_errors,
 )
-from openloger.recording.drift import DriftMeter, drift_meter
+from openloger.recording.windows import DriftMeter, drift_meter
 
 __all__ = [
     "AbsoluteError",
@@ -37,8 +37,8 @@ __all__ = [
     "DepthPairs",
     "DriftMeter",
     "GatherSettings",
-    "Gathered",
     "LoopClosure",
+    "MatchedFrames",
     "MeasureSettings",
     "Measured",
     "RelativeError",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openloger.datasets import Known, Truth, picture_size
+from openloger.datasets import FrameTruth, Truth, picture_size
 from openloger.errors import InputError
 from openloger.evaluation.cloud import Cloud
 from openloger.evaluation.depth import MOST_PIXELS, DepthPairs, match_depth
@@ -38,7 +38,7 @@ class GatherSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class FrameImages:
     """An estimated frame's pictures."""
 
     rgb: UInt8[np.ndarray, "height width 3"]
@@ -53,11 +53,11 @@ class EstimatedFrame:
 
     index: int  # in the video
     world_from_cam: Float64[np.ndarray, "4 4"]
-    look: Callable[[], Seen]
+    look: Callable[[], FrameImages]
 
 
 @dataclass(frozen=True, eq=False)
-class Glimpse:
+class ExampleFrame:
     """A frame to be looked at; the true depth is brought to the estimate's pixels, 0 for none."""
 
     index: int
@@ -67,7 +67,7 @@ class Glimpse:
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class MatchedFrames:
     """All that the metrics need of one video."""
 
     frames: int  # estimated; of these those below have truth
@@ -78,10 +78,10 @@ class Gathered:
     disagreements: tuple[DisagreementLike, ...]
     estimated_cloud: Cloud | None  # in the estimate's world
     true_cloud: Cloud | None
-    glimpses: tuple[Glimpse, ...]  # a few, from all over the video
+    glimpses: tuple[ExampleFrame, ...]  # a few, from all over the video
 
 
-def gather_recording(recording: Recording, truth: Truth, settings: GatherSettings | None = None) -> Gathered:
+def gather_recording(recording: Recording, truth: Truth, settings: GatherSettings | None = None) -> MatchedFrames:
     """A recording beside the truth of its video, by the frames' numbers in the source.
 
     Raises InputError where the recording has frames of which there can be no truth (another video, or it is cut).
@@ -91,7 +91,7 @@ def gather_recording(recording: Recording, truth: Truth, settings: GatherSetting
     return _gather(_recorded(recording), truth, settings or GatherSettings(), disagreements)
 
 
-def gather_placed(placed: Iterable[PlacedLike], truth: Truth, settings: GatherSettings | None = None) -> Gathered:
+def gather_placed(placed: Iterable[PlacedLike], truth: Truth, settings: GatherSettings | None = None) -> MatchedFrames:
     """Placed windows as a stream gives them, beside the truth of the video; each is let go when it was looked at."""
     disagreements: list[DisagreementLike] = []
     return _gather(_placed(placed, disagreements), truth, settings or GatherSettings(), disagreements)
@@ -100,9 +100,9 @@ def gather_placed(placed: Iterable[PlacedLike], truth: Truth, settings: GatherSe
 def _recorded(recording: Recording) -> Iterator[EstimatedFrame]:
     cameras, index = recording.world_from_cam, recording.source_index
 
-    def look(number: int) -> Seen:
+    def look(number: int) -> FrameImages:
         depth, confidence = recording.depth(number), recording.confidence(number)
-        return Seen(recording.rgb(number), depth, confidence, recording.points_cam(number))
+        return FrameImages(recording.rgb(number), depth, confidence, recording.points_cam(number))
 
     for number in range(len(recording)):
         yield EstimatedFrame(int(index[number]), cameras[number], partial(look, number))
@@ -113,7 +113,7 @@ def _placed(placed: Iterable[PlacedLike], disagreements: list[Any]) -> Iterator[
         if window.disagreement is not None:
             disagreements.append(window.disagreement)
         cameras, look = window.world_from_cam.detach().double().cpu().numpy(), _Look(window)
-        for row in range(window.final):
+        for row in range(window.final_count):
             yield EstimatedFrame(window.frames[row].index, cameras[row], partial(look.at, row))
 
 
@@ -123,10 +123,10 @@ class _Look:
 
     window: PlacedLike
 
-    def at(self, row: int) -> Seen:
+    def at(self, row: int) -> FrameImages:
         points = self.window.points_cam[row].detach().float().cpu().numpy()
         depth = np.ascontiguousarray(points[..., 2])
-        return Seen(self.window.frames[row].rgb, depth, self._confidence[row], points)
+        return FrameImages(self.window.frames[row].rgb, depth, self._confidence[row], points)
 
     @cached_property
     def _confidence(self) -> np.ndarray:
@@ -143,13 +143,13 @@ class _Kept:
     depth: list[DepthPairs] = field(default_factory=list)
     estimated_clouds: list[Cloud] = field(default_factory=list)
     true_clouds: list[Cloud] = field(default_factory=list)
-    glimpses: list[Glimpse] = field(default_factory=list)
+    glimpses: list[ExampleFrame] = field(default_factory=list)
     glimpse_every: int = 1
 
 
 def _gather(
     frames: Iterable[EstimatedFrame], truth: Truth, settings: GatherSettings, disagreements: list[Any]
-) -> Gathered:
+) -> MatchedFrames:
     kept, count = _Kept(), 0
     for frame in frames:
         count += 1
@@ -165,7 +165,7 @@ def _gather(
             kept.truth.append(camera)
             if settings.depth and (len(kept.index) - 1) % settings.depth_every == 0:
                 _keep_depth(kept, frame, truth[frame.index], settings)
-    return Gathered(
+    return MatchedFrames(
         frames=count,
         index=np.array(kept.index, dtype=np.int64),
         estimated=np.array(kept.estimated, dtype=np.float64).reshape(-1, 4, 4),
@@ -178,7 +178,7 @@ def _gather(
     )
 
 
-def _keep_depth(kept: _Kept, frame: EstimatedFrame, true: Known, settings: GatherSettings) -> None:
+def _keep_depth(kept: _Kept, frame: EstimatedFrame, true: FrameTruth, settings: GatherSettings) -> None:
     depth = true.depth
     if depth is None:
         return
@@ -198,11 +198,11 @@ def _keep_depth(kept: _Kept, frame: EstimatedFrame, true: Known, settings: Gathe
         _keep_clouds(kept, frame, seen, true, settings)
 
 
-def _keep_glimpse(kept: _Kept, index: int, seen: Seen, depth: np.ndarray) -> None:
+def _keep_glimpse(kept: _Kept, index: int, seen: FrameImages, depth: np.ndarray) -> None:
     """Every n-th frame, where n doubles, and every second is let go, as often as there are too many."""
     if (len(kept.depth) - 1) % kept.glimpse_every:
         return
-    kept.glimpses.append(Glimpse(index, seen.rgb, seen.depth, _at_size(depth, seen.depth.shape)))
+    kept.glimpses.append(ExampleFrame(index, seen.rgb, seen.depth, _at_size(depth, seen.depth.shape)))
     if len(kept.glimpses) > GLIMPSES:
         kept.glimpses = kept.glimpses[::2]
         kept.glimpse_every *= 2
@@ -217,7 +217,9 @@ def _at_size(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return found
 
 
-def _keep_clouds(kept: _Kept, frame: EstimatedFrame, seen: Seen, true: Known, settings: GatherSettings) -> None:
+def _keep_clouds(
+    kept: _Kept, frame: EstimatedFrame, seen: FrameImages, true: FrameTruth, settings: GatherSettings
+) -> None:
     depth = true.depth
     if true.intrinsics is None or depth is None:
         raise InputError(f"clouds need the camera of frame {frame.index}; give intrinsics.txt, or no cloud points")

@@ -10,7 +10,7 @@ import numpy as np
 from openloger.evaluation.calibration import Calibration, calibration
 from openloger.evaluation.cloud import Cloud, CloudErrors, cloud_errors
 from openloger.evaluation.depth import DepthAlignment, DepthErrors, DepthPairs, depth_errors, depth_scales
-from openloger.evaluation.gather import Gathered, GatherSettings
+from openloger.evaluation.gather import GatherSettings, MatchedFrames
 from openloger.evaluation.path_shape import LoopClosure, ScaleDrift, loop_closure, scale_drift
 from openloger.evaluation.trajectory import (
     AbsoluteError,
@@ -24,7 +24,7 @@ from openloger.evaluation.trajectory import (
     relative_error,
     segment_errors,
 )
-from openloger.recording.drift import DriftMeter, drift_meter
+from openloger.recording.windows import DriftMeter, drift_meter
 
 CALIBRATED_PIXELS = 200_000  # of one video, at most
 CALIBRATED_PIXELS_LEAST = 100
@@ -41,7 +41,7 @@ class MeasureSettings:
 
 
 @dataclass(frozen=True)
-class Guess:
+class Baseline:
     """What somebody gets who has not looked: a number that is not better is worth nothing."""
 
     ate_rmse: float  # of the best straight line at constant speed
@@ -64,9 +64,9 @@ class Measured:
     calibration: Calibration | None
     drift_meter: DriftMeter | None
     cloud: CloudErrors | None
-    guess: Guess
+    guess: Baseline
     aligned: Aligned
-    gathered: Gathered
+    gathered: MatchedFrames
     settings: MeasureSettings
 
     def numbers(self) -> dict[str, float | int | None]:
@@ -133,7 +133,7 @@ class Measured:
         }
 
 
-def measure(gathered: Gathered, settings: MeasureSettings | None = None) -> Measured:
+def measure(gathered: MatchedFrames, settings: MeasureSettings | None = None) -> Measured:
     """Every metric that the truth allows.
 
     Raises InputError for fewer than three matched frames, numbers that are not finite, paths that cannot be aligned,
@@ -162,19 +162,19 @@ def measure(gathered: Gathered, settings: MeasureSettings | None = None) -> Meas
     )
 
 
-def _depth(gathered: Gathered) -> dict[DepthAlignment, DepthErrors]:
+def _depth(gathered: MatchedFrames) -> dict[DepthAlignment, DepthErrors]:
     if not gathered.depth:
         return {}
     alignments: tuple[DepthAlignment, ...] = ("none", "sequence", "frame")
     return {alignment: depth_errors(gathered.depth, alignment=alignment) for alignment in alignments}
 
 
-def _guess(gathered: Gathered) -> Guess:
+def _guess(gathered: MatchedFrames) -> Baseline:
     centres = gathered.truth[:, :3, 3] - gathered.truth[:, :3, 3].mean(axis=0)
     time = np.arange(len(centres)) - (len(centres) - 1) / 2
     left = centres - np.outer(time, time @ centres / (time @ time))
     flat = tuple(replace(frame, estimated=np.ones_like(frame.estimated)) for frame in gathered.depth)
-    return Guess(
+    return Baseline(
         ate_rmse=float(np.sqrt(np.mean(np.square(left).sum(axis=1)))),
         depth_abs_rel=depth_errors(flat, alignment="sequence").abs_rel if flat else None,
     )
@@ -192,7 +192,7 @@ def _calibration(frames: tuple[DepthPairs, ...]) -> Calibration | None:
     return calibration(confidence[::every].astype(np.float64), error[::every].astype(np.float64))
 
 
-def _cloud(gathered: Gathered, aligned: Aligned, thresholds: tuple[float, ...]) -> CloudErrors | None:
+def _cloud(gathered: MatchedFrames, aligned: Aligned, thresholds: tuple[float, ...]) -> CloudErrors | None:
     cloud, truth = gathered.estimated_cloud, gathered.true_cloud
     if cloud is None or truth is None:
         return None

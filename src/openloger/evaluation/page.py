@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from openloger.evaluation.gather import Glimpse
+from openloger.evaluation.gather import ExampleFrame
 from openloger.evaluation.measure import Measured
 from openloger.evaluation.report import ROWS, TableRows
 from openloger.evaluation.trajectory import centre_distances, distance_along
@@ -85,7 +85,7 @@ def error_plot(measured: Measured) -> str:
     return line_plot(lines, x_label="along the path, m", y_label="distance from the truth, m", from_zero=True)
 
 
-def _glimpse(glimpse: Glimpse, scale: float) -> str:
+def _glimpse(glimpse: ExampleFrame, scale: float) -> str:
     known = glimpse.truth[glimpse.truth > 0]
     if len(known) == 0:
         return ""
@@ -101,7 +101,7 @@ def _glimpse(glimpse: Glimpse, scale: float) -> str:
     )
 
 
-def _spread_out(glimpses: Sequence[Glimpse]) -> list[Glimpse]:
+def _spread_out(glimpses: Sequence[ExampleFrame]) -> list[ExampleFrame]:
     if len(glimpses) <= GLIMPSES:
         return list(glimpses)
     return [glimpses[round(number)] for number in np.linspace(0, len(glimpses) - 1, GLIMPSES)]

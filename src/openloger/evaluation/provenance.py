@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-from openloger.version import versions as versions
-
 READ_BYTES = 1 << 20
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from openloger.evaluation.measure import Measured, json_ready
-from openloger.evaluation.provenance import versions
 from openloger.evaluation.run import SuiteResult
 from openloger.evaluation.suites import Published, published
+from openloger.version import versions
 
 # name, what it is, unit, digits
 ROWS = (

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from openloger.errors import InputError
-from openloger.frames.frame import FrameSource
+from openloger.frames.lazy import NOMINAL_FPS, LazyFrame
 from openloger.frames.selection import Place, Selection
-from openloger.frames.slots import NOMINAL_FPS, Slot
 from openloger.shapes import UInt8
+from openloger.values import FrameSource
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class GivenFrames:
     name: str = "frames in memory"
     _started: list[bool] = field(default_factory=list, init=False, repr=False)
 
-    def slots(self, first: int) -> Generator[Slot, None, None]:
+    def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         if isinstance(self.given, Iterator):
             if self._started:
                 raise InputError(f"{self.name} came as an iterator, which can be read only once; give a list")
@@ -56,7 +56,7 @@ class OtherSource:
     def name(self) -> str:
         return self.source.name
 
-    def slots(self, first: int) -> Generator[Slot, None, None]:
+    def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         for position, frame in enumerate(self.source.frames(first)):
             yield _slot(position, frame)
 
@@ -72,12 +72,12 @@ def is_frame(item: Any) -> bool:
     return all(hasattr(item, attribute) for attribute in ("rgb", "index", "timestamp_s", "name"))
 
 
-def _slot(position: int, item: Any) -> Slot:
+def _slot(position: int, item: Any) -> LazyFrame:
     place = _place(position, item)
     complete = is_frame(item)
     rgb = _checked(item.rgb if complete else item, place.index)
     name = str(item.name) if complete else f"frame_{position:06d}"
-    return Slot(place.index, place.timestamp_s, name, lambda: rgb, timed=complete)
+    return LazyFrame(place.index, place.timestamp_s, name, lambda: rgb, timed=complete)
 
 
 def _place(position: int, item: Any) -> Place:

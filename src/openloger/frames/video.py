@@ -16,11 +16,18 @@ from typing import Any, Literal
 import numpy as np
 
 from openloger.errors import InputError
-from openloger.frames.decoding import Picture, packets, pictures
-from openloger.frames.orientation import display_matrix, upright
-from openloger.frames.promises import Rhythm, Seen, frame_interval_s
+from openloger.frames.container import (
+    GapDetector,
+    PacketsRead,
+    Picture,
+    display_matrix,
+    frame_interval_s,
+    packets,
+    pictures,
+    upright,
+)
+from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
 from openloger.frames.selection import Place, Selection
-from openloger.frames.slots import NOMINAL_FPS, Slot, UndecodableError
 from openloger.shapes import UInt8
 
 LIVE = {"fpsprobesize": "0", "analyzeduration": "500000"}  # options: by default, the first picture waits up to 5 s
@@ -45,7 +52,7 @@ class VideoFile:
     def name(self) -> str:
         return str(self.path)
 
-    def slots(self, first: int) -> Generator[Slot, None, None]:
+    def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         with self._open() as container:
             say_untimed(container, self.name)
             yield from container_slots(container, first, name=self.name)
@@ -80,7 +87,7 @@ class VideoPipe:
     name: str = "standard input"
     _started: list[bool] = field(default_factory=list, init=False, repr=False)
 
-    def slots(self, first: int) -> Generator[Slot, None, None]:
+    def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         if self._started:
             raise InputError(f"{self.name} can be read only once; save it to a file to read it again")
         self._started.append(True)
@@ -159,7 +166,7 @@ _UNTIMED = frozenset({"mjpeg", "mpjpeg"})  # formats that are pictures one after
 
 def container_slots(
     container: Any, first: int, *, name: str, threads: Literal["AUTO", "SLICE"] = "AUTO"
-) -> Generator[Slot, None, None]:
+) -> Generator[LazyFrame, None, None]:
     """The frames of an open container from number `first` on, timed by it where it can.
 
     Pictures that carry no times are numbered as `NOMINAL_FPS` a second, and not `timed`.
@@ -167,14 +174,16 @@ def container_slots(
     from av.video.reformatter import VideoReformatter
 
     stream = video_stream(container, name, threads=threads)
-    rhythm, reformatter = Rhythm(name), VideoReformatter()
+    gaps, reformatter = GapDetector(name), VideoReformatter()
     timed = container.format.name not in _UNTIMED
     with closing(pictures(container, stream)) as decoded:
         for index, picture in enumerate(decoded):
             timestamp_s = _time_s(picture, index, stream) if timed else index / NOMINAL_FPS
-            rhythm.beat(index, timestamp_s)
+            gaps.update(index, timestamp_s)
             if index >= first:
-                yield Slot(index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture, reformatter), timed=timed)
+                yield LazyFrame(
+                    index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture, reformatter), timed=timed
+                )
 
 
 def _time_s(picture: Picture, index: int, stream: Any) -> float:
@@ -207,7 +216,7 @@ def _counted(stream: Any) -> bool:
 
 def _packet_times(container: Any, stream: Any) -> list[float]:
     """The times of all frames in order, from the packets alone: reading, no decoding."""
-    found = [(packet.pts, packet.is_discard) for packet in packets(container, stream, Seen())]
+    found = [(packet.pts, packet.is_discard) for packet in packets(container, stream, PacketsRead())]
     shown = [pts for pts, is_discarded in found if not is_discarded]
     if any(pts is None for pts in shown):
         return [index * frame_interval_s(stream) for index in range(len(shown))]

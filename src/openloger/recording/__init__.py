@@ -5,17 +5,16 @@ share costs at most the window in hand.
 """
 
 from openloger.recording.background import BackgroundWriter
-from openloger.recording.begin import create_recording, resume_recording
+from openloger.recording.create import create_recording, resume_recording
 from openloger.recording.files import write_atomically
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.reader import RecordedFrame, Recording, open_recording
-from openloger.recording.windows import Cost, Disagreement, FrameLike, PlacedLike, RecordedWindow
+from openloger.recording.windows import Cost, FrameLike, PlacedLike, RecordedWindow
 from openloger.recording.writer import RecordingWriter
 
 __all__ = [
     "BackgroundWriter",
     "Cost",
-    "Disagreement",
     "FrameLike",
     "PlacedLike",
     "RecordedFrame",

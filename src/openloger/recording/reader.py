@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from openloger.geometry import unproject
 from openloger.recording.committed import Committed, read_committed
 from openloger.recording.files import read_json_lines
 from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
-from openloger.recording.looks import looks
 from openloger.recording.meta import RecordingMeta, read_meta
 from openloger.recording.store import ChunkReader
 from openloger.recording.windows import RecordedWindow, window_from_json
@@ -169,18 +167,6 @@ class Recording:
 
     def __iter__(self) -> Iterator[RecordedFrame]:
         return self.frames()
-
-    def show(self, *, interactive: bool = False, height: int = 620) -> Any:
-        """Look at it in a notebook: see `openloger.viewing.show`."""
-        return looks().show(self, interactive=interactive, height=height)
-
-    def plot_trajectory(self) -> Any:
-        """The path from above and from the side, as a matplotlib figure: see `openloger.viewing.plot_trajectory`."""
-        return looks().plot_trajectory(self)
-
-    def plot_depth(self, number: int) -> Any:
-        """A frame beside its depth and confidence, as a matplotlib figure: see `openloger.viewing.plot_depth`."""
-        return looks().plot_depth(self, number)
 
 
 def open_recording(path: str | os.PathLike[str]) -> Recording:

@@ -25,12 +25,12 @@ class Rows:
 
 
 def rows_of(placed: PlacedLike, meta: RecordingMeta) -> Rows:
-    """The rows of the first `placed.final` frames.
+    """The rows of the first `placed.final_count` frames.
 
     Raises:
         RecordingError: the frames have another size than the recording, or a prediction is not finite.
     """
-    final = placed.final
+    final = placed.final_count
     points, confidence = placed.points_cam[:final].detach(), placed.confidence[:final].detach()
     world_from_cam, frames = placed.world_from_cam[:final].detach(), placed.frames[:final]
     _check(placed, meta, {"points_cam": points, "confidence": confidence, "world_from_cam": world_from_cam})
@@ -79,7 +79,7 @@ def _storable_depth(depth: Tensor, meta: RecordingMeta) -> tuple[Tensor, int]:
 
 def _check(placed: PlacedLike, meta: RecordingMeta, predicted: dict[str, Tensor]) -> None:
     size = (meta.height, meta.width)
-    for frame in placed.frames[: placed.final]:
+    for frame in placed.frames[: placed.final_count]:
         if frame.rgb.shape[:2] != size:
             given = "×".join(map(str, frame.rgb.shape[:2]))
             raise RecordingError(

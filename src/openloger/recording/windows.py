@@ -11,6 +11,7 @@ import torch
 
 from openloger.geometry import Sim3
 from openloger.shapes import Float, Float64, Tensor, UInt8
+from openloger.values import Disagreement
 
 
 @runtime_checkable
@@ -41,7 +42,7 @@ class DisagreementLike(Protocol):
 
 @runtime_checkable
 class PlacedLike(Protocol):
-    """A window's frames where they sit in the world; the first `final` of them are this window's to write."""
+    """A window's frames where they sit in the world; the first `final_count` of them are this window's to write."""
 
     @property
     def number(self) -> int: ...
@@ -60,16 +61,7 @@ class PlacedLike(Protocol):
     @property
     def disagreement(self) -> DisagreementLike | None: ...
     @property
-    def final(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """How far two windows, once placed, are apart on the frames that both saw; each a median."""
-
-    depth: float  # relative difference
-    rotation_deg: float
-    translation: float  # distance of camera centres, in world units
+    def final_count(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,7 @@ def window_row(
         number=placed.number,
         first_frame=first_frame,
         frame_count=len(placed.frames),
-        final_count=placed.final,
+        final_count=placed.final_count,
         world_from_window_scale=float(placed.world_from_window.scale),
         world_from_window=tuple(tuple(row) for row in rigid.tolist()),
         metric_scale=placed.metric_scale,
@@ -139,3 +131,52 @@ def window_from_json(value: dict[str, Any]) -> RecordedWindow:
             "cost": None if cost is None else Cost(**cost),
         }
     )
+
+
+@dataclass(frozen=True)
+class DriftMeter:
+    """An estimate of a video's drift without ground truth, from how much neighbouring windows disagree.
+
+    Each window places its cameras relative to the one before with some error. Where the errors of many windows are
+    independent, their squares add along the path; so the root of the sum of squared disagreements, divided by the
+    estimated path, estimates relative drift. It detects what two windows estimate differently, and nothing of what
+    both estimate wrongly.
+    """
+
+    overlaps: int  # pairs of neighbouring windows
+    depth_relative: float  # mean over the overlaps
+    rotation_deg: float  # root of the sum of squares
+    translation: float  # root of the sum of squares, in the estimate's unit
+    translation_percent: float | None  # of the estimated path; None where it does not move
+
+
+def drift_meter(
+    disagreements: Sequence[DisagreementLike], world_from_cam: Float64[np.ndarray, "frame 4 4"]
+) -> DriftMeter | None:
+    """Of all overlaps of a video and its estimated cameras; None where no windows overlap."""
+    if not disagreements or len(world_from_cam) == 0:
+        return None
+    translation = float(np.sqrt(sum(one.translation**2 for one in disagreements)))
+    path = float(np.linalg.norm(np.diff(world_from_cam[:, :3, 3], axis=0), axis=1).sum())
+    return DriftMeter(
+        overlaps=len(disagreements),
+        depth_relative=float(np.mean([one.depth for one in disagreements])),
+        rotation_deg=float(np.sqrt(sum(one.rotation_deg**2 for one in disagreements))),
+        translation=translation,
+        translation_percent=100 * translation / path if path > 0 else None,
+    )
+
+
+def drift_series(
+    windows: Sequence[RecordedWindow], timestamps_s: Float64[np.ndarray, " frame"]
+) -> dict[str, Float64[np.ndarray, " window"]]:
+    """Of each window but the first: when it begins (seconds), and how far it is from the one before."""
+    later = [window for window in windows if window.disagreement is not None]
+    begins = [min(window.first_frame, len(timestamps_s) - 1) for window in later]
+    found = [window.disagreement for window in later if window.disagreement is not None]
+    return {
+        "time": timestamps_s[begins] - timestamps_s[0] if begins else np.zeros(0),
+        "depth": np.array([100 * one.depth for one in found]),
+        "rotation": np.array([one.rotation_deg for one in found]),
+        "translation": np.array([one.translation for one in found]),
+    }

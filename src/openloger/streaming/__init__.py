@@ -1,17 +1,16 @@
 """A video of any length through the network, one window in hand at a time."""
 
-from openloger.streaming.placement import Anchor, Disagreement, Placement, place, rigid_from_overlap
+from openloger.streaming.placement import Anchor, Placement, disagreement, place, rigid_from_overlap
 from openloger.streaming.state import StreamState
-from openloger.streaming.stream import PlacedWindow, Stream
+from openloger.streaming.stream import Stream
 from openloger.streaming.windows import fitting_size, network_frame_size, windows
 
 __all__ = [
     "Anchor",
-    "Disagreement",
-    "PlacedWindow",
     "Placement",
     "Stream",
     "StreamState",
+    "disagreement",
     "fitting_size",
     "network_frame_size",
     "place",

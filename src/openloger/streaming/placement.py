@@ -17,6 +17,7 @@ from openloger.errors import InputError
 from openloger.geometry import SE3, ScaleMode, Sim3, depth_scale, nearest_rotation, rotation_angle
 from openloger.network import WindowPrediction
 from openloger.shapes import Float32, Float64, Tensor
+from openloger.values import Disagreement
 
 PLACEMENTS = ("none", "se3", "sim3")
 
@@ -51,28 +52,21 @@ class Anchor:
     depth: Float32[Tensor, "frame height width"]  # theirs, as scaled
 
 
-@dataclass(frozen=True)
-class Disagreement:
-    """How far two placed windows are apart on the frames they share: a drift meter that needs no ground truth.
+def disagreement(anchor: Anchor, world_from_cam: Tensor, depth: Tensor) -> Disagreement:
+    """How far a placed window is from the one before it, on the frames they share.
 
-    The first shared frame is left out, where there are more: windows are placed by it, so there they agree by force.
+    The first shared frame is left out where there are more: windows are placed by it, so they agree there by
+    construction.
     """
-
-    depth: float  # median relative difference
-    rotation_deg: float  # median angle
-    translation: float  # median distance of camera centres, world units
-
-    @staticmethod
-    def between(anchor: Anchor, world_from_cam: Tensor, depth: Tensor) -> Disagreement:
-        shared = min(len(anchor.depth), len(depth))
-        told = slice(min(1, shared - 1), shared)
-        before, after = anchor.world_from_cam[told], world_from_cam[told]
-        angles = rotation_angle(before[:, :3, :3].mT @ after[:, :3, :3])
-        return Disagreement(
-            depth=((depth[told] - anchor.depth[told]).abs() / anchor.depth[told]).median().item(),
-            rotation_deg=angles.rad2deg().quantile(0.5).item(),
-            translation=(before[:, :3, 3] - after[:, :3, 3]).norm(dim=-1).quantile(0.5).item(),
-        )
+    shared = min(len(anchor.depth), len(depth))
+    told = slice(min(1, shared - 1), shared)
+    before, after = anchor.world_from_cam[told], world_from_cam[told]
+    angles = rotation_angle(before[:, :3, :3].mT @ after[:, :3, :3])
+    return Disagreement(
+        depth=((depth[told] - anchor.depth[told]).abs() / anchor.depth[told]).median().item(),
+        rotation_deg=angles.rad2deg().quantile(0.5).item(),
+        translation=(before[:, :3, 3] - after[:, :3, 3]).norm(dim=-1).quantile(0.5).item(),
+    )
 
 
 def rigid_from_overlap(placed_world_from_cam: SE3, window_from_cam: SE3) -> SE3:

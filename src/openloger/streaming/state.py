@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from openloger.frames.frame import Frame
 from openloger.geometry import Sim3
 from openloger.network import HybridMemory
 from openloger.shapes import Tensor
 from openloger.streaming.placement import Anchor
-from openloger.streaming.windows import Picture
+from openloger.streaming.windows import SizedFrame
+from openloger.values import Frame
 
 _NUMBERS = "numbers"  # the name of the JSON among the tensors
 _PLACED_PARTS = ("scale", "rotation", "translation")
@@ -28,7 +28,7 @@ class StreamState:
     final_frames: int = 0  # frames handed out for good
     memory: HybridMemory = field(default_factory=HybridMemory)
     anchor: Anchor | None = None
-    pending: tuple[Picture, ...] = ()  # the overlap, and the frame read ahead
+    pending: tuple[SizedFrame, ...] = ()  # the overlap, and the frame read ahead
     finished: bool = False
     reset_every: int | None = None  # windows, as resolved when the run began; 0 for never
 
@@ -72,7 +72,7 @@ class StreamState:
             memory=HybridMemory.from_tensors(memory),
             anchor=_anchor(tensors),
             pending=tuple(
-                Picture(Frame(tensors[f"pending.{place}.rgb"].numpy(), *frame), tensors[f"pending.{place}.image"])
+                SizedFrame(Frame(tensors[f"pending.{place}.rgb"].numpy(), *frame), tensors[f"pending.{place}.image"])
                 for place, frame in enumerate(numbers["pending"])
             ),
             finished=numbers["finished"],

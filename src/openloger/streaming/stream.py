@@ -4,55 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from openloger.errors import InputError
-from openloger.frames.frame import Frame, FrameSource
-from openloger.frames.sizing import check_size
-from openloger.geometry import SE3, Sim3
+from openloger.frames.resize import check_size
+from openloger.geometry import Sim3
 from openloger.network import HybridMemory, Network, NetworkConfig, Window
-from openloger.shapes import Float32, Float64, Tensor
-from openloger.streaming.placement import Anchor, Disagreement, Placement, place, window_poses
+from openloger.shapes import Tensor
+from openloger.streaming.placement import Anchor, Placement, disagreement, place, window_poses
 from openloger.streaming.state import StreamState
-from openloger.streaming.windows import Group, Picture, pictures, windows
+from openloger.streaming.windows import FrameWindow, SizedFrame, sized_frames, windows
+from openloger.values import FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
 _ABSURD = 16  # times the network's pixel budget
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
 _CLOSED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": ("ttt", "swa"), "fresh": ()}  # by `Stream.memory`
-
-
-@dataclass(frozen=True)
-class PlacedWindow:
-    """A window's prediction in the world of the video."""
-
-    number: int
-    frames: tuple[Frame, ...]  # at the network's size
-    world_from_cam: Float64[Tensor, "frame 4 4"]  # rigid, OpenCV axes
-    points_cam: Float32[Tensor, "frame height width 3"]  # in world units
-    confidence_logit: Float32[Tensor, "frame height width"]
-    world_from_window: Sim3
-    metric_scale: float | None  # metres per unit of the network, already applied
-    disagreement: Disagreement | None  # with the previous window, on the frames they share
-    final: int  # the first so many frames are this window's to keep; the rest will come again, better informed
-    last: bool
-
-    @property
-    def depth(self) -> Float32[Tensor, "frame height width"]:
-        """Along z, in world units."""
-        return self.points_cam[..., 2]
-
-    @property
-    def confidence(self) -> Float32[Tensor, "frame height width"]:
-        """0..1"""
-        return self.confidence_logit.sigmoid()
-
-    @property
-    def points_world(self) -> Float32[Tensor, "frame height width 3"]:
-        return SE3.from_matrix(self.world_from_cam.float()).apply(self.points_cam)
 
 
 class Stream:
@@ -103,7 +73,7 @@ class Stream:
             _log.info("%s", self.describe())
         state = self.state
         size = self.size or (state.pending[0].size if state.pending else None)
-        items = pictures(source, self.network.config, size=size, first=state.next_index)
+        items = sized_frames(source, self.network.config, size=size, first=state.next_index)
         for group in windows(items, size=self.window, overlap=self.overlap, pending=state.pending):
             yield self._step(group)
         if self.state.number == 0:
@@ -129,7 +99,7 @@ class Stream:
         return f"windows of {self.window} frames sharing {self.overlap}; placement {self.placement}; {forgetting}{said}"
 
     @torch.inference_mode()
-    def _step(self, group: Group[Picture]) -> PlacedWindow:
+    def _step(self, group: FrameWindow[SizedFrame]) -> PlacedWindow:
         state = self.state
         starts_block = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         images = torch.stack([picture.image for picture in group.frames])[None]
@@ -143,7 +113,7 @@ class Stream:
         points = points * placed.scale.float()
 
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
-        known = state.anchor and Disagreement.between(state.anchor, world_from_cam, points[..., 2])
+        known = state.anchor and disagreement(state.anchor, world_from_cam, points[..., 2])
         final = len(group.frames) - (0 if group.last else self.overlap)
         self.state = StreamState(
             number=state.number + 1,
@@ -163,7 +133,7 @@ class Stream:
             world_from_window=placed,
             metric_scale=None if prediction.metric_scale is None else prediction.metric_scale.item(),
             disagreement=known,
-            final=final,
+            final_count=final,
             last=group.last,
         )
 

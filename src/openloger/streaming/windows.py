@@ -13,16 +13,16 @@ import numpy as np
 import torch
 
 from openloger.errors import BadFrameError, InputError
-from openloger.frames.frame import Frame, FrameSource
-from openloger.frames.sizing import network_size, resize_rgb
+from openloger.frames.resize import network_size, resize_rgb
 from openloger.network import NetworkConfig
 from openloger.shapes import Float32, Tensor
+from openloger.values import Frame, FrameSource
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Group(Generic[T]):
+class FrameWindow(Generic[T]):
     """One window's frames, and what stays in hand for the next: its overlap, and the frame read ahead."""
 
     frames: tuple[T, ...]
@@ -30,7 +30,7 @@ class Group(Generic[T]):
     last: bool
 
 
-def windows(frames: Iterator[T], *, size: int, overlap: int, pending: Sequence[T] = ()) -> Iterator[Group[T]]:
+def windows(frames: Iterator[T], *, size: int, overlap: int, pending: Sequence[T] = ()) -> Iterator[FrameWindow[T]]:
     """Group frames into windows of `size` that share `overlap`; `pending` is what an interrupted run had in hand."""
     held = list(pending)
     while True:
@@ -42,13 +42,13 @@ def windows(frames: Iterator[T], *, size: int, overlap: int, pending: Sequence[T
         if not held:
             return
         now, held = held[:size], [] if last else held[size - overlap :]
-        yield Group(tuple(now), tuple(held), last)
+        yield FrameWindow(tuple(now), tuple(held), last)
         if last:
             return
 
 
 @dataclass(frozen=True)
-class Picture:
+class SizedFrame:
     """A frame at the network's size, and the network's view of it."""
 
     frame: Frame
@@ -60,9 +60,9 @@ class Picture:
         return self.image.shape[1], self.image.shape[2]
 
 
-def pictures(
+def sized_frames(
     source: FrameSource | Iterable[Any], config: NetworkConfig, *, size: tuple[int, int] | None, first: int = 0
-) -> Iterator[Picture]:
+) -> Iterator[SizedFrame]:
     """The frames of any source with `index` ≥ `first`, sized for the network.
 
     An item is a Frame, a uint8 array (height, width, 3), or a float tensor (3, height, width) in [0, 1]. Where `size`
@@ -83,7 +83,7 @@ def pictures(
         size = size or fitting_size(*own, config)
         if own != size:
             frame, image = Frame(resize_rgb(frame.rgb, size), frame.index, frame.timestamp_s, frame.name), None
-        yield Picture(frame, _image(frame) if image is None else image)
+        yield SizedFrame(frame, _image(frame) if image is None else image)
 
 
 def network_frame_size(height: int, width: int, config: NetworkConfig) -> tuple[int, int]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from openloger.errors import InputError
 from openloger.recording import Recording
-from openloger.viewing.plans import planes
-from openloger.viewing.ramps import GLOW, SPECTRUM, UNKNOWN
-from openloger.viewing.scene import mean_up
+from openloger.viewing.report.plans import planes
+from openloger.viewing.scene.display import mean_up
+from openloger.viewing.scene.ramps import GLOW, SPECTRUM, UNKNOWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

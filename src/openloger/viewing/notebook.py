@@ -9,11 +9,11 @@ from pathlib import Path
 
 from openloger.pages import document, row
 from openloger.recording import Recording
-from openloger.viewing.known import know_all
-from openloger.viewing.report import POINTS, about_line, glance, path_section, preview, title_of, unit_of
-from openloger.viewing.scene import Settings
-from openloger.viewing.sharing import SHARED_POINTS, share_page, write_page
-from openloger.viewing.summary import summarise
+from openloger.viewing.browser.share import SHARED_POINTS, share_page, write_page
+from openloger.viewing.report.page import POINTS, about_line, glance, path_section, preview, title_of, unit_of
+from openloger.viewing.report.summary import summarise
+from openloger.viewing.scene.display import Settings
+from openloger.viewing.scene.snapshot import load_snapshot
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ def show(recording: Recording, *, interactive: bool = False, height: int = 620) 
     """
     about = f"{recording.path}, {len(recording)} frames"
     if interactive:
-        known = know_all(recording, budget=SHARED_POINTS)
+        known = load_snapshot(recording, budget=SHARED_POINTS)
         settings = Settings(frame=known.last, edge_max=known.place.scale.edge_max, overhead=not known.place.roofed)
         return Shown(share_page(known, settings), height, about)
-    known, summary, unit = know_all(recording, budget=POINTS), summarise(recording), unit_of(recording)
+    known, summary, unit = load_snapshot(recording, budget=POINTS), summarise(recording), unit_of(recording)
     parts = [row([preview(known), glance(known, summary, unit=unit)], "hero"), path_section(known, unit=unit)]
     return Shown(document(title_of(recording), parts, about=about_line(summary)), height, about)

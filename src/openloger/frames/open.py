@@ -1,0 +1,97 @@
+"""`open_frames`: whatever was given, as a `FrameSource`."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from openloger.errors import InputError
+from openloger.frames import images
+from openloger.frames.images import SUFFIXES
+from openloger.frames.lazy import LazyFrameSource
+from openloger.frames.memory import GivenFrames, OtherSource
+from openloger.frames.resize import Size, resized
+from openloger.frames.selected import OnBadFrame, SelectedFrames
+from openloger.frames.selection import Selection
+from openloger.frames.video import VideoFile, standard_input
+from openloger.frames.world import PREFIX, world_frames
+from openloger.values import FrameSource
+
+LIST_SUFFIXES = frozenset({".list", ".lst", ".txt"})
+
+
+def open_frames(
+    source: str | os.PathLike[str] | FrameSource | Iterable[Any],
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    stride: int = 1,
+    fps: float | int | None = None,
+    size: Size | None = None,
+    on_bad_frame: OnBadFrame = "stop",
+) -> FrameSource:
+    """Frames from anywhere, decoded as they are asked for.
+
+    `source` is one of
+    - a path to a video, to a folder of pictures, to one picture, or a glob of pictures (natural order, EXIF applied);
+    - a path to a list: lines of `seconds path` (TUM's `rgb.txt`), of paths, or one time a picture beside it;
+    - "-": MJPEG or MPEG-TS on standard input;
+    - "world:FAMILY:SEED?frames=N": a procedural world;
+    - a list of paths; an iterable of uint8 (height, width, 3) arrays or of `Frame`s; a ready `FrameSource`.
+
+    `start`, `stop` (frame numbers of the source), `fps` and `stride` choose among the frames, in that order; see
+    `selection.py` for the rule of `fps`. `size` = (height, width) in pixels resizes them. `on_bad_frame` says what
+    follows a frame that cannot be decoded: "stop" (BadFrameError), "repeat" the one before it, or "skip"; the result's
+    `bad_frames` lists them as (index, reason).
+
+    A `Frame.index` is the source's own frame number, whatever was chosen. Raises InputError for a source that cannot
+    be read or values that make no sense; iterating raises BadFrameError as said, and where frames differ in size.
+    """
+    chosen = SelectedFrames(
+        _slot_source(source), Selection(start, stop, stride, None if fps is None else float(fps)), on_bad_frame
+    )
+    return chosen if size is None else resized(chosen, size)
+
+
+def _slot_source(source: Any) -> LazyFrameSource:
+    if isinstance(source, (str, os.PathLike)):
+        return _named(os.fspath(source))
+    if isinstance(source, FrameSource):
+        return OtherSource(source)
+    if not isinstance(source, Iterable) or isinstance(source, (bytes, dict)):
+        raise InputError(f"a {type(source).__name__} is no source of frames; give a path, arrays or a FrameSource")
+    if isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source):
+        if not source:
+            raise InputError("an empty list holds no frame; give paths or arrays")
+        return images.path_list(f"a list of {len(source)} paths", source)
+    return GivenFrames(source)
+
+
+def _named(text: str) -> LazyFrameSource:
+    if text == "-":
+        return standard_input()
+    if text.startswith(PREFIX):
+        return world_frames(text)
+    path = Path(text)
+    try:
+        return _on_disk(path)
+    except PermissionError as error:
+        raise InputError(f"{text} may not be read ({error.strerror}); allow it, or give another path") from error
+
+
+def _on_disk(path: Path) -> LazyFrameSource:
+    if path.is_dir():
+        return images.folder(path)
+    if not path.exists():
+        if glob.has_magic(str(path)):
+            return images.matching(str(path))
+        raise InputError(f"there is no file or folder {str(path)!r}; check the path")
+    suffix = path.suffix.lower()
+    if suffix in LIST_SUFFIXES:
+        return images.list_file(path)
+    if suffix in SUFFIXES:
+        return images.path_list(str(path), [path])
+    return VideoFile(path)

@@ -1,0 +1,122 @@
+"""The size at which a network sees a picture, and the resizing to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from openloger.errors import InputError
+from openloger.shapes import UInt8
+from openloger.values import Frame, FrameSource
+
+MOST_PIXELS = 2**25  # 8K video; more is a slip of the pen
+TORCH_WITH_LANCZOS = "2.13"
+Size = tuple[int, int]  # height, width in pixels
+Rgb = UInt8[np.ndarray, "_ _ 3"]
+
+
+def check_size(size: Size) -> Size:
+    """`size` itself; raises InputError for one that no picture can have."""
+    height, width = size
+    if height < 1 or width < 1 or height * width > MOST_PIXELS:
+        raise InputError(f"size={height}×{width} (height×width): give at least 1×1 and at most {MOST_PIXELS} pixels")
+    return size
+
+
+def network_size(height: int, width: int, *, patch: int, max_pixels: int) -> Size:
+    """(height, width) near the picture's aspect, in whole patches, of at most `max_pixels` pixels.
+
+    With s = √(max_pixels / (width·height)) the grid has k = round(width·s / patch) columns and
+    m = round(height·s / patch) rows (half to even); while it is too large, k is lowered if k/m > width/height, else m.
+    Raises InputError for a picture without pixels, or so elongated that one side would have no patch.
+    """
+    if height < 1 or width < 1:
+        raise InputError(f"a picture of {height}×{width} (height×width) has no pixels")
+    if patch < 1 or max_pixels < patch * patch:
+        raise InputError(f"max_pixels={max_pixels} has no room for one patch of {patch}×{patch}; allow more pixels")
+    scale = math.sqrt(max_pixels / (width * height))
+    columns, rows = round(width * scale / patch), round(height * scale / patch)
+    while columns and rows and (patch * columns) * (patch * rows) > max_pixels:
+        if columns / rows > width / height:
+            columns -= 1
+        else:
+            rows -= 1
+    if not columns or not rows:
+        raise InputError(
+            f"a picture of {height}×{width} (height×width) is too elongated for patches of {patch} pixels "
+            f"within {max_pixels} pixels; crop it, or set the size yourself"
+        )
+    return patch * rows, patch * columns
+
+
+def resize_rgb(rgb: UInt8[np.ndarray, "height width 3"], size: Size) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """`rgb` at `size` = (height, width), by Lanczos; the very same array where it has that size already.
+
+    It is Pillow's Lanczos, which torch has since 2.13 at a sixth of the time: there a value in a hundred is off by one
+    level, very few by two.
+    """
+    import torch
+
+    size = check_size(size)
+    if rgb.shape[:2] == size:
+        return rgb
+    resize = resize_by_torch if torch.__version__ >= TORCH_WITH_LANCZOS else resize_by_pillow
+    return resize(rgb, size)
+
+
+def resize_by_pillow(rgb: Rgb, size: Size) -> Rgb:
+    """What `resize_rgb` means."""
+    from PIL import Image
+
+    return np.array(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.LANCZOS))
+
+
+def resize_by_torch(rgb: Rgb, size: Size) -> Rgb:
+    """The same, fast, in one thread."""
+    import torch
+
+    image = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
+    smaller = torch.nn.functional.interpolate(image[None], size=size, mode="lanczos", antialias=True)
+    return np.ascontiguousarray(smaller[0].permute(1, 2, 0).numpy())
+
+
+@dataclass(frozen=True)
+class ResizedFrames:
+    """A source whose every frame has one size; see `resized`."""
+
+    source: FrameSource
+    size: Size | Callable[[int, int], Size]
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def length(self) -> int | None:
+        return self.source.length
+
+    @property
+    def bad_frames(self) -> list[tuple[int, str]]:
+        """(index, reason) of the frames that could not be decoded so far."""
+        return list(getattr(self.source, "bad_frames", []))
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        size = self.size
+        for frame in self.source.frames(first):
+            if callable(size):
+                size = size(frame.rgb.shape[0], frame.rgb.shape[1])
+            yield replace(frame, rgb=resize_rgb(frame.rgb, size))
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames(0)
+
+
+def resized(source: FrameSource, size: Size | Callable[[int, int], Size]) -> FrameSource:
+    """`source` with its pictures at `size` = (height, width), or at `size(height, width)` of the first picture.
+
+    The second form serves a source that can be read only once: `resized(source, lambda h, w: network_size(h, w, …))`.
+    """
+    return ResizedFrames(source, size if callable(size) else check_size(size))

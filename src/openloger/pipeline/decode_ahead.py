@@ -1,0 +1,56 @@
+"""The source as the stream reads it: at the network's size, decoded in a thread ahead of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from openloger.errors import BadFrameError, InputError
+from openloger.frames import resized
+from openloger.pipeline.resume import RecordedPrefix
+from openloger.runtime.prefetch import prefetch
+from openloger.runtime.progress import Stopwatch
+from openloger.streaming import Stream, network_frame_size
+from openloger.values import Frame, FrameSource
+
+
+class DecodedAhead:
+    """A FrameSource, once: the source's frames from where the stream stands, at the network's size, decoded ahead.
+
+    Those that a live source gave `before` come first, from what was recorded. A frame that cannot be decoded ends it
+    like the video's end; `error` then says why.
+    """
+
+    def __init__(self, source: FrameSource, stream: Stream, before: RecordedPrefix, *, depth: int) -> None:
+        self.name, self.length = source.name, source.length
+        self.error: BadFrameError | None = None
+        self.watch = Stopwatch()
+        self.given_size: tuple[int, int] | None = None  # (height, width) of the source's pictures
+        self._stream = stream
+        recorded = before.unseen
+        first = recorded[-1].index + 1 if recorded else stream.state.next_index
+        self._ready = prefetch(before.continue_with(resized(source, self._fit).frames(first)), depth=depth)
+        self._recorded, self._head = recorded, list(islice(self._ready, 1))  # its size is needed before the run begins
+        known = self._head or recorded or [picture.frame for picture in stream.state.pending]
+        if not known:
+            raise InputError(f"{self.name} gave no frame to reconstruct")
+        self.size = known[0].rgb.shape[:2]
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        try:
+            for frame in self.watch.timed(chain(self._recorded, self._head, self._ready)):
+                if frame.index >= first:
+                    yield frame
+        except BadFrameError as error:
+            self.error = error
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def close(self) -> None:
+        """Let the decoding thread go."""
+        self._ready.close()
+
+    def _fit(self, height: int, width: int) -> tuple[int, int]:
+        self.given_size = (height, width)
+        return self._stream.size or network_frame_size(height, width, self._stream.network.config)

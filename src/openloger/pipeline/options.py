@@ -1,0 +1,66 @@
+"""What a run does besides reconstructing, and what its recording's `meta.json` holds of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from openloger.network import Network, weights_hash
+from openloger.pipeline.decode_ahead import DecodedAhead
+from openloger.recording import RecordingMeta
+from openloger.runtime.progress import Progress
+from openloger.streaming import Stream
+from openloger.values import PlacedWindow
+
+DEFAULT_NETWORK = "pocket"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run does besides reconstructing."""
+
+    existing: Literal["refuse", "resume", "overwrite"] = "refuse"  # what to do with a recording that is there
+    lens: Literal["varying", "fixed"] = "varying"  # fixed: one focal length and principal point for the whole video
+    known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy in the source's pixels
+    depth_dtype: Literal["float16", "float32"] = "float16"
+    live: bool = False  # its frames come once: few are read ahead, and "resume" appends, even to what is complete
+    on_window: Callable[[PlacedWindow], None] = lambda placed: None
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    should_stop: Callable[[], bool] = lambda: False  # asked between windows; what was done stays, for "resume"
+
+
+def describe(stream: Stream, frames: DecodedAhead, options: RunOptions) -> RecordingMeta:
+    """What goes into `meta.json`, and must agree when the recording is continued."""
+    height, width = frames.size
+    known = options.known_intrinsics_px
+    if known is not None and frames.given_size is not None:
+        y, x = height / frames.given_size[0], width / frames.given_size[1]
+        known = (known[0] * x, known[1] * y, known[2] * x, known[3] * y)
+    path = stream.network.weights
+    return RecordingMeta(
+        height=height,
+        width=width,
+        source=frames.name,
+        network=stream.network.config.name,
+        weights_hash=None if path is None else weights_hash(path),
+        settings={
+            "window": stream.window,
+            "overlap": stream.overlap,
+            "placement": str(stream.placement),
+            "reset_every": stream.resets(frames),
+            "precision": str(stream.network.precision).removeprefix("torch."),
+        },
+        lens=options.lens,
+        known_intrinsics_px=known,
+        depth_dtype=options.depth_dtype,
+    )
+
+
+def operations_per_frame(network: Network, size: tuple[int, ...]) -> float:
+    """Approximate multiplications per frame of (height, width) on the CPU: each parameter once per patch."""
+    if network.device.type != "cpu":
+        return math.inf
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return parameters * math.prod(size) / network.config.encoder.patch**2

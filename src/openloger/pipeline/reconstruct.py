@@ -1,0 +1,96 @@
+"""The main job: frames from a source, through the stream, into a recording; at constant memory, and resumable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openloger.errors import BadFrameError
+from openloger.frames import open_frames
+from openloger.network import Network, load_network
+from openloger.pipeline.decode_ahead import DecodedAhead
+from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame
+from openloger.pipeline.resume import RecordedPrefix, StateSaver, recorded_prefix, restore
+from openloger.recording import BackgroundWriter, Cost, Recording, create_recording, open_recording, resume_recording
+from openloger.recording.meta import is_recording
+from openloger.runtime.allocator import keep_freed_memory
+from openloger.runtime.progress import Stopwatch
+from openloger.runtime.resources import device_name, peak_memory_bytes
+from openloger.runtime.threads import cores_shared
+from openloger.streaming import Stream
+from openloger.values import FrameSource
+
+
+def reconstruct(
+    source: str | os.PathLike[str] | FrameSource | Iterable[Any],
+    out: str | os.PathLike[str],
+    *,
+    network: Network | str = DEFAULT_NETWORK,
+    window: int | None = None,
+    overlap: int | None = None,
+    placement: str = "auto",
+    reset_every: int | None = None,
+    size: tuple[int, int] | None = None,
+    options: RunOptions | None = None,
+) -> Recording:
+    """Reconstruct a video into the folder `out` and open the recording.
+
+    `source` is anything `openloger.open_frames` takes; `network` a loaded one or a preset's name; `window` and
+    `overlap` are in frames, `size` is (height, width) in pixels; for these, `placement` and `reset_every` see
+    `Stream`. Decoding runs ahead of the network and writing behind it, each in a thread.
+
+    Raises InputError for what cannot be used as given (BadFrameError for a frame, once all before it are committed)
+    and RecordingError where `out` cannot be written or continued. What is committed stays readable.
+    """
+    options = options or RunOptions()
+    keep_freed_memory()
+    network = load_network(network) if isinstance(network, str) else network
+    stream = Stream(network, window=window, overlap=overlap, placement=placement, reset_every=reset_every, size=size)
+    stored = open_recording(out) if options.existing == "resume" and is_recording(Path(out)) else None
+    if stored is not None and stored.complete and not options.live:
+        return stored
+    if stored is not None:
+        restore(stream, stored)
+    before = recorded_prefix(stream, stored) if options.live and stored is not None else RecordedPrefix([], np.zeros(0))
+    with closing(DecodedAhead(open_frames(source), stream, before, depth=1 if options.live else 8)) as frames:
+        meta = describe(stream, frames, options)
+        if stored is None:
+            writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
+        else:
+            writer = resume_recording(out, meta, frames=stream.state.final_frames)
+        with cores_shared(work=operations_per_frame(network, frames.size)), BackgroundWriter(writer) as recording:
+            _run(stream, frames, recording, options)
+    if frames.error is not None:
+        kept = f"the {len(open_recording(out))} frames before it are in {out}"
+        raise BadFrameError(f"{frames.error}; {kept}", index=frames.error.index) from frames.error
+    return open_recording(out)
+
+
+def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, options: RunOptions) -> None:
+    """All windows into the recording, with the stream's state saved beside them as often as that is cheap."""
+    watch = Stopwatch(frames=recording.frame_count, total=frames.length)
+    saver = StateSaver(recording.state_path)
+    frames.watch = watch
+    device = device_name(stream.network.device)
+    before, peak_bytes = watch.now(), 0
+    for placed in stream.run(frames):
+        state, now = stream.state, watch.now()
+        peak_bytes = max(peak_bytes, peak_memory_bytes())  # Linux counts a peak but roughly: it may seem to shrink
+        cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_bytes, device)
+        before = now
+        with watch.waiting():
+            recording.append(placed, cost=cost, after_commit=lambda _, state=state: saver.offer(state))
+        options.on_window(placed)
+        options.on_progress(watch.advance(placed.final_count))
+        if not placed.last and options.should_stop():
+            recording.flush()
+            saver.save(state)
+            return
+    recording.finish(complete=frames.error is None)
+    if frames.error is None and not options.live:
+        recording.state_path.unlink(missing_ok=True)

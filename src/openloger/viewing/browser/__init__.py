@@ -1,0 +1,1 @@
+"""The browser viewer: the viser server, its nodes and its controls."""

@@ -1,0 +1,87 @@
+"""From what is known and what the page asks for to what is in the browser."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from openloger.errors import RecordingError
+from openloger.recording import RecordedFrame, Recording
+from openloger.viewing.browser.captions import caption, escaped, export_note
+from openloger.viewing.browser.controls import Controls, Page
+from openloger.viewing.browser.layers import Layers
+from openloger.viewing.browser.navigation import Navigation
+from openloger.viewing.scene.cameras import ORBIT_FOV, behind, home, through
+from openloger.viewing.scene.display import sized_clouds
+from openloger.viewing.scene.overview import Snapshot
+from openloger.viewing.scene.points import NO_POINTS, frame_points
+from openloger.viewing.scene.ramps import confidence_picture, depth_picture
+from openloger.viewing.scene.snapshot import SceneSnapshot
+
+_NOW_POINTS = 30_000
+
+
+class Drawing:
+    """Draws pages; what the browser has already is not sent again."""
+
+    def __init__(self, server: Any, controls: Controls, navigation: Navigation, recording: Recording) -> None:
+        self.layers = Layers(server.scene)
+        self._controls, self._navigation, self._recording = controls, navigation, recording
+        self._frame: RecordedFrame | None = None
+        self._pictured: tuple[int, str] | None = None
+
+    def forget(self) -> None:
+        """The recording has changed: frames are read again."""
+        self._frame = None
+
+    def draw(self, known: SceneSnapshot, page: Page, before: Page | None, detail: Snapshot | None) -> None:
+        """All of a page; `before` is what was drawn last."""
+        settings, cameras, place = page.settings, known.cameras, known.place
+        self.layers.show_overview(known.snapshot, settings, place)
+        self.layers.show_detail(detail, settings, place)
+        self.layers.show_path(cameras if page.path else None, settings, place)
+        self.layers.show_frusta(cameras if page.frusta else None, settings, place)
+        self.layers.show_truth(known.true_path if page.truth else None, place)
+        self.layers.show_ground(place if page.ground else None, cameras, radius=home(cameras, place).distance / 2)
+        self._draw_frame(known, page)
+        self._lead(known, page, before)
+        self._controls.say(export=export_note(self._recording.path, settings))
+
+    def _draw_frame(self, known: SceneSnapshot, page: Page) -> None:
+        """What belongs to the current frame: its pictures, its camera, its own points."""
+        settings, place = page.settings, known.place
+        frame = self._read(settings.frame)
+        if frame is None:
+            return
+        if self._pictured != (frame.number, page.second_picture):
+            self._pictured = (frame.number, page.second_picture)
+            is_depth = page.second_picture == "depth"
+            beside = depth_picture(frame.depth) if is_depth else confidence_picture(frame.confidence)
+            times_s = self._recording.timestamps_s
+            text = caption(frame, first_s=float(times_s[0]), count=len(known.cameras))
+            self._controls.show_frame(text, frame.rgb, beside)
+        self.layers.show_camera(None if page.following == "through" else known.cameras, frame, place)
+        stride = math.ceil(math.sqrt(frame.depth.size / _NOW_POINTS))
+        points = NO_POINTS if settings.extent == "everything" else frame_points(frame, pixel_stride=stride)
+        edge = known.snapshot.scale.pixel * stride
+        self.layers.show_now(sized_clouds(points, settings, place, edge=edge, frame_count=len(known.cameras)))
+
+    def _read(self, number: int) -> RecordedFrame | None:
+        if self._frame is None or self._frame.number != number:
+            try:
+                self._frame = self._recording.frame(number)
+            except (IndexError, RecordingError) as error:  # begun anew under our hands, or damaged
+                self._controls.say(state=f"Frame {number} cannot be read: {escaped(str(error))}")
+                return None
+        return self._frame
+
+    def _lead(self, known: SceneSnapshot, page: Page, before: Page | None) -> None:
+        """Take the viewers along, where they are to follow the camera."""
+        number, place = page.settings.frame, known.place
+        if page.following == "follow":
+            self._navigation.lead(behind(known.cameras, number, place), place.up, fov=ORBIT_FOV)
+        elif page.following == "through":
+            up = -known.cameras.world_from_cam[number, :3, 1]
+            self._navigation.lead(through(known.cameras, number, place), up, fov=known.cameras.fov(number))
+        elif before is not None and before.following != "orbit":
+            self._navigation.let_go(place.up)

@@ -1,0 +1,121 @@
+"""What leaves the viewer: a page that needs no server, the points visible_points, and pictures of the view."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openloger.errors import InputError
+from openloger.export.ply import PlyFile
+from openloger.export.selection import PointChunk
+from openloger.recording import write_atomically
+from openloger.viewing.browser.layers import Layers
+from openloger.viewing.browser.server import start_server, stop_server
+from openloger.viewing.scene.cameras import ORBIT_FOV, home
+from openloger.viewing.scene.display import Settings
+from openloger.viewing.scene.level_of_detail import reduced
+from openloger.viewing.scene.snapshot import SceneSnapshot, visible_points, with_points
+
+SHARED_POINTS = 250_000  # 3.75 MB before compression
+BACKGROUND = (17, 17, 17)  # of viser's page in the dark
+_RENDER_TIMEOUT_S = 60
+
+
+def share_page(known: SceneSnapshot, settings: Settings) -> str:
+    """The scene as one HTML file: viser's client with the points visible_points, path, cameras, truth and ground in it.
+
+    Raises InputError where viser is not installed.
+    """
+    points = visible_points(known.snapshot.points, settings, known.place)
+    fewer = reduced(points, SHARED_POINTS, reference_depth=known.place.scale.depth)
+    thinned = (len(points) / max(len(fewer), 1)) ** 0.5
+    known = with_points(known, fewer, edge=known.snapshot.edge * thinned)
+    server = start_server("127.0.0.1", 0)
+    try:
+        _draw(server, known, settings)
+        return server.get_scene_serializer().as_html(dark_mode=True)
+    finally:
+        stop_server(server)
+
+
+def _draw(server: Any, known: SceneSnapshot, settings: Settings) -> None:
+    start = home(known.cameras, known.place)
+    server.scene.set_up_direction(tuple(known.place.up.tolist()))
+    server.initial_camera.position = start.position
+    server.initial_camera.look_at = start.look_at
+    server.initial_camera.fov = ORBIT_FOV
+    layers = Layers(server.scene)
+    layers.show_overview(known.snapshot, replace(settings, extent="everything"), known.place)
+    layers.show_path(known.cameras, settings, known.place)
+    layers.show_frusta(known.cameras, settings, known.place)
+    layers.show_truth(known.true_path, known.place)
+    layers.show_ground(known.place, known.cameras, radius=start.distance / 2)
+
+
+def ply_bytes(known: SceneSnapshot, settings: Settings) -> bytes:
+    """The points visible_points, in the recording's axes and unit.
+
+    Raises InputError where there is none.
+    """
+    points = visible_points(known.snapshot.points, settings, known.place)
+    if len(points) == 0:
+        raise InputError("no point is visible_points, so there is none to export: lower confidence, or raise edges")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "points.ply"
+        with PlyFile(path) as file:
+            pixels = np.zeros((len(points), 2), np.float32)
+            file.add(PointChunk(settings.frame, points.position, points.rgb, pixels))
+        return path.read_bytes()
+
+
+def picture(client: Any) -> bytes:
+    """What a browser shows, as PNG on the page's background.
+
+    Raises RuntimeError or TimeoutError where the browser does not answer.
+    """
+    from PIL import Image
+
+    camera = client.camera
+    size = (camera.image_height, camera.image_width)
+    seen = client.get_render(*size, transport_format="png", timeout=_RENDER_TIMEOUT_S)
+    image = Image.new("RGBA", (seen.shape[1], seen.shape[0]), (*BACKGROUND, 255))
+    image.alpha_composite(Image.fromarray(seen).convert("RGBA"))
+    data = io.BytesIO()
+    image.convert("RGB").save(data, "PNG")
+    return data.getvalue()
+
+
+def send_file(client: Any, name: str, make: Callable[[], bytes]) -> None:
+    """Make a file and let a browser save it; where it cannot be made, say why there."""
+    try:
+        data = make()
+    except (InputError, RuntimeError, TimeoutError) as error:
+        client.add_notification("Not saved", str(error), color="red", auto_close_seconds=10.0)
+        return
+    client.send_file_download(name, data, save_immediately=True)
+
+
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """Raises InputError where no page can be written there."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a page, such as {path / 'scene.html'}")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists: choose another path, or say --overwrite (overwrite=True)")
+
+
+def write_page(path: Path, page: str, *, overwrite: bool = False) -> None:
+    """Whole or not at all.
+
+    Raises InputError where it cannot be written.
+    """
+    check_place(path, overwrite=overwrite)
+    try:
+        write_atomically(path, page.encode())
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error

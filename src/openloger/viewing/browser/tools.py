@@ -1,0 +1,120 @@
+"""What a button, a key or a click asks for beyond settings: measures, and files for the browser to save."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openloger.shapes import Float, Float64
+from openloger.viewing.browser.controls import Controls
+from openloger.viewing.browser.share import picture, ply_bytes, send_file, share_page
+from openloger.viewing.scene.display import Settings
+from openloger.viewing.scene.overview import Snapshot
+from openloger.viewing.scene.points import Points
+from openloger.viewing.scene.snapshot import SceneSnapshot, visible_points
+
+_RGB = (255, 214, 90)
+CONE = 0.012  # radians off the ray within which a point counts as clicked
+
+
+class Tools:
+    """Of one page."""
+
+    def __init__(self, server: Any, controls: Controls, *, name: str, ask: Callable[[str, Any], None]) -> None:
+        self._scene, self._controls, self._name, self._ask = server.scene, controls, name, ask
+        self._measure = Measure(server.scene)
+
+    def set_measuring(self, measuring: bool) -> None:
+        """Take clicks for measuring from now on, or no longer."""
+        self._scene.remove_click_callback()
+        self._measure.clear()
+        if measuring:
+            self._scene.on_click()(lambda event: self._ask("click", event))
+        self._controls.say(measured="Click two points of the scene." if measuring else "")
+
+    def click(self, event: Any, known: SceneSnapshot, detail: Snapshot | None, settings: Settings) -> None:
+        """Take the point that was clicked."""
+        parts = [known.snapshot.points] if detail is None else [known.snapshot.points, detail.points]
+        unit = known.place.unit
+        positions = Points.joined([visible_points(part, settings, known.place) for part in parts]).position * unit
+        found = pick(positions.astype(np.float64), np.array(event.ray_origin), np.array(event.ray_direction))
+        if found is None:
+            self._controls.say(measured="There is no point where you clicked.")
+            return
+        length = self._measure.add(positions[found].astype(np.float64), unit=unit)
+        said = "Now the second point." if length is None else f"**{length:.4g}** in the recording's unit of length."
+        self._controls.say(measured=said)
+
+    def save(self, wish: str, client: Any, known: SceneSnapshot, settings: Settings) -> None:
+        """Made in a thread of its own: a browser may take its time to draw a picture."""
+        makers: dict[str, tuple[str, Callable[[], bytes]]] = {
+            "snapshot": (f"{self._name}_{settings.frame:06d}.png", lambda: picture(client)),
+            "points": (f"{self._name}.ply", lambda: ply_bytes(known, settings)),
+            "share": (f"{self._name}.html", lambda: share_page(known, settings).encode()),
+        }
+        threading.Thread(target=send_file, args=(client, *makers[wish]), name=f"viewer-{wish}", daemon=True).start()
+
+
+def page_name(recording: Path) -> str:
+    """What files are called that are saved of a recording."""
+    return recording.resolve().name or "recording"
+
+
+def pick(
+    points: Float[np.ndarray, "point 3"],
+    origin: Float[np.ndarray, " 3"],
+    direction: Float[np.ndarray, " 3"],
+    *,
+    cone: float = CONE,
+) -> int | None:
+    """The point that a click means: of those within the cone around the ray, the nearest to the viewer, where being
+    off the ray by the whole cone counts like a tenth of the way further. None: there is none.
+    """
+    offset = points - origin
+    along = offset @ (direction / np.linalg.norm(direction))
+    across = np.sqrt(np.maximum((offset * offset).sum(1) - along * along, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angle = np.where(along > 0, across / along, np.inf)
+    if len(points) == 0 or not (angle <= cone).any():
+        return None
+    return int(np.argmin(np.where(angle <= cone, along * (1 + 0.1 * angle / cone), np.inf)))
+
+
+class Measure:
+    """Two clicked points, the line between them, and its length; a third click begins anew."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+        self._points: list[Float64[np.ndarray, " 3"]] = []
+
+    def clear(self) -> None:
+        """Take everything away."""
+        self._points = []
+        self._scene.remove_by_name("/measure")
+
+    def add(self, point: Float64[np.ndarray, " 3"], *, unit: float) -> float | None:
+        """A click on a point, in display units; the length in the recording's unit once there are two."""
+        if len(self._points) == 2:
+            self.clear()
+        self._points.append(point)
+        self._scene.add_point_cloud(
+            f"/measure/{len(self._points)}",
+            points=point[None].astype(np.float32),
+            colors=_RGB,
+            point_size=0.05,
+            point_shape="circle",
+            precision="float32",
+        )
+        if len(self._points) < 2:
+            return None
+        ends = np.stack(self._points)
+        length = float(np.linalg.norm(ends[1] - ends[0])) / unit
+        self._scene.add_line_segments(
+            "/measure/line", points=ends[None].astype(np.float32), colors=_RGB, thickness=3.0, thickness_units="screen"
+        )
+        self._scene.add_label("/measure/length", f"{length:.3g}", position=ends.mean(0), anchor="bottom-center")
+        return length

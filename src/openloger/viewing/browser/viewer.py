@@ -1,0 +1,203 @@
+"""The viewer: one loop that reads what the page asks for, and shows what the recording has of it.
+
+Three threads work for a page: viser's own, which only puts wishes into a queue; the reader, which fills the overview;
+and this loop, which alone touches the scene. So nothing is drawn twice, and a slider that is dragged draws no faster
+than the browser takes it.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from openloger.errors import InputError
+from openloger.recording import Recording
+from openloger.recording.windows import drift_series
+from openloger.viewing.browser.captions import about, alignment, reading
+from openloger.viewing.browser.controls import Controls, Page
+from openloger.viewing.browser.drawing import Drawing
+from openloger.viewing.browser.navigation import Closeness, Navigation, closeness
+from openloger.viewing.browser.playback import Clock, frame_rate
+from openloger.viewing.browser.reader import Reader
+from openloger.viewing.browser.server import free_port, start_server, stop_server
+from openloger.viewing.browser.tools import Tools, page_name
+from openloger.viewing.scene.cameras import home
+from openloger.viewing.scene.overview import LEAST_POINTS, Overview, Snapshot, usual_edge
+from openloger.viewing.scene.snapshot import SceneSnapshot, snapshot_of
+from openloger.viewing.scene.truth import Overlay, TrueCameras, overlay
+
+POINT_BUDGET = 1_000_000  # 15 MB in the browser
+_TICK_S = 0.05
+_LEAST_PAUSE_S = 0.005
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How a recording is served."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080  # or the next that is free
+    budget: int = POINT_BUDGET  # points of the overview; a third as many more where the viewer looks closely
+    truth: TrueCameras | None = None
+
+
+class Viewer:
+    """Serves one recording until it is closed; `run` does the work.
+
+    Raises InputError where viser is not installed, or the address cannot be served at.
+    """
+
+    def __init__(self, recording: Recording, *, options: ViewOptions | None = None) -> None:
+        self.options = options or ViewOptions()
+        overview = Overview(recording, budget=self.options.budget)
+        port = free_port(self.options.host, self.options.port)
+        self._recording = recording
+        self._wishes: queue.Queue[tuple[str, Any]] = queue.Queue()
+        name = page_name(recording.path)
+        self._server = start_server(self.options.host, port, label=f"openloger · {name}")
+        self.port = int(self._server.get_port())  # another program may have been quicker
+        self._server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
+        self._server.gui.main_panel.dock_right()
+        self._controls = Controls(
+            self._server.gui,
+            edge_max=usual_edge(recording.meta.height),
+            has_truth=self.options.truth is not None,
+            ask=self._ask,
+        )
+        self._navigation = Navigation(self._server)
+        self._drawing = Drawing(self._server, self._controls, self._navigation, recording)
+        self._tools = Tools(self._server, self._controls, name=name, ask=self._ask)
+        self._clock = Clock(position=float(max(len(recording) - 1, 0)))
+        self._fps, self._ticked_s = 30.0, time.monotonic()
+        self._known: SceneSnapshot | None = None
+        self._page: Page | None = None
+        self._detail: Snapshot | None = None
+        self._shows: tuple[object, ...] | None = None  # what was drawn last
+        self._close: Closeness | None = None
+        self._reader = Reader(overview, detail_budget=max(self.options.budget // 3, LEAST_POINTS))
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.options.host}:{self.port}"
+
+    @property
+    def sent_bytes(self) -> int:
+        """Of points, to each browser, so far."""
+        return self._drawing.layers.sent_bytes
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """What is read by now."""
+        return self._reader.latest
+
+    def run(self, *, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Serve until told to stop, or interrupted."""
+        while not should_stop():
+            began_s = time.monotonic()
+            self.tick()
+            time.sleep(max(_TICK_S - (time.monotonic() - began_s), _LEAST_PAUSE_S))
+
+    def close(self) -> None:
+        """Let browsers and threads go."""
+        self._reader.close()
+        stop_server(self._server)
+
+    def tick(self) -> None:
+        """One turn: take in what is new, fulfil wishes, move the clock, draw what is different."""
+        latest = self._reader.latest
+        if latest is not None and (self._known is None or self._known.snapshot is not latest):
+            self._take_in(latest)
+        known = self._known
+        if known is None or len(known.cameras) == 0:
+            return
+        while not self._wishes.empty():
+            self._fulfil(*self._wishes.get(), known)
+        self._move_clock(known)
+        page = self._controls.page(self._clock.frame)
+        shows = (known.snapshot.version, page, self._reader.detail)
+        if self._navigation.welcome() or shows != self._shows:
+            before, self._page, self._detail, self._shows = self._page, page, self._reader.detail, shows
+            with self._server.atomic():
+                self._drawing.draw(known, page, before, self._detail)
+            if before is None or page.measuring != before.measuring:
+                self._tools.set_measuring(page.measuring)
+        self._look_closely(known, page)
+
+    def _ask(self, wish: str, asker: Any) -> None:
+        self._wishes.put((wish, asker))
+
+    def _take_in(self, snapshot: Snapshot) -> None:
+        """The reader has more."""
+        recording, last = self._recording, max(snapshot.frame_count - 1, 0)
+        was_at_end = self._known is None or self._clock.frame >= self._known.last
+        self._known = known = snapshot_of(recording, snapshot, self._align(snapshot.frame_count))
+        self._drawing.forget()
+        if (was_at_end and not self._clock.playing) or self._clock.frame > last:
+            self._clock = self._clock.at(last)
+        self._controls.move_to(self._clock.frame, last=last)
+        self._controls.say(state=reading(snapshot, recording, problem=self._reader.problem), about=about(recording))
+        if len(known.cameras):
+            self._fps = frame_rate(recording.timestamps_s)
+            self._server.scene.set_up_direction(tuple(known.place.up.tolist()))
+            self._navigation.set_home(lambda aspect: home(known.cameras, known.place, aspect=aspect))
+            self._controls.suggest(overhead=not known.place.roofed)
+            self._controls.show_drift(drift_series(recording.windows, recording.timestamps_s))
+
+    def _align(self, count: int) -> Overlay | None:
+        if self.options.truth is None or count == 0:
+            return None
+        try:
+            aligned = overlay(self._recording.world_from_cam[:count], self.options.truth(self._recording)[:count])
+        except InputError as error:  # as the first few frames of a recording may be; later it goes away or stands here
+            self._controls.say(truth=f"No ground truth is shown: {error}.")
+            return None
+        self._controls.say(truth=alignment(aligned))
+        return aligned
+
+    def _move_clock(self, known: SceneSnapshot) -> None:
+        now_s = time.monotonic()
+        elapsed_s, self._ticked_s = now_s - self._ticked_s, now_s
+        moved = self._controls.moved_to()
+        if moved is not None:
+            self._clock = self._clock.at(moved)
+        fps = self._fps * self._controls.speed
+        self._clock = self._clock.advanced(elapsed_s, fps=fps, last=known.last, goes_on=not self._recording.complete)
+        self._controls.move_to(self._clock.frame, last=known.last)
+
+    def _look_closely(self, known: SceneSnapshot, page: Page) -> None:
+        """Fetch detail where the overview's points are far apart on the screen."""
+        gaze = self._navigation.gaze()
+        wanted = None if gaze is None else closeness(gaze, known, page.settings)
+        if wanted is None and self._close is None:
+            return
+        if wanted is not None and self._close is not None and not wanted.differs(self._close):
+            return
+        self._close = wanted
+        self._reader.want_detail(None if wanted is None else wanted.focus, stop=0 if wanted is None else wanted.stop)
+
+    def _fulfil(self, wish: str, asker: Any, known: SceneSnapshot) -> None:
+        second = max(round(self._fps), 1)
+        steps = {
+            "back": -1,
+            "on": 1,
+            "second back": -second,
+            "second on": second,
+            "first": -known.last,
+            "last": known.last,
+        }
+        settings = self._controls.page(self._clock.frame).settings
+        if wish == "play":
+            self._clock = self._clock.toggled(last=known.last)
+        elif wish in steps:
+            self._clock = self._clock.stepped(steps[wish], last=known.last)
+        elif wish == "home":
+            self._navigation.go_home(asker)
+        elif wish == "click":
+            self._tools.click(asker, known, self._detail, settings)
+        elif wish in ("snapshot", "points", "share"):
+            self._tools.save(wish, asker, known, settings)
+        else:
+            self._controls.cycle(wish)

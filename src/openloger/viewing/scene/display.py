@@ -1,0 +1,211 @@
+"""What is shown, as values: settings and a snapshot of the overview in, points, lines and colours out.
+
+Lengths that leave this module are in display units: the scene's median depth is three of them, which is what the
+browser's navigation is made for. The axes stay the recording's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from openloger.shapes import Bool, Float32, Float64, UInt8
+from openloger.viewing.scene.level_of_detail import depth_levels
+from openloger.viewing.scene.overview import Scale, Snapshot
+from openloger.viewing.scene.points import EDGE_STEP, Points
+from openloger.viewing.scene.ramps import ramp, spread
+
+Colouring = Literal["picture", "height", "time", "confidence"]
+Extent = Literal["up to now", "everything", "this frame"]
+
+DISPLAY_DEPTH = 3.0
+SLABS = 48  # at most: points are sent by stretches of time, which are shown and hidden whole
+LEAST_SLAB = 8  # frames
+_POINT_PER_EDGE = 1.3  # a point's size over its voxel's edge: slanted surfaces close, too
+_HEADROOM = 0.4  # over a camera, of its height over the ground, from which on a point is overhead
+_ROOF_CELL = 0.25  # median depths
+_ROOF_SHARE = 0.5  # of the cells
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for on the page."""
+
+    frame: int = 0  # now
+    extent: Extent = "up to now"
+    colouring: Colouring = "picture"
+    confidence_min: float = 0.1  # 0..1
+    edge_max: float | None = 0.03  # as `PointSelection.depth_edge`
+    depth_range: tuple[float, float] = (0.0, np.inf)  # over the scene's median depth
+    height_range: tuple[float, float] = (0.0, 1.0)  # from the lowest points to the highest; the ends mean no limit
+    overhead: bool = True  # show what is over the cameras: ceilings, the sky
+    point_size: float = 1.0  # over the size that closes surfaces
+    path_colouring: Literal["time", "confidence"] = "time"
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """How the recording's world is shown."""
+
+    scale: Scale
+    up: Float64[np.ndarray, " 3"]  # a unit vector
+    ground: float  # heights along `up`: of the ground, and of the points' lower and upper end; recording's unit
+    low: float
+    high: float
+    eyes: Float64[np.ndarray, " frame"]  # the cameras' heights
+    headroom: float  # how far over the first camera that saw it a point is overhead; in the recording's unit
+    roofed: bool  # most of the scene has something overhead, and cannot be seen from above with it
+    extent: Float64[np.ndarray, "point 3"]  # an even choice of the points that are to be in view
+
+    @property
+    def unit(self) -> float:
+        """Display units a unit of the recording."""
+        return DISPLAY_DEPTH / self.scale.depth
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Points of one size."""
+
+    level: int
+    position: Float32[np.ndarray, "point 3"]
+    rgb: UInt8[np.ndarray, "point 3"]
+    size: float
+
+
+def place_of(snapshot: Snapshot, world_from_cam: Float64[np.ndarray, "frame 4 4"]) -> Place:
+    """Up is the mean of the cameras' up; the ground is under 98 % of the points that can be trusted."""
+    up, depth = mean_up(world_from_cam), snapshot.scale.depth
+    points = trusted(snapshot, most=100_000)
+    eyes = world_from_cam[:, :3, 3] @ up
+    heights = points.position.astype(np.float64) @ up
+    ground, low, high = np.percentile(heights if len(heights) else np.append(eyes, 0.0), [2, 5, 95]).tolist()
+    eye = float(np.median(eyes)) if len(eyes) else ground
+    headroom = _HEADROOM * max(eye - ground, 0.25 * depth)
+    over = overhead(points, up, eyes, headroom)
+    roofed = is_roofed(points.position.astype(np.float64), over, up, cell=_ROOF_CELL * depth)
+    extent = points[~over] if roofed else points
+    extent = extent.position[:: 1 + len(extent) // 20_000].astype(np.float64)
+    return Place(snapshot.scale, up, ground, low, high, eyes, headroom, roofed, extent)
+
+
+def trusted(snapshot: Snapshot, *, most: int) -> Points:
+    """An even choice of the points that pass the default settings; of all points where hardly any does."""
+    points = snapshot.points
+    passes = passing(points, Settings(edge_max=snapshot.scale.edge_max), snapshot.scale)
+    if np.count_nonzero(passes) > 0.01 * len(points):
+        points = points[passes]
+    return points[:: 1 + len(points) // most]
+
+
+def overhead(
+    points: Points, up: Float64[np.ndarray, " 3"], eyes: Float64[np.ndarray, " frame"], headroom: float
+) -> Bool[np.ndarray, " point"]:
+    """Which points are further over the first camera that saw them than `headroom`."""
+    if len(eyes) == 0:
+        return np.zeros(len(points), np.bool_)
+    seen_from = eyes[np.minimum(points.frame, len(eyes) - 1)]
+    return points.position.astype(np.float64) @ up - seen_from > headroom
+
+
+def is_roofed(
+    positions: Float64[np.ndarray, "point 3"],
+    over: Bool[np.ndarray, " point"],
+    up: Float64[np.ndarray, " 3"],
+    *,
+    cell: float,
+) -> bool:
+    """Whether most cells of the ground plan that hold a point hold one that is overhead, too."""
+    aside = np.cross(up, np.eye(3)[np.argmin(np.abs(up))])
+    plan = np.stack([aside, np.cross(up, aside)], 1)
+    cells = np.floor(positions @ plan / (cell * np.linalg.norm(aside))).astype(np.int64)
+    below, above = (np.unique(cells[chosen] @ [1 << 32, 1]) for chosen in (~over, over))
+    return len(below) > 0 and float(np.isin(below, above).mean()) > _ROOF_SHARE
+
+
+def mean_up(world_from_cam: Float64[np.ndarray, "frame 4 4"]) -> Float64[np.ndarray, " 3"]:
+    """The cameras' mean up; that of the first where they cancel out."""
+    ups = -world_from_cam[:, :3, 1]
+    mean = ups.mean(0) if len(ups) else np.zeros(3)
+    if np.linalg.norm(mean) < 0.2:
+        mean = ups[0] if len(ups) else np.array([0.0, -1.0, 0.0])
+    return mean / np.linalg.norm(mean)
+
+
+def passing(points: Points, settings: Settings, scale: Scale) -> Bool[np.ndarray, " point"]:
+    """Which points pass confidence, edge and depth range; time is another matter."""
+    nearest, furthest = (share * scale.depth for share in settings.depth_range)
+    passes = points.confidence >= round(255 * settings.confidence_min)
+    passes &= (points.depth >= nearest) & (points.depth <= furthest)
+    if settings.edge_max is not None:
+        passes &= points.edge <= settings.edge_max / EDGE_STEP + 1e-6
+    return passes
+
+
+def in_heights(points: Points, settings: Settings, place: Place) -> Bool[np.ndarray, " point"]:
+    """Which points lie within the range of heights: without the ceiling, a room can be looked into."""
+    low, high = settings.height_range
+    passes = np.ones(len(points), np.bool_)
+    if not settings.overhead:
+        passes &= ~overhead(points, place.up, place.eyes, place.headroom)
+    if (low, high) != (0.0, 1.0):
+        shares = spread(points.position.astype(np.float64) @ place.up, place.low, place.high)
+        passes &= (shares >= (low if low > 0 else -np.inf)) & (shares <= (high if high < 1 else np.inf))
+    return passes
+
+
+def colours(points: Points, settings: Settings, place: Place, *, frame_count: int) -> UInt8[np.ndarray, "point 3"]:
+    """The points' own colours, or a ramp over height, time or confidence."""
+    if settings.colouring == "picture":
+        return points.rgb
+    if settings.colouring == "height":
+        values = spread(points.position.astype(np.float64) @ place.up, place.low, place.high)
+    elif settings.colouring == "time":
+        values = spread(points.frame.astype(np.float64), 0.0, float(max(frame_count - 1, 1)))
+    else:
+        values = points.confidence / 255.0
+    return ramp(values)
+
+
+def slab_width(frame_count: int) -> int:
+    """Frames of a slab: a power of two, so that slabs stay where they are until the video is twice as long."""
+    width = LEAST_SLAB
+    while width * SLABS < frame_count:
+        width *= 2
+    return width
+
+
+def slab_stop(slab: int, settings: Settings, *, width: int) -> int:
+    """The frame before which a slab's points are shown: its end, or the current frame's; 0: none are."""
+    end = (slab + 1) * width
+    if settings.extent == "everything":
+        return end
+    if settings.extent == "this frame" or settings.frame < slab * width:
+        return 0
+    return min(end, settings.frame + 1)
+
+
+def slab_clouds(snapshot: Snapshot, settings: Settings, place: Place, *, start: int, stop: int) -> Iterator[Cloud]:
+    """The points of frames `start` to `stop` that pass, one cloud a level."""
+    first, last = np.searchsorted(snapshot.points.frame, [start, stop])
+    return sized_clouds(
+        snapshot.points[first:last], settings, place, edge=snapshot.edge, frame_count=snapshot.frame_count
+    )
+
+
+def sized_clouds(points: Points, settings: Settings, place: Place, *, edge: float, frame_count: int) -> Iterator[Cloud]:
+    """Those of the points that pass, one cloud a level; `edge` is what a point covers at the reference depth."""
+    points = points[passing(points, settings, place.scale) & in_heights(points, settings, place)]
+    rgb = colours(points, settings, place, frame_count=frame_count)
+    levels = depth_levels(points.depth, place.scale.depth)
+    for level in np.unique(levels).tolist():
+        chosen = levels == level
+        yield Cloud(
+            level=level,
+            position=points.position[chosen] * np.float32(place.unit),
+            rgb=rgb[chosen],
+            size=float(edge * 2.0**level * _POINT_PER_EDGE * settings.point_size * place.unit),
+        )

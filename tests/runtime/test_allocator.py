@@ -1,0 +1,63 @@
+"""Freed memory stays with the process: the system hands out no fresh pages for it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from openloger.runtime.allocator import keep_freed_memory
+
+ROUNDS, BYTES = 200, 1 << 20
+SCRIPT = f"""
+import resource
+import numpy as np
+from openloger.runtime.allocator import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range({ROUNDS}):
+        [np.ones({BYTES}, np.uint8) for _ in range(8)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults(), keep_freed_memory(), faults())
+"""
+NAMES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+
+
+def measured(**environment: str) -> tuple[int, bool, int]:
+    """Page faults before, whether the setting was made, page faults after; in a process of its own."""
+    clean = {name: value for name, value in os.environ.items() if name not in NAMES}
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=clean | environment, check=True, capture_output=True, text=True
+    )
+    before, kept, after = run.stdout.split()
+    return int(before), kept == "True", int(after)
+
+
+@glibc
+def test_what_is_freed_is_used_again() -> None:
+    before, kept, after = measured()
+    assert kept
+    assert after < before / 20
+    assert before > ROUNDS, "glibc gave pages back by itself"
+
+
+@glibc
+@pytest.mark.parametrize(
+    ("name", "value"), [("MALLOC_TRIM_THRESHOLD_", "131072"), ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=131072")]
+)
+def test_what_the_user_set_is_kept(name: str, value: str) -> None:
+    before, kept, after = measured(**{name: value})
+    assert not kept
+    assert after > before / 2 > 0
+
+
+def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
+    assert not keep_freed_memory()
