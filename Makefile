@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-browser lint format docs clean
+.PHONY: demo test test-slow test-browser lint format docs dist clean
 
 demo: $(VENV)/installed  ## reconstruct a rendered street with the model in the box, and export it
 	$(BIN)/openloger worlds render street --seed 3 --frames 90 --fps 3 --size 128 160 --out demo/street --overwrite
@@ -14,7 +14,7 @@ demo: $(VENV)/installed  ## reconstruct a rendered street with the model in the 
 	$(BIN)/openloger info demo/recording
 
 test: $(VENV)/installed-for-tests  ## everything that fits in minutes
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/installed-for-tests  ## full-width networks and long runs
 	$(BIN)/python -m pytest -m slow --timeout 3600
@@ -31,6 +31,12 @@ format: $(VENV)/installed-for-lint
 
 docs: $(VENV)/installed-for-tests  ## the pages, into site/; they need no network to be read
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+dist: $(VENV)/bin/python  ## the wheel and the sdist, checked
+	$(INSTALL) build twine
+	rm -rf dist && $(BIN)/python -m build --quiet --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	.ci/check_wheel dist/*.whl
 
 clean:
 	rm -rf demo out site build dist $(VENV)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +18,9 @@ import torch
 
 from openloger.geometry import Sim3, unproject
 from openloger.recording import RecordingMeta, create_recording, open_recording
-from openloger.values import Frame
+from openloger.values import Frame, PlacedWindow
 
 WINDOW, OVERLAP = 32, 3
-
-
-@dataclass(frozen=True)
-class Placed:
-    frames: tuple[Frame, ...]
-    points_cam: torch.Tensor
-    confidence: torch.Tensor
-    world_from_cam: torch.Tensor
-    world_from_window: Sim3
-    number: int = 0
-    metric_scale: None = None
-    disagreement: None = None
-    final_count: int = WINDOW - OVERLAP
 
 
 def pictures(video: Path | None, size: tuple[int, int]) -> list[np.ndarray]:
@@ -48,7 +34,7 @@ def pictures(video: Path | None, size: tuple[int, int]) -> list[np.ndarray]:
         return [frame.reformat(size[1], size[0], format="rgb24").to_ndarray() for frame in frames]
 
 
-def placed_window(video: Path | None, size: tuple[int, int]) -> Placed:
+def placed_window(video: Path | None, size: tuple[int, int]) -> PlacedWindow:
     generator = torch.Generator().manual_seed(0)
     height, width = size
     y, x = torch.meshgrid(torch.linspace(0, 3, height), torch.linspace(0, 4, width), indexing="ij")
@@ -56,12 +42,18 @@ def placed_window(video: Path | None, size: tuple[int, int]) -> Placed:
     depth = smooth * (1 + 0.005 * torch.randn(smooth.shape, generator=generator))
     intrinsics = torch.tensor([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]])
     rgbs = pictures(video, size)
-    return Placed(
+    confidence_logit = 2 * smooth - 6 + 0.05 * torch.randn(smooth.shape, generator=generator)
+    return PlacedWindow(
+        number=0,
         frames=tuple(Frame(rgb, i, i / 30, f"{i:06d}.png") for i, rgb in enumerate(rgbs)),
-        points_cam=unproject(depth, intrinsics),
-        confidence=torch.sigmoid(2 * smooth - 6 + 0.05 * torch.randn(smooth.shape, generator=generator)),
         world_from_cam=torch.eye(4, dtype=torch.float64).expand(WINDOW, 4, 4),
+        points_cam=unproject(depth, intrinsics),
+        confidence_logit=confidence_logit,
         world_from_window=Sim3.identity(dtype=torch.float64),
+        metric_scale=None,
+        disagreement=None,
+        final_count=WINDOW - OVERLAP,
+        last=False,
     )
 
 

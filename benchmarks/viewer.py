@@ -19,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ import torch
 from openloger.geometry import Sim3, unproject
 from openloger.recording import RecordingMeta, create_recording, open_recording
 from openloger.runtime.resources import peak_resident_bytes
-from openloger.values import Frame
+from openloger.values import Frame, PlacedWindow
 from openloger.viewing import POINT_BUDGET, Viewer, ViewOptions
 
 WINDOW = 32
@@ -42,20 +41,6 @@ COUNT_FRAMES = """seconds => new Promise(done => {
                                                      : done(1000 * frames / (now - began));
     requestAnimationFrame(next);
 })"""
-
-
-@dataclass(frozen=True)
-class Placed:
-    number: int
-    frames: tuple[Frame, ...]
-    points_cam: torch.Tensor
-    confidence: torch.Tensor
-    world_from_cam: torch.Tensor
-    world_from_window: Sim3
-    final_count: int
-    last: bool
-    metric_scale: None = None
-    disagreement: None = None
 
 
 def write_recording(path: Path, frames: int, size: tuple[int, int]) -> None:
@@ -79,15 +64,18 @@ def write_recording(path: Path, frames: int, size: tuple[int, int]) -> None:
             depth = 3 + torch.sin(x + count[:, None, None] / 10) + torch.cos(2 * y)
             rgb = np.stack([60 * depth.numpy(), 255 - 50 * depth.numpy(), 40 * depth.numpy()], -1).astype(np.uint8)
             writer.append(
-                Placed(
+                PlacedWindow(
                     number=number,
                     frames=tuple(Frame(rgb[k], i, i / 30, f"{i:06d}.png") for k, i in enumerate(count.tolist())),
                     points_cam=unproject(depth, intrinsics),
-                    confidence=torch.sigmoid(depth - 2),
+                    confidence_logit=depth - 2,
                     world_from_cam=spiral(count),
                     world_from_window=Sim3.identity(dtype=torch.float64),
+                    metric_scale=None,
+                    disagreement=None,
                     final_count=len(count),
                     last=start + WINDOW >= frames,
+                    known_intrinsics=intrinsics.double(),
                 )
             )
         writer.finish()

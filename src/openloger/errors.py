@@ -1,11 +1,11 @@
-"""What can go wrong because of what was asked for: one line that names the value and the way out.
+"""Errors caused by input: one line that names the value and the way out.
 
 The command line turns every `OpenlogerError` into that line and exit code 2; a traceback is left for bugs.
 """
 
 
 class OpenlogerError(Exception):
-    """Any failure that a user can mend."""
+    """Any failure that a user can fix."""
 
 
 class InputError(OpenlogerError, ValueError):

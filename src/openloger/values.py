@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from openloger.geometry import SE3, Sim3
-from openloger.shapes import Float32, Float64, Tensor, UInt8
+from openloger.geometry import SE3, IntrinsicsFit, Sim3, fit_intrinsics, known_camera
+from openloger.shapes import Float, Float32, Float64, Tensor, UInt8
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,18 @@ class Frame:
     index: int  # its number in the source, strictly increasing; not contiguous where frames are strided or skipped
     timestamp_s: float
     name: str
+    source_size: tuple[int, int] | None = None  # (height, width) before it was resized; None: `rgb` has its own size
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        """(height, width) of the source's picture, in pixels."""
+        return self.source_size or (self.rgb.shape[0], self.rgb.shape[1])
+
+    @property
+    def pixel_aspect(self) -> float:
+        """fx : fy of a camera with square pixels, as this frame has it; 1 where no resize stretched it."""
+        (height, width), (native_height, native_width) = self.rgb.shape[:2], self.native_size
+        return (width / native_width) / (height / native_height)
 
 
 @runtime_checkable
@@ -28,12 +41,12 @@ class FrameSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages and a recording's `meta.json` call it."""
+        """The name used in messages and in a recording's `meta.json`."""
         ...
 
     @property
     def length(self) -> int | None:
-        """How many frames it will give, where that is known before reading; None for a live source."""
+        """The number of frames, where it is known before reading; None for a live source."""
         ...
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
@@ -47,7 +60,7 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True)
 class Disagreement:
-    """How far two placed windows are apart on the frames they share: a drift meter that needs no ground truth."""
+    """The difference of two placed windows on the frames they share: a drift meter that needs no ground truth."""
 
     depth: float  # median relative difference
     rotation_deg: float  # median angle
@@ -68,6 +81,25 @@ class PlacedWindow:
     disagreement: Disagreement | None  # with the previous window, on the frames they share
     final_count: int  # leading frames that are final; the overlap after them is re-estimated by the next window
     last: bool
+    known_intrinsics: Float64[Tensor, "3 3"] | None = None  # of every frame, in pixels of `frames`; None: fitted
+
+    @cached_property
+    def camera(self) -> IntrinsicsFit:
+        """Each frame's camera matrix, known or fitted to its points with the source's pixels held square."""
+        points, confidence = self.points_cam.detach(), self.confidence.detach()
+        if self.known_intrinsics is not None:
+            return known_camera(points, self.known_intrinsics, confidence)
+        return fit_intrinsics(points, confidence, pixel_aspect=self.frames[0].pixel_aspect)
+
+    @property
+    def intrinsics(self) -> Float[Tensor, "frame 3 3"]:
+        """In pixels of `frames`, centres at + 0.5; computed when it, or `residual_px`, is first read."""
+        return self.camera.intrinsics
+
+    @property
+    def residual_px(self) -> Float[Tensor, " frame"]:
+        """The median distance in pixels by which intrinsics and depth miss the points; inf where nothing was fitted."""
+        return self.camera.residual_px
 
     @property
     def depth(self) -> Float32[Tensor, "frame height width"]:

@@ -66,10 +66,10 @@ def test_a_real_run_is_watched_to_its_end(tmp_path: Path) -> None:
     choice = {"network": "pocket", "device": "cpu"}
     found = run_and_watch(choice=choice, video=str(video), out=str(tmp_path / "out"), on_progress=silent)
     assert found["frames"] == 60
-    assert found["size"] == [64, 80]
+    assert found["size"] == [48, 64]
     assert found["peak_bytes"] >= found["peak_bytes_after_span"] > 0
     assert found["trail"][-1][0] <= 60
-    assert "60 frames of 64×80 through `pocket`" in told(found)
+    assert "60 frames of 48×64 through `pocket`" in told(found)
 
 
 def test_a_world_is_rendered_once(tmp_path: Path) -> None:

@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from paths import cameras, moved
+from placed_windows import placed_window
 
-from openloger.geometry import Sim3
 from openloger.recording import Recording, RecordingMeta, create_recording, open_recording
+from openloger.values import Disagreement, Frame, PlacedWindow
 
 HEIGHT, WIDTH, FRAMES = 24, 32, 30
 WINDOW, OVERLAP = 12, 3
 INTRINSICS = np.array([[28.0, 0, 16], [0, 28, 12], [0, 0, 1]])
 SCALE = 0.25  # of the estimate's unit
 TURN, SHIFT = np.array([0.3, -0.8, 0.5]), np.array([3.0, -2.0, 7.0])
-
-
-@dataclass(frozen=True)
-class Picture:
-    rgb: np.ndarray
-    index: int
-    timestamp_s: float
-    name: str
-
-
-@dataclass(frozen=True)
-class Apart:
-    depth: float
-    rotation_deg: float
-    translation: float
-
-
-@dataclass(frozen=True)
-class Placed:
-    number: int
-    frames: tuple[Picture, ...]
-    world_from_cam: torch.Tensor
-    points_cam: torch.Tensor
-    confidence: torch.Tensor
-    world_from_window: Sim3
-    metric_scale: float | None
-    disagreement: Apart | None
-    final_count: int
-    last: bool
 
 
 def true_cameras(count: int = FRAMES) -> np.ndarray:
@@ -68,12 +39,14 @@ def estimated_cameras(count: int = FRAMES) -> np.ndarray:
     return moved(true_cameras(count), SCALE, TURN, SHIFT)
 
 
-def picture(index: int) -> Picture:
+def picture(index: int) -> Frame:
     rgb = np.random.default_rng(index).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    return Picture(rgb, index, index / 10, f"{index:06d}")
+    return Frame(rgb, index, index / 10, f"{index:06d}")
 
 
-def placed(count: int = FRAMES, *, depth_factor: float = 1.0, indices: list[int] | None = None) -> Iterator[Placed]:
+def placed(
+    count: int = FRAMES, *, depth_factor: float = 1.0, indices: list[int] | None = None
+) -> Iterator[PlacedWindow]:
     """Windows as a stream would give them; `indices` are the frames' numbers in the video."""
     indices = list(range(count)) if indices is None else indices
     truth, estimated = true_cameras(count), estimated_cameras(count)
@@ -86,15 +59,13 @@ def placed(count: int = FRAMES, *, depth_factor: float = 1.0, indices: list[int]
         last = rows[-1] == len(indices) - 1
         of = [indices[row] for row in rows]
         depth = np.stack([depth_factor * SCALE * true_depth(truth[index]) for index in of])
-        yield Placed(
+        yield placed_window(
             number=number,
             frames=tuple(picture(index) for index in of),
             world_from_cam=torch.from_numpy(estimated[of]),
             points_cam=torch.from_numpy((depth[..., None] * rays).astype(np.float32)),
             confidence=torch.rand(len(rows), HEIGHT, WIDTH, generator=torch.Generator().manual_seed(number)),
-            world_from_window=Sim3.identity(dtype=torch.float64),
-            metric_scale=None,
-            disagreement=None if number == 0 else Apart(0.02, 0.1, 0.01),
+            disagreement=None if number == 0 else Disagreement(0.02, 0.1, 0.01),
             final_count=len(rows) - (0 if last else OVERLAP),
             last=last,
         )

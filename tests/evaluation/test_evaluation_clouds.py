@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
@@ -16,6 +14,7 @@ from openloger.evaluation import nearest
 from openloger.evaluation.cloud import Cloud, cloud_errors
 from openloger.evaluation.trajectory import absolute_error, align
 from openloger.recording.windows import drift_meter
+from openloger.values import Disagreement
 
 laws = settings(derandomize=True, deadline=None, max_examples=25)
 
@@ -102,16 +101,9 @@ def test_degenerate_clouds_are_refused() -> None:
     assert cloud_errors(Cloud(np.zeros((1, 3))), Cloud(np.zeros((1, 3)))).chamfer == 0
 
 
-@dataclass(frozen=True)
-class Apart:
-    depth: float
-    rotation_deg: float
-    translation: float
-
-
 def test_the_drift_meter_adds_squares() -> None:
     path = wander(0)
-    meter = drift_meter([Apart(0.1, 3.0, 0.3), Apart(0.3, 4.0, 0.4)], path)
+    meter = drift_meter([Disagreement(0.1, 3.0, 0.3), Disagreement(0.3, 4.0, 0.4)], path)
     assert meter is not None
     assert (meter.overlaps, meter.depth_relative, meter.rotation_deg, meter.translation) == pytest.approx(
         (2, 0.2, 5, 0.5)
@@ -120,7 +112,7 @@ def test_the_drift_meter_adds_squares() -> None:
         100 * 0.5 / np.linalg.norm(np.diff(path[:, :3, 3], axis=0), axis=1).sum()
     )
     assert drift_meter([], path) is None
-    still = drift_meter([Apart(0, 0, 0)], np.tile(np.eye(4), (3, 1, 1)))
+    still = drift_meter([Disagreement(0.0, 0.0, 0.0)], np.tile(np.eye(4), (3, 1, 1)))
     assert still is not None
     assert still.translation_percent is None
 
@@ -134,7 +126,7 @@ def test_the_drift_meter_follows_ate_where_windows_err_by_chance() -> None:
         jumps = draw.normal(size=(10, 3)) * size
         estimated = truth.copy()
         estimated[:, :3, 3] += np.repeat(jumps.cumsum(axis=0), 16, axis=0)
-        meter = drift_meter([Apart(0, 0, float(np.linalg.norm(jump))) for jump in jumps[1:]], estimated)
+        meter = drift_meter([Disagreement(0.0, 0.0, float(np.linalg.norm(jump))) for jump in jumps[1:]], estimated)
         assert meter is not None
         meters.append(meter.translation)
         errors.append(absolute_error(align(estimated, truth, how="se3"), truth).translation.rmse)

@@ -29,6 +29,7 @@ from openloger.evaluation.report import TableRows, rich_table, suite_json, suite
 from openloger.evaluation.run import SuiteResult, evaluate_sequence, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite, published
 from openloger.pages import Line, bar_plot, depth_colours, line_plot
+from openloger.values import PlacedWindow
 
 SETTINGS = {"window": 12, "overlap": 3, "placement": "none", "reset_every": None}
 
@@ -78,7 +79,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def reconstruct(sequence: Sequence) -> Iterator[known.Placed]:
+def reconstruct(sequence: Sequence) -> Iterator[PlacedWindow]:
     """As a stream would: it reads every picture before it gives the windows."""
     assert len(list(sequence.frames())) == known.FRAMES
     yield from known.placed()
@@ -100,11 +101,11 @@ def test_a_broken_sequence_does_not_stop_the_others(folder: Path) -> None:
 
 
 def test_faults_of_the_reconstruction_are_reported_and_bugs_are_not_hidden(folder: Path) -> None:
-    def bad(sequence: Sequence) -> Iterator[known.Placed]:
+    def bad(sequence: Sequence) -> Iterator[PlacedWindow]:
         raise BadFrameError("frame 3 is damaged", index=3)
         yield
 
-    def bug(sequence: Sequence) -> Iterator[known.Placed]:
+    def bug(sequence: Sequence) -> Iterator[PlacedWindow]:
         raise KeyError("bug")
         yield
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openloger.frames import network_size, open_frames, resized
+from openloger.frames import open_frames, resized
 from openloger.runtime.prefetch import prefetch
+from openloger.streaming.sizing import published_size
 
 CLIPS = {"kitchen": (300, 30, (480, 640), (434, 574)), "street": (151, 10, (250, 828), (266, 924))}
 
@@ -18,7 +19,7 @@ def test_a_real_clip(clip: str, real_data: Path) -> None:
     count, rate, size, small_size = CLIPS[clip]
     source = open_frames(real_data / clip / "video.mp4")
     assert source.length == count
-    small = resized(source, lambda height, width: network_size(height, width, patch=14, max_pixels=255_000))
+    small = resized(source, lambda height, width: published_size(height, width, patch=14, max_pixels=255_000))
     begun = [frame for frame in prefetch(small.frames()) if frame.index < 3]
     assert [frame.rgb.shape for frame in begun] == [(*small_size, 3)] * 3
     shapes, times = zip(*((frame.rgb.shape, frame.timestamp_s) for frame in source), strict=True)

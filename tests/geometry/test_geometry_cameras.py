@@ -91,10 +91,10 @@ def test_intrinsics_scale_with_the_image(intrinsics: Tensor, size: tuple[int, in
 @LAW
 @given(cameras(), seeds(), st.floats(0.001, 1000), st.booleans(), st.booleans())
 def test_fit_finds_the_camera_of_exact_points(
-    intrinsics: Tensor, seed: int, size: float, shared: bool, square_pixels: bool
+    intrinsics: Tensor, seed: int, size: float, shared: bool, square: bool
 ) -> None:
     points = size * unproject(depths(2, seed), intrinsics)
-    fit = fit_intrinsics(points, shared=shared, square_pixels=square_pixels)
+    fit = fit_intrinsics(points, shared=shared, pixel_aspect=1.0 if square else None)
     assert_close(fit.intrinsics, intrinsics.expand(2, 3, 3), rtol=1e-9, atol=1e-9)
     assert float(fit.residual_px.max()) < 1e-9
 
@@ -103,8 +103,34 @@ def test_fit_finds_the_camera_of_exact_points(
 @given(st.floats(30, 100), st.floats(30, 100), seeds())
 def test_fit_finds_oblong_pixels_where_asked(fx: float, fy: float, seed: int) -> None:
     intrinsics = camera(fx, fy, 30, 25)
-    fit = fit_intrinsics(unproject(depths(1, seed), intrinsics), square_pixels=False)
+    fit = fit_intrinsics(unproject(depths(1, seed), intrinsics), pixel_aspect=None)
     assert_close(fit.intrinsics[0], intrinsics, rtol=1e-9, atol=1e-9)
+
+
+@LAW
+@given(cameras(), seeds(), st.floats(0.8, 1.25), st.booleans())
+def test_fit_undoes_the_stretch_of_a_resize(intrinsics: Tensor, seed: int, aspect: float, shared: bool) -> None:
+    """A camera of square pixels, whose image was stretched to fx = aspect * fy."""
+    stretched = torch.diag(torch.tensor([aspect, 1.0, 1.0], dtype=torch.float64)) @ intrinsics
+    points = unproject(depths(2, seed), stretched)
+    fit = fit_intrinsics(points, shared=shared, pixel_aspect=aspect)
+    assert_close(fit.intrinsics, stretched.expand(2, 3, 3), rtol=1e-9, atol=1e-9)
+    assert float(fit.residual_px.max()) < 1e-9
+    noisy = points + 0.02 * points[..., 2:] * normal(*points.shape, seed=seed)
+    fitted = fit_intrinsics(noisy, shared=shared, pixel_aspect=aspect).intrinsics
+    assert_close(fitted[:, 0, 0], aspect * fitted[:, 1, 1])
+
+
+def test_a_fit_without_points_has_the_stretched_fallback() -> None:
+    blind = fit_intrinsics(torch.full((1, HEIGHT, WIDTH, 3), torch.nan), pixel_aspect=1.25)
+    assert blind.intrinsics[0, 0, 0] == pytest.approx(1.25 * blind.intrinsics[0, 1, 1])
+    assert blind.residual_px.isinf().all()
+
+
+@pytest.mark.parametrize("aspect", [0.0, -1.0, math.inf, math.nan])
+def test_an_aspect_that_no_pixel_has(aspect: float) -> None:
+    with pytest.raises(InputError, match="pixel_aspect"):
+        fit_intrinsics(torch.ones(1, HEIGHT, WIDTH, 3), pixel_aspect=aspect)
 
 
 @LAW

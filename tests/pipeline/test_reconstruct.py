@@ -58,7 +58,7 @@ def assert_equal(a: Recording, b: Recording):
 def test_recording_holds_what_the_stream_says(network, one_thread, tmp_path):
     frames = noise()
     recording = run(frames, tmp_path / "out", network)
-    windows = list(openloger.Stream(network, window=9, overlap=2).run(frames))
+    windows = list(openloger.Stream(network, window=9, overlap=2, size=(40, 48)).run(frames))
     assert recording.complete
     assert len(recording) == LENGTH
     cameras = np.concatenate([w.world_from_cam[: w.final_count].numpy() for w in windows])

@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
+from placed_windows import placed_window
 
 from openloger.geometry import Sim3, rotation_from_axis_angle, unproject
 from openloger.recording import RecordingMeta
-from openloger.values import Disagreement
+from openloger.values import Disagreement, Frame, PlacedWindow
 
 HEIGHT, WIDTH = 12, 16
 WINDOW, OVERLAP = 8, 3
 FOCAL_PX = 14.0
-
-
-@dataclass(frozen=True)
-class Picture:
-    rgb: np.ndarray
-    index: int
-    timestamp_s: float
-    name: str
-
-
-@dataclass(frozen=True)
-class Placed:
-    number: int
-    frames: tuple[Picture, ...]
-    world_from_cam: torch.Tensor
-    points_cam: torch.Tensor
-    confidence: torch.Tensor
-    world_from_window: Sim3
-    metric_scale: float | None
-    disagreement: Disagreement | None
-    final_count: int
-    last: bool
 
 
 def meta(**changes: object) -> RecordingMeta:
@@ -52,10 +31,10 @@ def meta(**changes: object) -> RecordingMeta:
     return replace(made, **changes)
 
 
-def picture(index: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Picture:
+def picture(index: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Frame:
     generator = np.random.default_rng(index)
     rgb = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
-    return Picture(rgb, index, index / 30, f"frame {index:06d}\n\u00e9\udcff.png")
+    return Frame(rgb, index, index / 30, f"frame {index:06d}\n\u00e9\udcff.png")
 
 
 def depth(index: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> torch.Tensor:
@@ -80,27 +59,39 @@ def confidence(index: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> torch.Ten
 
 
 def placed_windows(
-    frame_count: int, *, first_window: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH), window: int = WINDOW
-) -> list[Placed]:
+    frame_count: int,
+    *,
+    first_window: int = 0,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    window: int = WINDOW,
+    **others: object,
+) -> list[PlacedWindow]:
     """Windows over `frame_count` frames; those before `first_window` are left out."""
-    return list(each_placed_window(frame_count, first_window=first_window, size=size, window=window))
+    return list(each_placed_window(frame_count, first_window=first_window, size=size, window=window, **others))
 
 
 def each_placed_window(
-    frame_count: int, *, first_window: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH), window: int = WINDOW
-) -> Iterator[Placed]:
+    frame_count: int,
+    *,
+    first_window: int = 0,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    window: int = WINDOW,
+    **others: object,
+) -> Iterator[PlacedWindow]:
     """`placed_windows`, one at a time."""
     for number, start in enumerate(range(0, max(1, frame_count - OVERLAP), window - OVERLAP)):
         if number >= first_window:
-            yield _placed(number, start, frame_count, size, window)
+            yield _placed(number, start, frame_count, size, window, **others)
 
 
-def _placed(number: int, start: int, frame_count: int, size: tuple[int, int], window: int) -> Placed:
+def _placed(
+    number: int, start: int, frame_count: int, size: tuple[int, int], window: int, **others: object
+) -> PlacedWindow:
     indices = range(start, min(start + window, frame_count))
     last = indices.stop == frame_count
     cameras = torch.stack([intrinsics(i, size) for i in indices])
     points = unproject(torch.stack([depth(i, size) for i in indices]), cameras.float())
-    return Placed(
+    return placed_window(
         number=number,
         frames=tuple(picture(i, size) for i in indices),
         world_from_cam=torch.stack([world_from_cam(i) for i in indices]),
@@ -113,6 +104,7 @@ def _placed(number: int, start: int, frame_count: int, size: tuple[int, int], wi
         disagreement=Disagreement(0.01 * number, 0.2, 0.03) if number else None,
         final_count=len(indices) if last else len(indices) - OVERLAP,
         last=last,
+        **others,
     )
 
 

@@ -13,14 +13,14 @@ import torch
 import zarr
 
 from openloger.errors import RecordingError
-from openloger.geometry import project
+from openloger.geometry import intrinsics_matrix, project
 from openloger.recording import Cost, Recording, RecordingMeta, create_recording, open_recording
-from openloger.values import Disagreement
+from openloger.values import Disagreement, PlacedWindow
 
 FRAMES = 45  # some chunks, the last in part
 
 
-def record(path: Path, meta: RecordingMeta, placed: list[values.Placed]) -> Recording:
+def record(path: Path, meta: RecordingMeta, placed: list[PlacedWindow]) -> Recording:
     with create_recording(path, meta) as writer:
         for window in placed:
             writer.append(window)
@@ -70,24 +70,37 @@ def _disturbed(points: torch.Tensor, *, seed: int) -> torch.Tensor:
     return points + noise * torch.tensor([1.0, 1.0, 0.0])
 
 
+def given_camera(intrinsics_px: tuple[float, ...]) -> list[PlacedWindow]:
+    focal, principal = torch.tensor(intrinsics_px, dtype=torch.float64).split(2)
+    return values.placed_windows(20, known_intrinsics=intrinsics_matrix(focal, principal))
+
+
 def test_known_intrinsics_replace_the_fit_and_say_by_how_much_they_miss(tmp_path: Path) -> None:
     known = (2 * values.FOCAL_PX, 2 * values.FOCAL_PX, values.WIDTH / 2, values.HEIGHT / 2)
-    recording = record(tmp_path / "out", values.meta(known_intrinsics_px=known), values.placed_windows(20))
+    recording = record(tmp_path / "out", values.meta(known_intrinsics_px=known), given_camera(known))
     assert recording.meta.known_intrinsics is not None
     np.testing.assert_array_equal(recording.intrinsics, np.broadcast_to(recording.meta.known_intrinsics, (20, 3, 3)))
     assert recording.residual_px.min() > 1  # twice the focal length doubles each pixel's distance from the centre
     right = (values.FOCAL_PX, values.FOCAL_PX, values.WIDTH / 2, values.HEIGHT / 2)
-    recording = record(tmp_path / "right", values.meta(known_intrinsics_px=right), values.placed_windows(20))
+    recording = record(tmp_path / "right", values.meta(known_intrinsics_px=right), given_camera(right))
     assert recording.residual_px[0] < 1e-3
 
 
-def test_a_fixed_lens_has_one_camera_the_median_of_those_that_could_be_fitted(tmp_path: Path) -> None:
+def test_a_fixed_lens_has_one_camera_fitted_to_all_frames_and_its_residual(tmp_path: Path) -> None:
     placed = values.placed_windows(20)
-    blind = replace(placed[-1], confidence=torch.zeros_like(placed[-1].confidence))
+    blind = replace(placed[-1], confidence_logit=torch.full_like(placed[-1].confidence_logit, -torch.inf))
     recording = record(tmp_path / "out", values.meta(lens="fixed"), [*placed[:-1], blind])
-    assert not np.isfinite(recording.residual_px[-blind.final_count :]).any()
-    fitted = np.stack([values.intrinsics(i).numpy() for i in range(20 - blind.final_count)])
-    np.testing.assert_allclose(recording.intrinsics, np.broadcast_to(np.median(fitted, 0), (20, 3, 3)), atol=1e-3)
+    seen = 20 - blind.final_count
+    focal_px = np.array([values.intrinsics(i)[0, 0].item() for i in range(seen)])
+    assert recording.lens_fit is not None
+    np.testing.assert_array_equal(
+        recording.intrinsics, np.broadcast_to(recording.lens_fit.intrinsics.numpy(), (20, 3, 3))
+    )
+    assert focal_px.min() < recording.intrinsics[0, 0, 0] < focal_px.max()
+    assert not np.isfinite(recording.residual_px[seen:]).any()
+    least, most = recording.residual_px[:seen].min(), recording.residual_px[:seen].max()
+    assert 0 < least < recording.lens_fit.residual_px < most < 0.1  # px: 0.06 of focal length over half an image
+    assert record(tmp_path / "varying", values.meta(), placed).lens_fit is None
 
 
 def test_windows_keep_their_numbers(tmp_path: Path) -> None:
@@ -124,13 +137,13 @@ def test_depth_outside_float16_is_put_on_its_end_counted_and_said(
     assert recording.depth(1)[0, 0] == 1e6
 
 
-@pytest.mark.parametrize("name", ["points_cam", "confidence", "world_from_cam"])
+@pytest.mark.parametrize("name", ["points_cam", "confidence_logit", "world_from_cam"])
 def test_a_prediction_that_is_not_finite_is_refused_and_nothing_of_it_counts(tmp_path: Path, name: str) -> None:
     good, bad = values.placed_windows(14)[:2]
     getattr(bad, name)[2].view(-1)[0] = torch.nan
     with create_recording(tmp_path / "out", values.meta()) as writer:
         writer.append(good)
-        with pytest.raises(RecordingError, match=f"window 1: {name} is not finite"):
+        with pytest.raises(RecordingError, match=f"window 1: {name.removesuffix('_logit')} is not finite"):
             writer.append(bad)
         with pytest.raises(RecordingError, match="--resume"):
             writer.append(bad)

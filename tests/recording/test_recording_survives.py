@@ -27,6 +27,7 @@ from openloger.recording import (
     open_recording,
     resume_recording,
 )
+from openloger.values import PlacedWindow
 
 STEP = values.WINDOW - values.OVERLAP
 SCRIPT = Path(__file__).with_name("write_until_killed.py")
@@ -49,7 +50,7 @@ def write(path: Path, frames: int) -> None:
         writer.finish()
 
 
-def append_all(writer: RecordingWriter | BackgroundWriter, windows: Iterable[values.Placed]) -> None:
+def append_all(writer: RecordingWriter | BackgroundWriter, windows: Iterable[PlacedWindow]) -> None:
     for placed in windows:
         writer.append(placed)
 
@@ -131,7 +132,8 @@ def test_a_cut_inside_a_window_keeps_its_first_frames_and_drops_its_row(tmp_path
 
 
 def test_zeros_are_stored_like_any_other_value(tmp_path: Path) -> None:
-    blank = [replace(p, confidence=torch.zeros_like(p.confidence)) for p in values.placed_windows(40)]
+    placed = values.placed_windows(40)
+    blank = [replace(p, confidence_logit=torch.full_like(p.confidence_logit, -torch.inf)) for p in placed]
     with create_recording(tmp_path / "out", values.meta()) as writer:
         append_all(writer, blank[:4])
     with resume_recording(tmp_path / "out", values.meta(), frames=20) as writer:

@@ -28,7 +28,9 @@ def with_closed_gates(*kinds):
 
 
 def run(network, images=IMAGES, **options):
-    return list(Stream(network, **({"window": 5, "overlap": 2, "placement": "none"} | options)).run(images))
+    return list(
+        Stream(network, **({"window": 5, "overlap": 2, "placement": "none", "size": (24, 32)} | options)).run(images)
+    )
 
 
 def same(one, other):
@@ -106,6 +108,7 @@ def test_agrees_with_the_reference_without_a_layer(run_name):
         overlap=asked["overlap_size"],
         reset_every=asked.get("reset_every", 0),
         memory="swa" if off == "ttt" else "ttt",
+        size=(42, 56),
     )
     cameras = torch.cat([placed.world_from_cam[: placed.final_count] for placed in windows])
     wanted = expected_tensors()[f"loger/{run_name}/camera_poses"]
@@ -114,10 +117,10 @@ def test_agrees_with_the_reference_without_a_layer(run_name):
 
 def test_a_stored_state_stays_without_it(network):
     """A run cut in two equals the run in one piece, whoever takes it up."""
-    stream = Stream(network, window=5, overlap=2, placement="none", memory="swa")
+    stream = Stream(network, window=5, overlap=2, placement="none", memory="swa", size=(24, 32))
     placed = stream.run(IMAGES)
     next(placed)
-    again = Stream(network, window=5, overlap=2, placement="none")
+    again = Stream(network, window=5, overlap=2, placement="none", size=(24, 32))
     again.state = StreamState.from_bytes(stream.state.to_bytes())
     assert again.state.memory.closed == {"ttt"}
     assert same(list(placed), list(again.run(IMAGES)))

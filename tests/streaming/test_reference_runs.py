@@ -18,6 +18,7 @@ def run_reference(network_name, run_name):
         overlap=run["overlap_size"],
         placement=kind,
         reset_every=run.get("reset_every", 0),
+        size=(42, 56),
     )
     return run, list(stream.run(expected_tensors()["images"]))
 

@@ -27,7 +27,8 @@ def video(kind="pocket"):
 
 
 def build(network, settings):
-    return Stream(network, **(LARGE_ENOUGH | SETTINGS[settings]))
+    size = (24, 32) if network.config.encoder.patch == 8 else (28, 42)
+    return Stream(network, size=size, **(LARGE_ENOUGH | SETTINGS[settings]))
 
 
 def whole_run(network, settings, frames):
@@ -131,7 +132,7 @@ def test_a_continued_run_keeps_its_size():
 
 def test_resets_are_decided_once():
     """A continued run resets as the run that began it, even if its source has lost its length."""
-    stream = Stream(open_pocket(), reset_every=2, **LARGE_ENOUGH)
+    stream = Stream(open_pocket(), reset_every=2, size=(24, 32), **LARGE_ENOUGH)
     next(stream.run(video()))
     again = Stream(stream.network, **LARGE_ENOUGH)
     again.state = StreamState.from_bytes(stream.state.to_bytes())

@@ -10,7 +10,7 @@ from network.reference import distance, open_pocket, small_images, toy_network
 
 from openloger.errors import BadFrameError, InputError
 from openloger.network import preset
-from openloger.streaming import Stream, fitting_size
+from openloger.streaming import Stream, network_size
 from openloger.values import Frame, PlacedWindow
 
 HEIGHT, WIDTH = 24, 32
@@ -45,7 +45,7 @@ class Source:
 
 
 def run(network, source, **options):
-    return list(Stream(network, **({"window": 5, "overlap": 2} | options)).run(source))
+    return list(Stream(network, **({"window": 5, "overlap": 2, "size": (HEIGHT, WIDTH)} | options)).run(source))
 
 
 KINDS = {
@@ -131,7 +131,7 @@ def test_the_windows_of_a_block_share_their_motion(network):
 
 def test_metric_scale_is_told():
     images = small_images(frames=6)[0]
-    placed = run(toy_network(pi3x=True), images)
+    placed = run(toy_network(pi3x=True), images, size=(28, 42))
     assert all(window.metric_scale > 0 for window in placed)
 
 
@@ -174,7 +174,7 @@ def test_settings_that_cannot_be(options, complaint, network):
 
 def test_a_frame_of_another_size_is_named(network):
     odd = Frame(np.zeros((HEIGHT, WIDTH + 8, 3), np.uint8), 6, 6.0, "odd.png")
-    stream = Stream(network, window=5, overlap=2)
+    stream = Stream(network, window=5, overlap=2, size=(HEIGHT, WIDTH))
     placed = stream.run([*frames()[:6], odd, *frames()[7:]])
     assert next(placed).number == 0  # what came before it is not lost
     with pytest.raises(BadFrameError, match=r"^frame 6 is 40×24, the first was 32×24$") as caught:
@@ -203,20 +203,13 @@ def test_items_that_are_no_frames(item, complaint, network):
     assert str(caught.value) == complaint
 
 
-def test_frames_that_fit_stay_as_they_are():
-    config = preset("pocket")
-    assert fitting_size(24, 32, config) == (24, 32)
-    assert fitting_size(64, 80, config) == (64, 80)
-    assert fitting_size(25, 32, config) != (25, 32)
-    height, width = fitting_size(480, 640, config)
-    assert height % 8 == width % 8 == 0
-    assert height * width <= config.max_pixels
-
-
-def test_frames_that_do_not_fit_are_resized(network):
-    large = [np.full((120, 160, 3), 90, np.uint8)] * 3
-    (only,) = run(network, large)
-    height, width = fitting_size(120, 160, network.config)
+@pytest.mark.parametrize("given", [(120, 160), (24, 32)])
+def test_frames_have_the_networks_size(given, network):
+    """Resized also where their own size would fit the patches, so that every door gives the same input."""
+    grey = [np.full((*given, 3), 90, np.uint8)] * 3
+    (only,) = run(network, grey, size=None)
+    height, width = network_size(*given, network.config)
+    assert only.frames[0].native_size == given
     assert only.points_cam.shape == (3, height, width, 3)
     assert only.frames[0].rgb.shape == (height, width, 3)
     assert np.abs(only.frames[0].rgb.astype(int) - 90).max() <= 1
@@ -277,7 +270,7 @@ def test_the_published_networks_ask_for_resets():
 def test_a_source_is_asked_for_what_is_new(network):
     """A continued run does not decode the video's beginning again."""
     source = Source()
-    stream = Stream(network, window=5, overlap=2)
+    stream = Stream(network, window=5, overlap=2, size=(HEIGHT, WIDTH))
     next(stream.run(source))
     assert stream.state.next_index == 6
     list(stream.run(source))
@@ -287,7 +280,9 @@ def test_a_source_is_asked_for_what_is_new(network):
 def test_nothing_accumulates_in_the_stream(network):
     """A run is lazy: a window is worked out when it is asked for."""
     read = []
-    placed = Stream(network, window=5, overlap=2).run(read.append(frame) or frame for frame in frames())
+    placed = Stream(network, window=5, overlap=2, size=(HEIGHT, WIDTH)).run(
+        read.append(frame) or frame for frame in frames()
+    )
     assert read == []
     next(placed)
     assert len(read) == 6

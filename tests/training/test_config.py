@@ -3,8 +3,8 @@
 import pytest
 
 from openloger.errors import InputError
-from openloger.frames.resize import network_size
 from openloger.network.presets import preset
+from openloger.streaming.sizing import published_size as network_size
 from openloger.training.config import load_config, recipe
 from openloger.training.curriculum import OTHER_SIZES
 

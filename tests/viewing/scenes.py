@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from placed_windows import placed_window
 
-from openloger.geometry import Sim3, unproject
+from openloger.geometry import unproject
 from openloger.recording import Recording, RecordingMeta, create_recording, open_recording
 from openloger.recording.writer import RecordingWriter
-from openloger.values import Disagreement
+from openloger.values import Disagreement, Frame, PlacedWindow
 
 WINDOW, OVERLAP = 16, 3
 FAR = 60.0  # where the sky is put: a network predicts some depth everywhere
@@ -30,20 +31,6 @@ class Shot:
     index: int
     timestamp_s: float
     name: str
-
-
-@dataclass(frozen=True)
-class Placed:
-    number: int
-    frames: tuple[Shot, ...]
-    world_from_cam: torch.Tensor
-    points_cam: torch.Tensor
-    confidence: torch.Tensor
-    world_from_window: Sim3
-    metric_scale: float | None
-    disagreement: Disagreement | None
-    final_count: int
-    last: bool
 
 
 def room(frames: int, *, size: tuple[int, int] = (48, 64), fps: float = 10) -> list[Shot]:
@@ -128,14 +115,14 @@ def finish(writer: RecordingWriter, *, complete: bool) -> None:
         writer.finish()
 
 
-def placed_windows(shots: Sequence[Shot]) -> Iterator[Placed]:
+def placed_windows(shots: Sequence[Shot]) -> Iterator[PlacedWindow]:
     """What a decent network would say: depth with a little noise, and a little drift from window to window."""
     first_from_world = np.linalg.inv(shots[0].world_from_cam)
     for number, start in enumerate(range(0, max(1, len(shots) - OVERLAP), WINDOW - OVERLAP)):
         yield _placed(number, shots[start : start + WINDOW], first_from_world, last=start + WINDOW >= len(shots))
 
 
-def _placed(number: int, shots: Sequence[Shot], first_from_world: np.ndarray, *, last: bool) -> Placed:
+def _placed(number: int, shots: Sequence[Shot], first_from_world: np.ndarray, *, last: bool) -> PlacedWindow:
     generator = np.random.default_rng(number)
     depth = np.stack([np.where(shot.depth > 0, shot.depth, FAR) for shot in shots])
     depth = depth * (1 + 0.002 * generator.standard_normal(depth.shape))
@@ -146,13 +133,12 @@ def _placed(number: int, shots: Sequence[Shot], first_from_world: np.ndarray, *,
     drift[:3, 3] = 0.01 * number * np.array([1.0, 0.0, 0.3])
     world_from_cam = np.stack([drift @ first_from_world @ shot.world_from_cam for shot in shots])
     wave = abs(math.sin(0.7 * number))
-    return Placed(
+    return placed_window(
         number=number,
-        frames=tuple(shots),
+        frames=[Frame(shot.rgb, shot.index, shot.timestamp_s, shot.name) for shot in shots],
         world_from_cam=torch.from_numpy(world_from_cam),
         points_cam=unproject(torch.from_numpy(depth).float(), cameras),
         confidence=torch.from_numpy(confidence).float(),
-        world_from_window=Sim3.identity(dtype=torch.float64),
         metric_scale=1.0,
         disagreement=Disagreement(0.01 + 0.02 * wave, 0.2 + 0.5 * wave, 0.01 + 0.02 * wave) if number else None,
         final_count=len(shots) if last else len(shots) - OVERLAP,

@@ -22,7 +22,7 @@ from openloger.network import Network
 from openloger.runtime.prefetch import prefetch
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import peak_memory_bytes
-from openloger.streaming import Stream, network_frame_size
+from openloger.streaming import Stream, network_size
 from openloger.values import PlacedWindow
 
 PICTURE = (128, 160)  # height and width of a world, before the network sizes it as it likes
@@ -120,7 +120,7 @@ def plan_ablations(settings: AblationSettings, network: Network) -> Plan:
 
 def size_of(settings: AblationSettings, network: Network) -> tuple[int, int]:
     """Height and width of the pictures."""
-    return settings.size or network_frame_size(*PICTURE, network.config)
+    return settings.size or network_size(*PICTURE, network.config)
 
 
 def stream_of(network: Network, variant: Variant, *, frames: int) -> Stream:

@@ -19,7 +19,7 @@ from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import peak_memory_bytes
-from openloger.streaming import Stream, network_frame_size
+from openloger.streaming import Stream, network_size
 
 Engine = Literal["streaming", "full"]
 PICTURE = (480, 640)  # the video's height and width, which the network sizes as it likes
@@ -66,7 +66,7 @@ def measure_length(choice: NetworkChoice, settings: LengthSettings, ledger: Ledg
 def time_length(*, choice: dict[str, Any], engine: Engine, frames: int, on_progress: OnProgress) -> dict[str, Any]:
     """One engine over one length, in this process; the first frames of it run once before and are not counted."""
     network = NetworkChoice(**choice).load()
-    size = network_frame_size(*PICTURE, network.config)
+    size = network_size(*PICTURE, network.config)
     warm_up = min(frames, 3 * network.config.window)
     for _ in _stream(network, "streaming", warm_up).run(MovingPicture(warm_up, size)):
         pass

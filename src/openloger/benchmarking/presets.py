@@ -20,7 +20,7 @@ from openloger.network import PRESETS, preset
 from openloger.network.load import cached
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import peak_memory_bytes
-from openloger.streaming import Stream, network_frame_size
+from openloger.streaming import Stream, network_size
 from openloger.values import FrameSource
 
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "bfloat16", "float16"), "mps": ("float32", "float16")}
@@ -95,7 +95,7 @@ def time_network(
     """One combination, in this process: the stream without files, two windows to warm up, then the median window."""
     network = NetworkChoice(**choice).load()
     stream = Stream(network)
-    size = network_frame_size(picture[0], picture[1], network.config)
+    size = network_size(picture[0], picture[1], network.config)
     length = stream.window + (windows + 1) * (stream.window - stream.overlap)
     seconds = window_seconds(stream, MovingPicture(length, size), lambda: synchronize(network.device))[2:]
     new = stream.window - stream.overlap

@@ -10,7 +10,7 @@ from openloger.errors import InputError
 from openloger.frames import resized
 from openloger.network import Network
 from openloger.recording import RecordingMeta, RecordingWriter, create_recording
-from openloger.streaming import Stream, network_frame_size
+from openloger.streaming import Stream, network_size
 from openloger.values import FrameSource
 
 
@@ -18,7 +18,7 @@ def reconstruct_serially(source: FrameSource, out: Path, network: Network, *, cl
     """A source into a recording, its stages counted by `clock`; returns the seconds from the first frame on."""
     began_s = time.perf_counter()
     decoded = TimedFrames(source, clock, "decode")
-    sized = resized(decoded, lambda height, width: network_frame_size(height, width, network.config))
+    sized = resized(decoded, lambda height, width: network_size(height, width, network.config))
     stream = Stream(network)
     writer: RecordingWriter | None = None
     with clock.stage("rest"), clock.placing(stream):

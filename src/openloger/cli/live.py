@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from openloger.cli.watching import ShowArguments, shown
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
 from openloger.pipeline.reconstruct import reconstruct as run
 from openloger.recording import Recording
+from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
 from openloger.values import PlacedWindow
 
@@ -91,8 +91,8 @@ def live(
     with shown(out, show) as on_first_window:
         loaded = network.load()
         meter = LatencyMeter(opened, on_first_window)
-        with _stop_on_signals(opened), progress_bar(opened.name, also=meter.told) as draw:
-            options = replace(asked, live=True, on_window=meter.take, on_progress=meter.passing_on(draw))
+        with _stopped_by_signals(opened), progress_bar(opened.name, also=meter.told) as draw:
+            options = replace(asked, on_window=meter.take, on_progress=meter.passing_on(draw))
             result = run(opened, out, network=loaded, size=taken.size, options=options, **asdict(windows))
     _tell(result, opened, meter, trained=loaded.weights is not None, as_json=show.json)
     return EXIT_BAD_INPUT if opened.lost else 0
@@ -141,22 +141,18 @@ class LatencyMeter:
 
 
 @contextmanager
-def _stop_on_signals(source: LiveFrames) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the source; a second Ctrl-C stops at once."""
+def _stopped_by_signals(source: LiveFrames) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the source; a second one stops at once."""
 
-    def stop(number: int, frame: object) -> None:
-        if source.stopped and number == signal.SIGINT:
-            raise KeyboardInterrupt
+    def stop() -> None:
         source.stop()
         print("openloger: finishing the last window; Ctrl-C again stops at once", file=sys.stderr)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        source.stop()
+    with stop_requests(on_request=stop):
+        try:
+            yield
+        finally:
+            source.stop()
 
 
 def _tell(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool, as_json: bool) -> None:

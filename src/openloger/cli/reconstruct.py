@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +19,7 @@ from openloger.network import Network, load_network
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions
 from openloger.pipeline.reconstruct import reconstruct as run
 from openloger.recording import Recording
+from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
 from openloger.runtime.resources import peak_memory_bytes
 
@@ -137,7 +136,7 @@ def reconstruct(
         on_bad_frame=frames.on_bad_frame,
     )
     loaded = network.load()
-    with _stop_on_interrupt() as stopping, progress_bar(opened.name) as show:
+    with stop_requests((signal.SIGINT,), on_request=_announce_stop) as stopping, progress_bar(opened.name) as show:
         latest: list[Progress] = []
 
         def on_progress(progress: Progress) -> None:
@@ -150,22 +149,8 @@ def reconstruct(
     return 0 if result.complete else EXIT_INTERRUPTED
 
 
-@contextmanager
-def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C asks for a stop after the window in hand; the second is an ordinary one."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        print("openloger: finishing the window in hand; again to stop at once", file=sys.stderr)
-
-    previous = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def _announce_stop() -> None:
+    print("openloger: finishing the window in hand; again to stop at once", file=sys.stderr)
 
 
 def _tell(recording: Recording, progress: Progress | None, *, trained: bool, as_json: bool) -> None:

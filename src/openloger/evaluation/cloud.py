@@ -1,4 +1,4 @@
-"""How far a cloud of points is from the true surface, and how much of the surface it covers."""
+"""Accuracy and completeness of a point cloud against the true surface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far estimated depths are from true ones, where both are known.
+"""Errors of estimated depth where the true depth is known.
 
 First `sample_depth` or `match_depth` bring the two onto the same pixels, then `depth_errors` compares them: as they
 are, or after one scale for the whole sequence, or one for each frame. The scale is the median over pixels of
@@ -131,7 +131,7 @@ def depth_errors(frames: Sequence[DepthPairs], *, alignment: DepthAlignment = "s
 
 
 def depth_scales(frames: Sequence[DepthPairs], *, alignment: DepthAlignment) -> list[float]:
-    """What each frame's estimate is multiplied by; every frame has pixels."""
+    """The factor for each frame's estimate; every frame has pixels."""
     if alignment == "none":
         return [1.0] * len(frames)
     ratios = [frame.truth.astype(np.float64) / frame.estimated for frame in frames]

@@ -1,4 +1,4 @@
-"""What is compared: the estimated frames of a video beside what is true of them, matched by their number in the video.
+"""Matches the estimated frames of a video to their ground truth by their number in the video.
 
 Estimates come from a recording, or from placed windows as a stream gives them; either way one frame's pictures are
 held at a time, and what is kept of a frame is its two cameras and a bounded number of pixels.
@@ -19,16 +19,16 @@ from openloger.errors import InputError
 from openloger.evaluation.cloud import Cloud
 from openloger.evaluation.depth import MOST_PIXELS, DepthPairs, match_depth
 from openloger.geometry import normals_from_points, scale_intrinsics, unproject
-from openloger.recording import PlacedLike, Recording
-from openloger.recording.windows import DisagreementLike
+from openloger.recording import Recording
 from openloger.shapes import Float32, Float64, Int, UInt8
+from openloger.values import Disagreement, PlacedWindow
 
 GLIMPSES = 6
 
 
 @dataclass(frozen=True)
 class GatherSettings:
-    """What is looked at."""
+    """What is compared, and how densely."""
 
     depth: bool = True  # where there is true depth
     depth_every: int = 1  # frames; 10: of every tenth frame that has a true camera
@@ -75,7 +75,7 @@ class MatchedFrames:
     estimated: Float64[np.ndarray, "matched 4 4"]
     truth: Float64[np.ndarray, "matched 4 4"]
     depth: tuple[DepthPairs, ...]
-    disagreements: tuple[DisagreementLike, ...]
+    disagreements: tuple[Disagreement, ...]
     estimated_cloud: Cloud | None  # in the estimate's world
     true_cloud: Cloud | None
     glimpses: tuple[ExampleFrame, ...]  # a few, from all over the video
@@ -91,9 +91,11 @@ def gather_recording(recording: Recording, truth: Truth, settings: GatherSetting
     return _gather(_recorded(recording), truth, settings or GatherSettings(), disagreements)
 
 
-def gather_placed(placed: Iterable[PlacedLike], truth: Truth, settings: GatherSettings | None = None) -> MatchedFrames:
+def gather_placed(
+    placed: Iterable[PlacedWindow], truth: Truth, settings: GatherSettings | None = None
+) -> MatchedFrames:
     """Placed windows as a stream gives them, beside the truth of the video; each is let go when it was looked at."""
-    disagreements: list[DisagreementLike] = []
+    disagreements: list[Disagreement] = []
     return _gather(_placed(placed, disagreements), truth, settings or GatherSettings(), disagreements)
 
 
@@ -108,7 +110,7 @@ def _recorded(recording: Recording) -> Iterator[EstimatedFrame]:
         yield EstimatedFrame(int(index[number]), cameras[number], partial(look, number))
 
 
-def _placed(placed: Iterable[PlacedLike], disagreements: list[Any]) -> Iterator[EstimatedFrame]:
+def _placed(placed: Iterable[PlacedWindow], disagreements: list[Any]) -> Iterator[EstimatedFrame]:
     for window in placed:
         if window.disagreement is not None:
             disagreements.append(window.disagreement)
@@ -121,7 +123,7 @@ def _placed(placed: Iterable[PlacedLike], disagreements: list[Any]) -> Iterator[
 class _Look:
     """The pictures of a placed window; its confidence is worked out once, when it is first asked for."""
 
-    window: PlacedLike
+    window: PlacedWindow
 
     def at(self, row: int) -> FrameImages:
         points = self.window.points_cam[row].detach().float().cpu().numpy()
@@ -135,7 +137,7 @@ class _Look:
 
 @dataclass
 class _Kept:
-    """What is kept while frames go by."""
+    """Accumulates the matched values while frames are read."""
 
     index: list[int] = field(default_factory=list)
     estimated: list[np.ndarray] = field(default_factory=list)

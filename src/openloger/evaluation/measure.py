@@ -32,7 +32,7 @@ CALIBRATED_PIXELS_LEAST = 100
 
 @dataclass(frozen=True)
 class MeasureSettings:
-    """How numbers are made. They are printed with every number."""
+    """Settings of the metrics; they are printed with every number."""
 
     alignment: Alignment = "sim3"  # of the path
     depth_alignment: DepthAlignment = "sequence"  # of the depth that counts; the others are given too
@@ -42,7 +42,7 @@ class MeasureSettings:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What somebody gets who has not looked: a number that is not better is worth nothing."""
+    """Trivial baselines (a straight line, a constant depth): a number has to be better than these."""
 
     ate_rmse: float  # of the best straight line at constant speed
     depth_abs_rel: float | None  # of the same depth everywhere, after one scale

@@ -78,7 +78,7 @@ def path_plot(measured: Measured) -> str:
 
 
 def error_plot(measured: Measured) -> str:
-    """How far each camera is from the truth, along the true path."""
+    """Each camera's distance from the truth, along the true path."""
     truth = measured.gathered.truth
     error = centre_distances(measured.aligned.world_from_cam, truth)
     lines = [Line("error", distance_along(truth), error)]

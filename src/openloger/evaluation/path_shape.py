@@ -1,4 +1,4 @@
-"""What goes wrong along a long path: the scale that drifts, and loops that do not close."""
+"""Errors of long paths: scale drift, and loops that do not close."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ScaleDrift:
 
 @dataclass(frozen=True)
 class LoopClosure:
-    """How far apart the estimate puts two frames that were taken at nearly the same place; medians over the loops."""
+    """The estimated gap between frames taken at nearly the same place; medians over the loops."""
 
     count: int  # frames that came back
     gap: float  # error of the motion across the loop, in the truth's unit

@@ -1,4 +1,4 @@
-"""What a number was made with: versions, hashes and the machine, so that it can be made again."""
+"""Provenance of a number: versions, hashes and the machine, so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ READ_BYTES = 1 << 20
 
 
 def machine() -> dict[str, Any]:
-    """What seconds and bytes were measured on, and how busy it was just before."""
+    """The machine that seconds and bytes were measured on, and its load just before."""
     return {
         "cpu": _cpu_name(),
         "cores": _usable_cores(),
@@ -45,7 +45,7 @@ def file_hash(path: Path) -> str:
 
 
 def _git(*arguments: str, at: Path) -> str | None:
-    """What git says in a folder; None where there is no git, or it fails."""
+    """The output of a git command in a folder; None without git, or where it fails."""
     try:
         done = subprocess.run(["git", "-C", str(at), *arguments], check=False, capture_output=True, text=True)
     except OSError:

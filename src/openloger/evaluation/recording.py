@@ -47,7 +47,7 @@ def evaluate_recording(
 
 
 def made_with(recording: Recording, measured: Measured, **files: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """How the numbers were made, for JSON. Of `files`, each is hashed; of a folder, its file of cameras."""
+    """Provenance of the numbers, for JSON. Each of `files` is hashed; of a folder, its file of cameras."""
     given = {name: Path(path) for name, path in files.items() if path is not None}
     hashed = {name: path / CAMERAS_FILE if path.is_dir() else path for name, path in given.items()}
     return json_ready(

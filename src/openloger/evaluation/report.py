@@ -60,7 +60,7 @@ class TableRows:
 
 
 def measured_table(measured: Measured) -> TableRows:
-    """What could be measured of one video; lengths are in the truth's unit, here called metres."""
+    """The measurements of one video; lengths are in the truth's unit, here called metres."""
     numbers = measured.numbers()
     said = f"path aligned by {measured.settings.alignment}"
     if measured.depth:

@@ -13,9 +13,9 @@ from openloger.errors import InputError, OpenlogerError
 from openloger.evaluation.gather import gather_placed
 from openloger.evaluation.measure import Measured, MeasureSettings, measure
 from openloger.evaluation.suites import Suite
-from openloger.recording import PlacedLike
+from openloger.values import PlacedWindow
 
-Reconstruct = Callable[[Sequence], Iterable[PlacedLike]]  # a fresh stream over one sequence
+Reconstruct = Callable[[Sequence], Iterable[PlacedWindow]]  # a fresh stream over one sequence
 _log = logging.getLogger("openloger")
 
 
@@ -30,7 +30,7 @@ class Sequences(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of one sequence."""
+    """The result of one sequence."""
 
     sequence: str
     measured: Measured | None
@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class SuiteResult:
-    """What became of a suite."""
+    """The result of a suite."""
 
     name: str
     suite: Suite
@@ -48,7 +48,7 @@ class SuiteResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every sequence has its numbers."""
+        """True where every sequence has its numbers."""
         return all(outcome.fault is None for outcome in self.outcomes)
 
     def value(self, outcome: Outcome) -> float | None:

@@ -26,7 +26,7 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class Published:
-    """What others measured, and where it stands."""
+    """Published numbers, and their source."""
 
     title: str
     metric: str  # a name of `Measured.numbers()`
@@ -41,7 +41,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Suite:
-    """How a dataset is run and measured. None leaves a choice to the network's own defaults."""
+    """The protocol of a dataset. None leaves a choice to the network's own defaults."""
 
     dataset: str | None  # a key of `DATASETS`; None: worlds
     metric: str = "ate_rmse"  # the number that stands for a sequence

@@ -1,4 +1,4 @@
-"""How far an estimated path of cameras is from the true one, after the world's frame and scale were agreed on.
+"""Errors of an estimated camera path (ATE, RPE, KITTI segments), after alignment to the true one.
 
 Every function takes `world_from_cam` of the same frames twice, estimated and true, float64 (frame, 4, 4) with OpenCV
 axes. The order is: `align` first, then any of the errors on what it gives.
@@ -42,7 +42,7 @@ class AbsoluteError:
 
 @dataclass(frozen=True)
 class RelativeError:
-    """How far the motion over some frames is off."""
+    """Error of the relative motion over some frames."""
 
     step: int  # frames
     translation: Summary  # in the truth's unit
@@ -141,7 +141,7 @@ def segment_errors(
 
 
 def distance_along(world_from_cam: Float64[np.ndarray, "frame 4 4"]) -> Float64[np.ndarray, " frame"]:
-    """How far each camera has come along the path, from 0."""
+    """Each camera's distance along the path, from 0."""
     steps = np.linalg.norm(np.diff(world_from_cam[:, :3, 3], axis=0), axis=1)
     return np.concatenate([np.zeros(1), steps.cumsum()])
 

@@ -41,5 +41,5 @@ class Pinhole:
 
 
 def all_the_same(cameras: Sequence[Pinhole]) -> bool:
-    """Whether one camera took all pictures."""
+    """True where all frames have the same camera."""
     return all(camera == cameras[0] for camera in cameras)

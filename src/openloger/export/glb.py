@@ -41,7 +41,7 @@ _COLOUR_AT = 12  # bytes into a point
 
 @dataclass(frozen=True)
 class _Part:
-    """What was written of one node; its bytes follow those of the part before."""
+    """The data of one node; its bytes follow those of the part before."""
 
     name: str
     mode: int

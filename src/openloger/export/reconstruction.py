@@ -1,4 +1,4 @@
-"""What an exporter reads: an openloger recording, or anything of its shape (ground truth, another tool's result)."""
+"""The interface that exporters read: an openloger recording, ground truth, or another tool's result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Reconstruction(Protocol):
 
     @property
     def frame_count(self) -> int:
-        """How many frames can be read."""
+        """The number of frames that can be read."""
         ...
 
     @property
@@ -38,7 +38,7 @@ class Reconstruction(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """What the source calls each frame."""
+        """Each frame's name in the source."""
         ...
 
     def depth(self, frame: int, /) -> Float[np.ndarray, "height width"]:

@@ -124,7 +124,7 @@ def _log_points(stream: Any, rr: Any, chunk: PointChunk) -> None:
 
 
 def _layout(rr: Any) -> Any:
-    """What Rerun shows at first: the scene as it grows, beside picture, depth and confidence."""
+    """Rerun's initial layout: the scene as it grows, beside image, depth and confidence."""
     import rerun.blueprint as rrb
 
     def so_far(timeline: str, **now: int | float) -> Any:

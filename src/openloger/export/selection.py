@@ -47,8 +47,9 @@ class PointSelection:
 
 
 def usual_edge(height: int) -> float:
-    """What "auto" is: 3 %, or what keeps the lower half of a level ground in a low picture. Its depth changes by 2 / r
-    over the three rows around the r-th below the horizon.
+    """The value of "auto": 3 %, or more in a low image, so that the lower half of level ground is kept.
+
+    The depth of level ground changes by 2 / r over the three rows around the r-th below the horizon.
     """
     return max(LEAST_EDGE, 2 / (height / 4))
 

@@ -35,7 +35,7 @@ class VoxelSet:
 
     @property
     def nbytes(self) -> int:
-        """What the table takes up."""
+        """The size of the table."""
         return self._table.nbytes
 
     def add(self, keys: Int[np.ndarray, " point"]) -> Bool[np.ndarray, " point"]:

@@ -8,11 +8,11 @@ Sources that go on while they are read (cameras, streams, growing files and fold
 """
 
 from openloger.frames.open import open_frames
-from openloger.frames.resize import network_size, resize_rgb, resized
+from openloger.frames.resize import resize_frame, resize_rgb, resized
 
 __all__ = [
-    "network_size",
     "open_frames",
+    "resize_frame",
     "resize_rgb",
     "resized",
 ]

@@ -30,7 +30,7 @@ logger = logging.getLogger("openloger")
 
 @dataclass
 class PacketsRead:
-    """What came out of a container so far."""
+    """Packets read from a container so far."""
 
     packets: int = 0  # whole ones
     end_s: float = float("-inf")  # the end of the last of them, in presentation time
@@ -78,7 +78,7 @@ def frame_interval_s(stream: Any) -> float:
 
 
 def truncation_reason(container: Any, stream: Any, seen: PacketsRead) -> str | None:
-    """What is missing at the end of a container that was read to its end; None where nothing is."""
+    """Why a container that was read to its end counts as truncated; None where it does not."""
     if seen.error is not None:
         return f"it cannot be read any further ({seen.error})"
     promised_s = _promised_end_s(container.format.name.split(","), stream)
@@ -188,7 +188,7 @@ class _Ledger:
         self.pending.clear()
 
     def settle(self, image: Any) -> Iterator[Picture]:
-        """What a picture's coming decides: the frames that it overtook, and its own."""
+        """The frames settled by a decoded picture: those that it overtook, and its own."""
         pts = image.pts
         if self.first_pts is not None and pts is not None and pts < self.first_pts and self.sound:
             return  # shown before the first key frame: it rests on pictures that the file does not have
@@ -252,7 +252,7 @@ class _Decoding:
             yield from ledger.lost()
 
     def _breaks_off(self, packet: Any) -> bool:
-        """Whether a bare JPEG lacks the end mark that others before it had; its decoder takes that for grey."""
+        """True for a bare JPEG without the end mark that those before it had; its decoder fills the rest with grey."""
         if self.container.format.name != "mjpeg":
             return False
         ended = END_OF_JPEG in bytes(packet)[-64:]

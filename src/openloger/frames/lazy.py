@@ -43,11 +43,11 @@ class LazyFrame:
 
 @runtime_checkable
 class LazyFrameSource(Protocol):
-    """What each kind of source implements; `SelectedFrames` makes a `FrameSource` of it."""
+    """The interface of each kind of source; `SelectedFrames` makes a `FrameSource` of it."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name used in messages."""
         ...
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:

@@ -68,7 +68,7 @@ class OtherSource:
 
 
 def is_frame(item: Any) -> bool:
-    """Whether it has what a `Frame` has, whatever its class."""
+    """True for any object with the attributes of a `Frame`."""
     return all(hasattr(item, attribute) for attribute in ("rgb", "index", "timestamp_s", "name"))
 
 

@@ -1,8 +1,7 @@
-"""The size at which a network sees a picture, and the resizing to it."""
+"""Resizing of pictures, and of a source's frames."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -26,32 +25,6 @@ def check_size(size: Size) -> Size:
     return size
 
 
-def network_size(height: int, width: int, *, patch: int, max_pixels: int) -> Size:
-    """(height, width) near the picture's aspect, in whole patches, of at most `max_pixels` pixels.
-
-    With s = √(max_pixels / (width·height)) the grid has k = round(width·s / patch) columns and
-    m = round(height·s / patch) rows (half to even); while it is too large, k is lowered if k/m > width/height, else m.
-    Raises InputError for a picture without pixels, or so elongated that one side would have no patch.
-    """
-    if height < 1 or width < 1:
-        raise InputError(f"a picture of {height}×{width} (height×width) has no pixels")
-    if patch < 1 or max_pixels < patch * patch:
-        raise InputError(f"max_pixels={max_pixels} has no room for one patch of {patch}×{patch}; allow more pixels")
-    scale = math.sqrt(max_pixels / (width * height))
-    columns, rows = round(width * scale / patch), round(height * scale / patch)
-    while columns and rows and (patch * columns) * (patch * rows) > max_pixels:
-        if columns / rows > width / height:
-            columns -= 1
-        else:
-            rows -= 1
-    if not columns or not rows:
-        raise InputError(
-            f"a picture of {height}×{width} (height×width) is too elongated for patches of {patch} pixels "
-            f"within {max_pixels} pixels; crop it, or set the size yourself"
-        )
-    return patch * rows, patch * columns
-
-
 def resize_rgb(rgb: UInt8[np.ndarray, "height width 3"], size: Size) -> UInt8[np.ndarray, "new_height new_width 3"]:
     """`rgb` at `size` = (height, width), by Lanczos; the very same array where it has that size already.
 
@@ -67,8 +40,15 @@ def resize_rgb(rgb: UInt8[np.ndarray, "height width 3"], size: Size) -> UInt8[np
     return resize(rgb, size)
 
 
+def resize_frame(frame: Frame, size: Size) -> Frame:
+    """The frame at `size` = (height, width); it keeps the size that it had first (`Frame.source_size`)."""
+    if frame.rgb.shape[:2] == size:
+        return frame
+    return replace(frame, rgb=resize_rgb(frame.rgb, size), source_size=frame.native_size)
+
+
 def resize_by_pillow(rgb: Rgb, size: Size) -> Rgb:
-    """What `resize_rgb` means."""
+    """The definition of `resize_rgb`."""
     from PIL import Image
 
     return np.array(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.LANCZOS))
@@ -108,7 +88,7 @@ class ResizedFrames:
         for frame in self.source.frames(first):
             if callable(size):
                 size = size(frame.rgb.shape[0], frame.rgb.shape[1])
-            yield replace(frame, rgb=resize_rgb(frame.rgb, size))
+            yield resize_frame(frame, size)
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(0)
@@ -117,6 +97,7 @@ class ResizedFrames:
 def resized(source: FrameSource, size: Size | Callable[[int, int], Size]) -> FrameSource:
     """`source` with its pictures at `size` = (height, width), or at `size(height, width)` of the first picture.
 
-    The second form serves a source that can be read only once: `resized(source, lambda h, w: network_size(h, w, …))`.
+    The second form serves a source that can be read only once:
+    `resized(source, lambda height, width: network_size(height, width, config))`.
     """
     return ResizedFrames(source, size if callable(size) else check_size(size))

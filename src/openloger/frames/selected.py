@@ -53,7 +53,7 @@ class SelectedFrames:
 
     @property
     def length(self) -> int | None:
-        """How many frames will come if none is bad; None where the source does not know."""
+        """The number of frames if none is bad; None where the source does not report one."""
         return self._length
 
     @cached_property
@@ -101,7 +101,7 @@ class SelectedFrames:
     def _instead(
         self, slot: LazyFrame, reason: str, previous: Frame | None
     ) -> UInt8[np.ndarray, "height width 3"] | None:
-        """What stands in for a bad frame."""
+        """The picture used in place of a bad frame; None to leave it out."""
         what = f"{self.name}: frame {slot.index} ({slot.name}) cannot be decoded: {reason}"
         self._bad[slot.index] = reason
         if self.on_bad_frame == "stop":

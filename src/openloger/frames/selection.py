@@ -63,7 +63,7 @@ class Selection:
 
     @property
     def contiguous(self) -> bool:
-        """Whether every frame between `start` and `stop` is taken, so that none depends on those before it."""
+        """True where every frame between `start` and `stop` is taken, so that none depends on those before it."""
         return self.stride == 1 and self.fps is None
 
     def of(self, frames: Iterable[TimedT]) -> Iterator[TimedT]:

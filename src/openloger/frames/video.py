@@ -132,7 +132,7 @@ class _ForwardReader:
 
 
 def standard_input() -> VideoPipe:
-    """What is piped into this process; raises InputError at a terminal."""
+    """The video piped into this process; raises InputError at a terminal."""
     stream: Any = sys.stdin.buffer
     if stream.isatty():
         raise InputError("source '-' is standard input, and nothing is piped into it; pipe MJPEG or MPEG-TS")
@@ -155,7 +155,7 @@ def video_stream(container: Any, name: str, *, threads: Literal["AUTO", "SLICE"]
 
 
 def _is_cover(stream: Any) -> bool:
-    """Whether it is a picture on the file's cover; PyAV has told it as an integer, as a flag, and (13) not at all."""
+    """True for cover art; PyAV reports the disposition as an integer, as a flag, or (13) not at all."""
     disposition = getattr(stream, "disposition", 0)
     return bool(getattr(disposition, "value", disposition) & _COVER_ART)
 
@@ -204,7 +204,7 @@ def _rgb(picture: Picture, reformatter: Any) -> UInt8[np.ndarray, "height width 
 
 
 def _counted(stream: Any) -> bool:
-    """Whether the container's own count of frames is the number that will come out.
+    """True where the container's frame count is the number of frames that will be decoded.
 
     It is not, where it is missing, counts a first fragment only, or an edit list takes frames out.
     """

@@ -17,12 +17,14 @@ from openloger.geometry.cameras import (
     IntrinsicsFit,
     fit_intrinsics,
     intrinsics_matrix,
+    known_camera,
     pixel_grid,
     project,
     scale_intrinsics,
     unproject,
     weighted_median,
 )
+from openloger.geometry.lens import LensFit, fit_lens
 from openloger.geometry.rotations import (
     axis_angle_from_rotation,
     nearest_rotation,
@@ -37,13 +39,16 @@ from openloger.geometry.transforms import SE3, Sim3
 __all__ = [
     "SE3",
     "IntrinsicsFit",
+    "LensFit",
     "ScaleMode",
     "Sim3",
     "axis_angle_from_rotation",
     "depth_edges",
     "depth_scale",
     "fit_intrinsics",
+    "fit_lens",
     "intrinsics_matrix",
+    "known_camera",
     "nearest_rotation",
     "normals_from_points",
     "pixel_grid",

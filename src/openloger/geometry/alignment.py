@@ -1,4 +1,4 @@
-"""How one set of points or depths sits relative to another."""
+"""Alignment of two sets of points or depths."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def depth_scale(
     *,
     mode: ScaleMode = "median",
 ) -> Float[Tensor, ""]:
-    """What the current depths must be multiplied by to agree with the previous ones, on the frames both have.
+    """The factor that makes the current depths agree with the previous ones, on the frames both have.
 
     The median, or the mean without a quarter at each end, of previous / current over the pixels where both are finite
     and positive: of the first frame, or of all frames in the `_all` modes. The median of an even number of ratios is

@@ -14,7 +14,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.geometry.transforms import lead
-from openloger.shapes import Float, Int, Tensor
+from openloger.shapes import Float, Float64, Int, Tensor
 
 FALLBACK_FOV_DEG = 60.0  # over the longer side
 FOV_RANGE_DEG = (1.0, 175.0)  # over the longer side; a fit outside is no pinhole camera
@@ -81,6 +81,7 @@ class IntrinsicsFit:
 
     intrinsics: Float[Tensor, "frame 3 3"]
     residual_px: Float[Tensor, " frame"]  # weighted median distance of pixel and projected point; inf: not measured
+    statistics: Float64[Tensor, "frame 8"] | None = None  # what `fit_lens` takes; zeros where nothing was fitted
 
 
 def fit_intrinsics(
@@ -89,7 +90,7 @@ def fit_intrinsics(
     *,
     shared: bool = False,
     fixed_principal: bool = False,
-    square_pixels: bool = True,
+    pixel_aspect: float | None = 1.0,
 ) -> IntrinsicsFit:
     """The camera of every frame, or with `shared` one for all, that best explains which pixel saw which point.
 
@@ -98,7 +99,8 @@ def fit_intrinsics(
     and the weighted median offset. Then iteratively reweighted least squares with Welsch's weights exp(-(r / cσ)²), σ
     from the weighted median residual: points that agree on a wrong camera (a sky, a wall seen too near) end without a
     say, where Cauchy's or Huber's weights would leave them a pull of several times the noise. `fixed_principal` holds
-    the principal point at the image's centre; fx = fy unless `square_pixels` is off.
+    the principal point at the image's centre. fx = `pixel_aspect` · fy, which is 1 for square pixels and the ratio of
+    the resize where square pixels were stretched by one; None fits both focal lengths.
 
     Points that are not finite or have z ≤ 0, and pixels whose weight is not finite and positive, are left out. A frame
     whose points give no pinhole camera (too few, or a field of view outside 1° to 175°) has `residual_px` inf and
@@ -109,20 +111,41 @@ def fit_intrinsics(
     height, width = points_cam.shape[1:3]
     if min(height, width) < 2:
         raise InputError(f"a point map of {height} × {width} pixels gives no camera; it needs at least 2 × 2")
-    samples = _sample(points_cam, weight)
+    if pixel_aspect is not None and not (math.isfinite(pixel_aspect) and pixel_aspect > 0):
+        raise InputError(f"pixel_aspect={pixel_aspect:g}: give fx / fy, a positive number, or None to fit both")
+    aspect = pixel_aspect or 1.0
+    samples = _sample(points_cam, weight, aspect=aspect)
     pooled = samples.pooled() if shared else samples
-    model = _fit(pooled, fixed_principal=fixed_principal, square_pixels=square_pixels)
-    fitted = _is_pinhole(model, pooled, size=(height, width))
+    model = _fit(pooled, fixed_principal=fixed_principal, square_pixels=pixel_aspect is not None)
+    fitted = _is_pinhole(model, pooled, size=(height * aspect, float(width)))
+    statistics = None if shared else torch.where(fitted[:, None], _statistics(model, samples), 0.0)
     if shared:
         model, fitted = model.expand(len(points_cam), 2, 2), fitted.expand(len(points_cam))
-    residual = weighted_median(_residual_px(model, samples), samples.weight)
-    model = torch.where(fitted[:, None, None], model, _fallback(model[fitted], size=(height, width)))
-    focal, offset = 1 / model[..., 0], model[..., 1]
+    model = torch.where(fitted[:, None, None], model, _fallback(model[fitted], size=(height * aspect, float(width))))
+    per_row = model.new_tensor([1.0, 1 / aspect])  # pixels of the map for one of the fit's, along x and y
+    residual = weighted_median(_residual_px(model, samples, per_row), samples.weight)
+    focal, offset = per_row / model[..., 0], model[..., 1]
     centre = model.new_tensor([width / 2, height / 2])
     return IntrinsicsFit(
         intrinsics=intrinsics_matrix(focal, centre - offset * focal),
         residual_px=torch.where(fitted & (samples.weight > 0).any(-1), residual, torch.inf),
+        statistics=statistics,
     )
+
+
+def known_camera(
+    points_cam: Float[Tensor, "frame height width 3"],
+    intrinsics: Float[Tensor, "3 3"],
+    weight: Float[Tensor, "frame height width"],
+) -> IntrinsicsFit:
+    """A camera that is known, for every frame, and by how much the points miss it; inf for a frame without weight."""
+    height, width = points_cam.shape[1:3]
+    grid = pixel_grid(height, width, dtype=points_cam.dtype, device=points_cam.device)
+    miss = (project(points_cam, intrinsics.to(points_cam)) - grid).norm(dim=-1).flatten(1)
+    weight = torch.where(points_cam[..., 2].flatten(1) > 0, weight.flatten(1).to(miss), 0.0)
+    weight = torch.where(miss.isfinite(), weight, 0.0)
+    residual_px = weighted_median(torch.where(weight > 0, miss, torch.inf), weight)
+    return IntrinsicsFit(intrinsics.expand(len(points_cam), 3, 3), residual_px)
 
 
 def weighted_median(
@@ -136,14 +159,15 @@ def weighted_median(
 
 
 def _order(values: Float[Tensor, "*batch sample"]) -> Int[Tensor, "*batch sample"]:
-    """What sorts the last axis. On a CPU numpy does it in a sixth of torch's time, but knows no bfloat16."""
+    """The indices that sort the last axis. On a CPU numpy takes a sixth of torch's time, but lacks bfloat16."""
     if values.device.type == "cpu" and values.dtype != torch.bfloat16:
         return torch.from_numpy(np.argsort(values.numpy(), axis=-1))
     return values.argsort(-1)
 
 
 # A camera below is a pair of lines, "frame 2 2": for x and for y, slope 1/focal and offset, with
-# ray = slope * pixel + offset and pixels counted from the image's centre.
+# ray = slope * pixel + offset and pixels counted from the image's centre; along y in units of a pixel's width, so that
+# one slope serves both where the pixels' aspect is known.
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +184,7 @@ class _Samples:
         )
 
 
-def _sample(points_cam: Tensor, weight: Tensor | None) -> _Samples:
+def _sample(points_cam: Tensor, weight: Tensor | None, *, aspect: float) -> _Samples:
     height, width = points_cam.shape[1:3]
     step = max(1, math.ceil(math.sqrt(height * width / FIT_PIXELS)))
     rows, columns = (slice(s // 2, None, s) for s in (min(step, max(1, size // 2)) for size in (height, width)))
@@ -175,7 +199,7 @@ def _sample(points_cam: Tensor, weight: Tensor | None) -> _Samples:
     return _Samples(
         ray=torch.where(usable[..., None], ray, 0.0).flatten(1, 2),
         weight=(weights / torch.where(largest > 0, largest, 1.0)).flatten(1, 2),
-        pixel=(pixel - pixel.new_tensor([width / 2, height / 2])).flatten(0, 1),
+        pixel=((pixel - pixel.new_tensor([width / 2, height / 2])) * pixel.new_tensor([1.0, aspect])).flatten(0, 1),
         grid=(points.shape[1], points.shape[2]),
     )
 
@@ -183,11 +207,32 @@ def _sample(points_cam: Tensor, weight: Tensor | None) -> _Samples:
 def _fit(samples: _Samples, *, fixed_principal: bool, square_pixels: bool) -> Tensor:
     model = _start(samples, fixed_principal=fixed_principal, square_pixels=square_pixels)
     for _ in range(FIT_STEPS):
-        residual = _residual_px(model, samples)
-        sigma = weighted_median(residual, samples.weight)[:, None] / RAYLEIGH_MEDIAN
-        weight = samples.weight * (-(residual / (WELSCH * sigma.clamp_min(LEAST_SIGMA_PX))).square()).exp()
+        weight = _robust_weight(model, samples)
         model = _least_squares(samples, weight, fixed_principal=fixed_principal, square_pixels=square_pixels)
     return model
+
+
+def _robust_weight(model: Tensor, samples: _Samples) -> Tensor:
+    residual = _residual_px(model, samples)
+    sigma = weighted_median(residual, samples.weight)[:, None] / RAYLEIGH_MEDIAN
+    return samples.weight * (-(residual / (WELSCH * sigma.clamp_min(LEAST_SIGMA_PX))).square()).exp()
+
+
+def _statistics(model: Tensor, samples: _Samples) -> Tensor:
+    """The weighted sums named by `lens.STATISTICS`, (frame, 8), with the fit's last weights."""
+    weight, pixel, ray = _robust_weight(model, samples).double(), samples.pixel.double(), samples.ray.double()
+    each = torch.cat(
+        [
+            torch.ones_like(ray[..., :1]),
+            pixel.expand_as(ray),
+            ray,
+            pixel.square().sum(-1, keepdim=True).expand_as(ray[..., :1]),
+            (pixel * ray).sum(-1, keepdim=True),
+            ray.square().sum(-1, keepdim=True),
+        ],
+        -1,
+    )
+    return (weight[..., None] * each).sum(1)
 
 
 def _start(samples: _Samples, *, fixed_principal: bool, square_pixels: bool) -> Tensor:
@@ -236,21 +281,22 @@ def _least_squares(samples: _Samples, weight: Tensor, *, fixed_principal: bool, 
     return torch.stack([slope, ray_mean[:, 0] - slope * pixel_mean[:, 0]], -1)
 
 
-def _residual_px(model: Tensor, samples: _Samples) -> Tensor:
-    """Distance of each sample's pixel from its projected point."""
+def _residual_px(model: Tensor, samples: _Samples, per_row: Tensor | float = 1.0) -> Tensor:
+    """Distance of each sample's pixel from its projected point, along x and y in units of 1 / `per_row`."""
     slope, offset = model[:, None, :, 0], model[:, None, :, 1]
     error = slope * samples.pixel + offset - samples.ray
-    return torch.linalg.vector_norm(error / slope.abs().clamp_min(torch.finfo(error.dtype).eps ** 2), dim=-1)
+    pixels = error / slope.abs().clamp_min(torch.finfo(error.dtype).eps ** 2) * per_row
+    return torch.linalg.vector_norm(pixels, dim=-1)
 
 
-def _is_pinhole(model: Tensor, samples: _Samples, *, size: tuple[int, int]) -> Tensor:
+def _is_pinhole(model: Tensor, samples: _Samples, *, size: tuple[float, float]) -> Tensor:
     least, most = (math.tan(math.radians(fov) / 2) for fov in FOV_RANGE_DEG)
     half_extent = model[..., 0] * max(size) / 2
     in_range = ((half_extent >= least) & (half_extent <= most)).all(-1)
     return in_range & ((samples.weight > 0).sum(-1) >= FIT_PIXELS_LEAST)
 
 
-def _fallback(fitted: Tensor, *, size: tuple[int, int]) -> Tensor:
+def _fallback(fitted: Tensor, *, size: tuple[float, float]) -> Tensor:
     if len(fitted) > 0:
         return fitted.median(0).values
     slope = 2 * math.tan(math.radians(FALLBACK_FOV_DEG) / 2) / max(size)

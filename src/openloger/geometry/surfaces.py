@@ -1,4 +1,4 @@
-"""What a depth or point map says about the surface behind it: where it breaks, and which way it faces."""
+"""Surface properties of depth and point maps: depth edges and normals."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from openloger.frames import resized
 from openloger.pipeline.resume import RecordedPrefix
 from openloger.runtime.prefetch import prefetch
 from openloger.runtime.progress import Stopwatch
-from openloger.streaming import Stream, network_frame_size
+from openloger.streaming import Stream, network_size
 from openloger.values import Frame, FrameSource
 
 
@@ -25,7 +25,6 @@ class DecodedAhead:
         self.name, self.length = source.name, source.length
         self.error: BadFrameError | None = None
         self.watch = Stopwatch()
-        self.given_size: tuple[int, int] | None = None  # (height, width) of the source's pictures
         self._stream = stream
         recorded = before.unseen
         first = recorded[-1].index + 1 if recorded else stream.state.next_index
@@ -35,6 +34,7 @@ class DecodedAhead:
         if not known:
             raise InputError(f"{self.name} gave no frame to reconstruct")
         self.size = known[0].rgb.shape[:2]
+        self.source_size = known[0].native_size  # (height, width) of the source's pictures
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         try:
@@ -52,5 +52,4 @@ class DecodedAhead:
         self._ready.close()
 
     def _fit(self, height: int, width: int) -> tuple[int, int]:
-        self.given_size = (height, width)
-        return self._stream.size or network_frame_size(height, width, self._stream.network.config)
+        return self._stream.size or network_size(height, width, self._stream.network.config)

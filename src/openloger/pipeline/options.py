@@ -1,4 +1,4 @@
-"""What a run does besides reconstructing, and what its recording's `meta.json` holds of that."""
+"""Options of a run, and the `meta.json` of its recording."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ DEFAULT_NETWORK = "pocket"
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run does besides reconstructing."""
+    """Options of a run."""
 
     existing: Literal["refuse", "resume", "overwrite"] = "refuse"  # what to do with a recording that is there
     lens: Literal["varying", "fixed"] = "varying"  # fixed: one focal length and principal point for the whole video
     known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy in the source's pixels
     depth_dtype: Literal["float16", "float32"] = "float16"
-    live: bool = False  # its frames come once: few are read ahead, and "resume" appends, even to what is complete
     on_window: Callable[[PlacedWindow], None] = lambda placed: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     should_stop: Callable[[], bool] = lambda: False  # asked between windows; what was done stays, for "resume"
 
 
 def describe(stream: Stream, frames: DecodedAhead, options: RunOptions) -> RecordingMeta:
-    """What goes into `meta.json`, and must agree when the recording is continued."""
+    """The contents of `meta.json`, which must agree when the recording is continued."""
     height, width = frames.size
     known = options.known_intrinsics_px
-    if known is not None and frames.given_size is not None:
-        y, x = height / frames.given_size[0], width / frames.given_size[1]
+    if known is not None:
+        y, x = height / frames.source_size[0], width / frames.source_size[1]
         known = (known[0] * x, known[1] * y, known[2] * x, known[3] * y)
     path = stream.network.weights
     return RecordingMeta(
         height=height,
         width=width,
+        source_size=frames.source_size,
         source=frames.name,
         network=stream.network.config.name,
         weights_hash=None if path is None else weights_hash(path),

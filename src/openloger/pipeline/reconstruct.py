@@ -12,6 +12,7 @@ import numpy as np
 
 from openloger.errors import BadFrameError
 from openloger.frames import open_frames
+from openloger.frames.live import LiveFrames
 from openloger.network import Network, load_network
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame
@@ -42,43 +43,46 @@ def reconstruct(
 
     `source` is anything `openloger.open_frames` takes; `network` a loaded one or a preset's name; `window` and
     `overlap` are in frames, `size` is (height, width) in pixels; for these, `placement` and `reset_every` see
-    `Stream`. Decoding runs ahead of the network and writing behind it, each in a thread.
+    `Stream`. Decoding runs ahead of the network and writing behind it, each in a thread. Of a live source
+    (`openloger.open_live`) few frames are decoded ahead, and `existing="resume"` appends, even to a complete recording.
 
     Raises InputError for what cannot be used as given (BadFrameError for a frame, once all before it are committed)
     and RecordingError where `out` cannot be written or continued. What is committed stays readable.
     """
     options = options or RunOptions()
+    live = isinstance(source, LiveFrames)
     keep_freed_memory()
     network = load_network(network) if isinstance(network, str) else network
     stream = Stream(network, window=window, overlap=overlap, placement=placement, reset_every=reset_every, size=size)
     stored = open_recording(out) if options.existing == "resume" and is_recording(Path(out)) else None
-    if stored is not None and stored.complete and not options.live:
+    if stored is not None and stored.complete and not live:
         return stored
     if stored is not None:
         restore(stream, stored)
-    before = recorded_prefix(stream, stored) if options.live and stored is not None else RecordedPrefix([], np.zeros(0))
-    with closing(DecodedAhead(open_frames(source), stream, before, depth=1 if options.live else 8)) as frames:
+        stream.size = stream.size or (stored.meta.height, stored.meta.width)
+    before = recorded_prefix(stream, stored) if live and stored is not None else RecordedPrefix([], np.zeros(0))
+    with closing(DecodedAhead(open_frames(source), stream, before, depth=1 if live else 8)) as frames:
         meta = describe(stream, frames, options)
         if stored is None:
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
         else:
             writer = resume_recording(out, meta, frames=stream.state.final_frames)
         with cores_shared(work=operations_per_frame(network, frames.size)), BackgroundWriter(writer) as recording:
-            _run(stream, frames, recording, options)
+            _run(stream, frames, recording, options, live=live)
     if frames.error is not None:
         kept = f"the {len(open_recording(out))} frames before it are in {out}"
         raise BadFrameError(f"{frames.error}; {kept}", index=frames.error.index) from frames.error
     return open_recording(out)
 
 
-def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, options: RunOptions) -> None:
+def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, options: RunOptions, *, live: bool) -> None:
     """All windows into the recording, with the stream's state saved beside them as often as that is cheap."""
     watch = Stopwatch(frames=recording.frame_count, total=frames.length)
     saver = StateSaver(recording.state_path)
     frames.watch = watch
     device = device_name(stream.network.device)
     before, peak_bytes = watch.now(), 0
-    for placed in stream.run(frames):
+    for placed in stream.run(frames, known_intrinsics_px=options.known_intrinsics_px):
         state, now = stream.state, watch.now()
         peak_bytes = max(peak_bytes, peak_memory_bytes())  # Linux counts a peak but roughly: it may seem to shrink
         cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_bytes, device)
@@ -92,5 +96,5 @@ def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, opti
             saver.save(state)
             return
     recording.finish(complete=frames.error is None)
-    if frames.error is None and not options.live:
+    if frames.error is None and not live:
         recording.state_path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from openloger.values import Frame
 
 
 class RecordedPrefix(NamedTuple):
-    """What a live source gave before, and will not give again."""
+    """Frames that a live source gave in an earlier run."""
 
     unseen: list[Frame]  # by the stream's state; they are few, as it is saved every few windows
     times_s: Float64[np.ndarray, " frame"]  # of all that is recorded
@@ -74,7 +74,7 @@ def restore(stream: Stream, stored: Recording) -> None:
 
 
 def recorded_prefix(stream: Stream, stored: Recording) -> RecordedPrefix:
-    """What a recording has of a live source.
+    """The part of a live source that a recording has.
 
     It has the frames as the network saw them, so what follows is what an uncut run would have made of them.
     Raises RecordingError where there is no state although there was more than a window.
@@ -86,5 +86,6 @@ def recorded_prefix(stream: Stream, stored: Recording) -> RecordedPrefix:
         )
     seen = int(np.searchsorted(stored.source_index, stream.state.next_index))
     kept = stored.frames(start=seen)
-    unseen = [Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name) for frame in kept]
+    size = stored.meta.source_size
+    unseen = [Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name, size) for frame in kept]
     return RecordedPrefix(unseen, stored.timestamps_s)

@@ -9,14 +9,12 @@ from openloger.recording.create import create_recording, resume_recording
 from openloger.recording.files import write_atomically
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.reader import RecordedFrame, Recording, open_recording
-from openloger.recording.windows import Cost, FrameLike, PlacedLike, RecordedWindow
+from openloger.recording.windows import Cost, RecordedWindow
 from openloger.recording.writer import RecordingWriter
 
 __all__ = [
     "BackgroundWriter",
     "Cost",
-    "FrameLike",
-    "PlacedLike",
     "RecordedFrame",
     "RecordedWindow",
     "Recording",

@@ -1,4 +1,4 @@
-"""Writing behind the network's back: a thread that appends, with a short queue before it."""
+"""Writes windows on a background thread, with a short queue before it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from types import TracebackType
 
 from openloger.recording.files import explain_os_errors
 from openloger.recording.meta import RecordingMeta
-from openloger.recording.windows import Cost, PlacedLike
+from openloger.recording.windows import Cost
 from openloger.recording.writer import RecordingWriter
+from openloger.values import PlacedWindow
 
 
 class BackgroundWriter:
@@ -38,7 +39,7 @@ class BackgroundWriter:
 
     @property
     def frame_count(self) -> int:
-        """How many frames are committed by now."""
+        """The number of frames committed so far."""
         return self._writer.frame_count
 
     @property
@@ -47,7 +48,7 @@ class BackgroundWriter:
         return self._writer.state_path
 
     def append(
-        self, placed: PlacedLike, *, cost: Cost | None = None, after_commit: Callable[[int], None] | None = None
+        self, placed: PlacedWindow, *, cost: Cost | None = None, after_commit: Callable[[int], None] | None = None
     ) -> None:
         """Have the window, and what it cost, written.
 

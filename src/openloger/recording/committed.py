@@ -1,4 +1,4 @@
-"""How much of a recording counts: `committed.json`, replaced whole after everything it speaks of is on the disk."""
+"""The committed length of a recording: `committed.json`, replaced as a whole once everything it counts is on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openloger.recording.layout import COMMITTED_FILE
 
 @dataclass(frozen=True)
 class Committed:
-    """What may be read."""
+    """The part of a recording that may be read."""
 
     frames: int
     windows: int
@@ -33,7 +33,7 @@ def write_committed(folder: Path, committed: Committed) -> None:
 
 
 def read_committed(folder: Path) -> Committed:
-    """What counts now; nothing where no commit was made yet.
+    """The committed part now; nothing where no commit was made yet.
 
     Raises:
         RecordingError: the file cannot be read.

@@ -110,7 +110,7 @@ def _roll_back(folder: Path, frames: int) -> Committed:
 
 
 def _partials(folder: Path) -> Iterator[Path]:
-    """What a killed writer left half-written."""
+    """Files that a killed writer left half-written."""
     for name in ENTRIES:
         yield from folder.glob(name + PARTIAL_SUFFIX)
     yield from (folder / ARRAYS_FOLDER).rglob("*" + PARTIAL_SUFFIX)

@@ -1,4 +1,4 @@
-"""What lies in a recording's folder: one table of arrays, and the names of the few files beside them.
+"""The contents of a recording's folder: one table of arrays, and the names of the few files beside them.
 
     meta.json        what made it; written first, never changed
     arrays.zarr/     a zarr v3 group with one array a quantity, chunked on the frame axis (`array_layouts`)

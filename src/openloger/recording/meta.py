@@ -1,4 +1,4 @@
-"""What made a recording: `RecordingMeta` and its file, `meta.json`."""
+"""Provenance of a recording: `RecordingMeta` and its file, `meta.json`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from openloger.recording.layout import FORMAT, FORMAT_VERSION, META_FILE, DepthD
 from openloger.shapes import Float64
 from openloger.version import __version__, versions
 
+_NOT_COMPARED = ("package_version", "versions", "settings", "source_size")  # settings one by one
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingMeta:
-    """What made a recording. All of it but versions of software must agree when a recording is resumed.
+    """Provenance of a recording. All of it but versions of software must agree when a recording is resumed.
 
     `depth_dtype` float16 keeps depths of 6.1e-5..65504 to a relative precision of 4.9e-4 (half of that on average) in
     half the bytes; what lies outside is put on the nearer end and counted (`RecordedWindow.clipped_pixels`). float32
@@ -35,6 +37,7 @@ class RecordingMeta:
     lens: Literal["varying", "fixed"] = "varying"
     known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy at this height and width
     depth_dtype: DepthDtype = "float16"
+    source_size: tuple[int, int] | None = None  # (height, width) of the source's pictures; older ones have none
     package_version: str = __version__
     format_version: int = FORMAT_VERSION
     versions: Mapping[str, str] = field(default_factory=versions)  # of what it was computed with; older ones have none
@@ -51,6 +54,12 @@ class RecordingMeta:
         object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings))))
 
     @property
+    def pixel_aspect(self) -> float:
+        """fx : fy of a camera with square pixels, once its frames were resized to this height and width."""
+        height, width = self.source_size or (self.height, self.width)
+        return (self.width / width) / (self.height / height)
+
+    @property
     def known_intrinsics(self) -> Float64[np.ndarray, "3 3"] | None:
         """The camera matrix that replaces the fit, where one is known; pixels."""
         if self.known_intrinsics_px is None:
@@ -60,7 +69,7 @@ class RecordingMeta:
 
     def differences(self, other: RecordingMeta) -> tuple[str, ...]:
         """One phrase for each field that keeps `other` from continuing a recording made like this; none: it can."""
-        compared = [f.name for f in fields(self) if f.name not in ("package_version", "versions", "settings")]
+        compared = [f.name for f in fields(self) if f.name not in _NOT_COMPARED]
         mine = {name: getattr(self, name) for name in compared} | dict(self.settings)
         theirs = {name: getattr(other, name) for name in compared} | dict(other.settings)
         return tuple(
@@ -80,7 +89,7 @@ def write_meta(folder: Path, meta: RecordingMeta) -> None:
 
 
 def is_recording(folder: Path) -> bool:
-    """Whether a folder holds a recording, of whatever format version.
+    """True where a folder holds a recording, of any format version.
 
     Raises:
         OSError: it cannot be looked into.
@@ -114,7 +123,7 @@ def read_meta(folder: Path) -> RecordingMeta:
 
 
 def _meta_from_json(folder: Path, value: dict[str, Any]) -> RecordingMeta:
-    value = {"versions": {}} | value  # recordings once had none
+    value = {"versions": {}, "source_size": None} | value  # recordings once had none
     given, wanted = set(value) - {"format"}, {f.name for f in fields(RecordingMeta)}
     if given != wanted:
         raise RecordingError(
@@ -123,6 +132,8 @@ def _meta_from_json(folder: Path, value: dict[str, Any]) -> RecordingMeta:
     arguments: dict[str, Any] = {name: value[name] for name in wanted}
     if value["known_intrinsics_px"] is not None:
         arguments["known_intrinsics_px"] = tuple(value["known_intrinsics_px"])
+    if value["source_size"] is not None:
+        arguments["source_size"] = tuple(value["source_size"])
     try:
         return RecordingMeta(**arguments)
     except (InputError, TypeError) as error:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from openloger.geometry import unproject
+from openloger.errors import RecordingError
+from openloger.geometry import LensFit, fit_lens, unproject
 from openloger.recording.committed import Committed, read_committed
 from openloger.recording.files import read_json_lines
 from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
@@ -84,7 +85,7 @@ class Recording:
 
     @property
     def complete(self) -> bool:
-        """Whether the source was taken in to its end."""
+        """True where the source was read to its end."""
         return self._view.committed.complete
 
     @property
@@ -99,13 +100,22 @@ class Recording:
 
     @property
     def intrinsics(self) -> Float64[np.ndarray, "frame 3 3"]:
-        """In pixels; where `meta.lens` is "fixed", every frame has the median of those that could be fitted."""
+        """In pixels; where `meta.lens` is "fixed", every frame has the camera of `lens_fit`."""
         return self._view.intrinsics.copy()
 
     @property
     def residual_px(self) -> Float32[np.ndarray, " frame"]:
-        """The median distance in pixels by which points from depth and intrinsics miss the network's; inf: no fit."""
-        return self._view.numbers("residual_px").copy()
+        """The distance in pixels by which points from depth and intrinsics miss the network's; inf: no fit.
+
+        A median over the frame; where `meta.lens` is "fixed", the RMS of the pixels that count in the frame's own fit.
+        """
+        fit = self.lens_fit
+        return (self._view.numbers("residual_px") if fit is None else fit.frame_residual_px.float().numpy()).copy()
+
+    @property
+    def lens_fit(self) -> LensFit | None:
+        """The camera that all frames share; None where `meta.lens` is "varying", the camera is known, or none fits."""
+        return self._view.lens_fit
 
     @property
     def timestamps_s(self) -> Float64[np.ndarray, " frame"]:
@@ -203,10 +213,22 @@ class _View:
     @cached_property
     def intrinsics(self) -> np.ndarray:
         each = self.numbers("intrinsics")
-        if self._meta.lens == "varying" or len(each) == 0:
-            return each
-        fitted = np.isfinite(self.numbers("residual_px"))
-        return np.broadcast_to(np.median(each[fitted] if fitted.any() else each, axis=0), each.shape)
+        fit = self.lens_fit
+        return each if fit is None else np.broadcast_to(fit.intrinsics.numpy(), each.shape)
+
+    @cached_property
+    def lens_fit(self) -> LensFit | None:
+        meta = self._meta
+        if meta.lens == "varying" or meta.known_intrinsics_px is not None:
+            return None
+        rows = [row for window in self.windows for row in window.lens_statistics or ()]
+        if len(rows) != self.committed.frames:
+            raise RecordingError(
+                f"{self._folder}: its fixed lens was recorded by an older version, which kept no numbers to fit it to; "
+                "reconstruct it again"
+            )
+        statistics = torch.tensor(rows, dtype=torch.float64).reshape(-1, 8)
+        return fit_lens(statistics, size=(meta.height, meta.width), pixel_aspect=meta.pixel_aspect)
 
     def numbers(self, name: str) -> np.ndarray:
         """A small array, whole."""

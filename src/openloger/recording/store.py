@@ -129,7 +129,7 @@ class GrowingArray:
 
     @cached_property
     def _compressor(self) -> Any:
-        """What the metadata says, as zarr would make it."""
+        """The array's metadata, as zarr writes it."""
         from numcodecs import Blosc
 
         shuffle = {"shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}[self._layout.shuffle]

@@ -4,69 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 
-from openloger.geometry import Sim3
-from openloger.shapes import Float, Float64, Tensor, UInt8
-from openloger.values import Disagreement
-
-
-@runtime_checkable
-class FrameLike(Protocol):
-    """One picture at the network's size."""
-
-    @property
-    def rgb(self) -> UInt8[np.ndarray, "height width 3"]: ...
-    @property
-    def index(self) -> int: ...
-    @property
-    def timestamp_s(self) -> float: ...
-    @property
-    def name(self) -> str: ...
-
-
-@runtime_checkable
-class DisagreementLike(Protocol):
-    """How far a window is from the one before, on the frames that both saw; see `Disagreement`."""
-
-    @property
-    def depth(self) -> float: ...
-    @property
-    def rotation_deg(self) -> float: ...
-    @property
-    def translation(self) -> float: ...
-
-
-@runtime_checkable
-class PlacedLike(Protocol):
-    """A window's frames where they sit in the world; the first `final_count` of them are this window's to write."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def frames(self) -> Sequence[FrameLike]: ...
-    @property
-    def world_from_cam(self) -> Float[Tensor, "frame 4 4"]: ...
-    @property
-    def points_cam(self) -> Float[Tensor, "frame height width 3"]: ...
-    @property
-    def confidence(self) -> Float[Tensor, "frame height width"]: ...
-    @property
-    def world_from_window(self) -> Sim3: ...
-    @property
-    def metric_scale(self) -> float | None: ...
-    @property
-    def disagreement(self) -> DisagreementLike | None: ...
-    @property
-    def final_count(self) -> int: ...
+from openloger.shapes import Float64
+from openloger.values import Disagreement, PlacedWindow
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a window took of the machine, as whoever runs the stream measured it."""
+    """Time and memory that a window took."""
 
     seconds: float  # since the window before was there, or since the run began
     waiting_s: float  # of these, how long the network stood still for frames to come or windows to be taken
@@ -88,6 +37,7 @@ class RecordedWindow:
     clipped_pixels: int  # depths outside float16's range, put on its nearer end
     disagreement: Disagreement | None  # with the window before; None for the first
     cost: Cost | None = None  # None: not measured
+    lens_statistics: tuple[tuple[float, ...], ...] | None = None  # of each frame it wrote, where the lens is fixed
 
     @property
     def world_from_window_matrix(self) -> Float64[np.ndarray, "4 4"]:
@@ -98,10 +48,10 @@ class RecordedWindow:
 
 
 def window_row(
-    placed: PlacedLike, *, first_frame: int, clipped_pixels: int, cost: Cost | None = None
+    placed: PlacedWindow, *, first_frame: int, clipped_pixels: int, cost: Cost | None = None, fixed_lens: bool = False
 ) -> RecordedWindow:
-    """The numbers to keep of a placed window."""
-    apart = placed.disagreement
+    """The numbers to keep of a placed window; with `fixed_lens`, those that the shared camera is fitted to."""
+    statistics = placed.camera.statistics if fixed_lens else None
     rigid = placed.world_from_window.rigid.matrix().detach().to("cpu", torch.float64)
     return RecordedWindow(
         number=placed.number,
@@ -109,12 +59,17 @@ def window_row(
         frame_count=len(placed.frames),
         final_count=placed.final_count,
         world_from_window_scale=float(placed.world_from_window.scale),
-        world_from_window=tuple(tuple(row) for row in rigid.tolist()),
+        world_from_window=_rows(rigid.tolist()),
         metric_scale=placed.metric_scale,
         clipped_pixels=clipped_pixels,
-        disagreement=None if apart is None else Disagreement(apart.depth, apart.rotation_deg, apart.translation),
+        disagreement=placed.disagreement,
         cost=cost,
+        lens_statistics=None if statistics is None else _rows(statistics[: placed.final_count].tolist()),
     )
+
+
+def _rows(rows: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in rows)
 
 
 def window_to_json(window: RecordedWindow) -> dict[str, Any]:
@@ -123,12 +78,14 @@ def window_to_json(window: RecordedWindow) -> dict[str, Any]:
 
 def window_from_json(value: dict[str, Any]) -> RecordedWindow:
     disagreement, cost = value["disagreement"], value.get("cost")  # recordings once had no cost
+    statistics = value.get("lens_statistics")
     return RecordedWindow(
         **value
         | {
-            "world_from_window": tuple(tuple(row) for row in value["world_from_window"]),
+            "world_from_window": _rows(value["world_from_window"]),
             "disagreement": None if disagreement is None else Disagreement(**disagreement),
             "cost": None if cost is None else Cost(**cost),
+            "lens_statistics": None if statistics is None else _rows(statistics),
         }
     )
 
@@ -151,7 +108,7 @@ class DriftMeter:
 
 
 def drift_meter(
-    disagreements: Sequence[DisagreementLike], world_from_cam: Float64[np.ndarray, "frame 4 4"]
+    disagreements: Sequence[Disagreement], world_from_cam: Float64[np.ndarray, "frame 4 4"]
 ) -> DriftMeter | None:
     """Of all overlaps of a video and its estimated cameras; None where no windows overlap."""
     if not disagreements or len(world_from_cam) == 0:

@@ -19,7 +19,8 @@ from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, arr
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.rows import rows_of
 from openloger.recording.store import open_for_writing
-from openloger.recording.windows import Cost, PlacedLike, window_row, window_to_json
+from openloger.recording.windows import Cost, window_row, window_to_json
+from openloger.values import PlacedWindow
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class RecordingWriter:
 
     @property
     def frame_count(self) -> int:
-        """How many frames are committed."""
+        """The number of committed frames."""
         return self._committed.frames
 
     @property
@@ -47,7 +48,7 @@ class RecordingWriter:
         """Where whoever runs the stream keeps its state (with the frame count it belongs to), after the commit."""
         return self.path / STATE_FILE
 
-    def append(self, placed: PlacedLike, *, cost: Cost | None = None) -> None:
+    def append(self, placed: PlacedWindow, *, cost: Cost | None = None) -> None:
         """Write the window's first `final` frames, and what it cost, and commit them.
 
         Raises:
@@ -56,7 +57,13 @@ class RecordingWriter:
         """
         with self._writing():
             rows = rows_of(placed, self.meta)
-            window = window_row(placed, first_frame=self.frame_count, clipped_pixels=rows.clipped_pixels, cost=cost)
+            window = window_row(
+                placed,
+                first_frame=self.frame_count,
+                clipped_pixels=rows.clipped_pixels,
+                cost=cost,
+                fixed_lens=self.meta.lens == "fixed",
+            )
             for name, values in rows.arrays.items():
                 self._arrays[name].append(values)
             append_json_lines(self.path / NAMES_FILE, rows.names)

@@ -1,1 +1,1 @@
-"""What a long job needs of the machine: threads, memory, progress, background work, interrupts."""
+"""Support for long jobs: threads, memory, progress, background work, interrupts."""

@@ -1,4 +1,4 @@
-"""What becomes of freed memory: kept for the next window, instead of given back to the system and asked for again.
+"""Keeps freed memory in the process for the next window, instead of returning it to the system and requesting it again.
 
 A window's arrays are made and freed hundreds of times a second. Left to itself glibc soon gives back what is free at
 the top of its heap, and the system zeroes every page that it hands out again: with `pocket` 1,600 page faults a window

@@ -1,4 +1,4 @@
-"""How far a long job has come, and how long its slowest part stood still."""
+"""Progress of a long job: frames done, time, and time spent waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run takes of the machine."""
+"""Memory in use, and names of devices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def peak_resident_bytes() -> int:
 
 
 def resident_bytes() -> int | None:
-    """The resident size of this process now; None where the system does not say (it has no /proc)."""
+    """The resident size of this process now; None on systems without /proc."""
     if not _STATM.is_file():
         return None
     import resource
@@ -38,5 +38,5 @@ def resident_bytes() -> int | None:
 
 
 def device_name(device: torch.device) -> str:
-    """What to call what a network runs on: cpu, mps, or the name of the card."""
+    """A device's display name: cpu, mps, or the name of the card."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -18,7 +18,7 @@ SMALL_WORK = 5e8  # multiplications a frame; `pocket` takes 1.6e8, `compact` 1.7
 
 
 def threads_beside_pipeline(threads: int, *, work: float) -> int:
-    """How many of torch's `threads`, one a core, are best used by a network of `work` multiplications a frame.
+    """The number of torch's `threads`, one a core, to use for a network of `work` multiplications a frame.
 
     One where there are two and the work is small; otherwise all, as more cores have not been measured.
     """

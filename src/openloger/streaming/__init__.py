@@ -1,9 +1,10 @@
 """A video of any length through the network, one window in hand at a time."""
 
 from openloger.streaming.placement import Anchor, Placement, disagreement, place, rigid_from_overlap
+from openloger.streaming.sizing import network_size
 from openloger.streaming.state import StreamState
 from openloger.streaming.stream import Stream
-from openloger.streaming.windows import fitting_size, network_frame_size, windows
+from openloger.streaming.windows import windows
 
 __all__ = [
     "Anchor",
@@ -11,8 +12,7 @@ __all__ = [
     "Stream",
     "StreamState",
     "disagreement",
-    "fitting_size",
-    "network_frame_size",
+    "network_size",
     "place",
     "rigid_from_overlap",
     "windows",

@@ -24,7 +24,7 @@ PLACEMENTS = ("none", "se3", "sim3")
 
 @dataclass(frozen=True)
 class Placement:
-    """How windows are put together."""
+    """The rule by which windows are placed."""
 
     kind: str  # "none", "se3" or "sim3"
     scale_mode: ScaleMode = "median"  # sim3's
@@ -45,7 +45,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Anchor:
-    """What a placed window leaves for placing the next one."""
+    """The part of a placed window that places the next one."""
 
     world_from_window: Sim3
     world_from_cam: Float64[Tensor, "frame 4 4"]  # of the frames shared with the next window
@@ -53,7 +53,7 @@ class Anchor:
 
 
 def disagreement(anchor: Anchor, world_from_cam: Tensor, depth: Tensor) -> Disagreement:
-    """How far a placed window is from the one before it, on the frames they share.
+    """The difference between a placed window and the one before it, on the frames they share.
 
     The first shared frame is left out where there are more: windows are placed by it, so they agree there by
     construction.

@@ -1,9 +1,10 @@
-"""What a run holds between two windows, as a value and as bytes: a killed run goes on from it, to the same result."""
+"""The state of a run between two windows, as a value and as bytes: a killed run resumes from it to the same result."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class StreamState:
             "final_frames": self.final_frames,
             "finished": self.finished,
             "reset_every": self.reset_every,
-            "pending": [[p.frame.index, p.frame.timestamp_s, p.frame.name] for p in self.pending],
+            "pending": [[p.frame.index, p.frame.timestamp_s, p.frame.name, p.frame.source_size] for p in self.pending],
         }
         tensors[_NUMBERS] = torch.frombuffer(bytearray(json.dumps(numbers).encode()), dtype=torch.uint8)
         return save({name: tensor.contiguous() for name, tensor in tensors.items()})
@@ -72,12 +73,18 @@ class StreamState:
             memory=HybridMemory.from_tensors(memory),
             anchor=_anchor(tensors),
             pending=tuple(
-                SizedFrame(Frame(tensors[f"pending.{place}.rgb"].numpy(), *frame), tensors[f"pending.{place}.image"])
+                SizedFrame(_frame(tensors[f"pending.{place}.rgb"], frame), tensors[f"pending.{place}.image"])
                 for place, frame in enumerate(numbers["pending"])
             ),
             finished=numbers["finished"],
             reset_every=numbers["reset_every"],
         )
+
+
+def _frame(rgb: Tensor, numbers: list[Any]) -> Frame:
+    index, timestamp_s, name, *rest = numbers
+    source_size = tuple(rest[0]) if rest and rest[0] else None  # states once had none
+    return Frame(rgb.numpy(), index, timestamp_s, name, source_size)
 
 
 def _anchor(tensors: dict[str, Tensor]) -> Anchor | None:

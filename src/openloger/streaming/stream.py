@@ -10,17 +10,16 @@ from typing import Any
 import torch
 
 from openloger.errors import InputError
-from openloger.frames.resize import check_size
-from openloger.geometry import Sim3
-from openloger.network import HybridMemory, Network, NetworkConfig, Window
+from openloger.geometry import Sim3, intrinsics_matrix, scale_intrinsics
+from openloger.network import HybridMemory, Network, Window
 from openloger.shapes import Tensor
 from openloger.streaming.placement import Anchor, Placement, disagreement, place, window_poses
+from openloger.streaming.sizing import check_network_size
 from openloger.streaming.state import StreamState
 from openloger.streaming.windows import FrameWindow, SizedFrame, sized_frames, windows
-from openloger.values import FrameSource, PlacedWindow
+from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
-_ABSURD = 16  # times the network's pixel budget
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
 _CLOSED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": ("ttt", "swa"), "fresh": ()}  # by `Stream.memory`
 
@@ -59,11 +58,14 @@ class Stream:
         _check(self)
         self.state = StreamState(memory=HybridMemory(closed=frozenset(_CLOSED[memory])))
 
-    def run(self, source: FrameSource | Iterable[Any]) -> Iterator[PlacedWindow]:
+    def run(
+        self, source: FrameSource | Iterable[Any], *, known_intrinsics_px: tuple[float, ...] | None = None
+    ) -> Iterator[PlacedWindow]:
         """Placed windows, in order; frames that a restored state has seen are skipped by their `index`.
 
         `source` gives Frames, uint8 arrays (height, width, 3), or float tensors (3, height, width) in [0, 1]. Arrays
         and tensors are numbered as they come, so to continue a run they are given from the video's beginning again.
+        `known_intrinsics_px` is the camera's fx, fy, cx, cy in pixels of the source; without it they are fitted.
         Raises InputError for an item that is none of these, or of no use, and where there is none at all.
         """
         if self.state.finished:
@@ -75,7 +77,7 @@ class Stream:
         size = self.size or (state.pending[0].size if state.pending else None)
         items = sized_frames(source, self.network.config, size=size, first=state.next_index)
         for group in windows(items, size=self.window, overlap=self.overlap, pending=state.pending):
-            yield self._step(group)
+            yield self._step(group, known_intrinsics_px)
         if self.state.number == 0:
             raise InputError("the source gives no frames")
 
@@ -92,14 +94,14 @@ class Stream:
         return 0 if asked_for is None or short or not self.overlap else asked_for
 
     def describe(self) -> str:
-        """What "auto" and the defaults came to, in a line."""
+        """The resolved settings, in a line."""
         resets = self.state.reset_every
         forgetting = f"fast weights reset every {resets} windows" if resets else "no resets"
         said = "" if self.memory == "all" else f"; memory {self.memory}"
         return f"windows of {self.window} frames sharing {self.overlap}; placement {self.placement}; {forgetting}{said}"
 
     @torch.inference_mode()
-    def _step(self, group: FrameWindow[SizedFrame]) -> PlacedWindow:
+    def _step(self, group: FrameWindow[SizedFrame], known_px: tuple[float, ...] | None) -> PlacedWindow:
         state = self.state
         starts_block = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         images = torch.stack([picture.image for picture in group.frames])[None]
@@ -135,14 +137,22 @@ class Stream:
             disagreement=known,
             final_count=final,
             last=group.last,
+            known_intrinsics=None if known_px is None else _resized_camera(known_px, group.frames[0].frame),
         )
 
     def _recalled(self, *, starts_block: bool) -> HybridMemory:
-        """What the next window is to find of the memory."""
+        """The memory that the next window starts from."""
         memory = self.state.memory
         if self.memory == "fresh":
             return memory.forget()
         return memory.reset() if starts_block else memory
+
+
+def _resized_camera(known_px: tuple[float, ...], frame: Frame) -> Tensor:
+    """The source's camera matrix, in the pixels of the frame as it was resized."""
+    focal, principal = torch.tensor(known_px[:2]).double(), torch.tensor(known_px[2:]).double()
+    size = (frame.rgb.shape[0], frame.rgb.shape[1])
+    return scale_intrinsics(intrinsics_matrix(focal, principal), from_size=frame.native_size, to_size=size)
 
 
 def _rigidly(world_from_window: Sim3, window_from_cam: Tensor) -> Tensor:
@@ -162,23 +172,8 @@ def _check(stream: Stream) -> None:
     if stream.memory in ("ttt", "swa") and stream.network.config.memory is None:
         raise InputError(f"memory {stream.memory}: the network {stream.network.config.name} has no memory layers")
     if stream.size is not None:
-        _check_size(stream.size, stream.network.config)
+        check_network_size(stream.size, stream.network.config)
     if stream.overlap == 0 and stream.placement.kind != "none":
         raise InputError(f"placement {stream.placement} needs frames shared between windows; overlap is 0")
     if stream.overlap == 0 and stream.reset_every:
         raise InputError(f"reset_every {stream.reset_every} needs frames shared between windows; overlap is 0")
-
-
-def _check_size(size: tuple[int, int], config: NetworkConfig) -> None:
-    height, width = check_size(size)
-    patch = config.encoder.patch
-    if height * width > _ABSURD * config.max_pixels:
-        raise InputError(
-            f"size {height} {width} is more than {_ABSURD} times the {config.max_pixels} pixels that {config.name} is "
-            "made for; leave it out, or choose a smaller one"
-        )
-    if height % patch or width % patch:
-        nearest = [max(round(side / patch), 1) * patch for side in size]
-        raise InputError(
-            f"size {height} {width} is not whole patches of {patch} pixels; the nearest is {nearest[0]} {nearest[1]}"
-        )

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from openloger.errors import BadFrameError, InputError
-from openloger.frames.resize import network_size, resize_rgb
+from openloger.frames.resize import resize_frame
 from openloger.network import NetworkConfig
 from openloger.shapes import Float32, Tensor
+from openloger.streaming.sizing import network_size
 from openloger.values import Frame, FrameSource
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def sized_frames(
     """The frames of any source with `index` ≥ `first`, sized for the network.
 
     An item is a Frame, a uint8 array (height, width, 3), or a float tensor (3, height, width) in [0, 1]. Where `size`
-    (height, width) is not given the first frame decides: taken as it is if it fits the network, resized if not.
+    (height, width) is not given, the first frame's size in the source decides (`network_size`).
     Raises BadFrameError for a frame of another size than the first.
     """
     given: tuple[int, int] | None = None
@@ -80,23 +81,10 @@ def sized_frames(
             raise BadFrameError(
                 f"frame {frame.index} is {own[1]}×{own[0]}, the first was {given[1]}×{given[0]}", index=frame.index
             )
-        size = size or fitting_size(*own, config)
+        size = size or network_size(*frame.native_size, config)
         if own != size:
-            frame, image = Frame(resize_rgb(frame.rgb, size), frame.index, frame.timestamp_s, frame.name), None
+            frame, image = resize_frame(frame, size), None
         yield SizedFrame(frame, _image(frame) if image is None else image)
-
-
-def network_frame_size(height: int, width: int, config: NetworkConfig) -> tuple[int, int]:
-    """(height, width) that a picture is resized to: whole patches that fill the network's pixel budget."""
-    return network_size(height, width, patch=config.encoder.patch, max_pixels=config.max_pixels)
-
-
-def fitting_size(height: int, width: int, config: NetworkConfig) -> tuple[int, int]:
-    """The size itself where it is whole patches within the network's pixel budget, else the one to resize to."""
-    patch = config.encoder.patch
-    if height % patch == 0 and width % patch == 0 and 0 < height * width <= config.max_pixels:
-        return height, width
-    return network_frame_size(height, width, config)
 
 
 def _read(item: Any, index: int) -> tuple[Frame, Tensor | None]:
@@ -115,7 +103,8 @@ def _read(item: Any, index: int) -> tuple[Frame, Tensor | None]:
         return Frame(rgb, index, float(index), f"{index:06d}"), None
     if not hasattr(item, "rgb"):
         raise InputError(f"item {index} is a {type(item).__name__}, not a frame; open files with openloger.open_frames")
-    return Frame(item.rgb, item.index, item.timestamp_s, item.name), None
+    source_size = getattr(item, "source_size", None)
+    return Frame(item.rgb, item.index, item.timestamp_s, item.name, source_size), None
 
 
 def _image(frame: Frame) -> Tensor:

@@ -1,4 +1,4 @@
-"""What `openloger live` can be given: one `Feed` for each kind of source that goes on while it is read."""
+"""The sources of `openloger live`: one `Feed` for each kind."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ class Feed(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages and recordings call it; without a password."""
+        """The name used in messages and recordings, without a password."""
         ...
 
     @property
     def keep(self) -> Keep:
-        """What serves it best when the network is slower: "all" where it can wait, or can be read later."""
+        """The default when the network is slower: "all" where the source can wait or be read later."""
         ...
 
     @property
     def patience_s(self) -> float | None:
-        """How long its slots may block without giving one; None where they see to that themselves."""
+        """Seconds that `slots` may block; None where they time out by themselves."""
         ...
 
     def slots(self, first: int, stop: threading.Event) -> Generator[LazyFrame, None, None]:
@@ -181,7 +181,7 @@ def address(text: str, *, patience_s: float) -> Address:
 
 
 def is_captured(name: str) -> bool:
-    """Whether a source of this name gives its frames once: a camera, a stream or a pipe."""
+    """True where a source of this name can be read once only: a camera, a stream or a pipe."""
     return name == "-" or "://" in name or name.startswith("/dev/video") or _CAMERA.fullmatch(name) is not None
 
 

@@ -72,7 +72,7 @@ def check_growing(path: Path) -> None:
 
 
 def _has_index_last(path: Path) -> bool:
-    """Whether media data comes before the index, as far as the file goes."""
+    """True where media data precedes the index in what is written so far."""
     position, size = 0, path.stat().st_size
     with path.open("rb") as file:
         while position + _BOX_HEADER.size <= size:

@@ -21,7 +21,7 @@ _ENDED = "Input/output error"  # and when the other side ends what had no stated
 
 @dataclass(frozen=True)
 class Address:
-    """What PyAV is to open."""
+    """An address, and the options PyAV opens it with."""
 
     name: str  # for messages and recordings: without a password
     url: str
@@ -45,7 +45,7 @@ class OpenContainer:
 
     @property
     def finite(self) -> bool:
-        """Whether its length is known: a finished video that a server hands out; HLS says itself when it ends."""
+        """True for a finished video served over the network; HLS signals its own end."""
         known = self.container.size > 0 or self.container.duration is not None
         return self.address.format is None and (known or self.container.format.name.startswith("hls"))
 

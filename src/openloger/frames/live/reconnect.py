@@ -28,7 +28,7 @@ class Connection(Protocol):
 
     @property
     def finite(self) -> bool:
-        """Whether it has an end of its own, so that nothing is to be had after it."""
+        """True where the source has an end of its own, after which reconnecting is useless."""
         ...
 
     def slots(self) -> Generator[LazyFrame, None, None]:
@@ -97,7 +97,7 @@ class Reconnecting:
 
 @dataclass
 class _Attempts:
-    """How long a source has been lost, and how long to wait before the next attempt; a frame makes good for all."""
+    """The time since a source was lost and the delay before the next attempt; a received frame resets both."""
 
     limit_s: float
     clock: Clock
@@ -117,7 +117,7 @@ class _Attempts:
         self._lost_s, self._wait_s = None, FIRST_WAIT_S
 
     def wait(self, stop: threading.Event) -> bool:
-        """Whether to try once more, when it is time to; raises SourceLostError where there is no time left."""
+        """Waits for the next attempt, and returns whether to make it; raises SourceLostError when the time is up."""
         left_s = self.limit_s - self.seconds
         if left_s <= 0:
             raise SourceLostError(self.reason)

@@ -34,7 +34,7 @@ logger = logging.getLogger("openloger")
 
 @dataclass(frozen=True, kw_only=True)
 class LiveOptions:
-    """How a live source is taken in."""
+    """Options of a live source."""
 
     keep: Keep | None = None  # see `FrameBuffer`; None: "all" where the source can wait, "latest" where it cannot
     stride: int = 1
@@ -94,7 +94,7 @@ class LiveFrames:
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody asked for the end."""
+        """True once `stop` was called."""
         return self._stop.is_set()
 
     def stop(self) -> None:
@@ -131,7 +131,7 @@ class LiveFrames:
         return self.frames(0)
 
     def waited_s(self, index: int) -> float | None:
-        """How long ago the frame of this index arrived; asked once a frame, in order. None where that is not known."""
+        """Seconds since the frame of this index arrived, or None where unknown; to be called once a frame, in order."""
         while self._arrivals and self._arrivals[0][0] < index:
             self._arrivals.popleft()
         if not self._arrivals or self._arrivals[0][0] != index:

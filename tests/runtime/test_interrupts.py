@@ -1,0 +1,54 @@
+"""A signal is a request to stop; the second one acts as if nobody had asked."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from openloger.runtime.interrupts import stop_requests
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_a_request(number: signal.Signals) -> None:
+    heard: list[str] = []
+    with stop_requests(on_request=lambda: heard.append("once")) as request:
+        assert not request()
+        signal.raise_signal(number)
+        assert request()
+        assert heard == ["once"]
+
+
+def test_a_second_interrupt_stops_at_once() -> None:
+    with stop_requests() as request:
+        signal.raise_signal(signal.SIGINT)
+        assert request.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("requested", [False, True])
+def test_handlers_are_put_back(requested: bool) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with stop_requests():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+        if requested:
+            signal.raise_signal(signal.SIGTERM)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    found: list[object] = []
+
+    def work() -> None:
+        with stop_requests() as request:
+            found.append((signal.getsignal(signal.SIGINT), request()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(before, False)]
