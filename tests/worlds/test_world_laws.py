@@ -241,3 +241,44 @@ def test_nothing_stands_in_a_streets_way(seed: int) -> None:
         float(sample.depth[sample.valid & ~sample.moving].min()) for sample in (shown[i] for i in range(0, 60, 6))
     ]
     assert min(nearest) > 0.4  # metres; parked cars are passed at one
+
+
+# mean colour, mean depth in metres and share of valid pixels of a small frame: what VERSION stands for
+GOLDEN = {
+    "clutter": ((144.7, 121.5, 136.6), 7.882, 0.759),
+    "halls": ((97.8, 89.8, 85.1), 1.923, 0.997),
+    "rooms": ((129.9, 113.2, 117.7), 3.889, 1.000),
+    "street": ((81.1, 89.7, 91.0), 12.536, 0.895),
+    "terrain": ((144.2, 148.5, 131.2), 13.668, 0.660),
+}
+
+
+@EVERY_FAMILY
+def test_a_seeds_pictures_change_only_with_the_version(family) -> None:
+    """Where this fails on purpose, raise `worlds.VERSION` and put the new numbers here."""
+    colour, depth, valid = GOLDEN[family]
+    shown = world(family, seed=1, size=(24, 32))[3]
+    assert worlds.VERSION == 2
+    assert shown.rgb.mean((0, 1)) == pytest.approx(colour, abs=1.0)
+    assert shown.depth[shown.valid].mean() == pytest.approx(depth, rel=0.01)
+    assert shown.valid.mean() == pytest.approx(valid, abs=0.01)
+
+
+@EVERY_FAMILY
+def test_only_the_sky_is_not_valid(family) -> None:
+    """Nothing but a ray that meets nothing has no depth; indoors every ray meets something, but far down a hall."""
+    shown = world(family, seed=7, size=SIZE)[20]
+    assert np.array_equal(shown.valid, shown.depth > 0)
+    if family == "rooms":
+        assert shown.valid.all()
+
+
+def test_rooms_without_shadows_have_none() -> None:
+    """A zone whose lamp throws no shadows looks the same with and without anything between."""
+    shown = world("rooms", seed=1, size=(24, 32))
+    shot = make_shot([(shown, 3)])
+    shot.tables.zones[:, ZoneColumn.SHADOW] = 0.0
+    without = render_fast(shot).rgb
+    shot.tables.solids[:, Column.CASTS] = 0.0
+    shot.clusters.casts[:] = False
+    assert torch.equal(without, render_fast(shot).rgb)

@@ -13,7 +13,10 @@ from openloger.worlds.clips import Clips, render_clip, render_clips
 from openloger.worlds.preview import contact_sheet
 from openloger.worlds.world import FAMILIES, Sample, World
 
-__all__ = ["FAMILIES", "Clips", "Sample", "World", "contact_sheet", "render_clip", "render_clips", "world"]
+VERSION: int = 2
+"""Raised whenever a seed's pictures change, so that what is kept of rendered clips can say which worlds it shows."""
+
+__all__ = ["FAMILIES", "VERSION", "Clips", "Sample", "World", "contact_sheet", "render_clip", "render_clips", "world"]
 
 
 def world(

@@ -14,7 +14,7 @@ from openloger.shapes import Tensor
 from openloger.worlds.culling import TILE, try_pair
 from openloger.worlds.intersect import Vector, enter_box, enter_cylinder, enter_ellipsoid
 from openloger.worlds.raycast import towards_lamp
-from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column
+from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column, ZoneColumn
 from openloger.worlds.shading import Rays, Tables, column, dot, local_rows, normals, shade
 from openloger.worlds.terrain import March, Relief, clearance, close_in, ground_normal, march
 
@@ -86,12 +86,14 @@ def locate(
     ground: Vector,
 ) -> tuple[Tensor, ...]:
     """Shadow rays of each hit, (tile, ray) each: start x, y, z, unit direction x, y, z, distance to the lamp (metres),
-    and whether the surface faces the lamp at all."""
+    and whether the surface faces the lamp at all, and the lamp throws shadows."""
     tables = Tables(solids=solids, zones=zones, surfaces=zones, texels=zones)
     rays = _rays(frames, place, solid, t, frames)
     normal = normals(tables, rays, ground)
     start, direction, distance = towards_lamp(tables, rays, normal)
-    return *start, *direction, distance, (solid >= 0) & (dot(normal, direction) > 0)
+    zone = column(solids, torch.clamp(solid, min=0).long(), Column.ZONE).long()
+    shadowed = (solid >= 0) & (column(zones, zone, ZoneColumn.SHADOW) > 0)
+    return *start, *direction, distance, shadowed & (dot(normal, direction) > 0)
 
 
 def sweep_meets(start: Vector, along: Vector, half: Vector, wide: Vector, narrow: Vector) -> Tensor:
@@ -199,7 +201,7 @@ def colour(
     for axis in range(3):
         along = frames[:, 3 + axis : 4 + axis], frames[:, 6 + axis : 7 + axis], frames[:, 9 + axis : 10 + axis]
         turned.append(torch.where(seen, dot(along, normal), 0.0))
-    moving = seen & (column(solids, torch.clamp(solid, min=0), Column.MOVING) > 0)
+    moving = seen & (column(solids, torch.clamp(solid, min=0).long(), Column.MOVING) > 0)
     shown = [torch.floor(channel * 255.0 + 0.5).to(torch.uint8) for channel in rgb]
     return *shown, *turned, moving
 

@@ -74,7 +74,9 @@ class Path:
         height = gait.height + gait.height_swing * smooth_noise(self._seed, 7, 0.5 * swing) + gait.bob * math.sin(step)
         pose = np.eye(4)
         pose[:3, :3] = rotations(
-            np.array([[heading + self.gaze(time_s) + yaw, math.radians(gait.pitch) + pitch, roll]])
+            np.array(
+                [[heading + self.gaze(time_s) + yaw, math.radians(gait.pitch) + pitch, math.radians(gait.roll) + roll]]
+            )
         )[0]
         pose[:3, 3] = x, -self._family.ground(x, z) - height, z
         return pose

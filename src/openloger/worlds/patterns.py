@@ -1,99 +1,74 @@
-"""The patterns of the texture atlas, each a picture of hashes: float32 (size, size, 4) in 0..1 that tiles.
-
-Channels: red leads from a surface's first colour to its second, green to its third (joints, dark features), blue is
-brightness around one half, alpha is gloss. In "picture" layers red, green and blue are the colours themselves.
-"""
+"""The patterns of surfaces in the texture atlas, each a picture of hashes (channels as in canvas.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from openloger.worlds.random import Dice, hash32, hash_number, uniform
+from openloger.worlds.canvas import Canvas, soft_step
+from openloger.worlds.random import hash32, uniform
 
 
-def _fade(part: np.ndarray) -> np.ndarray:
-    return part**3 * (part * (part * 6.0 - 15.0) + 10.0)
+def calm(noise: np.ndarray, strength: float) -> np.ndarray:
+    """Noise drawn towards one half."""
+    return 0.5 + strength * (noise - 0.5)
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """One layer to paint: its random numbers and the texel coordinates in periods (u rightwards, v downwards)."""
-
-    name: str
-    variant: int
-    size: int
-
-    @cached_property
-    def seed(self) -> int:
-        return hash_number(self.variant, *self.name.encode())
-
-    @cached_property
-    def dice(self) -> Dice:
-        return Dice(self.seed, 1)
-
-    @cached_property
-    def u(self) -> np.ndarray:
-        return np.broadcast_to((np.arange(self.size) + 0.5) / self.size, (self.size, self.size))
-
-    @cached_property
-    def v(self) -> np.ndarray:
-        return self.u.T
-
-    def noise(self, channel: int, across: int, down: int | None = None) -> np.ndarray:
-        """Value noise in 0..1 with `across` × `down` lattice cells in the period."""
-        down = across if down is None else down
-        lattice = uniform(self.seed, channel, np.arange(down)[:, None], np.arange(across)[None, :])
-        return self._steps(down) @ lattice @ self._steps(across).T
-
-    def _steps(self, cells: int) -> np.ndarray:
-        """(size, cells): the weights that interpolate a periodic row of random values."""
-        position = (np.arange(self.size) + 0.5) / self.size * cells
-        first = np.floor(position).astype(int)
-        weight = _fade(position - first)
-        matrix = np.zeros((self.size, cells))
-        rows = np.arange(self.size)
-        np.add.at(matrix, (rows, first % cells), 1.0 - weight)
-        np.add.at(matrix, (rows, (first + 1) % cells), weight)
-        return matrix
-
-    def octaves(self, channel: int, cells: int, count: int = 5, *, gain: float = 0.55, stretch: int = 1) -> np.ndarray:
-        """Noise of doubling frequency, spread to about 0..1; `stretch` > 1 makes streaks along v."""
-        total, weight, norm = np.zeros((self.size, self.size)), 1.0, 0.0
-        for octave in range(count):
-            across = cells << octave
-            if across > self.size // 2:
-                break
-            total += weight * (self.noise(channel * 16 + octave, across, max(across // stretch, 1)) - 0.5)
-            norm += weight * weight
-            weight *= gain
-        return np.clip(0.5 + total / np.sqrt(norm) * 1.4, 0.0, 1.0)
-
-    def stack(self, red: np.ndarray | float, green: np.ndarray | float, blue: np.ndarray | float, gloss: float = 0.0):
-        """The layer from its channels."""
-        layers = [np.broadcast_to(channel, (self.size, self.size)) for channel in (red, green, blue, gloss)]
-        return np.clip(np.stack(layers, axis=-1), 0.0, 1.0).astype(np.float32)
-
-
-def soft_step(value: np.ndarray, edge: float, width: float) -> np.ndarray:
-    return np.clip((value - edge) / width + 0.5, 0.0, 1.0)
+def plain(canvas: Canvas) -> np.ndarray:
+    """Painted walls, lacquer, plastic: hardly anything but a little grain and slow changes of tone."""
+    return canvas.stack(calm(canvas.octaves(1, 2, 3), 0.6), 0.0, calm(canvas.octaves(2, 48, 2), 0.5))
 
 
 def plaster(canvas: Canvas) -> np.ndarray:
     stains = canvas.octaves(1, 3, 6)
-    return canvas.stack(
-        soft_step(stains, 0.62, 0.3), soft_step(canvas.octaves(2, 5, 5), 0.8, 0.2), canvas.octaves(3, 16, 4)
-    )
+    spots = 0.6 * soft_step(canvas.octaves(2, 9, 5), 0.97, 0.12)
+    return canvas.stack(soft_step(stains, 0.5, 0.8), spots, calm(canvas.octaves(3, 24, 4), 0.8))
+
+
+def concrete(canvas: Canvas) -> np.ndarray:
+    """Poured floors and asphalt: clouds, fine grain, a few thin cracks."""
+    crack = 1.0 - soft_step(np.abs(canvas.octaves(1, 3, 4) - 0.5), 0.008, 0.008)
+    crack *= 0.7 * (canvas.octaves(2, 2, 2) > 0.55)
+    grain = 0.5 * canvas.octaves(3, 96, 1) + 0.5 * canvas.octaves(4, 6, 4)
+    return canvas.stack(calm(canvas.octaves(5, 2, 4), 0.8), crack, grain, 0.3)
+
+
+def marble(canvas: Canvas) -> np.ndarray:
+    bent = canvas.octaves(1, 4, 5) + 0.35 * canvas.octaves(2, 3, 2)
+    vein = 1.0 - soft_step(np.abs(bent - 0.68), 0.03, 0.06)
+    return canvas.stack(canvas.octaves(3, 3, 4), 0.7 * vein, calm(canvas.octaves(4, 32, 3), 0.7), 0.6)
+
+
+def panels(canvas: Canvas) -> np.ndarray:
+    """Ceiling boards, four by four, with pinholes; every second layer of long boards."""
+    across, down = (4, 4) if canvas.variant % 2 == 0 else (2, 4)
+    joint, tone, _ = _courses(canvas, across, down, 0.004, 0.0)
+    holes = 0.35 * soft_step(canvas.octaves(1, 64, 1), 0.86, 0.1)
+    return canvas.stack(0.4 * tone, np.maximum(joint, holes), calm(canvas.octaves(2, 32, 2), 0.4))
+
+
+def slats(canvas: Canvas) -> np.ndarray:
+    """Blinds, ribs of radiators, boards of fences: edges across v."""
+    count = canvas.dice.choice((8, 12, 16, 24))
+    part = canvas.v * count % 1.0
+    gap = 1.0 - soft_step(np.minimum(part, 1.0 - part), 0.09, 0.08)
+    return canvas.stack(part, gap, calm(canvas.octaves(1, 16, 3), 0.4), 0.3)
+
+
+def keys(canvas: Canvas) -> np.ndarray:
+    """A keyboard's keys, or the buttons and vents of a machine's front."""
+    joint, tone, other = _courses(canvas, 14, 5, 0.008, 0.25)
+    label = (other > 0.2) * (np.hypot(canvas.u * 28 % 1 - 0.5, canvas.v * 10 % 1 - 0.5) < 0.28)
+    return canvas.stack(0.5 * label * (1 - joint), joint, 0.45 + 0.1 * tone)
 
 
 def speckle(canvas: Canvas) -> np.ndarray:
-    """Terrazzo, granite, asphalt: grains on a ground."""
-    grains = canvas.octaves(1, 48, 2)
-    chips = canvas.octaves(2, 24, 2)
-    return canvas.stack(soft_step(grains, 0.6, 0.1), soft_step(chips, 0.74, 0.08), canvas.octaves(3, 4, 5), 0.3)
+    """Terrazzo, granite: grains on a ground."""
+    grains = canvas.octaves(1, 56, 2)
+    chips = canvas.octaves(2, 40, 2)
+    clouds = calm(canvas.octaves(3, 4, 5), 0.7)
+    return canvas.stack(0.7 * soft_step(grains, 0.62, 0.12), 0.6 * soft_step(chips, 0.78, 0.08), clouds, 0.3)
 
 
 def _courses(canvas: Canvas, across: int, down: int, joint: float, shift: float = 0.5):
@@ -131,15 +106,16 @@ def planks(canvas: Canvas) -> np.ndarray:
     joint = 1.0 - soft_step(np.minimum(seam_u, seam_v), 0.004, 0.004)
     tone = uniform(canvas.seed, 8, plank, (np.floor(along) % 2).astype(int))
     grain = canvas.octaves(1, 32, 3, stretch=16)
-    knots = soft_step(canvas.octaves(2, 8, 3, stretch=3), 0.8, 0.1)
-    return canvas.stack(tone * 0.6 + 0.5 * (grain - 0.5) + 0.2, np.maximum(joint, knots * 0.6), 0.25 + 0.5 * grain, 0.4)
+    knots = soft_step(canvas.octaves(2, 16, 2, stretch=3), 0.93, 0.1)
+    red = tone * 0.7 + 0.4 * (grain - 0.5) + 0.15
+    return canvas.stack(red, np.maximum(joint, knots * 0.35), 0.3 + 0.4 * grain, 0.4)
 
 
 def wood(canvas: Canvas) -> np.ndarray:
     bend = canvas.octaves(2, 2, 3, stretch=2)
-    rings = 0.5 + 0.5 * np.sin(2 * np.pi * (canvas.u * canvas.dice.choice((5, 8)) + 2.5 * bend))
+    rings = 0.5 + 0.5 * np.sin(2 * np.pi * (canvas.u * canvas.dice.choice((3, 5, 8)) + 1.5 * bend))
     grain = canvas.octaves(1, 32, 3, stretch=16)
-    return canvas.stack(0.6 * rings + 0.4 * grain, soft_step(grain, 0.8, 0.2), 0.3 + 0.4 * grain, 0.4)
+    return canvas.stack(0.4 * rings + 0.5 * grain, 0.4 * soft_step(grain, 0.85, 0.2), 0.3 + 0.4 * grain, 0.4)
 
 
 def carpet(canvas: Canvas) -> np.ndarray:
@@ -170,13 +146,14 @@ def wallpaper(canvas: Canvas) -> np.ndarray:
 
 
 def grass(canvas: Canvas) -> np.ndarray:
-    blades = canvas.octaves(1, 32, 3, gain=0.8, stretch=2)
-    return canvas.stack(soft_step(canvas.octaves(2, 4, 5), 0.5, 0.5), soft_step(blades, 0.66, 0.2), blades)
+    blades = canvas.octaves(1, 40, 2, gain=0.9, stretch=2)
+    return canvas.stack(soft_step(canvas.octaves(2, 3, 5), 0.5, 1.2), 0.7 * soft_step(blades, 0.7, 0.25), blades)
 
 
 def leaves(canvas: Canvas) -> np.ndarray:
-    clumps = canvas.octaves(1, 16, 3, gain=0.7)
-    return canvas.stack(clumps, soft_step(canvas.octaves(2, 12, 3), 0.6, 0.15), canvas.octaves(3, 24, 3, gain=0.8))
+    clumps = canvas.octaves(1, 12, 4, gain=0.8)
+    gaps = soft_step(canvas.octaves(2, 20, 3, gain=0.8), 0.58, 0.15)
+    return canvas.stack(clumps, gaps, canvas.octaves(3, 32, 2, gain=0.9))
 
 
 def stones(canvas: Canvas) -> np.ndarray:
@@ -215,42 +192,6 @@ def facade(canvas: Canvas) -> np.ndarray:
     return canvas.stack(red, green, 0.25 + 0.5 * wear, 0.2)
 
 
-def picture(canvas: Canvas) -> np.ndarray:
-    """A poster or page: blocks of colour, a photograph of noise, headlines and lines of text-like marks."""
-    dice, size = canvas.dice, canvas.size
-    paper = (
-        np.array([dice.uniform(0.1, 1.0) for _ in range(3)]) if dice.chance(0.5) else np.full(3, dice.uniform(0.8, 1.0))
-    )
-    ink = np.array([dice.uniform(0.0, 0.5) for _ in range(3)])
-    image = np.broadcast_to(paper, (size, size, 3)).copy()
-    for _ in range(dice.integer(4) + 1):
-        x0, y0 = dice.uniform(0, 0.7), dice.uniform(0, 0.7)
-        x1, y1 = x0 + dice.uniform(0.15, 0.6), y0 + dice.uniform(0.1, 0.5)
-        block = (canvas.u > x0) & (canvas.u < x1) & (canvas.v > y0) & (canvas.v < y1)
-        colours = np.array([[dice.uniform() for _ in range(3)] for _ in range(2)])
-        mix = soft_step(canvas.octaves(dice.integer(100), dice.choice((2, 4, 8)), 5), 0.5, 0.4)[..., None]
-        image = np.where(block[..., None], colours[0] + (colours[1] - colours[0]) * mix, image)
-    for _ in range(dice.integer(3) + 1):
-        lines, x0, y0 = dice.choice((4, 6, 10, 16)), dice.uniform(0.04, 0.4), dice.uniform(0.05, 0.7)
-        image = np.where(
-            _text(canvas, x0, y0, dice.uniform(0.3, 0.6), dice.uniform(0.1, 0.5), lines)[..., None], ink, image
-        )
-    rim = np.minimum(np.minimum(canvas.u, 1 - canvas.u), np.minimum(canvas.v, 1 - canvas.v)) < 0.025
-    image = np.where((rim & dice.chance(0.5))[..., None], ink, image)
-    return canvas.stack(image[..., 0], image[..., 1], image[..., 2], 0.3)
-
-
-def _text(canvas: Canvas, x0: float, y0: float, width: float, height: float, lines: int) -> np.ndarray:
-    """Rows of dark marks of uneven length, like print read from too far away."""
-    x, y = (canvas.u - x0) / width, (canvas.v - y0) / height
-    row = np.floor(y * lines).astype(int)
-    letter = np.floor(x * lines * 6 * width / max(height, 0.1)).astype(int)
-    mark = uniform(canvas.seed, 77, row, letter, np.floor(y * lines * 5).astype(int)) > 0.35
-    word = uniform(canvas.seed, 78, row, letter // 3) > 0.15
-    ends = uniform(canvas.seed, 79, row) * 0.3 + 0.7
-    return (x > 0) & (x < ends) & (y > 0) & (y < 1) & ((y * lines) % 1 < 0.62) & mark & word
-
-
 def road(canvas: Canvas) -> np.ndarray:
     """Nine metres of carriageway: red the painted lines, green cracks, patches and tyre tracks (v runs along it)."""
     dice = canvas.dice
@@ -259,12 +200,12 @@ def road(canvas: Canvas) -> np.ndarray:
     worn = soft_step(canvas.octaves(7, 16, 3), 0.3, 0.3)
     crack = 1.0 - soft_step(np.abs(canvas.octaves(1, 5, 4) - 0.5), 0.012, 0.01)
     crack *= canvas.octaves(2, 3, 2) > 0.5
-    tracks = 0.25 * (0.5 + 0.5 * np.cos(8 * np.pi * canvas.u)) * canvas.octaves(5, 4, 3)
-    patch = (canvas.octaves(6, 2, 1) > 0.8) * 0.3
+    tracks = 0.18 * (0.5 + 0.5 * np.cos(8 * np.pi * canvas.u)) * canvas.octaves(5, 4, 3)
+    patch = (canvas.octaves(6, 2, 1) > 0.8) * 0.2
     return canvas.stack(
         (dash | (sides & dice.chance(0.6))) * worn,
-        np.maximum(crack, tracks + patch),
-        0.5 * canvas.octaves(3, 64, 2) + 0.5 * canvas.octaves(4, 6, 4),
+        np.maximum(0.8 * crack, tracks + patch),
+        0.45 * canvas.octaves(3, 64, 2) + 0.55 * calm(canvas.octaves(4, 6, 4), 0.6),
     )
 
 
@@ -282,20 +223,25 @@ def shingles(canvas: Canvas) -> np.ndarray:
 
 Bake = Callable[[Canvas], np.ndarray]
 PATTERNS: dict[str, tuple[Bake, int]] = {
+    "plain": (plain, 3),
     "plaster": (plaster, 3),
+    "concrete": (concrete, 4),
+    "marble": (marble, 2),
+    "panels": (panels, 2),
+    "slats": (slats, 3),
+    "keys": (keys, 2),
     "speckle": (speckle, 3),
     "brick": (brick, 3),
     "tiles": (tiles, 4),
     "planks": (planks, 3),
-    "wood": (wood, 3),
+    "wood": (wood, 4),
     "carpet": (carpet, 2),
     "fabric": (fabric, 4),
     "wallpaper": (wallpaper, 2),
     "grass": (grass, 2),
-    "leaves": (leaves, 2),
+    "leaves": (leaves, 3),
     "stones": (stones, 3),
     "facade": (facade, 6),
     "road": (road, 3),
     "shingles": (shingles, 2),
-    "picture": (picture, 16),
 }

@@ -150,9 +150,9 @@ def lit_by_lamp(tables: Tables, casters: Tensor, rays: Rays, normal: Vector) -> 
 
 def towards_lamp(tables: Tables, rays: Rays, normal: Vector) -> tuple[Vector, Vector, Tensor]:
     """Shadow rays: start (a little off the surface), unit direction to the zone's lamp, distance to it in metres."""
-    row = torch.clamp(rays.solid, min=0)
+    row = torch.clamp(rays.solid, min=0).long()
     t = torch.where(rays.solid >= 0, rays.t, 1.0)
-    zone = column(tables.solids, row, Column.ZONE).to(torch.int32)
+    zone = column(tables.solids, row, Column.ZONE).long()
     lamp = columns(tables.zones, zone, ZoneColumn.LAMP)
     start = add(add(rays.origin, scale(rays.direction, t)), scale(normal, _LIFT))
     to_lamp = (lamp[0] - start[0], lamp[1] - start[1], lamp[2] - start[2])
@@ -160,11 +160,27 @@ def towards_lamp(tables: Tables, rays: Rays, normal: Vector) -> tuple[Vector, Ve
     return start, scale(to_lamp, 1.0 / distance), distance
 
 
+def through_lens(
+    rgb: UInt8[Tensor, "frame height width 3"], blur: Float32[Tensor, "frame"]
+) -> UInt8[Tensor, "frame height width 3"]:
+    """The picture as a lens draws it: each pixel gives the share `blur` to both neighbours along each axis. Softens
+    the edges that one ray a pixel leaves jagged."""
+    picture, share = rgb.float(), blur[:, None, None, None]
+    for axis in (1, 2):
+        last = picture.shape[axis] - 1
+        before = torch.cat([picture.narrow(axis, 0, 1), picture.narrow(axis, 0, last)], dim=axis)
+        after = torch.cat([picture.narrow(axis, 1, last), picture.narrow(axis, last, 1)], dim=axis)
+        picture = picture + share * (before + after - 2.0 * picture)
+    return (picture + 0.5).to(torch.uint8)
+
+
 def render_plain(shot: Shot) -> Picture:
     """Renders frame by frame, every ray against every solid, without any culling."""
     pictures = [_render_frame(shot, frame) for frame in range(len(shot.origin))]
     rgb, depth, normal, valid, moving = (torch.stack(part) for part in zip(*pictures, strict=True))
-    return Picture(rgb=rgb, depth=depth, normal=normal, valid=valid, moving=moving)
+    return Picture(
+        rgb=through_lens(rgb, shot.sky[:, SkyColumn.BLUR]), depth=depth, normal=normal, valid=valid, moving=moving
+    )
 
 
 def _with_ground(

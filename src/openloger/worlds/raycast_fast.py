@@ -14,7 +14,7 @@ from openloger.worlds import kernels
 from openloger.worlds.culling import TILE, Lens, Listed, clusters_in_view, is_box, list_pairs, list_solids
 from openloger.worlds.intersect import NEAREST, Vector
 from openloger.worlds.kernels import RAYS, SLOTS, STRIDES, Sight
-from openloger.worlds.raycast import Picture, Shot
+from openloger.worlds.raycast import Picture, Shot, through_lens
 from openloger.worlds.scene import Column
 from openloger.worlds.shading import SkyColumn
 from openloger.worlds.terrain import MARCHES, March
@@ -196,7 +196,7 @@ class _Caster:
         outputs = [self._whole(torch.cat(channel)) for channel in zip(*parts, strict=True)]
         valid = self._whole(solid >= 0)
         return Picture(
-            rgb=torch.stack(outputs[:3], dim=-1),
+            rgb=through_lens(torch.stack(outputs[:3], dim=-1), self._shot.sky[:, SkyColumn.BLUR]),
             depth=self._whole(torch.where(solid >= 0, t, 0.0)),
             normal=torch.stack(outputs[3:6], dim=-1),
             valid=valid,

@@ -59,7 +59,10 @@ class ZoneColumn:
     LOW = 13  # the box whose inner edges darken (a room), metres relative to the origin
     HIGH = 16
     CONTACT = 19  # reach of that darkening, metres
-    COUNT = 20
+    SHADOW = 20  # depth of the lamp's shadows: 1 black, 0 none (light from many sides)
+    SIDE = 21  # the level way from which more of the ambient light comes, times how much more
+    MIRROR = 24  # spacing of the bright fields overhead that glossy floors mirror, 1/m; 0 for none
+    COUNT = 25
 
 
 class Zone(NamedTuple):
@@ -73,6 +76,9 @@ class Zone(NamedTuple):
     low: Triple = (-1e6, -1e6, -1e6)
     high: Triple = (1e6, 1e6, 1e6)
     contact: float = 0.25
+    shadow: float = 1.0
+    side: Triple = (0.0, 0.0, 0.0)
+    mirror: float = 0.0
 
 
 class Look(NamedTuple):
@@ -265,4 +271,7 @@ def _zone_row(zone: Zone) -> list[float]:
         *zone.low,
         *zone.high,
         zone.contact,
+        zone.shadow,
+        *zone.side,
+        zone.mirror,
     ]

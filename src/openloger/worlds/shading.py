@@ -31,7 +31,8 @@ class SkyColumn:
     FAR = 17  # metres: nothing is seen beyond
     EXPOSURE = 18
     LAYER = 19  # of the clouds
-    COUNT = 20
+    BLUR = 20  # share of its light that a pixel gives to each neighbour along an axis: the lens's softness
+    COUNT = 21
 
 
 class Tables(NamedTuple):
@@ -58,8 +59,8 @@ class Rays(NamedTuple):
 
 
 def column(table: Tensor, row: Tensor, number: int) -> Tensor:
-    """table[row, number], as a flat gather."""
-    return table.view(-1)[(row * table.shape[1] + number).long()]
+    """table[row, number]; fastest where `row` is int64 already."""
+    return table.select(1, number)[row.long()]
 
 
 def columns(table: Tensor, row: Tensor, first: int) -> Vector:
@@ -153,7 +154,7 @@ def _texture_point(
 def hit_points(tables: Tables, rays: Rays) -> tuple[Tensor, Tensor, Vector, Vector]:
     """(row of the solid or 0, depth or 1, world point, local point) of each ray."""
     seen = rays.solid >= 0
-    row = torch.clamp(rays.solid, min=0)
+    row = torch.clamp(rays.solid, min=0).long()
     t = torch.where(seen, rays.t, 1.0)
     point = add(rays.origin, scale(rays.direction, t))
     centre = columns(tables.solids, row, Column.CENTRE)
@@ -184,7 +185,7 @@ def shade(tables: Tables, rays: Rays, normal: Vector, lit: Tensor) -> Vector:
     u, v, level = _texture_point(tables.solids, row, at, leaning, t * rays.pixel * torch.rsqrt(slope))
     surface = column(tables.solids, row, Column.SURFACE)
     bare = (column(tables.solids, row, Column.KIND) == GROUND) & _is_steep(point, normal)
-    surface = torch.where(bare, surface + 1.0, surface).to(torch.int32)
+    surface = torch.where(bare, surface + 1.0, surface).long()
     cloud_u, cloud_v = _cloud_point(rays)
     layer = torch.where(seen, column(tables.surfaces, surface, SurfaceColumn.LAYER), sky_value(rays, SkyColumn.LAYER))
     pattern = textures.sample(
@@ -256,9 +257,10 @@ def _light(
     lit: Tensor,
 ) -> Vector:
     """Linear colour: ambient by the normal's height, one lamp with a highlight, and own light."""
-    zone = column(tables.solids, row, Column.ZONE).to(torch.int32)
+    zone = column(tables.solids, row, Column.ZONE).long()
     lamp = columns(tables.zones, zone, ZoneColumn.LAMP)
     to_lamp = (lamp[0] - point[0], lamp[1] - point[1], lamp[2] - point[2])
+    lit = 1.0 - column(tables.zones, zone, ZoneColumn.SHADOW) * (1.0 - lit)
     squared = dot(to_lamp, to_lamp)
     beam = scale(to_lamp, torch.rsqrt(torch.clamp(squared, min=1e-6)))
     strength = lit / (1.0 + squared * column(tables.zones, zone, ZoneColumn.FALLOFF))
@@ -267,10 +269,13 @@ def _light(
     shine = torch.clamp(dot(mirrored, beam), min=0.0)
     shine = shine * shine
     shine = shine * shine
-    shine = shine * shine * shine * column(tables.surfaces, surface, SurfaceColumn.GLOSS)
+    gloss = column(tables.surfaces, surface, SurfaceColumn.GLOSS)
+    shine = shine * shine * shine * gloss * strength
     direct = strength * torch.clamp(facing, min=0.0)
     upward = 0.5 - 0.5 * normal[1]
-    open_to_light = _contact(tables.zones, zone, point, normal)
+    side = 1.0 + dot(normal, columns(tables.zones, zone, ZoneColumn.SIDE))
+    open_to_light = _contact(tables.zones, zone, point, normal) * side
+    sheen = gloss * _sheen(tables.zones, zone, point, mirrored, dot(normal, towards))
     glow = column(tables.surfaces, surface, SurfaceColumn.GLOW)
     result = []
     for channel in range(3):
@@ -278,8 +283,21 @@ def _light(
         down = column(tables.zones, zone, ZoneColumn.AMBIENT_DOWN + channel)
         lamp_colour = column(tables.zones, zone, ZoneColumn.LAMP_RGB + channel)
         light = (down + (up - down) * upward) * open_to_light + lamp_colour * direct
-        result.append(albedo[channel] * (light + 1.5 * glow) + lamp_colour * shine * strength)
+        result.append(albedo[channel] * (light + 2.5 * glow) + lamp_colour * shine + up * sheen)
     return result[0], result[1], result[2]
+
+
+def _sheen(zones: Tensor, zone: Tensor, point: Vector, mirrored: Vector, facing: Tensor) -> Tensor:
+    """What a smooth surface mirrors of the ambient light (Schlick): more from above, and bright fields of a ceiling."""
+    slant = torch.clamp(1.0 + facing, 0.0, 1.0)  # 1 − cosine of the angle of sight
+    slant = slant * slant
+    share = 0.03 + 0.97 * slant * slant
+    climb = torch.clamp(-mirrored[1], min=0.05)
+    rise = torch.clamp(point[1] - column(zones, zone, ZoneColumn.LOW + 1), 0.0, 100.0) / climb
+    wave = column(zones, zone, ZoneColumn.MIRROR) * 6.2832
+    fields = torch.sin((point[0] + mirrored[0] * rise) * wave) * torch.sin((point[2] + mirrored[2] * rise) * wave)
+    upward = torch.clamp(0.5 - 2.0 * mirrored[1], 0.0, 1.0)
+    return share * upward * (0.5 + 1.8 * torch.clamp(1.6 * fields, 0.0, 1.0))
 
 
 def _cloud_point(rays: Rays) -> tuple[Tensor, Tensor]:

@@ -70,16 +70,21 @@ class SurfaceBook:
         matrix = np.stack([second - first, dark - first, bright, first - 0.5 * bright], axis=1)
         return self._append(self._dice.choice(self._layers[pattern]), matrix, detail, gloss, glow)
 
-    def picture(self, *, gloss: Number = 0.1, glow: Number = 0.0) -> int:
-        """A surface that shows a picture of the atlas, with its colours mixed anew."""
+    def exact(self, pattern: str, *, gloss: Number = 0.1, glow: Number = 0.0) -> int:
+        """A surface that shows a print of the atlas in its own colours."""
+        matrix = np.eye(3, 4) * self._dice.uniform(0.85, 1.0)
+        return self._append(self._dice.choice(self._layers[pattern]), matrix, 0.0, gloss, glow)
+
+    def picture(self, pattern: str = "picture", *, gloss: Number = 0.1, glow: Number = 0.0) -> int:
+        """A surface that shows a print of the atlas, with its colours mixed anew."""
         dice = self._dice
         order = np.argsort([dice.uniform() for _ in range(3)])
         mixing = np.eye(3)[order] * dice.uniform(0.7, 1.0)
         mixing = mixing + dice.uniform(0.0, 0.2)
         matrix = np.concatenate([mixing / mixing.sum(axis=1, keepdims=True), np.zeros((3, 1))], axis=1)
-        if dice.chance(0.25):  # the negative: white on dark
+        if dice.chance(0.15):  # the negative: white on dark
             matrix = np.concatenate([-matrix[:, :3], np.full((3, 1), 0.95)], axis=1)
-        return self._append(dice.choice(self._layers["picture"]), matrix, 0.1, gloss, glow)
+        return self._append(dice.choice(self._layers[pattern]), matrix, 0.08, gloss, glow)
 
     def _append(self, layer: int, matrix: np.ndarray, detail: Number, gloss: Number, glow: Number) -> int:
         dice = self._dice

@@ -2,7 +2,7 @@
 
 A layer is SIZE × SIZE texels that repeat without a seam, four bytes each: three pattern channels and a gloss. Most
 layers hold masks that a surface colours with its own palette (red: first to second colour, green: joints and dark
-features, blue: brightness); layers whose name begins with "picture" hold colours. Everything is a hash of
+features, blue: brightness); the layers of prints.py hold colours. Everything is a hash of
 (layer, texel), so the atlas is the same everywhere. Sampling picks the mip level from the size of a pixel on the
 surface, so that textures seen from afar are averaged and do not shimmer.
 """
@@ -15,9 +15,12 @@ import numpy as np
 import torch
 
 from openloger.shapes import Float, Int, Tensor
-from openloger.worlds import patterns
+from openloger.worlds.canvas import Canvas
+from openloger.worlds.patterns import PATTERNS
+from openloger.worlds.prints import PRINTS
 
 SIZE = 256
+_LAYERS = {**PATTERNS, **PRINTS}
 LEVELS = 9  # 256, 128, …, 1
 LEVEL_STARTS = [4 * (SIZE * SIZE - (SIZE >> level) ** 2) // 3 for level in range(LEVELS)]
 LAYER_TEXELS = LEVEL_STARTS[-1] + 1
@@ -25,7 +28,7 @@ LAYER_TEXELS = LEVEL_STARTS[-1] + 1
 
 def layer_names() -> list[str]:
     """All layers in the order of the atlas: "brick.0", "brick.1", …"""
-    return [f"{name}.{variant}" for name, (_, variants) in patterns.PATTERNS.items() for variant in range(variants)]
+    return [f"{name}.{variant}" for name, (_, variants) in _LAYERS.items() for variant in range(variants)]
 
 
 @lru_cache(maxsize=1)
@@ -54,9 +57,9 @@ def atlas(device: str = "cpu") -> Int[Tensor, "texel"]:
     if device != "cpu":
         return atlas("cpu").to(device)
     layers = []
-    for name, (bake, variants) in patterns.PATTERNS.items():
+    for name, (bake, variants) in _LAYERS.items():
         for variant in range(variants):
-            layers.append(_mipmaps(bake(patterns.Canvas(name, variant, SIZE))))
+            layers.append(_mipmaps(bake(Canvas(name, variant, SIZE))))
     return torch.from_numpy(np.concatenate(layers))
 
 

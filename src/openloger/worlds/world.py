@@ -15,6 +15,7 @@ from openloger.shapes import Bool, Float32, Float64, UInt8
 from openloger.worlds import textures
 from openloger.worlds.families.clutter import Clutter
 from openloger.worlds.families.family import Family, View
+from openloger.worlds.families.halls import Halls
 from openloger.worlds.families.rooms import Rooms
 from openloger.worlds.families.street import Street
 from openloger.worlds.families.terrain import TerrainWorld
@@ -31,7 +32,13 @@ _BLOCK_M = 64.0  # frames whose cameras are in one block of this size share the 
 _TOGETHER = 16  # frames that are rendered at once, as long as they are small
 _PIXELS_TOGETHER = 600_000  # of them all: what bounds memory
 
-FAMILIES: dict[str, type] = {"rooms": Rooms, "clutter": Clutter, "street": Street, "terrain": TerrainWorld}
+FAMILIES: dict[str, type] = {
+    "rooms": Rooms,
+    "halls": Halls,
+    "clutter": Clutter,
+    "street": Street,
+    "terrain": TerrainWorld,
+}
 
 
 @dataclass(frozen=True)

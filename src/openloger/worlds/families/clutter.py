@@ -13,10 +13,16 @@ from openloger.worlds.families.outdoors import Daylight, Grid
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, SolidBuilder, Solids
-from openloger.worlds.surfaces import Paint, SurfaceBook, colour
+from openloger.worlds.surfaces import Paint, SurfaceBook, colour, scaled
 
 _PATTERNS = (
+    "plain",
+    "plain",
+    "plain",
     "plaster",
+    "concrete",
+    "marble",
+    "slats",
     "speckle",
     "brick",
     "tiles",
@@ -57,10 +63,13 @@ class Clutter:
 
     def _any_look(self, dice: Dice) -> Look:
         if dice.chance(0.25):
-            return Look(self._book.picture(), period=dice.uniform(0.5, 2.5))
-        first, second, dark = (colour(dice, saturation=(0.0, 0.8), value=(0.15, 1.0)) for _ in range(3))
+            print_ = dice.choice(("picture", "page", "cover", "spines", "photo", "screen"))
+            return Look(self._book.picture(print_), period=dice.uniform(0.5, 2.5))
+        first, second, dark = (colour(dice, saturation=(0.0, 0.7), value=(0.15, 1.0)) for _ in range(3))
+        if dice.chance(0.6):  # one colour and its shades
+            second, dark = scaled(first, dice.uniform(0.7, 1.2)), scaled(first, 0.6)
         surface = self._book.make(
-            dice.choice(_PATTERNS), Paint(first, second, dark, dice.uniform(0.3, 0.8)), gloss=dice.uniform(0, 0.4)
+            dice.choice(_PATTERNS), Paint(first, second, dark, dice.uniform(0.05, 0.7)), gloss=dice.uniform(0, 0.6)
         )
         return Look(surface, period=dice.uniform(0.4, 3.0))
 

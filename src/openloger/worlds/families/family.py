@@ -8,6 +8,7 @@ import numpy as np
 
 from openloger.shapes import Float32, Float64
 from openloger.worlds.families.crowd import Way
+from openloger.worlds.random import Dice
 from openloger.worlds.routes import Lattice, RouteStyle
 from openloger.worlds.scene import Look, Solids, Zone
 from openloger.worlds.terrain import Terrain
@@ -34,6 +35,26 @@ class Gait(NamedTuple):
     asides: float = 0.0  # part of the time that the gaze is turned to a side: one moves sideways
     backs: float = 0.0  # part of the time that it is turned back
     spell_s: float = 12.0  # seconds that it stays turned one way
+    roll: float = 0.0  # that the camera is held at
+
+
+class Hold(NamedTuple):
+    """How a hand holds and turns a camera, as in Gait."""
+
+    roll: float
+    roll_swing: float
+    yaw_swing: float
+    swing_s: float
+
+
+def hold(dice: Dice) -> Hold:
+    """Mostly upright and calm; some are held aslant, some whirl about."""
+    kind = dice.uniform()
+    if kind < 0.15:  # aslant
+        return Hold(dice.uniform(-35, 35), dice.uniform(2, 20), dice.uniform(15, 50), dice.uniform(2.0, 5.0))
+    if kind < 0.3:  # fast
+        return Hold(dice.uniform(-6, 6), dice.uniform(1, 8), dice.uniform(20, 60), dice.uniform(0.8, 1.8))
+    return Hold(dice.uniform(-5, 5), dice.uniform(0.5, 4), dice.uniform(10, 50), dice.uniform(2.5, 6.0))
 
 
 class View(NamedTuple):

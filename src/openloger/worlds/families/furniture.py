@@ -1,4 +1,4 @@
-"""Furniture and small things, built from a few solids each, standing at a place and facing a way."""
+"""Furniture, built from a few solids each, standing at a place and facing a way; and what it is covered with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from openloger.worlds.random import Dice
-from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, Number, SolidBuilder, Triple
+from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, Number, Pair, SolidBuilder, Triple
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Stand:
         taper=(0.0, 0.0),
         tint=(1.0, 1.0, 1.0),
     ) -> None:
-        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
-        x, z = self.x + cos * at[0] + sin * at[2], self.z - sin * at[0] + cos * at[2]
+        x, z = self.place(at[0], at[2])
         self.solids.add(
             kind,
             (x, self.floor + at[1], z),
@@ -47,20 +46,57 @@ class Stand:
     def box(self, at: Triple, size: Triple, look: Look, yaw: Number = 0.0) -> None:
         self.add(BOX, at, size, look, yaw=yaw)
 
+    def place(self, right: Number, front: Number) -> Pair:
+        """World (x, z) of a point beside the stand."""
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        return self.x + cos * right + sin * front, self.z - sin * right + cos * front
+
+    def beside(self, right: Number, front: Number, yaw: Number = 0.0) -> Stand:
+        """Another stand, turned by `yaw` from this one."""
+        return Stand(self.solids, *self.place(right, front), self.yaw + yaw, self.floor)
+
 
 @dataclass(frozen=True)
 class Fabrics:
-    """The looks that a house's furniture draws from."""
+    """The looks that the insides of a world draw from."""
 
     wood: list[Look]
     fabric: list[Look]
     metal: list[Look]
     white: list[Look]
+    lacquer: list[Look]  # one colour, smooth
+    dark: list[Look]  # black plastic, rubber
+    stone: list[Look]  # worktops
+    card: list[Look]
     leaf: list[Look]
-    books: list[int]
+    covers: list[int]
+    pages: list[int]
+    spines: list[int]
     pictures: list[int]
     screens: list[int]
+    views: list[int]  # out of a window
+    keys: int
+    slats: list[Look]
     glow: Look
+
+
+def lying(stand: Stand, at: Triple, size: Pair, look: Look, yaw: Number) -> None:
+    """A cylinder of the size (length, diameter) that lies along the direction `yaw`."""
+    length, thick = size
+    stand.add(
+        CYLINDER,
+        (at[0], at[1] + thick / 2 - length / 2, at[2]),
+        (thick, length, thick),
+        look,
+        yaw=yaw,
+        roll=math.pi / 2,
+    )
+
+
+def tints(dice: Dice) -> Triple:
+    """A factor for each colour channel, much alike."""
+    grey = dice.uniform(0.55, 1.05)
+    return tuple(grey * dice.uniform(0.85, 1.12) for _ in range(3))
 
 
 def legs(stand: Stand, width: Number, depth: Number, height: Number, thick: Number, look: Look) -> None:
@@ -70,173 +106,160 @@ def legs(stand: Stand, width: Number, depth: Number, height: Number, thick: Numb
 
 
 def table(stand: Stand, dice: Dice, looks: Fabrics, size: Triple) -> None:
-    """A table with things on it."""
-    look = dice.choice(looks.wood + looks.white)
-    top = dice.uniform(0.03, 0.06)
-    stand.box((0, size[1] - top, 0), (size[0], top, size[2]), look)
-    if dice.chance(0.8):
-        legs(stand, size[0] - 0.06, size[2] - 0.06, size[1] - top, dice.uniform(0.04, 0.1), look)
+    """A bare table: square or round, on four legs, two panels or one foot."""
+    look, top, kind = dice.choice(looks.wood + looks.wood + looks.white), dice.uniform(0.02, 0.06), dice.uniform()
+    under = size[1] - top
+    if kind < 0.2:
+        wide = 0.5 * (size[0] + size[2])
+        stand.add(CYLINDER, (0, under, 0), (wide, top, wide), look)
+        stand.add(CYLINDER, (0.0, 0.0, 0.0), (0.1, under, 0.1), dice.choice(looks.metal))
+        stand.add(CYLINDER, (0.0, 0.0, 0.0), (0.55, 0.03, 0.55), dice.choice(looks.metal))
+        return
+    stand.box((0, under, 0), (size[0], top, size[2]), look)
+    if kind < 0.75:
+        thick, leg = dice.uniform(0.035, 0.1), dice.choice([look, look, *looks.metal, *looks.dark])
+        legs(stand, size[0] - 0.04, size[2] - 0.04, under, thick, leg)
+        stand.box((0, under - 0.08, 0), (size[0] - 0.12, 0.08, size[2] - 0.12), leg)
     else:
-        stand.add(CYLINDER, (0.0, 0.0, 0.0), (0.12, size[1] - top, 0.12), dice.choice(looks.metal))
-        stand.add(CYLINDER, (0.0, 0.0, 0.0), (0.5, 0.03, 0.5), dice.choice(looks.metal))
-    clutter(stand, dice, looks, (size[0], size[1], size[2]))
-
-
-def clutter(stand: Stand, dice: Dice, looks: Fabrics, top: Triple) -> None:
-    """Books, papers, mugs and boxes on a surface of the given size at height top[1]."""
-    for _ in range(2 + dice.integer(5)):
-        u, v = dice.uniform(-0.4, 0.4) * top[0], dice.uniform(-0.38, 0.38) * top[2]
-        yaw, kind = dice.uniform(-0.6, 0.6), dice.integer(6)
-        if kind <= 1:
-            page = Look(dice.choice(looks.pictures), fit=(1.0, 1.0, 1.0))
-            stand.box(
-                (u, top[1], v),
-                (dice.uniform(0.14, 0.24), dice.uniform(0.004, 0.03), dice.uniform(0.2, 0.32)),
-                page,
-                yaw,
-            )
-        elif kind == 2:
-            mug = dice.choice(looks.white)
-            stand.add(CYLINDER, (u, top[1], v), (0.085, 0.1, 0.085), mug, tint=tints(dice))
-        elif kind == 3:
-            side = dice.uniform(0.08, 0.2)
-            cover = Look(dice.choice(looks.books), fit=(1.0, 1.0, 1.0))
-            stand.box((u, top[1], v), (side, dice.uniform(0.06, 0.25), dice.uniform(0.05, side)), cover, yaw)
-        elif kind == 4:
-            ball = dice.uniform(0.07, 0.16)
-            stand.add(ELLIPSOID, (u, top[1], v), (ball, ball * 0.9, ball), dice.choice(looks.fabric), tint=tints(dice))
-        else:
-            bottle = dice.uniform(0.06, 0.09)
-            stand.add(
-                CYLINDER,
-                (u, top[1], v),
-                (bottle, dice.uniform(0.16, 0.3), bottle),
-                dice.choice(looks.metal),
-                taper=(0.5, 0.0),
-                tint=tints(dice),
-            )
-
-
-def tints(dice: Dice) -> Triple:
-    return dice.uniform(0.55, 1.1), dice.uniform(0.55, 1.1), dice.uniform(0.55, 1.1)
+        for side in (-1, 1):
+            stand.box((side * (size[0] / 2 - 0.05), 0, 0), (0.04, under, size[2] - 0.06), look)
+        stand.box((0, under - 0.35, -size[2] * 0.35), (size[0] - 0.1, 0.3, 0.02), look)
 
 
 def chair(stand: Stand, dice: Dice, looks: Fabrics) -> None:
-    look, seat = dice.choice(looks.wood), dice.choice(looks.fabric + looks.wood)
-    stand.box((0, 0.43, 0), (0.44, 0.05, 0.44), seat)
-    legs(stand, 0.44, 0.44, 0.43, 0.045, look)
+    """Four legs, a seat, and a back of rails, bars or one piece; or an office chair, or a stool."""
+    kind = dice.uniform()
+    if kind < 0.3:
+        return office_chair(stand, dice, looks)
+    look, seat = dice.choice(looks.wood + looks.metal), dice.choice(looks.fabric + looks.wood + looks.lacquer)
+    if kind < 0.4:
+        stand.add(CYLINDER, (0, 0.46, 0), (0.34, 0.05, 0.34), seat)
+        return legs(stand, 0.3, 0.3, 0.46, 0.035, look)
+    stand.box((0, 0.43, 0), (0.44, 0.045, 0.44), seat)
+    legs(stand, 0.44, 0.44, 0.43, dice.uniform(0.025, 0.05), look)
+    if kind < 0.6:
+        return stand.add(BOX, (0, 0.52, -0.2), (0.42, 0.42, 0.03), seat, tilt=0.12)
     for side in (-0.2, 0.2):
-        stand.box((side, 0.48, -0.2), (0.04, 0.45, 0.04), look)
-    for rail in range(2 + dice.integer(2)):
-        stand.box((0, 0.6 + 0.12 * rail, -0.2), (0.38, 0.06, 0.025), look)
+        stand.box((side, 0.48, -0.2), (0.04, 0.47, 0.04), look)
+    if kind < 0.8:
+        stand.box((0, 0.88, -0.2), (0.38, 0.07, 0.025), look)
+        for bar in range(4):
+            stand.box((0.09 * bar - 0.135, 0.48, -0.2), (0.022, 0.4, 0.02), look)
+        return None
+    for rail in range(3 + dice.integer(2)):
+        stand.box((0, 0.56 + 0.1 * rail, -0.2), (0.38, 0.055, 0.025), look)
+    return None
+
+
+def office_chair(stand: Stand, dice: Dice, looks: Fabrics) -> None:
+    """A seat on a post with a foot of five arms on wheels."""
+    look, foot = dice.choice(looks.fabric + looks.dark), dice.choice(looks.dark + looks.metal)
+    for number in range(5):
+        angle = 1.2566 * number + 0.3
+        arm = (0.14 * math.cos(angle), 0.06, -0.14 * math.sin(angle))
+        stand.box(arm, (0.28, 0.03, 0.035), foot, angle)
+        wheel = (0.28 * math.cos(angle), 0.0, -0.28 * math.sin(angle))
+        stand.add(ELLIPSOID, wheel, (0.05, 0.06, 0.06), dice.choice(looks.dark))
+    stand.add(CYLINDER, (0, 0.08, 0), (0.05, 0.36, 0.05), foot)
+    stand.box((0, 0.44, 0), (0.48, 0.07, 0.46), look)
+    stand.add(BOX, (0, 0.56, -0.24), (0.44, dice.uniform(0.35, 0.6), 0.05), look, tilt=0.15)
+    if dice.chance(0.6):
+        for side in (-0.26, 0.26):
+            stand.box((side, 0.64, 0.0), (0.05, 0.03, 0.26), foot)
+            stand.box((side, 0.46, -0.02), (0.03, 0.19, 0.05), foot)
 
 
 def sofa(stand: Stand, dice: Dice, looks: Fabrics, width: Number) -> None:
     look = dice.choice(looks.fabric)
-    stand.box((0, 0.08, 0), (width, 0.34, 0.8), look)
-    stand.box((0, 0.08, -0.34), (width, 0.74, 0.18), look)
+    seats = max(round(width / 0.75), 1)
+    stand.box((0, 0.08, 0), (width, 0.22, 0.8), look)
+    stand.add(BOX, (0, 0.08, -0.34), (width, 0.74, 0.2), look, taper=(0.03, 0.3))
     for side in (-1, 1):
-        stand.box((side * (width / 2 - 0.09), 0.08, 0.02), (0.18, 0.5, 0.78), look)
-    for number in range(1 + dice.integer(3)):
-        at = dice.uniform(-0.35, 0.35) * width
-        stand.add(
-            BOX,
-            (at, 0.43, -0.18 + 0.02 * number),
-            (0.4, 0.36, 0.12),
-            dice.choice(looks.fabric),
-            yaw=dice.uniform(-0.3, 0.3),
-            tilt=0.3,
-            tint=tints(dice),
-        )
+        stand.box((side * (width / 2 - 0.09), 0.08, 0.02), (0.18, 0.5, 0.8), look)
+    for number in range(seats):
+        wide = (width - 0.38) / seats
+        at = -width / 2 + 0.19 + (number + 0.5) * wide
+        stand.box((at, 0.3, 0.06), (wide - 0.015, 0.14, 0.66), look)
+    for number in range(dice.integer(4)):
+        at, cover = dice.uniform(-0.35, 0.35) * width, dice.choice(looks.fabric)
+        slant = dice.uniform(-0.3, 0.3)
+        where = (at, 0.42, -0.14 + 0.02 * number)
+        stand.add(BOX, where, (0.4, 0.38, 0.13), cover, yaw=slant, tilt=0.3, taper=(0.1, 0.5), tint=tints(dice))
 
 
 def shelf(stand: Stand, dice: Dice, looks: Fabrics, width: Number, height: Number) -> None:
-    """A bookcase: sides, boards, and rows of books and things."""
-    look, depth = dice.choice(looks.wood + looks.white), 0.3
-    stand.box((0, 0, -depth / 2 + 0.01), (width, height, 0.02), look)
+    """A bookcase: sides, boards, and on each rows of books, boxes and single things."""
+    look, depth = dice.choice(looks.wood + looks.white), dice.uniform(0.26, 0.36)
+    if dice.chance(0.8):
+        stand.box((0, 0, -depth / 2 + 0.01), (width, height, 0.02), look)
     for side in (-1, 1):
         stand.box((side * (width / 2 - 0.015), 0, 0), (0.03, height, depth), look)
-    levels = max(int(height / 0.36), 1)
+    levels = max(int(height / dice.uniform(0.3, 0.42)), 1)
+    room, full = height / levels - 0.04, dice.uniform(0.4, 0.95)
     for level in range(levels + 1):
-        stand.box((0, level * (height - 0.03) / levels, 0), (width - 0.06, 0.03, depth), look)
-        if level == levels:
-            break
-        x, room = -width / 2 + 0.04, height / levels - 0.05
-        while x < width / 2 - 0.12:
-            run = min(dice.uniform(0.08, 0.35), width / 2 - 0.04 - x)
-            if dice.chance(0.75):
-                tall = room * dice.uniform(0.6, 0.95)
-                cover = Look(dice.choice(looks.books), fit=(run / 0.3, 1.0, 1.0))
-                stand.box((x + run / 2, level * (height - 0.03) / levels + 0.03, 0.02), (run, tall, 0.2), cover)
-            x += run + dice.uniform(0.0, 0.06)
+        board = level * (height - 0.03) / levels
+        stand.box((0, board, 0), (width - 0.06, 0.025, depth), look)
+        if level < levels:
+            _row_of_things(stand, dice, looks, (width, board + 0.025, depth), (room, full))
 
 
-def cabinets(stand: Stand, dice: Dice, looks: Fabrics, width: Number, upper: bool) -> None:
-    """A row of kitchen cupboards with a worktop, perhaps wall cupboards above."""
-    front, top = dice.choice(looks.white + looks.fabric + looks.wood), dice.choice(looks.metal + looks.wood)
-    tint = tints(dice) if dice.chance(0.5) else (1.0, 1.0, 1.0)
-    count = max(int(width / 0.6), 1)
-    each = width / count
-    stand.box((0, 0, -0.02), (width, 0.1, 0.5), dice.choice(looks.metal))
-    for number in range(count):
-        x = -width / 2 + (number + 0.5) * each
-        stand.add(BOX, (x, 0.1, 0), (each - 0.008, 0.76, 0.56), front, tint=tint)
-        stand.box((x, 0.78, 0.29), (0.16, 0.015, 0.02), dice.choice(looks.metal))
-        if upper and not dice.chance(0.2):
-            stand.add(BOX, (x, 1.45, -0.12), (each - 0.008, 0.7, 0.34), front, tint=tint)
-            stand.box((x, 1.5, 0.06), (0.16, 0.015, 0.02), dice.choice(looks.metal))
-    stand.box((0, 0.86, 0.01), (width, 0.04, 0.6), top)
-    clutter(stand, dice, looks, (width, 0.9, 0.5))
-    clutter(stand, dice, looks, (width, 0.9, 0.5))
+def _row_of_things(stand: Stand, dice: Dice, looks: Fabrics, board: Triple, fill: Pair) -> None:
+    """Along a board of the size (width, its height, depth), `fill` = (height of the room above it, how full it is)."""
+    x, (room, full) = -board[0] / 2 + 0.04, fill
+    while x < board[0] / 2 - 0.1:
+        run = min(dice.uniform(0.08, 0.5), board[0] / 2 - 0.04 - x)
+        kind, tall, middle = dice.uniform(), room * dice.uniform(0.45, 0.92), x + run / 2
+        if kind < 0.55 * full:
+            spines = Look(dice.choice(looks.spines), fit=(run / 0.35, 1.0, 1.0))
+            stand.box((middle, board[1], dice.uniform(-0.02, 0.03)), (run, tall, 0.2), spines)
+        elif kind < 0.75 * full:
+            box = dice.choice((*looks.card, *looks.lacquer, Look(dice.choice(looks.covers), fit=(1.0, 1.0, 1.0))))
+            stand.box((middle, board[1], 0), (min(run, 0.3), tall * 0.8, 0.2), box, dice.uniform(-0.1, 0.1))
+        elif kind < 0.9 * full:
+            wide = min(run, 0.14)
+            look = dice.choice(looks.white + looks.lacquer)
+            stand.add(CYLINDER, (middle, board[1], 0), (wide, tall * 0.7, wide), look, tint=tints(dice))
+        x += run + dice.uniform(0.0, 0.05)
 
 
 def bed(stand: Stand, dice: Dice, looks: Fabrics) -> None:
     width, look = dice.choice((0.95, 1.4, 1.6)), dice.choice(looks.wood)
     stand.box((0, 0.0, 0), (width, 0.3, 2.0), look)
     stand.box((0, 0.3, 0.02), (width - 0.04, 0.2, 1.92), dice.choice(looks.white))
-    stand.box((0, 0.32, 0.3), (width + 0.02, 0.22, 1.3), dice.choice(looks.fabric))
+    stand.add(BOX, (0, 0.32, 0.3), (width + 0.04, 0.24, 1.3), dice.choice(looks.fabric), taper=(0.08, 0.06))
     stand.box((0, 0, -1.0), (width, 0.95, 0.06), look)
     for side in (-0.25, 0.25):
         stand.add(ELLIPSOID, (side * width, 0.48, -0.72), (0.6, 0.16, 0.4), dice.choice(looks.white))
+    for _ in range(dice.integer(4)):
+        where = (dice.uniform(-0.3, 0.3) * width, 0.52, dice.uniform(-0.1, 0.8))
+        fold = dice.uniform(0.2, 0.5)
+        stand.add(ELLIPSOID, where, (fold, 0.12, fold * 0.8), dice.choice(looks.fabric), yaw=dice.uniform(0, 3))
 
 
 def plant(stand: Stand, dice: Dice, looks: Fabrics) -> None:
-    pot, height = dice.uniform(0.25, 0.4), dice.uniform(0.4, 1.1)
+    pot, height = dice.uniform(0.22, 0.4), dice.uniform(0.4, 1.1)
     stand.add(
         CYLINDER,
         (0.0, 0.0, 0.0),
         (pot, pot, pot),
-        dice.choice(looks.white),
+        dice.choice(looks.white + looks.lacquer),
         taper=(0.25, 0.0),
         tilt=math.pi,
         tint=tints(dice),
     )
-    stand.add(CYLINDER, (0, pot * 0.8, 0), (0.04, height, 0.04), dice.choice(looks.wood))
-    for _ in range(4 + dice.integer(4)):
+    stand.add(CYLINDER, (0, pot * 0.8, 0), (0.035, height, 0.035), dice.choice(looks.wood))
+    slim = dice.uniform(0.25, 1.0)
+    for _ in range(5 + dice.integer(7)):
         size = dice.uniform(0.18, 0.4)
-        at = (dice.uniform(-0.2, 0.2), pot + height * dice.uniform(0.5, 1.0) - size / 2, dice.uniform(-0.2, 0.2))
+        at = (dice.uniform(-0.2, 0.2), pot + height * dice.uniform(0.4, 1.0) - size / 2, dice.uniform(-0.2, 0.2))
         stand.add(
             ELLIPSOID,
             at,
-            (size, size * dice.uniform(0.5, 1.0), size),
+            (size * slim, size * dice.uniform(0.5, 1.2), size * 0.6 * slim),
             dice.choice(looks.leaf),
             yaw=dice.uniform(0, 6),
-            tilt=dice.uniform(-0.5, 0.5),
+            tilt=dice.uniform(-0.9, 0.9),
         )
-
-
-def crates(stand: Stand, dice: Dice, looks: Fabrics) -> None:
-    height = 0.0
-    for _ in range(1 + dice.integer(3)):
-        side, tall = dice.uniform(0.3, 0.6), dice.uniform(0.2, 0.45)
-        look = Look(dice.choice(looks.books), fit=(1.0, 1.0, 1.0)) if dice.chance(0.5) else dice.choice(looks.wood)
-        stand.box(
-            (dice.uniform(-0.05, 0.05), height, dice.uniform(-0.05, 0.05)),
-            (side, tall, side * dice.uniform(0.7, 1.0)),
-            look,
-            dice.uniform(-0.3, 0.3),
-        )
-        height += tall
 
 
 def lamp(stand: Stand, dice: Dice, looks: Fabrics) -> None:
@@ -245,11 +268,7 @@ def lamp(stand: Stand, dice: Dice, looks: Fabrics) -> None:
     stand.add(CYLINDER, (0, 1.35, 0), (0.4, 0.3, 0.4), looks.glow, taper=(0.4, 0.0))
 
 
-def desk(stand: Stand, dice: Dice, looks: Fabrics, width: Number) -> None:
-    """A desk with a screen and a keyboard."""
-    table(stand, dice, looks, (width, 0.74, 0.7))
-    at = dice.uniform(-0.2, 0.2) * width
-    stand.box((at, 0.74, -0.12), (0.2, 0.015, 0.16), dice.choice(looks.metal))
-    stand.box((at, 0.75, -0.15), (0.04, 0.14, 0.03), dice.choice(looks.metal))
-    stand.box((at, 0.86, -0.14), (0.56, 0.34, 0.03), Look(dice.choice(looks.screens), fit=(1.0, 1.0, 1.0)))
-    stand.box((at, 0.74, 0.14), (0.42, 0.02, 0.14), Look(dice.choice(looks.books), fit=(6.0, 1.0, 2.0)))
+def rug(stand: Stand, dice: Dice, looks: Fabrics, size: Pair) -> None:
+    stand.box((0, 0, 0), (size[0], 0.012, size[1]), dice.choice(looks.fabric))
+    if dice.chance(0.5):
+        stand.box((0, 0.012, 0), (size[0] * 0.8, 0.002, size[1] * 0.8), dice.choice(looks.fabric))

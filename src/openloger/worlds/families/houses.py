@@ -30,13 +30,13 @@ def fronts(dice: Dice, book: SurfaceBook) -> Fronts:
     """Random looks for one town."""
     walls = []
     for _ in range(7):
-        base = colour(dice, hue=(0.0, 0.17), saturation=(0.0, 0.4), value=(0.45, 0.95))
-        if dice.chance(0.2):
-            base = colour(dice, saturation=(0.1, 0.5), value=(0.4, 0.9))
+        base = colour(dice, hue=(0.02, 0.16), saturation=(0.0, 0.3), value=(0.5, 0.97))
+        if dice.chance(0.12):
+            base = colour(dice, saturation=(0.1, 0.45), value=(0.4, 0.9))
         frame = colour(dice, saturation=(0.0, 0.2), value=(0.7, 1.0)) if dice.chance(0.7) else scaled(base, 0.4)
         glass = colour(dice, hue=(0.5, 0.65), saturation=(0.0, 0.3), value=(0.05, 0.25))
-        window = book.make("facade", Paint(base, frame, glass, dice.uniform(0.2, 0.6)), detail=0.35, gloss=0.1)
-        pattern = dice.choice(("plaster", "plaster", "brick", "stones"))
+        window = book.make("facade", Paint(base, frame, glass, dice.uniform(0.08, 0.35)), detail=0.2, gloss=0.1)
+        pattern = dice.choice(("plain", "plain", "plaster", "brick", "stones"))
         plain = Look(
             book.make(pattern, Paint(base, scaled(base, 0.85), scaled(base, 0.6))), period=dice.uniform(1.5, 3.0)
         )
@@ -56,7 +56,7 @@ def fronts(dice: Dice, book: SurfaceBook) -> Fronts:
         roofs=roofs,
         shops=[book.picture(gloss=0.2) for _ in range(4)],
         doors=[look("wood", colour(dice, saturation=(0.1, 0.7), value=(0.15, 0.6)), 1.0) for _ in range(4)],
-        trims=[look("plaster", colour(dice, saturation=(0.0, 0.2), value=(0.5, 0.95)), 1.5) for _ in range(3)],
+        trims=[look("plain", colour(dice, saturation=(0.0, 0.2), value=(0.5, 0.95)), 1.5) for _ in range(3)],
         hedge=[
             look("leaves", colour(dice, hue=(0.2, 0.36), saturation=(0.3, 0.7), value=(0.2, 0.5)), 1.2)
             for _ in range(2)

@@ -15,6 +15,8 @@ from openloger.worlds.scene import Zone
 from openloger.worlds.shading import SkyColumn
 from openloger.worlds.surfaces import Colour, colour
 
+_NO_SHADOWS = 0.85  # cover of clouds from which light comes from the whole sky
+
 
 class Grid:
     """Ways along the lines of a square grid, bent by a smooth displacement of up to `bend` metres."""
@@ -80,7 +82,7 @@ class Daylight:
         self.cover = dice.uniform(0.0, 1.0)
         overcast = max(self.cover - 0.6, 0.0) / 0.4
         warmth = dice.uniform(0.0, 0.3)
-        power = dice.uniform(0.9, 1.3) * (1.0 - 0.85 * overcast)
+        power = dice.uniform(0.9, 1.9) * (1.0 - 0.85 * overcast)
         self.sun_rgb: Colour = (power, power * (1 - 0.35 * warmth), power * (1 - 0.8 * warmth))
         blue = colour(dice, hue=(0.54, 0.63), saturation=(0.25, 0.7), value=(0.45, 0.9))
         grey = dice.uniform(0.45, 0.85)
@@ -88,8 +90,9 @@ class Daylight:
         pale = dice.uniform(0.7, 0.95)
         self.horizon: Colour = tuple(0.35 * z + 0.65 * pale for z in self.zenith)  # pyright: ignore[reportAttributeAccessIssue]
         self._haze, self._far = dice.uniform(*haze), far_m
-        self._exposure = dice.uniform(0.85, 1.15)
+        self._exposure = math.exp(dice.uniform(-0.4, 0.45))
         self._clouds = dice.choice(textures.layer_numbers()["plaster"])
+        self._blur = dice.uniform(0.04, 0.18)
         self._offset, self._scale = (dice.uniform(), dice.uniform()), dice.uniform(0.12, 0.3)
 
     def zone(self) -> Zone:
@@ -99,8 +102,14 @@ class Daylight:
         down = tuple(0.32 * (0.8 * u + 0.25 * s) for u, s in zip(up, self.sun_rgb, strict=True))
         lamp = tuple(1e6 * s for s in self.sun)
         return Zone(
-            lamp=lamp, lamp_rgb=self.sun_rgb, ambient_up=up, ambient_down=down, high=(1e6, 0.05, 1e6), contact=0.3
-        )  # pyright: ignore[reportArgumentType]
+            lamp=lamp,
+            lamp_rgb=self.sun_rgb,
+            ambient_up=up,
+            ambient_down=down,
+            high=(1e6, 0.05, 1e6),
+            contact=0.3,
+            shadow=0.0 if self.cover > _NO_SHADOWS else 1.0,
+        )
 
     def shadow(self, height: float) -> tuple[float, float]:
         """(x, z) from the foot of something that high to the end of its shadow on level ground, metres."""
@@ -116,5 +125,5 @@ class Daylight:
         row[SkyColumn.CLOUD], row[SkyColumn.CLOUD_SCALE] = self.cover, self._scale
         row[SkyColumn.CLOUD_OFFSET : SkyColumn.CLOUD_OFFSET + 2] = self._offset
         row[SkyColumn.HAZE], row[SkyColumn.FAR], row[SkyColumn.EXPOSURE] = self._haze, self._far, self._exposure
-        row[SkyColumn.LAYER] = self._clouds
+        row[SkyColumn.LAYER], row[SkyColumn.BLUR] = self._clouds, self._blur
         return row

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from openloger.worlds.families.furniture import Stand
 from openloger.worlds.random import Dice
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, Number, Triple
-from openloger.worlds.surfaces import Paint, SurfaceBook, colour, scaled
+from openloger.worlds.surfaces import Colour, Paint, SurfaceBook, colour, scaled
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,25 @@ def outfits(dice: Dice, book: SurfaceBook) -> Outfits:
         bark=[
             look("wood", colour(dice, hue=(0.05, 0.12), saturation=(0.1, 0.4), value=(0.2, 0.5)), 0.5) for _ in range(2)
         ],
-        paint=[
-            look("plaster", colour(dice, saturation=(0.0, 0.9), value=(0.15, 0.95)), 1.5, gloss=0.6, contrast=0.15)
-            for _ in range(8)
-        ],
-        glass=look("plaster", grey, 0.8, gloss=0.8, contrast=0.4),
-        tyre=look("speckle", (0.12, 0.12, 0.12), 0.3),
-        metal=[look("speckle", colour(dice, saturation=(0, 0.2), value=(0.2, 0.7)), 0.6, gloss=0.4) for _ in range(3)],
+        paint=[look("plain", _car_colour(dice), 1.5, gloss=0.6, contrast=0.08) for _ in range(8)],
+        glass=look("plain", grey, 0.8, gloss=0.9, contrast=0.4),
+        tyre=look("plain", (0.12, 0.12, 0.12), 0.3),
+        metal=[look("plain", colour(dice, saturation=(0, 0.2), value=(0.2, 0.7)), 0.6, gloss=0.4) for _ in range(3)],
         cloth=[
-            look(dice.choice(("fabric", "plaster")), colour(dice, saturation=(0, 0.8), value=(0.1, 0.9)), 0.5)
+            look(dice.choice(("fabric", "plain", "plaster")), colour(dice, saturation=(0, 0.7), value=(0.1, 0.9)), 0.5)
             for _ in range(8)
         ],
-        skin=look(
-            "plaster", colour(dice, hue=(0.03, 0.08), saturation=(0.3, 0.6), value=(0.35, 0.9)), 0.4, contrast=0.2
-        ),
+        skin=look("plain", colour(dice, hue=(0.03, 0.08), saturation=(0.3, 0.6), value=(0.35, 0.9)), 0.4, contrast=0.2),
         signs=[book.picture(gloss=0.2) for _ in range(6)],
-        lamp=look("plaster", (0.95, 0.9, 0.8), 0.5, glow=0.3),
+        lamp=look("plain", (0.95, 0.9, 0.8), 0.5, glow=0.3),
     )
+
+
+def _car_colour(dice: Dice) -> Colour:
+    """White, grey and black mostly, else blue, red or another."""
+    if dice.chance(0.65):
+        return colour(dice, saturation=(0.0, 0.06), value=dice.choice(((0.8, 0.97), (0.4, 0.7), (0.06, 0.2))))
+    return colour(dice, saturation=(0.3, 0.9), value=(0.15, 0.8))
 
 
 def tree(stand: Stand, dice: Dice, looks: Outfits, height: Number) -> None:
@@ -78,11 +80,11 @@ def tree(stand: Stand, dice: Dice, looks: Outfits, height: Number) -> None:
         return
     fork = height * dice.uniform(0.25, 0.45)
     stand.add(CYLINDER, (0, 0, 0), (thick, fork * 1.2, thick), bark, taper=(0.3, 0.0))
-    crown = height * dice.uniform(0.4, 0.6)
-    for number in range(4 + dice.integer(4)):
-        angle, out = 2.4 * number + dice.uniform(0, 0.8), dice.uniform(0.1, 0.3) * crown
-        at = (math.cos(angle) * out, dice.uniform(fork, height - crown * 0.5), math.sin(angle) * out)
-        size = crown * dice.uniform(0.4, 0.75)
+    crown = height * dice.uniform(0.4, 0.65)
+    for number in range(6 + dice.integer(6)):
+        angle, out = 2.4 * number + dice.uniform(0, 0.8), dice.uniform(0.1, 0.42) * crown
+        at = (math.cos(angle) * out, dice.uniform(fork, height - crown * 0.45), math.sin(angle) * out)
+        size = crown * dice.uniform(0.28, 0.6)
         stand.add(
             ELLIPSOID, at, (size, size * dice.uniform(0.6, 0.9), size), leaf, yaw=angle, tilt=dice.uniform(-0.3, 0.3)
         )

@@ -46,7 +46,7 @@ class Street:
         self._outfits = props.outfits(dice, self._book)
         self._green = dice.uniform(0.1, 0.9)
         self._apartments = dice.uniform(0.1, 0.9)
-        self._parked = dice.uniform(0.2, 0.8)
+        self._parked = dice.uniform(0.25, 0.97)
         self._templates = {name: [self._template(name, number) for number in range(5)] for name in _TEMPLATES}
         self._lively = dice.integer(8) if dice.chance(0.5) else 0
         self._walkers: list[list[Solids]] | None = None
@@ -203,7 +203,7 @@ class Street:
             elif dice.chance(0.35):
                 thing = dice.choice(("lamp_post", "sign", "sign", "bin"))
                 loose.append(self._set(thing, dice, _turned(middle, yaw, spot + 2.0, half - 0.5), yaw))
-            spot += dice.uniform(5.4, 8.0)
+            spot += dice.uniform(5.2, 6.6)
 
     def _set(self, name: str, dice: Dice, at: tuple[float, float], yaw: float, floor: float = _KERB) -> np.ndarray:
         return instances(dice.choice(self._templates[name]), np.array([[at[0], floor, at[1], yaw]]))
@@ -278,14 +278,16 @@ def _walk(dice: Dice, beside: float) -> Gait:
 def _ground_looks(dice: Dice, book: SurfaceBook) -> dict[str, list[Look]]:
     tar = colour(dice, saturation=(0.0, 0.08), value=(0.25, 0.5))
     line = colour(dice, hue=(0.1, 0.16), saturation=(0.0, 0.3), value=(0.7, 0.95))
-    road = book.make("road", Paint(tar, line, scaled(tar, 0.5), 0.5), detail=0.5)
-    crossing = book.make("speckle", Paint(tar, scaled(tar, 1.1), scaled(tar, 0.6), 0.5), detail=0.5)
+    strength = dice.uniform(0.1, 0.35)
+    road = book.make("road", Paint(tar, line, scaled(tar, 0.65), strength), detail=strength)
+    crossing = book.make("concrete", Paint(tar, scaled(tar, 0.9), scaled(tar, 0.65), strength), detail=strength)
 
     def paving() -> Look:
         stone = colour(dice, hue=(0.0, 0.15), saturation=(0.0, 0.25), value=(0.4, 0.75))
-        pattern = dice.choice(("tiles", "brick", "stones", "speckle"))
+        pattern = dice.choice(("tiles", "brick", "stones", "speckle", "concrete", "concrete"))
         return Look(
-            book.make(pattern, Paint(stone, scaled(stone, 0.8), scaled(stone, 0.5))), period=dice.uniform(1.2, 2.5)
+            book.make(pattern, Paint(stone, scaled(stone, 0.85), scaled(stone, 0.6), 0.3)),
+            period=dice.uniform(1.2, 2.5),
         )
 
     def garden() -> Look:

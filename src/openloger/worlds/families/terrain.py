@@ -175,19 +175,25 @@ def _rock_look(dice: Dice, book: SurfaceBook) -> Look:
 
 def _cover(dice: Dice, book: SurfaceBook) -> Look:
     """Grass, heath or sand, and next to it what shows on slopes."""
-    hue, value = dice.choice((((0.15, 0.33), 0.5), ((0.08, 0.14), 0.7), ((0.1, 0.25), 0.45), ((0.5, 0.6), 0.9)))
-    low = colour(dice, hue=hue, saturation=(0.05, 0.5) if value > 0.6 else (0.25, 0.6), value=(0.6 * value, value))
+    hue, value = dice.choice(
+        (((0.15, 0.3), 0.5), ((0.08, 0.14), 0.7), ((0.1, 0.25), 0.45), ((0.05, 0.12), 0.5), ((0.5, 0.6), 0.95))
+    )
+    low = colour(dice, hue=hue, saturation=(0.0, 0.1) if value > 0.9 else (0.1, 0.5), value=(0.6 * value, value))
     other = colour(dice, hue=(0.06, 0.3), saturation=(0.1, 0.5), value=(0.25, 0.6))
+    strength = dice.uniform(0.3, 0.75)
+    second = tuple(a + (b - a) * dice.uniform(0.2, 0.7) for a, b in zip(low, other, strict=True))
     cover = book.make(
-        dice.choice(("grass", "grass", "speckle", "plaster")), Paint(low, other, scaled(low, 0.5), 0.7), detail=0.6
+        dice.choice(("grass", "grass", "speckle", "concrete")),
+        Paint(low, second, scaled(low, 0.6), strength),
+        detail=strength,
     )
     earth = colour(dice, hue=(0.02, 0.12), saturation=(0.1, 0.5), value=(0.25, 0.6))
     book.make(
-        dice.choice(("stones", "plaster", "speckle")),
-        Paint(earth, scaled(earth, 1.3), scaled(earth, 0.5), 0.7),
-        detail=0.6,
+        dice.choice(("stones", "concrete", "speckle")),
+        Paint(earth, scaled(earth, 1.2), scaled(earth, 0.6), 0.5),
+        detail=0.5,
     )
-    return Look(cover, period=dice.uniform(3.0, 7.0))
+    return Look(cover, period=dice.uniform(2.0, 8.0))
 
 
 def _hike(dice: Dice) -> Gait:
@@ -211,17 +217,17 @@ def _hike(dice: Dice) -> Gait:
 
 
 def _drone(dice: Dice) -> Gait:
-    speed: Number = dice.uniform(2.0, 7.0)
+    speed: Number = 1.5 * 6.0 ** dice.uniform()
     return Gait(
         route=RouteStyle(tour_s=500.0 / speed, rounding=5.0, step=0.3, turn_slowness=1.5, stops=0.5, hub_speed=speed),
-        height=dice.uniform(2.5, 14.0),
+        height=2.5 * 8.0 ** dice.uniform(),
         height_swing=0.8,
         look_ahead=6.0,
         yaw_swing=dice.uniform(5, 40),
-        pitch=dice.uniform(-40.0, -5.0),
-        pitch_swing=6.0,
-        roll_swing=4.0,
-        swing_s=5.0,
+        pitch=dice.uniform(-55.0, -2.0),
+        pitch_swing=dice.uniform(4.0, 12.0),
+        roll_swing=dice.uniform(1.0, 18.0),
+        swing_s=dice.uniform(1.5, 5.0),
         bob=0.0,
         step_hz=1.0,
         jitter_deg=0.2,
