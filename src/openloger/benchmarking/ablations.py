@@ -53,7 +53,7 @@ class AblationSettings:
     frames: tuple[int, ...] = (100, 300, 1000)
     """Lengths of the videos."""
     families: tuple[str, ...] = ("rooms", "street")
-    """Of worlds: rooms, street, terrain, clutter."""
+    """Of worlds: rooms, halls, street, terrain, clutter."""
     seeds: tuple[int, ...] = (0,)
     """The worlds' seeds; those below a million are never trained on."""
     size: tuple[int, int] | None = None

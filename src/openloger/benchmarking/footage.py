@@ -57,7 +57,7 @@ class WorldVideo:
     """A world as a video file, so that what is timed later is the system and not the renderer."""
 
     family: str = "street"
-    """rooms, street, terrain or clutter."""
+    """rooms, halls, street, terrain or clutter."""
     seed: int = 7
     """Which world of the family."""
     size: tuple[int, int] = (64, 80)

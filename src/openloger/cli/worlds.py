@@ -39,7 +39,7 @@ def preview(
     """Write a contact sheet (rgb, depth, normals, moving things, the path from above) and an mp4 of a world.
 
     Args:
-        family: rooms, street, terrain or clutter.
+        family: rooms, halls, street, terrain or clutter.
         out: The folder for FAMILY-SEED.png and FAMILY-SEED.mp4.
         seed: Which world of the family.
         frames: How long the mp4 is.
@@ -76,7 +76,7 @@ def render(
     """Write a world as a dataset folder: pictures, cameras, intrinsics, timestamps, depth.
 
     Args:
-        family: rooms, street, terrain or clutter.
+        family: rooms, halls, street, terrain or clutter.
         out: The folder.
         seed: Which world of the family.
         frames: How many.

@@ -53,6 +53,11 @@ def scaled(base: Colour, factor: Number) -> Colour:
     return tuple(min(max(channel * factor, 0.0), 1.0) for channel in base)  # pyright: ignore[reportReturnType]
 
 
+def blend(one: Colour, other: Colour, share: Number) -> Colour:
+    """The colour `share` of the way from one to another."""
+    return tuple(a + (b - a) * share for a, b in zip(one, other, strict=True))  # pyright: ignore[reportReturnType]
+
+
 class SurfaceBook:
     """Collects a world's surfaces; `make` and `picture` give the number to put into a `Look`."""
 

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from openloger.shapes import Float32, Float64
 from openloger.worlds.families import crowd, fitments, furniture, props, things
 from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View, hold
@@ -56,7 +57,7 @@ class Halls:
         )
         self.cell = self._make_cell
 
-    def surfaces(self) -> np.ndarray:
+    def surfaces(self) -> Float32[np.ndarray, "surface column"]:
         return self._book.table()
 
     def home(self, x: float, z: float) -> Cell:
@@ -83,7 +84,7 @@ class Halls:
     def ground(self, x: float, z: float) -> float:
         return 0.0
 
-    def sky(self) -> np.ndarray:
+    def sky(self) -> Float64[np.ndarray, "column"]:
         row = np.zeros(SkyColumn.COUNT)
         row[SkyColumn.SUN] = 1.0
         row[SkyColumn.ZENITH : SkyColumn.ZENITH + 3] = 0.4

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from openloger.shapes import Float32, Float64
 from openloger.worlds.families import crowd, props
 from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View, hold

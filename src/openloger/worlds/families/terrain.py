@@ -15,7 +15,7 @@ from openloger.worlds.families.outdoors import Daylight, Grid
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
 from openloger.worlds.scene import BOX, ELLIPSOID, Column, Look, Number, SolidBuilder, Solids, Zone, instances
-from openloger.worlds.surfaces import Paint, SurfaceBook, colour, scaled
+from openloger.worlds.surfaces import Paint, SurfaceBook, blend, colour, scaled
 from openloger.worlds.terrain import Terrain
 
 _TALLEST = 10.0  # metres: what shadows are reckoned from
@@ -181,7 +181,7 @@ def _cover(dice: Dice, book: SurfaceBook) -> Look:
     low = colour(dice, hue=hue, saturation=(0.0, 0.1) if value > 0.9 else (0.1, 0.5), value=(0.6 * value, value))
     other = colour(dice, hue=(0.06, 0.3), saturation=(0.1, 0.5), value=(0.25, 0.6))
     strength = dice.uniform(0.3, 0.75)
-    second = tuple(a + (b - a) * dice.uniform(0.2, 0.7) for a, b in zip(low, other, strict=True))
+    second = blend(low, other, dice.uniform(0.2, 0.7))
     cover = book.make(
         dice.choice(("grass", "grass", "speckle", "concrete")),
         Paint(low, second, scaled(low, 0.6), strength),
