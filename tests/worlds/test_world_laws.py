@@ -9,7 +9,7 @@ import torch
 from openloger import worlds
 from openloger.errors import InputError
 from openloger.geometry import depth_edges, normals_from_points, project, unproject
-from openloger.worlds import FAMILIES, world
+from openloger.worlds import FAMILIES, photos, textures, world
 from openloger.worlds.raycast import render_plain
 from openloger.worlds.raycast_fast import render_fast
 from openloger.worlds.scene import Column, Solids, ZoneColumn, cluster
@@ -282,3 +282,50 @@ def test_rooms_without_shadows_have_none() -> None:
     shot.tables.solids[:, Column.CASTS] = 0.0
     shot.clusters.casts[:] = False
     assert torch.equal(without, render_fast(shot).rgb)
+
+
+def some_pictures(folder) -> None:
+    """A package like miniworld, with pictures of one colour and a stripe."""
+    image = pytest.importorskip("PIL.Image")
+    (folder / "miniworld" / "textures").mkdir(parents=True)
+    (folder / "miniworld" / "__init__.py").write_text("raise RuntimeError('its code is never run')")
+    for number, name in enumerate(photos.picture_names()):
+        picture = np.full((32, 32, 3), 40 + 8 * number, dtype=np.uint8)
+        picture[8:16] = 255 - picture[8:16]
+        image.fromarray(picture).save(folder / "miniworld" / "textures" / f"{name}.png")
+
+
+@pytest.fixture
+def miniworld(tmp_path, monkeypatch):
+    """The package with those pictures, and nothing of them left behind."""
+    kept = (photos._folder, photos.mean_colours, textures.atlas_with_photos)
+    some_pictures(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for cache in kept:
+        cache.cache_clear()
+    yield
+    for cache in kept:
+        cache.cache_clear()
+
+
+@pytest.mark.usefixtures("miniworld")
+def test_photographs_change_colours_and_nothing_else() -> None:
+    drawn = world("rooms", seed=1, size=(24, 32))
+    photographed = world("rooms", seed=1, size=(24, 32), textures="miniworld")
+    assert photographed.name == "world:rooms:1:miniworld"
+    before, after = drawn[3], photographed[3]
+    assert np.array_equal(before.depth, after.depth)
+    assert np.abs(before.rgb.astype(int) - after.rgb).mean() > 1
+    together = worlds.render_clips([(drawn, [3]), (photographed, [3])])
+    assert np.array_equal(together.rgb[0, 0].numpy(), before.rgb)
+    assert np.array_equal(together.rgb[1, 0].numpy(), after.rgb)
+
+
+def test_photographs_that_are_not_there_are_said(monkeypatch) -> None:
+    photos._folder.cache_clear()
+    photos.mean_colours.cache_clear()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install --no-deps miniworld"):
+        _ = world("rooms", seed=1, size=(24, 32), textures="miniworld")[0]
+    with pytest.raises(InputError, match="unknown textures"):
+        world("rooms", seed=1, textures="nowhere")

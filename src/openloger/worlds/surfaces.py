@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from openloger.shapes import Float32
-from openloger.worlds import textures
+from openloger.worlds import photos, textures
 from openloger.worlds.random import Dice
 from openloger.worlds.scene import Number
 
@@ -59,10 +59,14 @@ def blend(one: Colour, other: Colour, share: Number) -> Colour:
 
 
 class SurfaceBook:
-    """Collects a world's surfaces; `make` and `picture` give the number to put into a `Look`."""
+    """Collects a world's surfaces; `make` and `picture` give the number to put into a `Look`.
 
-    def __init__(self, dice: Dice) -> None:
-        self._dice = dice
+    With `source` other than PROCEDURAL, about half of the patterns that photographs can stand for are photographs, in
+    their own colours or in the paint's; all else of the world stays as it is.
+    """
+
+    def __init__(self, dice: Dice, source: str = photos.PROCEDURAL) -> None:
+        self._dice, self._photos = dice, source != photos.PROCEDURAL
         self._rows: list[list[float]] = []
         self._layers = textures.layer_numbers()
 
@@ -73,7 +77,24 @@ class SurfaceBook:
         first, second, dark = (np.array(c) for c in (paint.first, paint.second, paint.dark))
         bright = np.full(3, paint.contrast) * (0.5 * (first + second) * 0.8 + 0.1)
         matrix = np.stack([second - first, dark - first, bright, first - 0.5 * bright], axis=1)
-        return self._append(self._dice.choice(self._layers[pattern]), matrix, detail, gloss, glow)
+        number = self._append(self._dice.choice(self._layers[pattern]), matrix, detail, gloss, glow)
+        if self._photos:
+            self._show_photo(number, pattern, paint)
+        return number
+
+    def _show_photo(self, number: int, pattern: str, paint: Paint) -> None:
+        """Puts a photograph in the place of the pattern just made, or leaves it."""
+        dice, choices = Dice(number, 1401, int(1e6 * sum(paint.first))), photos.pictures_of(pattern)
+        if not choices or dice.chance(0.4):
+            return
+        chosen = dice.choice(choices)
+        mean = photos.mean_colours()[chosen]
+        share = dice.uniform() if dice.chance(0.7) else 0.0  # of the way to the paint's colour
+        tint = (np.array(paint.first) / np.maximum(mean, 0.05)) ** share
+        row = self._rows[number]
+        row[SurfaceColumn.LAYER] = len(textures.layer_names()) + chosen
+        row[SurfaceColumn.DETAIL] = 0.0
+        row[SurfaceColumn.MATRIX : SurfaceColumn.GLOSS] = (np.diag(tint) @ np.eye(3, 4)).ravel().tolist()
 
     def exact(self, pattern: str, *, gloss: Number = 0.1, glow: Number = 0.0) -> int:
         """A surface that shows a print of the atlas in its own colours."""

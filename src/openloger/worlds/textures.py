@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from openloger.shapes import Float, Int, Tensor
+from openloger.worlds import photos
 from openloger.worlds.canvas import Canvas
 from openloger.worlds.patterns import PATTERNS
 from openloger.worlds.prints import PRINTS
@@ -51,16 +52,21 @@ def _mipmaps(layer: np.ndarray) -> np.ndarray:
     return np.concatenate(levels)
 
 
-@lru_cache(maxsize=4)
-def atlas(device: str = "cpu") -> Int[Tensor, "texel"]:
-    """All layers with their mip levels, packed; baked on the CPU at first use (a few seconds), then shared."""
-    if device != "cpu":
-        return atlas("cpu").to(device)
+@lru_cache(maxsize=1)
+def atlas() -> Int[Tensor, "texel"]:
+    """All layers with their mip levels, packed; baked at first use (a few seconds), then shared."""
     layers = []
     for name, (bake, variants) in _LAYERS.items():
         for variant in range(variants):
             layers.append(_mipmaps(bake(Canvas(name, variant, SIZE))))
     return torch.from_numpy(np.concatenate(layers))
+
+
+@lru_cache(maxsize=1)
+def atlas_with_photos() -> Int[Tensor, "texel"]:
+    """The same with the photographs (photos.py) behind it."""
+    layers = [torch.from_numpy(_mipmaps(layer)) for layer in photos.photographs(SIZE)]
+    return torch.cat([atlas(), *layers])
 
 
 def _texel(texels: Tensor, start: Tensor, row: Tensor, column: Tensor, size: Tensor) -> Tensor:

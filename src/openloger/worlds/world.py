@@ -20,6 +20,7 @@ from openloger.worlds.families.rooms import Rooms
 from openloger.worlds.families.street import Street
 from openloger.worlds.families.terrain import TerrainWorld
 from openloger.worlds.paths import Path
+from openloger.worlds.photos import PROCEDURAL, SOURCES
 from openloger.worlds.random import Dice
 from openloger.worlds.raycast import ClusterTable, Ground, Picture, Shot
 from openloger.worlds.raycast_fast import render_fast
@@ -66,6 +67,7 @@ class World:
         size: (height, width) in pixels.
         fps: frames per second of the video.
         frames: how many frames `frames()` gives and `len()` says; endless where None.
+        textures: "procedural", or a source of photographs (photos.py) that some surfaces are taken from.
     """
 
     def __init__(
@@ -76,7 +78,10 @@ class World:
         size: tuple[int, int] = (160, 224),
         fps: float | int = 10,
         frames: int | None = None,
+        textures: str = PROCEDURAL,
     ) -> None:
+        if textures not in SOURCES:
+            raise InputError(f"unknown textures {textures!r}; there are {', '.join(SOURCES)}")
         if family not in FAMILIES:
             raise InputError(f"unknown family of worlds {family!r}; there are {', '.join(sorted(FAMILIES))}")
         if min(size) < 8 or fps <= 0:
@@ -84,14 +89,16 @@ class World:
                 f"a world needs a size of at least 8×8 pixels and a positive frame rate, not {size} at {fps}"
             )
         self.family_name, self.seed, self.size, self.fps, self.length = family, seed, size, fps, frames
-        self._family: Family = FAMILIES[family](seed)
+        self.textures = textures
+        self._family: Family = FAMILIES[family](seed, textures)
         self._path = Path(self._family, seed)
         self.cell = lru_cache(maxsize=256)(lambda cell: cluster(self._family.cell(cell)))
         self.intrinsics = _intrinsics(self._family, seed, size)
 
     @property
     def name(self) -> str:
-        return f"world:{self.family_name}:{self.seed}"
+        source = "" if self.textures == PROCEDURAL else f":{self.textures}"
+        return f"world:{self.family_name}:{self.seed}{source}"
 
     def __len__(self) -> int:
         if self.length is None:
@@ -215,6 +222,7 @@ class _Gathered:
         self._counts = dict.fromkeys(("rows", "zones", "surfaces", "clusters"), 0)
         self._cells: dict[tuple, np.ndarray] = {}
         self._worlds: dict[int, int] = {}
+        self._photos = False
         self._reliefs: list[np.ndarray] = []
 
     def cell(self, world: World, cell: tuple[int, int], origin: np.ndarray) -> np.ndarray:
@@ -259,6 +267,7 @@ class _Gathered:
     def _surface_start(self, world: World) -> int:
         if id(world) not in self._worlds:
             table = world._family.surfaces()
+            self._photos |= world.textures != PROCEDURAL
             self._worlds[id(world)] = self._counts["surfaces"]
             self._surfaces.append(table)
             self._counts["surfaces"] += len(table)
@@ -276,4 +285,5 @@ class _Gathered:
     def tables(self) -> Tables:
         parts = (self._rows, self._zones, self._surfaces)
         solids, zones, surfaces = (torch.from_numpy(np.concatenate(part)) for part in parts)
-        return Tables(solids=solids, zones=zones, surfaces=surfaces, texels=textures.atlas())
+        texels = textures.atlas_with_photos() if self._photos else textures.atlas()
+        return Tables(solids=solids, zones=zones, surfaces=surfaces, texels=texels)

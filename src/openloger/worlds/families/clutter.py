@@ -10,6 +10,7 @@ from openloger.shapes import Float32, Float64
 from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.families.outdoors import Daylight, Grid
+from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, SolidBuilder, Solids
@@ -44,7 +45,7 @@ class Clutter:
     far_m = 16.0
     fov_deg = (45.0, 100.0)
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 900)
         self._seed = seed
         self._pitch = dice.uniform(6.0, 10.0)
@@ -55,7 +56,7 @@ class Clutter:
         self._grounded = dice.chance(0.6)
         self._crowd = dice.uniform(10, 24)
         self.gait = _gait(dice, self._height)
-        self._book = SurfaceBook(dice)
+        self._book = SurfaceBook(dice, textures)
         self._looks = [self._any_look(dice) for _ in range(40)]
         self.light_zone = self._light.zone()
         self._lively = dice.chance(0.35)

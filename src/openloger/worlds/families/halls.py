@@ -17,6 +17,7 @@ from openloger.worlds.families.family import Cell, Gait, View, hold
 from openloger.worlds.families.furniture import Stand
 from openloger.worlds.families.interiors import interior, room_light
 from openloger.worlds.families.outdoors import Grid
+from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
 from openloger.worlds.scene import Look, SolidBuilder, Solids, Zone
@@ -32,7 +33,7 @@ class Halls:
     terrain = None
     fov_deg = (50.0, 92.0)
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 1300)
         self._seed = seed
         self._kind = dice.choice(_KINDS)
@@ -45,7 +46,7 @@ class Halls:
         self._ceiling = dice.uniform(2.5, 3.0) if self._kind == "tables" else dice.uniform(2.5, 4.5)
         self.lattice = Grid(seed, self._pitch)
         self.gait = _gait(dice, close=self._kind == "tables")
-        self._book = SurfaceBook(dice)
+        self._book = SurfaceBook(dice, textures)
         self._looks = interior(dice, self._book)
         self._day, self._walls = dice.uniform(0.3, 1.2), dice.uniform(0.1, 0.5)
         self._blur, self._haze = dice.uniform(0.04, 0.2), dice.uniform(0.0, 0.01)

@@ -14,6 +14,7 @@ from openloger.worlds.families.furnisher import Furnisher
 from openloger.worlds.families.interiors import interior, room_light
 from openloger.worlds.families.plan import WALL, Plan
 from openloger.worlds.families.shell import Shell
+from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
 from openloger.worlds.scene import SolidBuilder, Solids, Zone
@@ -28,12 +29,12 @@ class Rooms:
     far_m = 40.0
     fov_deg = (52.0, 92.0)
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 600)
         self._seed = seed
         self.lattice = Plan(seed, dice.uniform(3.4, 6.4), dice.uniform(2.35, 3.3))
         self.gait = _gait(dice)
-        self._book = SurfaceBook(dice)
+        self._book = SurfaceBook(dice, textures)
         self._looks = interior(dice, self._book)
         self._day = dice.uniform(0.3, 1.2)
         self._blur = dice.uniform(0.04, 0.2)

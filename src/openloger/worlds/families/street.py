@@ -12,6 +12,7 @@ from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.families.furniture import Stand
 from openloger.worlds.families.outdoors import Daylight, Grid
+from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
 from openloger.worlds.scene import Look, SolidBuilder, Solids, instances
@@ -28,7 +29,7 @@ class Street:
     far_m = 110.0
     fov_deg = (55.0, 95.0)
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 1000)
         self._seed = seed
         self._pitch = dice.uniform(48.0, 70.0)
@@ -40,7 +41,7 @@ class Street:
         self.light_zone = self._light.zone()
         walked = 0.0 if self._narrow else self._road - 2.6
         self.gait = _walk(dice, walked) if dice.chance(0.25) else _drive(dice, narrow=self._narrow)
-        self._book = SurfaceBook(dice)
+        self._book = SurfaceBook(dice, textures)
         self._ground = _ground_looks(dice, self._book)
         self._houses = houses.fronts(dice, self._book)
         self._outfits = props.outfits(dice, self._book)

@@ -12,6 +12,7 @@ from openloger.worlds.families.crowd import Way
 from openloger.worlds.families.family import Cell, Gait, View
 from openloger.worlds.families.furniture import Stand
 from openloger.worlds.families.outdoors import Daylight, Grid
+from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
 from openloger.worlds.scene import BOX, ELLIPSOID, Column, Look, Number, SolidBuilder, Solids, Zone, instances
@@ -28,7 +29,7 @@ class TerrainWorld:
     far_m = 130.0
     fov_deg = (50.0, 95.0)
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 1100)
         self._seed = seed
         self._pitch = dice.uniform(24.0, 36.0)
@@ -36,7 +37,7 @@ class TerrainWorld:
         self._light = Daylight(dice, far_m=self.far_m, haze=(0.001, 0.009), lowest_deg=22.0)
         self.light_zone: Zone = self._light.zone()._replace(high=(1e6, 1e6, 1e6))
         self.gait = _drone(dice) if dice.chance(0.45) else _hike(dice)
-        self._book = SurfaceBook(dice)
+        self._book = SurfaceBook(dice, textures)
         rough = dice.uniform(0.3, 1.0)
         self._terrain = Terrain(
             seed, (dice.uniform(1.0, 5.0), rough * dice.uniform(0.5, 2.0), rough * dice.uniform(0.1, 0.7))
