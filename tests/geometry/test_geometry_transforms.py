@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from geometry_values import DEVICES, DTYPES, LAW, normal, rigid_motions, seeds, similarities
+from geometry_values import DEVICES, DTYPES, LAW, axis_angles, normal, rigid_motions, seeds, similarities, vectors
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -85,6 +85,38 @@ def test_a_similarity_moves_a_camera_with_what_it_sees(world_from_window: Sim3, 
     point_cam = torch.tensor([0.3, -0.2, 2.0], dtype=torch.float64)
     seen = world_from_window.apply(window_from_cam.apply(point_cam))
     assert_close(world_from_cam.apply(world_from_window.scale * point_cam), seen, rtol=1e-12, atol=1e-8)
+
+
+def twists(most: float = 3.1) -> st.SearchStrategy[torch.Tensor]:
+    """(ρ, φ) of any angle up to `most`, tiny ones often enough."""
+    turns = st.one_of(axis_angles(0, most), axis_angles(0, 1e-4))
+    return st.tuples(vectors(100.0), turns).map(torch.cat)
+
+
+@LAW
+@given(twists())
+def test_exp_is_the_matrix_exponential_and_log_its_inverse(twist: torch.Tensor) -> None:
+    rho, (x, y, z) = twist[:3], twist[3:].tolist()
+    generator = torch.zeros(4, 4, dtype=torch.float64)
+    generator[:3, :3] = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=rho.dtype)
+    generator[:3, 3] = rho
+    motion = SE3.exp(twist)
+    assert_close(motion.matrix(), torch.linalg.matrix_exp(generator), rtol=1e-9, atol=1e-9)
+    assert_close(motion.log(), twist, rtol=1e-8, atol=1e-8)
+    assert_same(SE3.exp(-twist), motion.inverse())
+
+
+@LAW
+@given(rigid_motions(), twists(1.0))
+def test_the_adjoint_moves_a_twist_to_the_other_side(motion: SE3, twist: torch.Tensor) -> None:
+    assert_same(SE3.exp(motion.adjoint() @ twist) @ motion, motion @ SE3.exp(twist))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-9, 1e-4, 0.3, 2.0])
+def test_exp_and_log_have_gradients_at_every_angle(size: float) -> None:
+    twist = (normal(4, 6, seed=9) * size).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: SE3.exp(x).matrix(), twist)
+    assert torch.autograd.gradcheck(lambda x: (SE3.exp(x) @ SE3.exp(2 * x)).log(), twist / 8)
 
 
 def batch(*shape: int, dtype: torch.dtype = torch.float64) -> Sim3:

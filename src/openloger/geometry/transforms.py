@@ -16,7 +16,12 @@ from typing import Any
 import torch
 
 from openloger.errors import InputError
-from openloger.geometry.rotations import matrix_product, rotate
+from openloger.geometry.rotations import (
+    axis_angle_from_rotation,
+    matrix_product,
+    rotate,
+    rotation_from_axis_angle,
+)
 from openloger.shapes import Float, Tensor
 
 
@@ -37,6 +42,37 @@ class SE3:
     def from_matrix(matrix: Float[Tensor, "*batch 4 4"]) -> SE3:
         """Of a homogeneous matrix, whose rotation is taken as it is."""
         return SE3(matrix[..., :3, :3], matrix[..., :3, 3])
+
+    @staticmethod
+    def exp(twist: Float[Tensor, "*batch 6"]) -> SE3:
+        """The motion of a twist (ρ, φ): rotation by the axis-angle vector φ, translation V(φ) ρ; smooth at 0.
+
+        V is the left Jacobian of SO(3) (Barfoot, "State Estimation for Robotics", 2017, eq. 7.85); ρ has the unit of
+        the translation. exp(ξ) @ T moves T by ξ in the frame mapped to.
+        """
+        rho, phi = twist[..., :3], twist[..., 3:]
+        angle2, small = _angle2(phi)
+        angle = angle2.sqrt()
+        once = torch.where(small, 0.5 - _square(phi) / 24, (1 - angle.cos()) / angle2)
+        twice = torch.where(small, 1 / 6 - _square(phi) / 120, (angle - angle.sin()) / (angle2 * angle))
+        across = torch.linalg.cross(phi, rho)
+        translation = rho + once * across + twice * torch.linalg.cross(phi, across)
+        return SE3(rotation_from_axis_angle(phi), translation)
+
+    def log(self) -> Float[Tensor, "*batch 6"]:
+        """The twist (ρ, φ) with an angle of at most π; inverse of `exp`."""
+        phi, t = axis_angle_from_rotation(self.rotation), self.translation
+        angle2, small = _angle2(phi)
+        half = angle2.sqrt() / 2
+        twice = torch.where(small, 1 / 12 + _square(phi) / 720, (1 - half * half.cos() / half.sin()) / angle2)
+        across = torch.linalg.cross(phi, t)
+        return torch.cat([t - 0.5 * across + twice * torch.linalg.cross(phi, across), phi], -1)
+
+    def adjoint(self) -> Float[Tensor, "*batch 6 6"]:
+        """Ad with T exp(ξ) = exp(Ad ξ) T: what a twist (ρ, φ) in the frame mapped from is in the frame mapped to."""
+        R = self.rotation
+        moved = torch.linalg.cross(self.translation[..., None].expand_as(R), R, dim=-2)  # [t]× R
+        return torch.cat([torch.cat([R, moved], -1), torch.cat([torch.zeros_like(R), R], -1)], -2)
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -152,6 +188,17 @@ def lead(points: Tensor, *parts: Tensor, batch: int) -> tuple[Tensor, ...]:
     shared = points.ndim - 1 - batch
     assert shared >= 0, f"points {tuple(points.shape)} have fewer axes than the {batch} batch axes of the transform"
     return tuple(part.reshape(*part.shape[:batch], *(1,) * shared, *part.shape[batch:]) for part in parts)
+
+
+def _square(vector: Tensor) -> Tensor:
+    return (vector * vector).sum(-1, keepdim=True)
+
+
+def _angle2(phi: Tensor) -> tuple[Tensor, Tensor]:
+    """The squared angle, 1 where it is so small that series replace the closed forms, and where that is."""
+    angle2 = _square(phi)
+    small = angle2 < torch.finfo(phi.dtype).eps ** 0.5
+    return torch.where(small, 1.0, angle2), small
 
 
 def _homogeneous(linear: Tensor, translation: Tensor) -> Tensor:
