@@ -1,0 +1,33 @@
+"""The geometric camera: motion between frames from flow and depth; layers without weights.
+
+`flow_features` of pictures and frozen feature maps, then `geometric_camera` of those, depth, intrinsics and the
+regressed cameras. `flow_between` alone says how far frames moved, before there is depth.
+"""
+
+from openloger.network.motion.camera import (
+    CameraSettings,
+    EdgeMotion,
+    EdgeStatus,
+    GeometricCameras,
+    centred_intrinsics,
+    geometric_camera,
+    measure_motion,
+)
+from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between, flow_features
+from openloger.network.motion.pose import Noise
+
+__all__ = [
+    "CameraSettings",
+    "EdgeFlow",
+    "EdgeMotion",
+    "EdgeStatus",
+    "Edges",
+    "FlowFeatures",
+    "GeometricCameras",
+    "Noise",
+    "centred_intrinsics",
+    "flow_between",
+    "flow_features",
+    "geometric_camera",
+    "measure_motion",
+]

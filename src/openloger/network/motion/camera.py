@@ -1,0 +1,214 @@
+"""The geometric camera: poses of a window from flow and depth, with the regressed cameras as start and fallback.
+
+Flow between frames (`flow.py`) and the depth of the source frame give matches of points and pixels; the motion that
+explains them is found by a robust start (`hypotheses.py`) and Gauss–Newton (`pose.py`). A layer of the network without
+weights: it runs within the pass, and gradients reach depth, flow and intrinsics through the Gauss–Newton steps.
+
+What cannot be measured is recognised: a camera that stands still gets the identity, and an edge with too little texture
+or too few matches that agree keeps the regressed motion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import torch
+
+from openloger.errors import InputError
+from openloger.geometry import SE3, intrinsics_matrix
+from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, cell_centres, flow_between
+from openloger.network.motion.hypotheses import best_hypothesis
+from openloger.network.motion.pose import Matches, Noise, linearise, normal_equations, refine_motion, robust_weight
+from openloger.shapes import Float, Int, Tensor
+
+
+class EdgeStatus(IntEnum):
+    """How the motion of an edge was found."""
+
+    MEASURED = 0
+    STILL = 1  # nothing moved: the identity
+    FALLBACK = 2  # the regressed cameras' motion
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """How the geometric camera measures, and when it gives up."""
+
+    noise: Noise = field(default_factory=Noise)
+    hypotheses: int = 64
+    steps: int = 6  # Gauss–Newton, with gradients
+    least_matches: float = 40.0  # cells of stride 4, weighted
+    least_inliers: float = 0.25  # of them
+    still_px: float = 0.05  # median flow under which the camera stands still
+    correlated: float = 16.0  # matches that err alike, as smoothing and windows overlap: information is divided by it
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeMotion:
+    """The motion of every edge and how it was found."""
+
+    edges: Edges
+    target_from_source: SE3  # (batch, edge)
+    information: Float[Tensor, "batch edge 6 6"]  # inverse covariance of ξ = (ρ, φ), exp(ξ) on the left; 0: fallback
+    inliers: Float[Tensor, "batch edge"]  # weighted share of matches within the cutoff
+    status: Int[Tensor, "batch edge"]  # EdgeStatus
+    flow: EdgeFlow
+
+
+@dataclass(frozen=True, eq=False)
+class GeometricCameras:
+    """Cameras of a window in the regressed cameras' frame, in the unit of depth."""
+
+    world_from_cam: Float[Tensor, "batch frame 4 4"]  # the first one is the regressed one
+    motion: EdgeMotion
+
+
+def geometric_camera(
+    features: FlowFeatures,
+    depth: Float[Tensor, "batch frame height width"],
+    intrinsics: Float[Tensor, "batch frame 3 3"],
+    regressed: Float[Tensor, "batch frame 4 4"],
+    *,
+    settings: CameraSettings | None = None,
+) -> GeometricCameras:
+    """Cameras from the motions between neighbouring frames, chained from the first regressed one.
+
+    `depth` is along z at the size of the pictures; pixels that are not finite and positive have no say. `regressed` is
+    `world_from_cam` as the network guesses it, in the unit of depth. A window of one frame keeps its camera.
+    """
+    edges = Edges.chain(depth.shape[1], device=depth.device)
+    world_from_cam = SE3.from_matrix(regressed)
+    motion = measure_motion(flow_between(features, edges), edges, depth, intrinsics, world_from_cam, settings=settings)
+    source_from_target = motion.target_from_source.inverse()
+    cameras = [SE3(world_from_cam.rotation[:, 0], world_from_cam.translation[:, 0])]
+    for edge in range(len(edges)):
+        step = SE3(source_from_target.rotation[:, edge], source_from_target.translation[:, edge])
+        cameras.append(cameras[-1] @ step)
+    return GeometricCameras(torch.stack([camera.matrix() for camera in cameras], 1), motion)
+
+
+def measure_motion(
+    flow: EdgeFlow,
+    edges: Edges,
+    depth: Float[Tensor, "batch frame height width"],
+    intrinsics: Float[Tensor, "batch frame 3 3"],
+    regressed: SE3,
+    *,
+    settings: CameraSettings | None = None,
+) -> EdgeMotion:
+    """The motion of every edge from its flow and the depth of its source frame."""
+    settings = settings or CameraSettings()
+    batch, count = flow.weight.shape[:2]
+    with torch.autocast(depth.device.type, enabled=False):
+        start = pick(regressed, edges.target).inverse() @ pick(regressed, edges.source)  # target from source
+        start = SE3(start.rotation.flatten(0, 1), start.translation.flatten(0, 1))
+        matches = edge_matches(flow, edges, depth, intrinsics)
+        fit = _fit(start, matches, settings)
+        status = _status(flow.motion_px.flatten(), matches.weight.sum(1), fit.inliers, settings)
+        motion = _choose(status, fit.motion, start)
+    information = torch.where((status == EdgeStatus.FALLBACK)[:, None, None], 0.0, fit.information)
+    return EdgeMotion(
+        edges=edges,
+        target_from_source=SE3(*(part.unflatten(0, (batch, count)) for part in (motion.rotation, motion.translation))),
+        information=information.unflatten(0, (batch, count)),
+        inliers=fit.inliers.unflatten(0, (batch, count)),
+        status=status.unflatten(0, (batch, count)),
+        flow=flow,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    motion: SE3  # (pair,)
+    information: Float[Tensor, "pair 6 6"]
+    inliers: Float[Tensor, " pair"]
+
+
+def _fit(start: SE3, matches: Matches, settings: CameraSettings) -> _Fit:
+    """Robust start, gate, Gauss–Newton."""
+    noise = settings.noise
+    robust = best_hypothesis(start, matches, noise, count=settings.hypotheses)
+    with torch.no_grad():
+        near = linearise(robust, matches, noise).square < noise.gate**2
+    gated = matches.reweighted(near.to(matches.weight.dtype))
+    motion, log_depth = refine_motion(robust, gated, noise, steps=settings.steps)
+    linearised = linearise(motion, gated, noise, log_depth)
+    agree = (linearised.square.detach() < noise.cutoff**2) * matches.weight.detach()
+    information, _ = normal_equations(linearised, robust_weight(linearised, gated, noise.cutoff))
+    return _Fit(
+        motion, information / settings.correlated, agree.sum(1) / matches.weight.detach().sum(1).clamp_min(1e-6)
+    )
+
+
+def edge_matches(
+    flow: EdgeFlow,
+    edges: Edges,
+    depth: Float[Tensor, "batch frame height width"],
+    intrinsics: Float[Tensor, "batch frame 3 3"],
+) -> Matches:
+    """Points of the source's cells and the pixels where the flow has them; batch and edge in one axis."""
+    height, width = depth.shape[-2:]
+    centres = cell_centres(height, width, like=depth)
+    z, known = cell_depth(depth)
+    focal, principal = intrinsics.diagonal(dim1=-2, dim2=-1)[..., :2], intrinsics[..., :2, 2]
+    ray = (centres - principal[:, :, None, None]) / focal[:, :, None, None]
+    points = torch.cat([ray, torch.ones_like(ray[..., :1])], -1) * z[..., None]  # (batch, frame, r, c, 3)
+    weight = flow.weight * flow.inside * known[:, edges.source]
+    return Matches(
+        point=points[:, edges.source].flatten(2, 3).flatten(0, 1).mT.contiguous(),
+        pixel=(centres + flow.shift_px).flatten(2, 3).flatten(0, 1).mT.contiguous(),
+        weight=weight.flatten(2).flatten(0, 1),
+        focal_px=focal[:, edges.target].flatten(0, 1),
+        principal_px=principal[:, edges.target].flatten(0, 1),
+    )
+
+
+def cell_depth(
+    depth: Float[Tensor, "batch frame height width"],
+) -> tuple[Float[Tensor, "batch frame rows columns"], Tensor]:
+    """Depth at the centres of the cells and where it is known: 1 / mean(1 / z) of four pixels, exact on planes."""
+    known = depth.isfinite() & (depth > 0)
+    inverse = 1 / torch.where(known, depth, 1.0)
+    first = slice(1, None, 4), slice(2, None, 4)
+    four = [(..., rows, columns) for rows in first for columns in first]
+    all_known = torch.stack([known[place] for place in four]).all(0)
+    return 4 / torch.stack([inverse[place] for place in four]).sum(0), all_known
+
+
+def centred_intrinsics(
+    focal_px: Float[Tensor, "batch frame"], *, size: tuple[int, int]
+) -> Float[Tensor, "batch frame 3 3"]:
+    """Square pixels and the principal point in the middle of a picture of (height, width)."""
+    if not bool((focal_px > 0).all()):
+        raise InputError(f"a focal length is {focal_px.min().item():g} px; it must be positive")
+    middle = focal_px.new_tensor([size[1] / 2, size[0] / 2]).expand(*focal_px.shape, 2)
+    return intrinsics_matrix(focal_px[..., None].expand(*focal_px.shape, 2), middle)
+
+
+def pick(transform: SE3, frame: Int[Tensor, " edge"]) -> SE3:
+    """The transforms (batch, frame) of some frames."""
+    return SE3(transform.rotation[:, frame], transform.translation[:, frame])
+
+
+def _status(
+    motion_px: Float[Tensor, " edge"],
+    total: Float[Tensor, " edge"],
+    inliers: Float[Tensor, " edge"],
+    settings: CameraSettings,
+) -> Int[Tensor, " edge"]:
+    lost = (total < settings.least_matches) | (inliers < settings.least_inliers)
+    still = motion_px < settings.still_px
+    status = torch.where(still, EdgeStatus.STILL, EdgeStatus.MEASURED)
+    return torch.where(lost, EdgeStatus.FALLBACK, status)
+
+
+def _choose(status: Int[Tensor, " edge"], measured: SE3, start: SE3) -> SE3:
+    still, lost = status == EdgeStatus.STILL, status == EdgeStatus.FALLBACK
+    identity = torch.eye(3, dtype=measured.rotation.dtype, device=measured.rotation.device)
+    rotation = torch.where(still[:, None, None], identity, measured.rotation)
+    translation = torch.where(still[:, None], 0.0, measured.translation)
+    return SE3(
+        torch.where(lost[:, None, None], start.rotation, rotation),
+        torch.where(lost[:, None], start.translation, translation),
+    )

@@ -1,0 +1,104 @@
+"""Flow between chosen pairs of frames: coarse matches of frozen features, then Lucas–Kanade at stride 4.
+
+Nothing is trained, and depth plays no part: the flow is there before depth is, to choose frames by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from openloger.errors import InputError
+from openloger.geometry import weighted_median
+from openloger.network.motion import lucas_kanade, matching
+from openloger.network.motion.lucas_kanade import Level
+from openloger.shapes import Bool, Float, Int, Tensor
+
+STRIDE = lucas_kanade.STRIDE
+TEXTURE = 0.02  # smallest eigenvalue at which a cell has half of its weight
+RESIDUAL = 0.7  # normalised grey at which its weight falls to 1/e
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Pairs of frames of a window; the flow goes from source to target."""
+
+    source: Int[Tensor, " edge"]
+    target: Int[Tensor, " edge"]
+
+    @staticmethod
+    def chain(frames: int, *, device: torch.device | None = None) -> Edges:
+        """Every frame with the next one."""
+        at = torch.arange(frames - 1, device=device)
+        return Edges(at, at + 1)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+@dataclass(frozen=True, eq=False)
+class FlowFeatures:
+    """What the flow needs of frames; made once a frame, whatever the number of edges."""
+
+    descriptor: Float[Tensor, "batch frame channel rows8 columns8"]
+    half: Level  # images are batch · frame
+    full: Level
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeFlow:
+    """Flow of every edge on cells of stride 4, whose centres are at pixels (4 c + 2, 4 r + 2)."""
+
+    shift_px: Float[Tensor, "batch edge rows columns 2"]  # (x, y) from source to target
+    weight: Float[Tensor, "batch edge rows columns"]  # 0 to 1: texture, and how well the pictures agree
+    inside: Bool[Tensor, "batch edge rows columns"]  # the match is within the target's picture
+
+    @property
+    def motion_px(self) -> Float[Tensor, "batch edge"]:
+        """Median length of the flow, weighted."""
+        length = torch.linalg.vector_norm(self.shift_px.detach(), dim=-1)
+        return weighted_median(length.flatten(2), self.weight.detach().flatten(2))
+
+
+def flow_features(
+    images: Float[Tensor, "batch frame 3 height width"],
+    stride8: Float[Tensor, "image c8 rows8 columns8"],
+    stride16: Float[Tensor, "image c16 rows16 columns16"],
+) -> FlowFeatures:
+    """Of sRGB pictures in [0, 1] and their feature maps of strides 8 and 16, frames of all batches in a row.
+
+    Raises InputError where height or width is not a multiple of 8.
+    """
+    batch, frames, _, height, width = images.shape
+    if height % 8 or width % 8:
+        raise InputError(f"flow needs pictures whose sides are multiples of 8, not {height} × {width}; resize them")
+    with torch.autocast(images.device.type, enabled=False):
+        half, full = lucas_kanade.prepare(images.flatten(0, 1).float())
+        descriptor = matching.describe(stride8, stride16)
+    return FlowFeatures(descriptor.unflatten(0, (batch, frames)), half, full)
+
+
+def flow_between(features: FlowFeatures, edges: Edges) -> EdgeFlow:
+    """The flow of every edge."""
+    batch, frames = features.descriptor.shape[:2]
+    first = torch.arange(batch, device=edges.source.device)[:, None] * frames
+    source, target = ((first + side).flatten() for side in (edges.source, edges.target))
+    descriptor, half, full = features.descriptor.flatten(0, 1), features.half, features.full
+    with torch.autocast(descriptor.device.type, enabled=False):
+        coarse = matching.match(descriptor[source], descriptor[target])
+        flow = lucas_kanade.refine((half[source], full[source]), (half[target], full[target]), coarse)
+    shift = flow.shift_px.movedim(1, -1)
+    height, width = features.full.grey.shape[-2:]
+    matched = cell_centres(height, width, like=shift) + shift
+    inside = ((matched > 0) & (matched < matched.new_tensor([width, height]))).all(-1)
+    weight = flow.texture / (flow.texture + TEXTURE) * (-(flow.residual / RESIDUAL).square()).exp()
+    shape = (batch, len(edges))
+    return EdgeFlow(shift.unflatten(0, shape), weight.unflatten(0, shape), inside.unflatten(0, shape))
+
+
+def cell_centres(height: int, width: int, *, like: Tensor) -> Float[Tensor, "rows columns 2"]:
+    """Pixels (x, y) in the middle of the cells of stride 4."""
+    y = torch.arange(height // STRIDE, dtype=like.dtype, device=like.device) * STRIDE + STRIDE / 2
+    x = torch.arange(width // STRIDE, dtype=like.dtype, device=like.device) * STRIDE + STRIDE / 2
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)

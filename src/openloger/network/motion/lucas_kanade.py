@@ -1,0 +1,144 @@
+"""Fine flow: Lucas–Kanade at stride 4, inverse compositional, coarse to fine, all cells at once.
+
+Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004. Pictures are grey, locally normalised; the gradient and the
+2 × 2 normal matrix are the source's, computed once a level. Windows overlap, so the target is warped densely by the
+flow between cells and the windows' sums are box filters: a step costs one look-up a pixel and not one for every pixel
+of every window.
+
+Legend: P pair, h w pixels of a level, r c cells of stride 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from openloger.shapes import Float, Int, Tensor
+
+STRIDE = 4  # pixels of the full picture
+WINDOW = 8  # pixels of the level
+MEAN, DEVIATION = 9, 17  # pixels, the local normalisation
+LEAST_DEVIATION = 0.02  # of grey in [0, 1]: less is noise
+STEPS_HALF, STEPS_FULL = 5, 3
+LARGEST_STEP_PX = 2.0  # of the level
+RESIDUAL_SQUARE = 0.1  # normalised grey: a mean squared difference that halves a cell's weight
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One picture at one size, ready to be source or target."""
+
+    grey: Float[Tensor, "image 1 height width"]  # locally normalised, about −2 to 2
+    gradient: Float[Tensor, "image 2 height width"]  # (x, y), a pixel
+
+    def __getitem__(self, index: Int[Tensor, " image"]) -> Level:
+        return Level(self.grey[index], self.gradient[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Where each cell of stride 4 of a source is in its target."""
+
+    shift_px: Float[Tensor, "pair 2 rows columns"]  # (x, y)
+    texture: Float[Tensor, "pair rows columns"]  # smallest eigenvalue of the normal matrix, mean over the window
+    residual: Float[Tensor, "pair rows columns"]  # root of the mean squared difference left, in normalised grey
+
+
+def prepare(images: Float[Tensor, "image 3 height width"]) -> tuple[Level, Level]:
+    """Half and full size of sRGB pictures in [0, 1]."""
+    grey = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    return _level(F.avg_pool2d(grey, 2)), _level(grey)
+
+
+def refine(
+    source: tuple[Level, Level], target: tuple[Level, Level], coarse: Float[Tensor, "pair 2 rows8 columns8"]
+) -> Flow:
+    """From a flow in pixels at stride 8 to one at stride 4; source and target hold one image a pair."""
+    rows, columns = (size // STRIDE for size in source[1].grey.shape[-2:])
+    shift = F.interpolate(coarse, size=(rows, columns), mode="bilinear", align_corners=False)
+    flow = _descend(source[0], target[0], shift / 2, steps=STEPS_HALF)
+    return _descend(source[1], target[1], flow.shift_px * 2, steps=STEPS_FULL)
+
+
+def _descend(source: Level, target: Level, shift: Float[Tensor, "pair 2 rows columns"], *, steps: int) -> Flow:
+    """Gauss–Newton steps at one size; `shift` in its pixels."""
+    cells = (shift.shape[-2], shift.shape[-1])
+    gx, gy = source.gradient.unbind(1)
+    texture, inverse = _invert(_window_mean(torch.stack([gx * gx, gx * gy, gy * gy], 1), cells))
+    residual = torch.zeros_like(texture)
+    for _ in range(steps):
+        difference = source.grey - warp(target.grey, shift)
+        moments = _window_mean(torch.cat([source.gradient * difference, difference.square()], 1), cells)
+        residual = moments[:, 2].clamp_min(1e-12).sqrt()
+        step = _limited(_product(inverse, moments[:, :2]))
+        shift = _smooth(shift + step, texture / (RESIDUAL_SQUARE + residual.square()))
+    return Flow(shift, texture, residual)
+
+
+def warp(
+    maps: Float[Tensor, "pair channel height width"], shift: Float[Tensor, "pair 2 rows columns"]
+) -> Float[Tensor, "pair channel height width"]:
+    """The target as the source sees it: looked up at every pixel plus the flow, which is interpolated between cells."""
+    height, width = maps.shape[-2:]
+    dense = F.interpolate(shift, size=(height, width), mode="bilinear", align_corners=False)
+    y = torch.arange(height, dtype=maps.dtype, device=maps.device) + 0.5
+    x = torch.arange(width, dtype=maps.dtype, device=maps.device) + 0.5
+    grid = torch.stack([(dense[:, 0] + x) * (2 / width) - 1, (dense[:, 1] + y[:, None]) * (2 / height) - 1], -1)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _window_mean(maps: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Means over WINDOW × WINDOW pixels around the centres of the cells."""
+    stride = maps.shape[-1] // cells[1]
+    return F.avg_pool2d(maps, WINDOW, stride, padding=(WINDOW - stride) // 2, count_include_pad=False)
+
+
+def _invert(normal: Float[Tensor, "pair 3 rows columns"]) -> tuple[Tensor, Tensor]:
+    """Smallest eigenvalue, and the inverse with a floor under the eigenvalues that keeps bare walls in place."""
+    xx, xy, yy = normal.unbind(1)
+    half_trace = (xx + yy) / 2
+    apart = (((xx - yy) / 2).square() + xy.square()).clamp_min(1e-12).sqrt()
+    floor = 1e-3 + 1e-3 * half_trace
+    a, d = xx + floor, yy + floor
+    determinant = a * d - xy * xy
+    return (half_trace - apart).clamp_min(0), torch.stack([d, -xy, a], 1) / determinant[:, None]
+
+
+def _product(symmetric: Float[Tensor, "pair 3 rows columns"], vector: Float[Tensor, "pair 2 rows columns"]) -> Tensor:
+    """Of (xx, xy, yy) and (x, y)."""
+    xx, xy, yy = symmetric.unbind(1)
+    x, y = vector.unbind(1)
+    return torch.stack([xx * x + xy * y, xy * x + yy * y], 1)
+
+
+def _limited(step: Float[Tensor, "pair 2 rows columns"]) -> Tensor:
+    length = (step * step).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
+    return step * (LARGEST_STEP_PX / length).clamp_max(1)
+
+
+def _smooth(shift: Tensor, weight: Float[Tensor, "pair rows columns"]) -> Tensor:
+    """3 × 3 means weighted by texture over residual: what is sure carries what is not."""
+    weight = weight[:, None] + 1e-6
+    padded = F.pad(torch.cat([shift * weight, weight], 1), (1, 1, 1, 1), mode="replicate")
+    mean = F.avg_pool2d(padded, 3, 1)
+    return mean[:, :2] / mean[:, 2:]
+
+
+def _level(grey: Float[Tensor, "image 1 height width"]) -> Level:
+    centred = grey - _box(grey, MEAN)
+    deviation = (_box(centred.square(), DEVIATION).clamp_min(0) + LEAST_DEVIATION**2).sqrt()
+    normalised = centred / deviation
+    padded = F.pad(normalised, (1, 1, 1, 1), mode="replicate")
+    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    return Level(normalised, torch.cat([across, down], 1))
+
+
+def _box(maps: Tensor, size: int) -> Tensor:
+    """Means over size × size pixels, edges replicated; running sums cost the same for every size."""
+    before, after = size // 2 + 1, size // 2
+    sums = F.pad(maps, (before, after, before, after), mode="replicate").cumsum(-1)
+    sums = (sums[..., size:] - sums[..., :-size]).cumsum(-2)
+    return (sums[..., size:, :] - sums[..., :-size, :]) / size**2

@@ -1,0 +1,124 @@
+"""Flow: coarse matches find whole cells, Lucas–Kanade finds parts of a pixel, and shortcuts equal the plain way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.testing import assert_close
+
+from network.motion_scenes import HEIGHT, SIZE, WIDTH, generator, texture
+from openloger.errors import InputError
+from openloger.geometry import pixel_grid
+from openloger.network.motion import Edges, flow_between, flow_features, lucas_kanade, matching
+
+PIXELS = pixel_grid(HEIGHT, WIDTH)
+
+
+def picture(pixel: Tensor, seed: int = 0) -> Tensor:
+    return texture(pixel, seed=seed)[None, None].expand(1, 3, -1, -1)
+
+
+def refined(target: Tensor, coarse: Tensor) -> Tensor:
+    source = lucas_kanade.prepare(picture(PIXELS))
+    flow = lucas_kanade.refine(source, lucas_kanade.prepare(target), coarse)
+    return flow.shift_px[0].movedim(0, -1)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.37, -1.62), (2.8, 2.1), (-0.05, 0.4)])
+def test_a_shift_is_found_to_a_part_of_a_pixel(shift: tuple[float, float]) -> None:
+    true = torch.tensor(shift)
+    found = refined(picture(PIXELS - true), torch.zeros(1, 2, HEIGHT // 8, WIDTH // 8))
+    assert_close(found[3:-3, 3:-3].mean((0, 1)), true, rtol=0, atol=0.02)
+    assert float((found[3:-3, 3:-3] - true).abs().max()) < 0.15
+
+
+def test_a_warp_is_found_from_a_rough_start() -> None:
+    """Turned, stretched and moved by some pixels; the start is the true flow in whole cells' steps of 2 px."""
+    matrix = torch.tensor([[1.04, -0.05], [0.06, 0.97]])
+    middle, offset = torch.tensor([WIDTH / 2, HEIGHT / 2]), torch.tensor([4.3, -2.6])
+    target = (PIXELS - middle - offset) @ torch.linalg.inv(matrix).mT + middle
+    cells = pixel_grid(HEIGHT // 8, WIDTH // 8) * 8
+    coarse = (((cells - middle) @ matrix.mT + middle + offset - cells) / 2).round() * 2
+    fine = pixel_grid(HEIGHT // 4, WIDTH // 4) * 4
+    true = (fine - middle) @ matrix.mT + middle + offset - fine
+    error = (refined(picture(target), coarse.movedim(-1, 0)[None]) - true).norm(dim=-1)[4:-4, 4:-4]
+    assert float(error.median()) < 0.06
+    assert float(error.quantile(0.95)) < 0.3
+
+
+def test_light_that_changes_is_no_motion() -> None:
+    found = refined(0.3 + 0.6 * picture(PIXELS - torch.tensor([1.3, 0.6])), torch.zeros(1, 2, HEIGHT // 8, WIDTH // 8))
+    assert_close(found[3:-3, 3:-3].mean((0, 1)), torch.tensor([1.3, 0.6]), rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize("size", [9, 17])
+def test_running_sums_are_box_means(size: int) -> None:
+    maps = torch.randn(2, 1, 40, 56, generator=generator(0))
+    plain = F.avg_pool2d(F.pad(maps, (size // 2,) * 4, mode="replicate"), size, 1)
+    assert_close(lucas_kanade._box(maps, size), plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-5, 1)])
+def test_whole_cells_are_matched(shift: tuple[int, int]) -> None:
+    features = torch.randn(1, 24, 12, 16, generator=generator(1))
+    target = torch.roll(features, (shift[1], shift[0]), (2, 3))
+    maps = [(one, F.avg_pool2d(one, 2)) for one in (features, target)]
+    flow = matching.match(*(F.normalize(one * 5, dim=1) for one, _ in maps))
+    inner = flow[0, :, 5:-5, 6:-6]
+    assert float((inner - 8 * torch.tensor(shift)[:, None, None]).abs().max()) < 8
+    described = [matching.describe(*pair) for pair in maps]
+    assert described[0].shape == (1, 48, 12, 16)
+    assert_close(described[0].norm(dim=1), torch.ones(1, 12, 16))
+
+
+def test_stride_16_maps_may_be_rounded_up() -> None:
+    described = matching.describe(torch.randn(2, 8, 9, 13), torch.randn(2, 6, 5, 7))
+    assert described.shape == (2, 14, 9, 13)
+
+
+def test_the_median_removes_single_cells() -> None:
+    maps = torch.zeros(1, 2, 6, 6)
+    maps[0, :, 2, 3] = 50
+    assert not bool(matching.median_3x3(maps).any())
+
+
+def random_frames(batch: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    images = torch.stack(
+        [torch.stack([picture(PIXELS + 2.0 * f, seed=b)[0] for f in range(frames)]) for b in range(batch)]
+    )
+    flat = F.avg_pool2d(images.flatten(0, 1), 8)
+    random = generator(3)
+    mix8, mix16 = torch.randn(8, 3, generator=random), torch.randn(10, 3, generator=random)
+    stride16 = F.avg_pool2d(flat, 2)
+    return images, torch.einsum("oc,ichw->iohw", mix8, flat), torch.einsum("oc,ichw->iohw", mix16, stride16)
+
+
+def test_batches_and_edges_are_independent() -> None:
+    images, stride8, stride16 = random_frames(2, 3)
+    edges = Edges(torch.tensor([0, 2, 1]), torch.tensor([1, 0, 2]))
+    together = flow_between(flow_features(images, stride8, stride16), edges)
+    for b in range(2):
+        at = slice(3 * b, 3 * b + 3)
+        features = flow_features(images[b : b + 1], stride8[at], stride16[at])
+        for e in range(3):
+            alone = flow_between(features, Edges(edges.source[e : e + 1], edges.target[e : e + 1]))
+            assert_close(alone.shift_px[0, 0], together.shift_px[b, e], rtol=1e-4, atol=1e-4)
+            assert_close(alone.weight[0, 0], together.weight[b, e], rtol=1e-4, atol=1e-4)
+    assert together.motion_px.shape == (2, 3)
+
+
+def test_sides_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="multiples of 8, not 30 × 40"):
+        flow_features(torch.zeros(1, 1, 3, 30, 40), torch.zeros(1, 4, 4, 5), torch.zeros(1, 4, 2, 3))
+
+
+def test_bare_walls_weigh_nothing() -> None:
+    images = torch.full((1, 2, 3, *SIZE), 0.5)
+    features = flow_features(
+        images, torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8), torch.zeros(2, 4, HEIGHT // 16, WIDTH // 16)
+    )
+    flow = flow_between(features, Edges.chain(2))
+    assert float(flow.weight.max()) < 1e-3
+    assert bool(flow.shift_px.isfinite().all())
