@@ -13,6 +13,7 @@ import scenes
 
 from openloger.errors import InputError
 from openloger.recording import Recording
+from openloger.recording.windows import drift_series
 from openloger.viewing.browser.captions import about, caption, escaped, export_note, reading
 from openloger.viewing.browser.layers import nice, turn_z_to
 from openloger.viewing.browser.navigation import Closeness, Gaze, closeness
@@ -20,7 +21,6 @@ from openloger.viewing.browser.playback import Clock, frame_rate
 from openloger.viewing.browser.server import free_port
 from openloger.viewing.browser.share import check_place, ply_bytes, send_file, share_page, write_page
 from openloger.viewing.browser.tools import pick
-from openloger.viewing.report.series import drift_series
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot, visible_points
 from openloger.viewing.scene.truth import overlay
@@ -231,7 +231,7 @@ def test_words_about_a_recording(walk: Recording, known: SceneSnapshot) -> None:
 
 
 def test_the_drift_meter_has_a_value_a_window_but_the_first(walk: Recording) -> None:
-    series = drift_series(walk)
+    series = drift_series(walk.windows, walk.timestamps_s)
     assert [len(values) for values in series.values()] == [len(walk.windows) - 1] * 4
     assert series["time"][0] == pytest.approx(1.3)
     assert series["depth"][0] == pytest.approx(100 * walk.windows[1].disagreement.depth)
