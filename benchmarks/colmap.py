@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import openloger
-from openloger.benchmarking import Ledger, NetworkChoice
+from openloger.benchmarking import BenchmarkNetwork, Ledger
 from openloger.benchmarking.tables import machine_line
 from openloger.cli.results import show
 from openloger.datasets import Sequence, open_dataset
@@ -107,7 +107,7 @@ def run_colmap(folder: Path, *, matching: str, threads: int) -> tuple[Found, Int
 
 
 def run_ours(
-    folder: Path, choice: NetworkChoice, common: Int[np.ndarray, " camera"]
+    folder: Path, choice: BenchmarkNetwork, common: Int[np.ndarray, " camera"]
 ) -> tuple[Found, dict[str, float | None]]:
     """The main job on the same pictures, and our error over the frames that COLMAP found."""
     network = choice.load()
@@ -185,7 +185,7 @@ def main() -> None:
 def compare(given: argparse.Namespace) -> None:
     settings = {name: value for name, value in vars(given).items() if name != "out"}
     ledger = Ledger("colmap", settings, path=given.out)
-    choice = NetworkChoice(given.network, threads=given.threads)
+    choice = BenchmarkNetwork(given.network, threads=given.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "frames"
         sequence = open_sequence(given.source, size=tuple(given.size), fps=given.fps)

@@ -12,7 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from openloger.benchmarking import NetworkChoice, write_clip
+from openloger.benchmarking import BenchmarkNetwork, write_clip
 from openloger.benchmarking.soak import soak, told
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for frames in given.frames:
             video = write_clip(Path(folder) / f"{frames}.mp4", frames)
-            choice = NetworkChoice(given.network, device="cpu")
+            choice = BenchmarkNetwork(given.network, device="cpu")
             result = soak(choice, video, Path(folder) / f"{frames}", on_progress=lambda progress: None)
             peaks.append(result["peak_bytes"])
             print(told(result), flush=True)

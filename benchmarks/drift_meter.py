@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import openloger
-from openloger.benchmarking import Ledger, NetworkChoice
+from openloger.benchmarking import BenchmarkNetwork, Ledger
 from openloger.benchmarking.tables import machine_line, markdown
 from openloger.cli.results import show
 from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed, measure
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("drift-meter"))
     arguments = parser.parse_args()
     logging.getLogger("openloger").setLevel(logging.ERROR)
-    network = NetworkChoice(arguments.network, arguments.weights).load()
+    network = BenchmarkNetwork(arguments.network, arguments.weights).load()
     fixed = {name: getattr(arguments, name) for name in ("network", "frames", "size", "fps")}
     fixed["weights_hash"] = None if network.weights is None else weights_hash(network.weights)
     ledger = Ledger("drift meter", fixed, path=arguments.out / "results.json", resume=True)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import openloger
-from openloger.benchmarking import Ledger, NetworkChoice
+from openloger.benchmarking import BenchmarkNetwork, Ledger
 from openloger.benchmarking.tables import machine_line
 from openloger.cli.results import show
 from openloger.errors import InputError, OpenlogerError
@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    network = NetworkChoice(given.network, given.weights).load()
+    network = BenchmarkNetwork(given.network, given.weights).load()
     settings = {key: value for key, value in vars(given).items() if key not in ("out", "weights", "clip")}
     settings["weights_hash"] = None if network.weights is None else weights_hash(network.weights)
     ledger = Ledger("model", settings, path=given.out, resume=given.out is not None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from openloger.benchmarking import Ledger, NetworkChoice
+from openloger.benchmarking import BenchmarkNetwork, Ledger
 from openloger.benchmarking.tables import twin_table
 from openloger.benchmarking.twin import TwinSettings, measure_twin
 from openloger.cli.results import show
@@ -24,7 +24,7 @@ def main() -> None:
     settings = TwinSettings(frames=given.frames, repeats=given.repeats)
     for network in given.networks:
         ledger = Ledger("twin", {"network": network, **vars(given)})
-        choice = NetworkChoice(network, device="cpu")
+        choice = BenchmarkNetwork(network, device="cpu")
         ledger.measure("twin", lambda choice=choice: measure_twin(choice, settings))
         show(twin_table(ledger.content()), network)
 

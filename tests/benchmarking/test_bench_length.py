@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openloger.benchmarking import Ledger, NetworkChoice
+from openloger.benchmarking import BenchmarkNetwork, Ledger
 from openloger.benchmarking import length as room
 from openloger.benchmarking.child import OverLimitError, in_child
 from openloger.benchmarking.length import LengthSettings, conclusions, draw, measure_length, time_length
@@ -51,7 +51,7 @@ def test_full_attention_ends_where_its_limit_is_foreseen(monkeypatch: pytest.Mon
     monkeypatch.setattr(room, "in_child", quadratic)
     settings = LengthSettings(frames=(300, 100), full_frames=(10, 20, 40, 80), full_limit_s=10.0)
     ledger = Ledger("length", {}, path=tmp_path / "length.json")
-    measure_length(NetworkChoice(), settings, ledger, on_progress=silent)
+    measure_length(BenchmarkNetwork(), settings, ledger, on_progress=silent)
     assert list(ledger.results) == ["streaming 100", "streaming 300", "full 10", "full 20", "full 40"]
     assert ledger.results["full 40"] == {"engine": "full", "frames": 40, "over": "time", "foreseen_s": 16.0}
     assert ledger.summary["full"]["time_power"] == pytest.approx(2)
@@ -68,14 +68,14 @@ def test_full_attention_that_broke_its_limit_is_reported(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(room, "in_child", no_room)
     ledger = Ledger("length", {})
-    measure_length(NetworkChoice(), LengthSettings((10,), (10, 20)), ledger, on_progress=silent)
+    measure_length(BenchmarkNetwork(), LengthSettings((10,), (10, 20)), ledger, on_progress=silent)
     assert list(ledger.results) == ["streaming 10", "full 10"]
     assert ledger.results["full 10"]["over"] == "memory"
 
 
 def test_lengths_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0"):
-        measure_length(NetworkChoice(), LengthSettings((0,), ()), Ledger("length", {}), on_progress=silent)
+        measure_length(BenchmarkNetwork(), LengthSettings((0,), ()), Ledger("length", {}), on_progress=silent)
 
 
 @pytest.mark.parametrize("engine", ["streaming", "full"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openloger.benchmarking import MovingPicture, NetworkChoice, write_clip
+from openloger.benchmarking import BenchmarkNetwork, MovingPicture, write_clip
 from openloger.benchmarking.presets import PresetsSettings, combinations
 from openloger.benchmarking.serial import reconstruct_serially
 from openloger.benchmarking.stageclock import STAGES, StageClock
@@ -19,7 +19,7 @@ from openloger.pipeline.options import RunOptions
 from openloger.pipeline.reconstruct import reconstruct
 from openloger.recording import open_recording
 
-POCKET = NetworkChoice("pocket", device="cpu")
+POCKET = BenchmarkNetwork("pocket", device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import pytest
 
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.suites import (
-    NetworkArguments,
     OutputArguments,
     ProtocolArguments,
     WorldArguments,
@@ -222,7 +221,7 @@ def test_the_command_runs_a_network_and_says_what_broke(
     code = evaluate_suite(
         "folder",
         data=folder,
-        network=NetworkArguments("pocket", weights="random", device="cpu", dtype="float32"),
+        network=NetworkSpec("pocket", weights="random", device="cpu", dtype="float32"),
         protocol=ProtocolArguments(sequences=("a", "b"), stop=10, window=6, overlap=2),
         output=OutputArguments(out=tmp_path / "results", json=True),
     )
@@ -239,15 +238,15 @@ def test_the_command_runs_a_network_and_says_what_broke(
 def test_the_command_takes_the_sequences_of_the_suite_that_are_there(tmp_path: Path) -> None:
     known.write_truth(tmp_path / "a", pictures=True)
     with pytest.raises(InputError, match="not laid out as KITTI odometry"):
-        evaluate_suite("kitti", data=tmp_path, network=NetworkArguments("pocket", weights="random"))
+        evaluate_suite("kitti", data=tmp_path, network=NetworkSpec("pocket", weights="random"))
     chosen = ProtocolArguments(sequences=("z",))
     with pytest.raises(InputError, match="has no sequence 'z'"):
-        evaluate_suite("folder", data=tmp_path, network=NetworkArguments("pocket"), protocol=chosen)
+        evaluate_suite("folder", data=tmp_path, network=NetworkSpec("pocket"), protocol=chosen)
 
 
 def test_worlds_are_a_suite(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     code = evaluate_worlds(
-        network=NetworkArguments("pocket", weights="random", device="cpu", dtype="float32"),
+        network=NetworkSpec("pocket", weights="random", device="cpu", dtype="float32"),
         worlds=WorldArguments(families=("rooms",), seeds=(3,), frames=12, size=(16, 24)),
         output=OutputArguments(json=True),
     )
@@ -256,7 +255,7 @@ def test_worlds_are_a_suite(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
     assert numbers["matched"] == 12
     assert numbers["depth_frames"] == 2  # every tenth
     code = evaluate_worlds(
-        network=NetworkArguments("pocket", weights="random", device="cpu"),
+        network=NetworkSpec("pocket", weights="random", device="cpu"),
         protocol=ProtocolArguments(sequences=("sea:1", "rooms")),
         output=OutputArguments(json=True),
     )

@@ -4,8 +4,8 @@ A result says the machine, the versions and the settings that it was made with. 
 runs in a process of its own.
 """
 
-from openloger.benchmarking.choice import NetworkChoice
+from openloger.benchmarking.benchmark_network import BenchmarkNetwork
 from openloger.benchmarking.footage import MovingPicture, WorldVideo, write_clip
 from openloger.benchmarking.ledger import Ledger
 
-__all__ = ["Ledger", "MovingPicture", "NetworkChoice", "WorldVideo", "write_clip"]
+__all__ = ["BenchmarkNetwork", "Ledger", "MovingPicture", "WorldVideo", "write_clip"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from openloger import worlds
+from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
-from openloger.benchmarking.choice import NetworkChoice, synchronize
 from openloger.benchmarking.ledger import Ledger
 from openloger.datasets import open_dataset, write_folder
 from openloger.errors import InputError
@@ -131,7 +131,7 @@ def stream_of(network: Network, variant: Variant, *, frames: int) -> Stream:
 
 
 def measure_ablations(
-    choice: NetworkChoice,
+    choice: BenchmarkNetwork,
     planned: Plan,
     rendered: RenderedWorlds,
     ledger: Ledger,
@@ -172,7 +172,7 @@ def run_cell(
     on_progress: OnProgress,
 ) -> dict[str, Any]:
     """One run in this process. A few windows go before it and are not counted."""
-    network = NetworkChoice(**choice).load()
+    network = BenchmarkNetwork(**choice).load()
     chosen = Variant.parse(variant)
     stream = stream_of(network, chosen, frames=frames)
     truth = open_dataset("folder", Path(folder), sequences=(sequence,))[sequence]

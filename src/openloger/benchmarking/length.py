@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
-from openloger.benchmarking.choice import NetworkChoice, synchronize
 from openloger.benchmarking.footage import MovingPicture
 from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
@@ -39,7 +39,9 @@ class LengthSettings:
     """Memory that it may take (kept on Linux; on a GPU its own memory is the limit)."""
 
 
-def measure_length(choice: NetworkChoice, settings: LengthSettings, ledger: Ledger, *, on_progress: OnProgress) -> None:
+def measure_length(
+    choice: BenchmarkNetwork, settings: LengthSettings, ledger: Ledger, *, on_progress: OnProgress
+) -> None:
     """All lengths of both engines into the ledger, then what follows from them."""
     lengths = (*settings.frames, *settings.full_frames)
     if not lengths or min(lengths) < 1:
@@ -65,7 +67,7 @@ def measure_length(choice: NetworkChoice, settings: LengthSettings, ledger: Ledg
 
 def time_length(*, choice: dict[str, Any], engine: Engine, frames: int, on_progress: OnProgress) -> dict[str, Any]:
     """One engine over one length, in this process; the first frames of it run once before and are not counted."""
-    network = NetworkChoice(**choice).load()
+    network = BenchmarkNetwork(**choice).load()
     size = network_size(*PICTURE, network.config)
     warm_up = min(frames, 3 * network.config.window)
     for _ in _stream(network, "streaming", warm_up).run(MovingPicture(warm_up, size)):

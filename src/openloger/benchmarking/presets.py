@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
-from openloger.benchmarking.choice import NetworkChoice, synchronize
 from openloger.benchmarking.footage import MovingPicture
 from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
@@ -93,7 +93,7 @@ def time_network(
     *, choice: dict[str, Any], picture: list[int], windows: int, on_progress: OnProgress
 ) -> dict[str, Any]:
     """One combination, in this process: the stream without files, two windows to warm up, then the median window."""
-    network = NetworkChoice(**choice).load()
+    network = BenchmarkNetwork(**choice).load()
     stream = Stream(network)
     size = network_size(picture[0], picture[1], network.config)
     length = stream.window + (windows + 1) * (stream.window - stream.overlap)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from openloger.benchmarking.benchmark_network import BenchmarkNetwork
 from openloger.benchmarking.child import OnProgress, in_child
-from openloger.benchmarking.choice import NetworkChoice
 from openloger.benchmarking.footage import WorldVideo
 from openloger.errors import InputError
 from openloger.pipeline.options import RunOptions
@@ -56,7 +56,7 @@ def world_video(world: WorldVideo, folder: Path, frames: int, *, on_progress: On
     return path
 
 
-def soak(choice: NetworkChoice, video: Path, out: Path, *, on_progress: OnProgress) -> dict[str, Any]:
+def soak(choice: BenchmarkNetwork, video: Path, out: Path, *, on_progress: OnProgress) -> dict[str, Any]:
     """The whole job on a video, in a process of its own."""
     arguments = {"choice": asdict(choice), "video": str(video), "out": str(out)}
     return in_child(run_and_watch, arguments, on_progress=on_progress)
@@ -71,7 +71,7 @@ def run_and_watch(*, choice: dict[str, Any], video: str, out: str, on_progress: 
         moments.append(Moment(progress.frames, seconds, cpu_s, resident_bytes(), peak_resident_bytes()))
         on_progress(progress)
 
-    network = NetworkChoice(**choice).load()
+    network = BenchmarkNetwork(**choice).load()
     options = RunOptions(existing="overwrite", on_progress=look)
     recording = reconstruct(video, out, network=network, options=options)
     size = [recording.meta.height, recording.meta.width]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openloger.benchmarking.choice import NetworkChoice, synchronize
+from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.footage import write_clip
 from openloger.benchmarking.serial import reconstruct_serially
 from openloger.benchmarking.stageclock import STAGES, StageClock
@@ -32,7 +32,7 @@ class StagesSettings:
 
 
 def measure_stages(
-    choice: NetworkChoice,
+    choice: BenchmarkNetwork,
     settings: StagesSettings,
     *,
     video: Path | None = None,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from openloger.benchmarking.choice import NetworkChoice, synchronize
+from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.footage import write_clip
 from openloger.benchmarking.serial import reconstruct_serially
 from openloger.benchmarking.stageclock import StageClock
@@ -50,7 +50,7 @@ class ForgetfulNetwork(Network):
 
 
 def measure_twin(
-    choice: NetworkChoice,
+    choice: BenchmarkNetwork,
     settings: TwinSettings,
     *,
     video: Path | None = None,

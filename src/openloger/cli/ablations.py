@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from openloger.benchmarking import Ledger, NetworkChoice
+from openloger.benchmarking import BenchmarkNetwork, Ledger
 from openloger.benchmarking.ablations import (
     AblationSettings,
     RenderedWorlds,
@@ -31,13 +31,13 @@ from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash
 from openloger.recording import write_atomically
 
-_NETWORK, _SETTINGS = NetworkChoice(), AblationSettings()
+_NETWORK, _SETTINGS = BenchmarkNetwork(), AblationSettings()
 
 
 def evaluate_ablations(
     *,
     out: Path,
-    network: tyro.conf.OmitArgPrefixes[NetworkChoice] = _NETWORK,
+    network: tyro.conf.OmitArgPrefixes[BenchmarkNetwork] = _NETWORK,
     settings: tyro.conf.OmitArgPrefixes[AblationSettings] = _SETTINGS,
     resume: bool = False,
     json: bool = False,
@@ -76,7 +76,7 @@ def evaluate_ablations(
     return EXIT_BAD_INPUT if faults else 0
 
 
-def _must_agree(loaded: Network, choice: NetworkChoice, size: tuple[int, int], fps: float) -> dict[str, Any]:
+def _must_agree(loaded: Network, choice: BenchmarkNetwork, size: tuple[int, int], fps: float) -> dict[str, Any]:
     """What results must have in common to be put side by side."""
     made = machine()
     return {

@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from openloger.benchmarking import Ledger, NetworkChoice, WorldVideo
+from openloger.benchmarking import BenchmarkNetwork, Ledger, WorldVideo
 from openloger.benchmarking.length import LengthSettings, draw, measure_length
 from openloger.benchmarking.presets import PresetsSettings, measure_presets
 from openloger.benchmarking.soak import soak as run_soak
@@ -25,8 +25,8 @@ from openloger.cli.progress import progress_bar
 from openloger.cli.results import show
 from openloger.errors import InputError
 
-Network = tyro.conf.OmitArgPrefixes[NetworkChoice]
-_NETWORK, _WORLD = NetworkChoice(), WorldVideo()
+Network = tyro.conf.OmitArgPrefixes[BenchmarkNetwork]
+_NETWORK, _WORLD = BenchmarkNetwork(), WorldVideo()
 _LENGTH, _STAGES, _PRESETS, _TWIN = LengthSettings(), StagesSettings(), PresetsSettings(), TwinSettings()
 
 

@@ -14,16 +14,19 @@ import tyro
 
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.progress import progress_bar
-from openloger.cli.reconstruct import NetworkArguments, RecordingArguments, WindowArguments, summary
+from openloger.cli.reconstruct import RecordingArguments, WindowArguments, summary
 from openloger.cli.watching import ShowArguments, shown
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
+from openloger.network import NetworkSpec
+from openloger.pipeline.options import DEFAULT_NETWORK
 from openloger.pipeline.reconstruct import reconstruct as run
 from openloger.recording import Recording
 from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
 from openloger.values import PlacedWindow
 
-_NETWORK, _WINDOWS, _RECORDING, _SHOW = NetworkArguments(), WindowArguments(), RecordingArguments(), ShowArguments()
+_NETWORK = NetworkSpec(DEFAULT_NETWORK)
+_WINDOWS, _RECORDING, _SHOW = WindowArguments(), RecordingArguments(), ShowArguments()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def live(
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     *,
     taken: tyro.conf.OmitArgPrefixes[LiveArguments] = LiveArguments(),
-    network: tyro.conf.OmitArgPrefixes[NetworkArguments] = _NETWORK,
+    network: tyro.conf.OmitArgPrefixes[NetworkSpec] = _NETWORK,
     windows: tyro.conf.OmitArgPrefixes[WindowArguments] = _WINDOWS,
     recording: tyro.conf.OmitArgPrefixes[RecordingArguments] = _RECORDING,
     show: tyro.conf.OmitArgPrefixes[ShowArguments] = _SHOW,

@@ -15,7 +15,7 @@ from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.progress import progress_bar
 from openloger.errors import InputError
 from openloger.frames import open_frames
-from openloger.network import Network, load_network
+from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions
 from openloger.pipeline.reconstruct import reconstruct as run
 from openloger.recording import Recording
@@ -23,23 +23,7 @@ from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
 from openloger.runtime.resources import peak_memory_bytes
 
-
-@dataclass(frozen=True)
-class NetworkArguments:
-    """Which network."""
-
-    network: str = DEFAULT_NETWORK
-    """A preset; `openloger networks` lists them."""
-    weights: str | None = None
-    """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16, or auto: bfloat16 where the device multiplies in it."""
-
-    def load(self) -> Network:
-        """The network, on its device; raises InputError or WeightsError."""
-        return load_network(self.network, weights=self.weights, device=self.device, dtype=self.dtype)
+_NETWORK = NetworkSpec(DEFAULT_NETWORK)
 
 
 @dataclass(frozen=True)
@@ -111,7 +95,7 @@ def reconstruct(
     /,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     *,
-    network: tyro.conf.OmitArgPrefixes[NetworkArguments] = NetworkArguments(),
+    network: tyro.conf.OmitArgPrefixes[NetworkSpec] = _NETWORK,
     frames: tyro.conf.OmitArgPrefixes[FrameArguments] = FrameArguments(),
     windows: tyro.conf.OmitArgPrefixes[WindowArguments] = WindowArguments(),
     recording: tyro.conf.OmitArgPrefixes[RecordingArguments] = RecordingArguments(),

@@ -22,7 +22,7 @@ from openloger.evaluation.report import TableRows, suite_json, suite_table
 from openloger.evaluation.run import Outcome, Sequences, SuiteResult, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite
 from openloger.frames import open_frames
-from openloger.network import Network, load_network, weights_hash
+from openloger.network import Network, NetworkSpec, weights_hash
 from openloger.runtime.prefetch import prefetch
 from openloger.streaming import Stream
 from openloger.values import Frame, FrameSource, PlacedWindow
@@ -32,20 +32,6 @@ def suite_commands() -> dict[str, Callable[..., int]]:
     """Every suite by its name."""
     on_disk = {name: _suite_command(name) for name, suite in SUITES.items() if suite.dataset is not None}
     return {**on_disk, "worlds": evaluate_worlds}
-
-
-@dataclass(frozen=True)
-class NetworkArguments:
-    """Which network."""
-
-    network: str
-    """A preset; `openloger networks` lists them."""
-    weights: str | None = None
-    """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16, or auto: bfloat16 where the device multiplies in it."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +82,7 @@ def evaluate_suite(
     name: str,
     *,
     data: Path,
-    network: NetworkArguments,
+    network: NetworkSpec,
     protocol: ProtocolArguments = ProtocolArguments(),
     output: OutputArguments = OutputArguments(),
 ) -> int:
@@ -107,7 +93,7 @@ def evaluate_suite(
 
 def evaluate_worlds(
     *,
-    network: tyro.conf.OmitArgPrefixes[NetworkArguments],
+    network: tyro.conf.OmitArgPrefixes[NetworkSpec],
     worlds: tyro.conf.OmitArgPrefixes[WorldArguments] = WorldArguments(),
     protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
     output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
@@ -141,11 +127,11 @@ class _Worlds:
 def _evaluate(
     name: str,
     sequences: Sequences,
-    network: NetworkArguments,
+    network: NetworkSpec,
     protocol: ProtocolArguments,
     output: OutputArguments,
 ) -> int:
-    loaded = load_network(network.network, weights=network.weights, device=network.device, dtype=network.dtype)
+    loaded = network.load()
     suite = find_suite(name)
     suite = replace(
         suite,
@@ -169,7 +155,7 @@ def _suite_command(name: str) -> Callable[..., int]:
     def evaluate(
         *,
         data: Path,
-        network: tyro.conf.OmitArgPrefixes[NetworkArguments],
+        network: tyro.conf.OmitArgPrefixes[NetworkSpec],
         protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
         output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
     ) -> int:

@@ -5,6 +5,7 @@ from openloger.network.load import load_network
 from openloger.network.memory import HybridMemory, MemoryConfig
 from openloger.network.network import Network, NetworkConfig, Window, WindowPrediction
 from openloger.network.presets import PRESETS, preset, with_pi3x_heads
+from openloger.network.spec import NetworkSpec
 
 __all__ = [
     "PRESETS",
@@ -12,6 +13,7 @@ __all__ = [
     "MemoryConfig",
     "Network",
     "NetworkConfig",
+    "NetworkSpec",
     "Window",
     "WindowPrediction",
     "load_network",

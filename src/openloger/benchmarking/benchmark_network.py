@@ -1,4 +1,4 @@
-"""Which network a benchmark runs, as a value that a child process can be told."""
+"""The network that a benchmark loads, in this process or in a child's, and waiting for its device."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ from dataclasses import dataclass
 import torch
 
 from openloger.errors import InputError
-from openloger.network import Network, load_network
+from openloger.network import Network, NetworkSpec
 
 
 @dataclass(frozen=True)
-class NetworkChoice:
-    """Which network runs, and on what."""
+class BenchmarkNetwork(NetworkSpec):
+    """Which network runs, and on how many threads."""
 
     network: str = "pocket"
     """A preset; `openloger networks` lists them."""
-    weights: str | None = None
-    """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16, or auto: bfloat16 where the device multiplies in it."""
     threads: int | None = None
     """Threads of torch on the CPU; by default as many as it takes by itself."""
 
@@ -31,7 +25,7 @@ class NetworkChoice:
             if self.threads < 1:
                 raise InputError(f"threads {self.threads}: at least 1 is needed")
             torch.set_num_threads(self.threads)
-        return load_network(self.network, weights=self.weights, device=self.device, dtype=self.dtype)
+        return super().load()
 
 
 def synchronize(device: torch.device) -> None:

@@ -1,0 +1,26 @@
+"""Which network runs, with which weights, on which device and in which precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from openloger.network.load import load_network
+from openloger.network.network import Network
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Which network runs, and on which device."""
+
+    network: str
+    """A preset; `openloger networks` lists them."""
+    weights: str | None = None
+    """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16, or auto: bfloat16 where the device multiplies in it."""
+
+    def load(self) -> Network:
+        """The network, on its device; raises InputError or WeightsError as `load_network` does."""
+        return load_network(self.network, weights=self.weights, device=self.device, dtype=self.dtype)
