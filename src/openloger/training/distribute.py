@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from openloger.errors import InputError
+from openloger.network.load import resolve_device
 from openloger.shapes import Tensor
 from openloger.training.blocks import blocks
 
@@ -58,9 +59,11 @@ class Ranks:
 def ranks(device: str) -> Iterator[Ranks]:
     """Join the processes that torchrun started; alone where there are none."""
     if "WORLD_SIZE" not in os.environ:
-        yield Ranks(0, 1, torch.device(choose_device(device)))
+        yield Ranks(0, 1, resolve_device(device))
         return
-    kind = torch.device(choose_device(device)).type
+    kind = resolve_device(device).type
+    if kind not in ("cuda", "cpu"):
+        raise InputError(f"several processes cannot train on {kind}: give --device cpu, or start one process")
     own = torch.device(kind, int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
         torch.cuda.set_device(own)
@@ -71,13 +74,6 @@ def ranks(device: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
         if kind == "cpu":
             time.sleep(_LET_GO_S)
-
-
-def choose_device(name: str) -> str:
-    """ "auto" is the GPU where there is one."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def wrap(objective: nn.Module, among: Ranks, kind: str) -> nn.Module:

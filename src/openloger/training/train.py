@@ -18,6 +18,7 @@ from openloger.errors import InputError, OpenlogerError
 from openloger.network import Network, preset
 from openloger.network.checkpoint import save_network
 from openloger.network.precision import training_dtype
+from openloger.runtime.interrupts import StopRequest, stop_requests
 from openloger.shapes import Tensor
 from openloger.training.blocks import compile_blocks, recompute_blocks
 from openloger.training.checkpoint import (
@@ -38,7 +39,6 @@ from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
 from openloger.training.pictures import draw_held_out
 from openloger.training.render import RenderAhead, RenderClips, render_clips
-from openloger.training.stopping import StopSignal
 from openloger.training.validate import HeldOut, Scores, held_out, validate
 
 _log = logging.getLogger("openloger")
@@ -91,10 +91,10 @@ def train(
     """
     budget = budget or Budget()
     check_datasets(config)
-    with ranks(device) as among, StopSignal() as stop:
+    with ranks(device) as among, stop_requests() as stop:
         begin = partial(start_run, config, out, among, resume=resume, stage=budget.stage, weights=weights)
         progress = run_stages(config, begin, Place(out, among, None, render, stop), budget)
-        if agree(stop.asked, among):
+        if agree(stop.requested, among):
             raise KeyboardInterrupt(f"stopped at step {progress.total_step}, all of it is kept in {out}")
     return progress
 
@@ -212,7 +212,7 @@ class Place:
     among: Ranks
     metrics: MetricsLog | None  # the first process' alone
     render: RenderClips
-    stop: StopSignal
+    stop: StopRequest
 
 
 class StageLoop:
@@ -240,7 +240,7 @@ class StageLoop:
                 self.step(streams)
                 self._report()
         self._save()
-        return self.run.progress.step >= self.stage.steps and not agree(self.place.stop.asked, self.place.among)
+        return self.run.progress.step >= self.stage.steps and not agree(self.place.stop.requested, self.place.among)
 
     def step(self, streams: list[ClipStream]) -> None:
         """One optimiser step: the mean gradient over the lanes of all processes."""
@@ -278,7 +278,7 @@ class StageLoop:
 
     def _must_stop(self, until: float | None) -> bool:
         late = until is not None and time.monotonic() >= until
-        return agree(late or self.place.stop.asked, self.place.among)
+        return agree(late or self.place.stop.requested, self.place.among)
 
     def _advance(self, frames: int) -> None:
         now, done = time.monotonic(), self.run.progress

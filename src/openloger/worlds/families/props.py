@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from openloger.worlds.families.furniture import Stand
 from openloger.worlds.random import Dice
-from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, Number, Triple
+from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, Number
 from openloger.worlds.surfaces import Colour, Paint, SurfaceBook, colour, scaled
 
 
@@ -196,8 +196,3 @@ def bin_or_box(stand: Stand, dice: Dice, looks: Outfits) -> None:
     else:
         stand.add(CYLINDER, (0, 0, 0), (0.25, 0.7, 0.25), dice.choice(looks.paint))
         stand.add(ELLIPSOID, (0, 0.6, 0), (0.25, 0.25, 0.25), dice.choice(looks.paint))
-
-
-def thing_size(dice: Dice, low: Number, high: Number) -> Triple:
-    """A random size with each side between two lengths, in metres."""
-    return dice.uniform(low, high), dice.uniform(low, high), dice.uniform(low, high)
