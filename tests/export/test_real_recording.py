@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,53 +10,26 @@ import pycolmap
 import pytest
 import torch
 import trimesh
+from placed_windows import placed_window
 from stand_in import StandIn, pixels_of, project
 
 from openloger.cli import main
 from openloger.export import FORMATS, PointSelection, export
-from openloger.geometry import Sim3, unproject
+from openloger.geometry import unproject
 from openloger.recording import Recording, RecordingMeta, create_recording, open_recording
+from openloger.values import Frame
 
 FRAMES = 20  # more than one chunk on disk
-
-
-@dataclass(frozen=True)
-class Picture:
-    rgb: np.ndarray
-    index: int
-    timestamp_s: float
-    name: str
-
-
-@dataclass(frozen=True)
-class Placed:
-    """One window that holds the whole video."""
-
-    frames: tuple[Picture, ...]
-    world_from_cam: torch.Tensor
-    points_cam: torch.Tensor
-    confidence: torch.Tensor
-    number: int = 0
-    metric_scale: None = None
-    disagreement: None = None
-
-    @property
-    def final(self) -> int:
-        return len(self.frames)
-
-    @property
-    def world_from_window(self) -> Sim3:
-        return Sim3.identity()
 
 
 def record(folder: Path, *, complete: bool = True) -> Recording:
     made = StandIn(FRAMES)
     depth = torch.from_numpy(np.stack([made.depth(i) for i in range(FRAMES)]))
-    placed = Placed(
-        frames=tuple(Picture(made.rgb(i), i, float(made.timestamps_s[i]), made.names[i]) for i in range(FRAMES)),
-        world_from_cam=torch.from_numpy(made.world_from_cam),
-        points_cam=unproject(depth, torch.from_numpy(made.intrinsics).float()),
-        confidence=torch.from_numpy(np.stack([made.confidence(i) for i in range(FRAMES)])),
+    placed = placed_window(
+        [Frame(made.rgb(i), i, float(made.timestamps_s[i]), made.names[i]) for i in range(FRAMES)],
+        torch.from_numpy(made.world_from_cam),
+        unproject(depth, torch.from_numpy(made.intrinsics).float()),
+        torch.from_numpy(np.stack([made.confidence(i) for i in range(FRAMES)])),
     )
     meta = RecordingMeta(
         height=made.height,
