@@ -27,6 +27,7 @@ from openloger.evaluation.page import Section, page
 from openloger.evaluation.report import TableRows, rich_table, suite_json, suite_table
 from openloger.evaluation.run import SuiteResult, evaluate_sequence, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite, published
+from openloger.network import NetworkSpec
 from openloger.pages import Line, bar_plot, depth_colours, line_plot
 from openloger.values import PlacedWindow
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,7 +23,15 @@ def test_the_first_signal_is_a_request(number: signal.Signals) -> None:
         assert heard == ["once"]
 
 
-def test_a_second_interrupt_stops_at_once() -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handler of Ctrl-C, which a shell's background jobs start without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_stops_at_once(interruptible: None) -> None:
     with stop_requests() as request:
         signal.raise_signal(signal.SIGINT)
         assert request.requested

@@ -43,7 +43,7 @@ class LiveArguments:
     fps: float | None = None
     """Take at most this many frames a second."""
     stride: int = 1
-    """Take every so-many-th frame."""
+    """Take every Nth frame."""
     size: tuple[int, int] | None = None
     """Height and width that the network sees, in pixels. By default what it is made for, at the video's aspect."""
     on_bad_frame: Literal["stop", "repeat", "skip"] = "skip"

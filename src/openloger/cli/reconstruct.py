@@ -35,7 +35,7 @@ class FrameArguments:
     stop: int | None = None
     """First frame not to take."""
     stride: int = 1
-    """Take every so-many-th frame."""
+    """Take every Nth frame."""
     fps: float | None = None
     """Take at most this many frames a second, by their timestamps."""
     on_bad_frame: Literal["stop", "repeat", "skip"] = "stop"
@@ -55,7 +55,7 @@ class WindowArguments:
     placement: str = "auto"
     """none, se3, sim3, sim3:MODE (median_all, trimmed_mean, trimmed_mean_all), or auto."""
     reset_every: int | None = None
-    """Forget the fast weights every so many windows; 0 for never. By default only in long videos, where asked for."""
+    """Reset the fast weights every N windows; 0 for never. By default only in long videos, where asked for."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Which frames of a source are taken: the one place that knows `start`, `stop`, `stride` and `fps`.
 
 The order of the four: `start` and `stop` are the source's own frame numbers; `fps` thins what lies between them by
-their timestamps; `stride` takes every so-many-th of what is left.
+their timestamps; `stride` takes every Nth of the remaining frames.
 
 The rule of `fps`: the clock starts at the first frame of the cut and ticks every 1/fps seconds; of the frames between
 two ticks the first is taken. Nothing is invented: where a source is slower than `fps`, every frame is taken as it is.

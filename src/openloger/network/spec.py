@@ -19,7 +19,7 @@ class NetworkSpec:
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or auto: bfloat16 where the device multiplies in it."""
+    """float32, bfloat16, float16, or auto: bfloat16 where the device has it natively."""
 
     def load(self) -> Network:
         """The network, on its device; raises InputError or WeightsError as `load_network` does."""
