@@ -28,7 +28,7 @@ ROOMS = {
     "streaming": {"values", "network", "frames", "geometry"},
     "pages": set(),  # self-contained HTML
     "evaluation": {"values", "recording", "datasets", "geometry", "pages"},  # a recording against a sequence's truth
-    "export": {"recording", "geometry"},
+    "export": {"recording", "frames", "geometry"},  # pictures are opened in one place
     "viewing": {"recording", "export", "geometry", "pages"},  # it exports what is seen
     "training": {"runtime", "network", "streaming", "worlds", "datasets", "geometry"},
     "pipeline": {"values", "runtime", "frames", "network", "streaming", "recording"},
@@ -78,6 +78,17 @@ def test_bare_rooms_load_with_torch_numpy_and_safetensors() -> None:
 
 def test_one_word_shapes_stay_text() -> None:
     assert unquoted_shapes(SOURCE) == []
+
+
+def test_pictures_are_opened_in_one_place() -> None:
+    assert image_openings(SOURCE) == ["frames/image_file.py"]
+
+
+def test_another_opening_of_pictures_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, "datasets/a.py: import PIL.Image\nimage = PIL.Image.open('a.png')")
+    plant(tmp_path, "export/a.py: from PIL import Image as I\nimage = I.open('a.png')")
+    plant(tmp_path, "frames/a.py: import webbrowser\nwebbrowser.open('a.html')")
+    assert image_openings(tmp_path) == ["datasets/a.py", "export/a.py"]
 
 
 BREACHES = {
@@ -243,6 +254,24 @@ def unquoted_shapes(root: Path) -> list[str]:
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in SHAPED
         if isinstance(node.slice, ast.Tuple) and not isinstance(node.slice.elts[-1], ast.Constant)
     ]
+
+
+def image_openings(root: Path) -> list[str]:
+    """Files that call `PIL.Image.open`, under whatever name."""
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        aliases = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "PIL"
+            for alias in node.names
+            if alias.name == "Image"
+        }
+        callers = {f"{name}.open" for name in {*aliases, "PIL.Image", "Image"}}
+        if any(isinstance(node, ast.Call) and ast.unparse(node.func) in callers for node in ast.walk(tree)):
+            found.append(path.relative_to(root).as_posix())
+    return found
 
 
 def _imports_of(path: Path, root: Path) -> Iterator[Import]:

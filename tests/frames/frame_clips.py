@@ -71,6 +71,8 @@ def write_video(
         stream.options = {**quiet, **(encoder or {})}
         if "rotation_deg" in settings:
             stream.set_display_rotation(settings.pop("rotation_deg"))
+        if "aspect" in settings:
+            stream.codec_context.sample_aspect_ratio = settings.pop("aspect")
         if pts_ms is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for index, rgb in enumerate(shown):

@@ -34,7 +34,7 @@ def view(
         truth: True cameras, laid over the path: 16 numbers a frame of the video (or the first 12), TUM's 8 by time, or
             a folder that holds world_from_cam.txt.
         port: Where to serve; the next that is free where it is in use.
-        host: The address to serve at; 0.0.0.0 lets everybody in the network look.
+        host: The address to serve at; 0.0.0.0 lets those in the network look who have the printed address.
         points: How many points the browser gets of the whole scene.
         share: Write the scene as one HTML file that needs no server, and serve nothing.
         overwrite: Replace the page to share where there is one.

@@ -28,7 +28,7 @@ class ShowArguments:
     port: int = 8080
     """Where to serve; the next that is free where it is in use."""
     host: str = "127.0.0.1"
-    """The address to serve at; 0.0.0.0 lets everybody in the network look."""
+    """The address to serve at; 0.0.0.0 lets those in the network look who have the printed address."""
     open: bool = False
     """Open the page in this machine's browser."""
     json: bool = False

@@ -11,6 +11,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.frames import open_frames
+from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.geometry import rotation_from_quaternion_wxyz
 from openloger.shapes import Float32, Float64
 from openloger.values import FrameSource
@@ -93,12 +94,10 @@ def read_stamped_paths(path: Path, *, what: str) -> tuple[Float64[np.ndarray, " 
 
 def read_depth_png(path: Path, *, per_unit: float, none: int | None = None) -> Float32[np.ndarray, "rows columns"]:
     """A 16-bit PNG whose values are `per_unit` to the world's unit; 0 and `none` stand for no depth."""
-    from PIL import Image
-
     try:
-        with Image.open(require(path, "depth")) as opened:
+        with open_image(require(path, "depth"), formats=("PNG",)) as opened:
             values = np.array(opened)
-    except (OSError, SyntaxError, ValueError) as error:
+    except IMAGE_DAMAGE as error:
         raise InputError(f"{path} cannot be read as depth: {error}") from error
     if values.ndim != 2 or values.dtype == np.uint8:
         raise InputError(f"{path} is {values.dtype} {values.shape}; depth is one channel of 16 bits")

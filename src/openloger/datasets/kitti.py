@@ -119,12 +119,10 @@ def _scans(sequence: Path, count: int) -> list[Path | None]:
 
 
 def _size(picture: Path) -> tuple[int, int]:
-    from PIL import Image
-
     try:
-        with Image.open(picture) as opened:
+        with open_image(picture) as opened:
             return opened.height, opened.width
-    except (OSError, SyntaxError, ValueError) as error:
+    except IMAGE_DAMAGE as error:
         raise InputError(f"{picture} cannot be read as a picture: {error}") from error
 
 

@@ -78,12 +78,10 @@ def read(folder: Path, name: str) -> FileSequence:
 
 def read_depth_bgra(path: Path) -> Float32[np.ndarray, "height width"]:
     """Float32 depths whose four bytes, lowest first, are the blue, green, red and alpha of a PNG."""
-    from PIL import Image
-
     try:
-        with Image.open(require(path, "depth")) as opened:
+        with open_image(require(path, "depth"), formats=("PNG",)) as opened:
             rgba = np.array(opened)
-    except (OSError, SyntaxError, ValueError) as error:
+    except IMAGE_DAMAGE as error:
         raise InputError(f"{path} cannot be read as depth: {error}") from error
     if rgba.dtype != np.uint8 or rgba.ndim != 3 or rgba.shape[2] != 4:
         raise InputError(f"{path} is {rgba.dtype} {rgba.shape}; depth of TartanAir V2 is an 8-bit PNG of 4 channels")

@@ -10,6 +10,7 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.export.cameras import Pinhole
 from openloger.export.reconstruction import Reconstruction
+from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 
 FOLDER = "images"
 _JPEG_QUALITY = 95
@@ -75,15 +76,13 @@ def _common_size(files: list[Path]) -> tuple[int, int]:
 
 
 def _upright_size(file: Path) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(file) as picture:
+        with open_image(file) as picture:
             orientation = picture.getexif().get(_EXIF_ORIENTATION, _UPRIGHT)
             size = picture.height, picture.width
     except FileNotFoundError as error:
         raise InputError(f"{file}, which the recording names, does not exist: name the folder of its frames") from error
-    except (UnidentifiedImageError, OSError) as error:
+    except IMAGE_DAMAGE as error:
         raise InputError(f"{file} cannot be read as a picture: {error}") from error
     if orientation != _UPRIGHT:
         raise InputError(f"{file} is stored turned (EXIF orientation {orientation}): turn the files, or export without")

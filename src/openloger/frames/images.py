@@ -5,8 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import struct
-import zlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from openloger.errors import InputError
+from openloger.frames.files import read_list_text
+from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
 from openloger.frames.selection import Place, Selection
 from openloger.shapes import UInt8
@@ -23,8 +23,6 @@ from openloger.shapes import UInt8
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
-# What Pillow raises over a bad file.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
 _SIXTEEN_BIT_AS_INTEGERS = frozenset({"PNG", "PPM"})  # formats whose 32-bit mode can only come from 16-bit samples
 
 
@@ -34,15 +32,15 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     EXIF orientation is applied. 16-bit samples keep their high byte; grey is repeated in all three channels; what is
     transparent shows black. Raises UndecodableError for a file that is missing, damaged or of no known range.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     try:
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             turned = ImageOps.exif_transpose(opened)
             return _rgb(turned, opened.format or "")
     except FileNotFoundError:
         raise UndecodableError(f"there is no file {path}") from None
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
+    except IMAGE_DAMAGE as error:
         raise UndecodableError(str(error) or type(error).__name__) from error
 
 
@@ -155,11 +153,7 @@ def _pictures_in(path: Path) -> tuple[Path, ...]:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """(line number, text) of the lines that say something."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: byte {error.start} is not UTF-8; give a list of paths") from None
-    numbered = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
+    numbered = ((number, line.strip()) for number, line in enumerate(read_list_text(path).splitlines(), start=1))
     lines = [(number, line) for number, line in numbered if line and not line.startswith("#")]
     if not lines:
         raise InputError(f"{path} lists no picture; write one path a line, or `seconds path`")

@@ -1,14 +1,14 @@
-"""Video files and video on standard input: decoded forward by PyAV, turned upright, timed by their pts."""
+"""Video files and video on standard input: decoded forward by PyAV, timed by their pts."""
 
 from __future__ import annotations
 
 import io
 import logging
-import os
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,18 +16,14 @@ from typing import Any, Literal
 import numpy as np
 
 from openloger.errors import InputError
-from openloger.frames.container import (
-    GapDetector,
-    PacketsRead,
-    Picture,
-    display_matrix,
-    frame_interval_s,
-    packets,
-    pictures,
-    upright,
-)
+from openloger.frames.colour import rgb_of
+from openloger.frames.container import GapDetector, PacketsRead, Picture, frame_interval_s, packets, pictures
+from openloger.frames.demuxers import open_forward, open_video_file
+from openloger.frames.frame_times import BEGIN_ANYWHERE, FrameTimes
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
+from openloger.frames.limits import MOST_PIXELS
 from openloger.frames.selection import Place, Selection
+from openloger.frames.tracks import video_stream
 from openloger.shapes import UInt8
 
 LIVE = {"fpsprobesize": "0", "analyzeduration": "500000"}  # options: by default, the first picture waits up to 5 s
@@ -62,20 +58,17 @@ class VideoFile:
             stream = video_stream(container, self.name)
             if choice.fps is None and _counted(stream):
                 return [Place(index) for index in range(stream.frames)]
-            return [Place(index, time_s) for index, time_s in enumerate(_packet_times(container, stream))]
+            return [Place(index, time_s) for index, time_s in enumerate(_packet_times(container, stream, self.name))]
 
     def _open(self) -> Any:
-        import av
-        from av.error import FFmpegError
-
-        try:
-            container = av.open(os.fspath(self.path), metadata_errors="replace")
-        except FFmpegError as error:
+        container = open_video_file(self.path)
+        stream = video_stream(container, self.name)
+        if not stream.codec_context.width:
+            container.close()
             raise InputError(
-                f"{self.path} is not a video, or was cut off before its index was written "
-                f"({error.strerror}); give a video, a folder of pictures or a list"
-            ) from error
-        video_stream(container, self.name)
+                f"{self.path} shows no picture, or one beyond the limit of {MOST_PIXELS.value:,} pixels "
+                f"({MOST_PIXELS.variable} raises it)"
+            )
         return container
 
 
@@ -101,34 +94,9 @@ class VideoPipe:
 
 def open_pipe(stream: Any, name: str, *, options: Mapping[str, str] | None = None) -> Any:
     """A PyAV container that reads a buffered binary stream forward; raises InputError where that is no video."""
-    import av
-    from av.error import FFmpegError
-
-    mjpeg = stream.peek(2)[:2] == b"\xff\xd8"  # which nothing else in a bare run of JPEGs would tell
-    try:
-        container = av.open(
-            _ForwardReader(stream),
-            format="mjpeg" if mjpeg else None,
-            container_options=dict(options or {}),  # as `options`, PyAV before 18 crashes where streams come later
-            metadata_errors="replace",
-        )
-    except FFmpegError as error:
-        raise InputError(
-            f"{name} is not a video that can be read as it comes ({error.strerror}); "
-            "send MJPEG or MPEG-TS, as `ffmpeg -i … -f mpegts -` writes it"
-        ) from error
+    container = open_forward(stream, name, options=options or {})
     video_stream(container, name)
     return container
-
-
-class _ForwardReader:
-    """All that PyAV may do with a pipe: read what is there, without waiting for a full buffer."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def read(self, size: int) -> bytes:
-        return self._stream.read1(size)
 
 
 def standard_input() -> VideoPipe:
@@ -139,28 +107,6 @@ def standard_input() -> VideoPipe:
     return VideoPipe(stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream))
 
 
-def video_stream(container: Any, name: str, *, threads: Literal["AUTO", "SLICE"] = "AUTO") -> Any:
-    """The stream to decode; threads that work on whole frames ("AUTO") are faster, and as many frames late.
-
-    Raises InputError, and closes the container, where there is none.
-    """
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not _is_cover(stream):
-            stream.thread_type = threads
-            return stream
-    container.close()
-    raise InputError(
-        f"{name} has no video stream that can be decoded (a file that was cut off may lose it); give a video"
-    )
-
-
-def _is_cover(stream: Any) -> bool:
-    """True for cover art; PyAV reports the disposition as an integer, as a flag, or (13) not at all."""
-    disposition = getattr(stream, "disposition", 0)
-    return bool(getattr(disposition, "value", disposition) & _COVER_ART)
-
-
-_COVER_ART = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _UNTIMED = frozenset({"mjpeg", "mpjpeg"})  # formats that are pictures one after the other; their readers make times up
 
 
@@ -174,20 +120,21 @@ def container_slots(
     from av.video.reformatter import VideoReformatter
 
     stream = video_stream(container, name, threads=threads)
-    gaps, reformatter = GapDetector(name), VideoReformatter()
-    timed = container.format.name not in _UNTIMED
+    gaps, reformatter, times = GapDetector(name), VideoReformatter(), frame_times(container, stream, name)
+    timed, aspect = container.format.name not in _UNTIMED, stream.sample_aspect_ratio
     with closing(pictures(container, stream)) as decoded:
         for index, picture in enumerate(decoded):
-            timestamp_s = _time_s(picture, index, stream) if timed else index / NOMINAL_FPS
+            stream_s = None if picture.pts is None else float(picture.pts * stream.time_base)
+            timestamp_s = times.next(stream_s) if timed else index / NOMINAL_FPS
             gaps.update(index, timestamp_s)
             if index >= first:
-                yield LazyFrame(
-                    index, timestamp_s, f"frame_{index:06d}", partial(_rgb, picture, reformatter), timed=timed
-                )
+                load = partial(_rgb, picture, reformatter, aspect)
+                yield LazyFrame(index, timestamp_s, f"frame_{index:06d}", load, timed=timed)
 
 
-def _time_s(picture: Picture, index: int, stream: Any) -> float:
-    return index * frame_interval_s(stream) if picture.pts is None else float(picture.pts * stream.time_base)
+def frame_times(container: Any, stream: Any, name: str) -> FrameTimes:
+    """What gives the frames of a container their times."""
+    return FrameTimes(frame_interval_s(stream), name, from_zero=container.format.name in BEGIN_ANYWHERE)
 
 
 def say_untimed(container: Any, name: str) -> None:
@@ -196,11 +143,10 @@ def say_untimed(container: Any, name: str) -> None:
         logger.info("%s carries no times; its frames are numbered as %g a second", name, NOMINAL_FPS)
 
 
-def _rgb(picture: Picture, reformatter: Any) -> UInt8[np.ndarray, "height width 3"]:
-    """`reformatter` is shared: of its own, each frame would set up tables and start threads."""
+def _rgb(picture: Picture, reformatter: Any, aspect: Fraction | None) -> UInt8[np.ndarray, "height width 3"]:
     if picture.image is None:
         raise UndecodableError(picture.reason)
-    return upright(reformatter.reformat(picture.image, format="rgb24").to_ndarray(), display_matrix(picture.image))
+    return rgb_of(picture.image, reformatter, aspect=aspect)
 
 
 def _counted(stream: Any) -> bool:
@@ -214,10 +160,11 @@ def _counted(stream: Any) -> bool:
     return abs(surplus_s) < frame_interval_s(stream)
 
 
-def _packet_times(container: Any, stream: Any) -> list[float]:
+def _packet_times(container: Any, stream: Any, name: str) -> list[float]:
     """The times of all frames in order, from the packets alone: reading, no decoding."""
     found = [(packet.pts, packet.is_discard) for packet in packets(container, stream, PacketsRead())]
     shown = [pts for pts, is_discarded in found if not is_discarded]
+    times = frame_times(container, stream, name)
     if any(pts is None for pts in shown):
-        return [index * frame_interval_s(stream) for index in range(len(shown))]
-    return [float(pts * stream.time_base) for pts in sorted(shown) if pts >= found[0][0]]
+        return [times.next(None) for _ in shown]
+    return [times.next(float(pts * stream.time_base)) for pts in sorted(shown) if pts >= found[0][0]]

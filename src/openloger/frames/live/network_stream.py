@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from openloger.errors import InputError
+from openloger.frames.demuxers import network_options
 from openloger.frames.lazy import CutShortError, LazyFrame
 from openloger.frames.live.clock import CaptureClock, Clock
 from openloger.frames.live.reconnect import ENDED
-from openloger.frames.video import LIVE, container_slots, video_stream
+from openloger.frames.tracks import video_stream
+from openloger.frames.video import LIVE, container_slots
 
 _TIMED_OUT = "Immediate exit requested"  # FFmpeg's words when it is interrupted, which its timeout does,
 _ENDED = "Input/output error"  # and when the other side ends what had no stated length
@@ -75,7 +77,7 @@ def connect(address: Address, clock: Clock) -> OpenContainer:
         container = av.open(
             address.url,
             format=address.format,
-            container_options={**LIVE, **address.options},
+            container_options={**_allowed(address), **LIVE, **address.options},
             timeout=address.patience_s,
             metadata_errors="replace",
         )
@@ -83,6 +85,11 @@ def connect(address: Address, clock: Clock) -> OpenContainer:
         raise InputError(_refusal(address, error)) from error
     video_stream(container, address.name)
     return OpenContainer(address, container, clock)
+
+
+def _allowed(address: Address) -> dict[str, str]:
+    """A device's format is given; what a network brings shows only when it comes."""
+    return network_options() if address.format is None else {}
 
 
 def _refusal(address: Address, error: Any) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from openloger.errors import InputError
+from openloger.viewing.browser.access import Access, guarding
 
 _log = logging.getLogger(__name__)
 _TRIED = 100
@@ -61,8 +62,8 @@ def _is_elsewhere(host: str) -> bool:
     return False
 
 
-def start_server(host: str, port: int, *, label: str | None = None) -> Any:
-    """A `viser.ViserServer`; port 0: any that is free.
+def start_server(access: Access, port: int, *, label: str | None = None) -> Any:
+    """A `viser.ViserServer` at `access.host`, for those whom it lets in; port 0: any that is free.
 
     Raises InputError where viser is not installed.
     """
@@ -70,8 +71,8 @@ def start_server(host: str, port: int, *, label: str | None = None) -> Any:
         import viser
     except ImportError as error:
         raise InputError("the viewer needs the package viser: pip install 'openloger[view]'") from error
-    with _quiet():
-        return viser.ViserServer(host=host, port=port, label=label, verbose=False)
+    with _quiet(), guarding(access):
+        return viser.ViserServer(host=access.host, port=port, label=label, verbose=False)
 
 
 def stop_server(server: Any) -> None:

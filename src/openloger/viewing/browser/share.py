@@ -15,6 +15,7 @@ from openloger.errors import InputError
 from openloger.export.ply import PlyFile
 from openloger.export.selection import PointChunk
 from openloger.recording import write_atomically
+from openloger.viewing.browser.access import Access
 from openloger.viewing.browser.layers import Layers
 from openloger.viewing.browser.server import start_server, stop_server
 from openloger.viewing.scene.cameras import ORBIT_FOV, home
@@ -36,7 +37,7 @@ def share_page(known: SceneSnapshot, settings: Settings) -> str:
     fewer = reduced(points, SHARED_POINTS, reference_depth=known.place.scale.depth)
     thinned = (len(points) / max(len(fewer), 1)) ** 0.5
     known = with_points(known, fewer, edge=known.snapshot.edge * thinned)
-    server = start_server("127.0.0.1", 0)
+    server = start_server(Access.at("127.0.0.1"), 0)
     try:
         _draw(server, known, settings)
         return server.get_scene_serializer().as_html(dark_mode=True)

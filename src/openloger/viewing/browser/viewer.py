@@ -16,6 +16,7 @@ from typing import Any
 from openloger.errors import InputError
 from openloger.recording import Recording
 from openloger.recording.windows import drift_series
+from openloger.viewing.browser.access import Access
 from openloger.viewing.browser.captions import about, alignment, reading
 from openloger.viewing.browser.controls import Controls, Page
 from openloger.viewing.browser.drawing import Drawing
@@ -57,7 +58,8 @@ class Viewer:
         self._recording = recording
         self._wishes: queue.Queue[tuple[str, Any]] = queue.Queue()
         name = page_name(recording.path)
-        self._server = start_server(self.options.host, port, label=f"openloger · {name}")
+        self._access = Access.at(self.options.host)
+        self._server = start_server(self._access, port, label=f"openloger · {name}")
         self.port = int(self._server.get_port())  # another program may have been quicker
         self._server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False)
         self._server.gui.main_panel.dock_right()
@@ -81,7 +83,8 @@ class Viewer:
 
     @property
     def url(self) -> str:
-        return f"http://{self.options.host}:{self.port}"
+        """To open in a browser; where the network can reach it, with the token that lets in."""
+        return self._access.url(self.port)
 
     @property
     def sent_bytes(self) -> int:

@@ -1,0 +1,56 @@
+"""Opens picture files: the only place that calls `PIL.Image.open`.
+
+A file is one of `FORMATS` by its content, whatever its name; Pillow's other readers, one of which starts Ghostscript,
+are never tried.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from openloger.errors import InputError
+from openloger.frames.files import open_regular
+from openloger.frames.limits import MOST_PIXELS
+
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF", "TGA")  # TGA: no mark
+IMAGE_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)  # of Pillow
+_pillow_limit = threading.Lock()
+
+
+@contextmanager
+def open_image(
+    file: str | os.PathLike[str] | BinaryIO, *, formats: Sequence[str] = FORMATS, name: str = ""
+) -> Generator[Any, None, None]:
+    """The picture in `file` as a Pillow image whose pixels are not read yet.
+
+    Raises InputError for what is no file, no picture of these formats, or declares more than `MOST_PIXELS`; reading
+    it raises one of IMAGE_DAMAGE where it is damaged.
+    """
+    if isinstance(file, str | os.PathLike):
+        with open_regular(file) as opened, open_image(opened, formats=formats, name=os.fspath(file)) as image:
+            yield image
+        return
+    with _opened(file, formats, name) as image:
+        MOST_PIXELS.check(image.width * image.height, name or "it")
+        yield image
+
+
+def _opened(file: BinaryIO, formats: Sequence[str], name: str) -> Any:
+    from PIL import Image, UnidentifiedImageError
+
+    Image.init()
+    known = [one for one in formats if one in Image.OPEN]  # AVIF needs Pillow 11.3, HEIF pillow-heif
+    with _pillow_limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours holds instead, and names the way out
+        try:
+            return Image.open(file, formats=known)
+        except UnidentifiedImageError:
+            raise InputError(f"{name or 'it'} holds no picture of a known format ({', '.join(known)})") from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
