@@ -67,7 +67,7 @@ def test_bt2020_primaries_become_srgbs(tmp_path: Path) -> None:
         )
         light = np.clip(hdr._BT709_FROM_BT2020 @ rgb**2.4, 0, 1)
         encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-        assert np.abs(next(iter(open_frames(path))).rgb[9, 9] - 255 * encoded).max() <= 3
+        assert np.abs(next(iter(open_frames(path))).rgb[9, 9] - 255 * encoded).max() <= 6
 
 
 def test_the_curves_have_the_standards_values() -> None:

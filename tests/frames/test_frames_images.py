@@ -14,7 +14,7 @@ from PIL import Image
 
 from openloger.errors import BadFrameError, InputError
 from openloger.frames import open_frames
-from openloger.frames.images import natural_key
+from openloger.frames.listing import natural_key
 
 
 def numbers(source: object) -> list[int]:

@@ -10,6 +10,7 @@ from frame_clips import number_of, write_video
 from live_sources import UNIX_S, HandClock
 
 from openloger.errors import InputError
+from openloger.frames import open_frames
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, feeds, is_captured, open_live
 from openloger.frames.live import camera as camera_module
 from openloger.frames.live.network_stream import Address
@@ -91,6 +92,20 @@ def test_a_password_is_told_to_nobody() -> None:
     assert address.name == "rtsp://me:…@cam.local:554/live?x=1"
     assert address.url == "rtsp://me:hush@cam.local:554/live?x=1"
     assert "hush" not in address.name
+    for text, name in {
+        "https://cam.local/live?token=hush&channel=12&pin=4711#hush": "https://cam.local/live?token=…&channel=12&pin=…",
+        "rtsp://cam.local/live?hush": "rtsp://cam.local/live?…",
+        "http://me:hush@cam.local/live": "http://me:…@cam.local/live",
+    }.items():
+        assert feeds.address(text, patience_s=1.0).name == name
+        assert feeds.address(text, patience_s=1.0).url == text
+    for text in ("rtsp://me:hush@[cam/live", "tape://cam/?token=hush", "rtsp:///?token=hush", "rtsp://me:hush@cam:x/"):
+        with pytest.raises(InputError) as raised:
+            feeds.address(text, patience_s=1.0)
+        assert "hush" not in str(raised.value)
+    with pytest.raises(InputError, match=r"https://… is an address") as raised:
+        open_frames("https://me:hush@cam.local/a.mp4?token=hush")
+    assert "hush" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["0", "camera 1", "/dev/video0", "rtsp://cam/1", "-"])

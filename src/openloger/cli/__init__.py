@@ -6,11 +6,14 @@ Exit codes: 0 done, 2 bad input, 130 interrupted.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from openloger.cli.terminal import SafeFormatter, say
 from openloger.errors import OpenlogerError
 
 EXIT_BAD_INPUT = 2
@@ -56,14 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The `openloger` program."""
     _log_to_stderr()
     try:
-        code = _run(commands(), list(sys.argv[1:] if arguments is None else arguments), "openloger")
+        code = _run(commands(), _files_as_paths(sys.argv[1:] if arguments is None else arguments), "openloger")
     except OpenlogerError as error:
-        print(f"openloger: {error}", file=sys.stderr)
+        say(f"openloger: {error}")
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         print("openloger: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _files_as_paths(arguments: Sequence[str]) -> list[str]:
+    """The arguments, where a file's name that begins with a dash is a path: "-clip.mp4" becomes "./-clip.mp4"."""
+    return [f"./{one}" if re.fullmatch(r"-[^-].*\.\w+", one) and Path(one).is_file() else one for one in arguments]
 
 
 def _run(known: Mapping[str, Callable[..., Any] | Group], arguments: list[str], program: str) -> int | None:
@@ -90,7 +98,7 @@ def _named(group: Group) -> Callable[[], None]:
 
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("openloger: %(message)s"))
+    handler.setFormatter(SafeFormatter("openloger: %(message)s"))
     log = logging.getLogger("openloger")
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from openloger.cli.progress import progress_bar
+from openloger.cli.terminal import printable, say
 from openloger.export import PointSelection
 from openloger.export import export as write
 from openloger.export.formats import find_format
@@ -51,7 +51,7 @@ def export(
     folder = recording.resolve()
     path = out or folder.with_name(folder.name + chosen.ending)
     if not opened.complete:
-        print(f"openloger: {recording} is not complete; its {len(opened)} frames are exported", file=sys.stderr)
+        say(f"openloger: {recording} is not complete; its {len(opened)} frames are exported")
     with _progress(f"{to} {path.name}") as show:
         written = write(opened, to, path, selection=selection, images=images, overwrite=overwrite, progress=show)
     if json:
@@ -59,7 +59,7 @@ def export(
         print(json_module.dumps({**summary, "written": [str(entry) for entry in written]}))
         return 0
     for entry in written:
-        print(entry)
+        print(printable(entry))
     return 0
 
 

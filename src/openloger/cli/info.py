@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from openloger.cli.terminal import printable
 from openloger.frames.live import is_captured
 from openloger.recording import open_recording
 from openloger.viewing.report.summary import RecordingSummary, RunCost, summarise
@@ -32,10 +33,10 @@ def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int
 
     table = Table.grid(padding=(0, 2))
     for row in _rows(summary).items():
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     Console(markup=False).print(table)
     if summary.resume is not None:
-        print(f"\nThis goes on with it, given the options that it began with:\n{summary.resume}")
+        print(printable(f"\nThis goes on with it, given the options that it began with:\n{summary.resume}"))
     return 0
 
 

@@ -15,6 +15,7 @@ import tyro
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.progress import progress_bar
 from openloger.cli.reconstruct import RecordingArguments, WindowArguments, summary
+from openloger.cli.terminal import say
 from openloger.cli.watching import ShowArguments, shown
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
 from openloger.network import NetworkSpec
@@ -165,7 +166,7 @@ def _tell(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trai
     progress = meter.progress
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
     waited = f"; placed {meter.mean_s:.2f} s after they came, {meter.worst_s:.2f} s at worst" if meter.mean_s else ""
-    print(f"{len(recording)} frames{speed} in {recording.path}{waited}", file=sys.stderr)
+    say(f"{len(recording)} frames{speed} in {recording.path}{waited}")
     if source.dropped:
         print(
             f"{source.dropped} of {source.captured} frames were dropped, as the network was slower than the source; "

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from openloger.cli.terminal import printable
 from openloger.runtime.progress import Progress
 from openloger.runtime.resources import peak_memory_bytes
 
@@ -18,9 +19,9 @@ def progress_bar(name: str, *, also: Callable[[], str] = lambda: "") -> Iterator
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Bar(*columns, TextColumn("{task.fields[told]}"), console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=None, told="")
+        task = bar.add_task(printable(name), total=None, told="")
 
         def show(progress: Progress) -> None:
             bar.update(task, completed=progress.frames, total=progress.total, told=_told(progress) + also())

@@ -13,6 +13,7 @@ import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.progress import progress_bar
+from openloger.cli.terminal import say
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.network import NetworkSpec
@@ -142,7 +143,7 @@ def _tell(recording: Recording, progress: Progress | None, *, trained: bool, as_
         print(json.dumps(summary(recording, progress, trained=trained)))
         return
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
-    print(f"{len(recording)} frames{speed} in {recording.path}", file=sys.stderr)
+    say(f"{len(recording)} frames{speed} in {recording.path}")
     if not recording.complete:
         print("interrupted; the same command with --resume goes on from there", file=sys.stderr)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from openloger.cli.terminal import printable, say
 from openloger.cli.truth import true_cameras
 from openloger.recording import open_recording
 from openloger.viewing import POINT_BUDGET, Settings, load_snapshot, overlay, report_page, share_page
@@ -43,7 +43,7 @@ def report(
         check_place(place, overwrite=overwrite)
     opened = open_recording(recording)
     if not opened.complete:
-        print(f"openloger: {recording} is not complete; its {len(opened)} frames are reported", file=sys.stderr)
+        say(f"openloger: {recording} is not complete; its {len(opened)} frames are reported")
     laid_over = None if truth is None else overlay(opened.world_from_cam, true_cameras(truth)(opened))
     if scene_page is not None:
         known = load_snapshot(opened, budget=POINT_BUDGET, overlay=laid_over)
@@ -52,6 +52,6 @@ def report(
     text = report_page(opened, overlay=laid_over, scene=None if scene_page is None else scene_page.name)
     write_page(page, text, overwrite=overwrite)
     for written in filter(None, (page, scene_page)):
-        print(written)
+        print(printable(written))
     if open:
         webbrowser.open(page.resolve().as_uri())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import webbrowser
 from pathlib import Path
 
 import tyro
 
+from openloger.cli.terminal import printable, say
 from openloger.cli.truth import true_cameras
 from openloger.recording import open_recording
 from openloger.viewing import POINT_BUDGET, Settings, Viewer, ViewOptions, load_snapshot, overlay, share_page
@@ -51,11 +51,11 @@ def view(
         known = load_snapshot(opened, budget=points, overlay=laid_over)
         settings = Settings(frame=known.last, edge_max=usual_edge(opened.meta.height), overhead=not known.place.roofed)
         write_page(share, share_page(known, settings), overwrite=overwrite)
-        print(share)
+        print(printable(share))
         return
     viewer = Viewer(opened, options=ViewOptions(host=host, port=port, budget=points, truth=true))
     try:
-        print(f"openloger: {viewer.url} shows {recording}; Ctrl-C ends", file=sys.stderr, flush=True)
+        say(f"openloger: {viewer.url} shows {recording}; Ctrl-C ends")
         if open:
             webbrowser.open(viewer.url)
         viewer.run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from openloger.cli.terminal import say
 from openloger.errors import InputError, OpenlogerError
 from openloger.recording import open_recording
 from openloger.viewing import Viewer, ViewOptions
@@ -68,11 +68,11 @@ def _serve(recording: Path, options: ViewOptions, ended: threading.Event, *, ope
     try:
         viewer = Viewer(open_recording(recording), options=options)
         try:
-            print(f"openloger: {viewer.url} shows {recording} as it grows", file=sys.stderr, flush=True)
+            say(f"openloger: {viewer.url} shows {recording} as it grows")
             if open_page:
                 webbrowser.open(viewer.url)
             viewer.run(should_stop=ended.is_set)
         finally:
             viewer.close()
     except OpenlogerError as error:
-        print(f"openloger: nothing is shown: {error}", file=sys.stderr)
+        say(f"openloger: nothing is shown: {error}")

@@ -30,6 +30,7 @@ from openloger.datasets.files import (
 from openloger.datasets.reader import Reader, found_below
 from openloger.datasets.sequence import FileSequence, Label
 from openloger.errors import InputError
+from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.shapes import Float32, Float64
 
 CAMERAS = ("image_2", "image_0")  # the first that is there

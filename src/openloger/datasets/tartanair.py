@@ -34,6 +34,7 @@ from openloger.datasets.files import (
 from openloger.datasets.reader import Reader, called, found_below
 from openloger.datasets.sequence import FileSequence, Label
 from openloger.errors import InputError
+from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.shapes import Float32
 
 FPS = 10.0

@@ -283,7 +283,7 @@ def packets(container: Any, stream: Any, seen: PacketsRead) -> Iterator[Any]:
         except StopIteration:
             return
         except FFmpegError as error:
-            seen.error = error.strerror or str(error)
+            seen.error = error.strerror or type(error).__name__  # its text may hold an address with a password
             return
         if not packet.size:  # the demuxer's end mark, or an AVI's "as before"; a decoder would take it for the end
             continue

@@ -20,6 +20,8 @@ from openloger.frames.limits import MOST_PIXELS
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF", "TGA")  # TGA: no mark
 IMAGE_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)  # of Pillow
+ANIMATED = frozenset({"PNG", "GIF", "WEBP", "AVIF"})  # TIFF, HEIF and MPO hold pages, not moments
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()
 
 
@@ -45,6 +47,10 @@ def _opened(file: BinaryIO, formats: Sequence[str], name: str) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     Image.init()
+    head = file.read(12)
+    file.seek(0)
+    if head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS:
+        _register_heif(name)
     known = [one for one in formats if one in Image.OPEN]  # AVIF needs Pillow 11.3, HEIF pillow-heif
     with _pillow_limit:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours holds instead, and names the way out
@@ -54,3 +60,18 @@ def _opened(file: BinaryIO, formats: Sequence[str], name: str) -> Any:
             raise InputError(f"{name or 'it'} holds no picture of a known format ({', '.join(known)})") from None
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+def _register_heif(name: str) -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise InputError(
+            f"{name or 'it'} is HEIC, which needs the package pillow-heif: pip install 'openloger[heic]'"
+        ) from error
+    pillow_heif.register_heif_opener()
+
+
+def frame_count(image: Any) -> int:
+    """How many frames a Pillow image has; 1 for formats whose further pictures are not moments."""
+    return int(getattr(image, "n_frames", 1)) if image.format in ANIMATED else 1

@@ -1,4 +1,4 @@
-"""Still images: how a folder, a glob or a list is ordered and timed, and how a file becomes upright 8-bit RGB."""
+"""Still images: how a folder, a glob or a list is ordered and timed."""
 
 from __future__ import annotations
 
@@ -7,56 +7,20 @@ import os
 import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from openloger.errors import InputError
 from openloger.frames.files import read_list_text
-from openloger.frames.image_file import IMAGE_DAMAGE, open_image
-from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
+from openloger.frames.joined import joined, videos_of_folder
+from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, LazyFrameSource
+from openloger.frames.listing import VIDEO_SUFFIXES, is_sidecar, natural, no_picture_in, say_left_out
+from openloger.frames.pixels import read_picture, usual_sample_bits
 from openloger.frames.selection import Place, Selection
+from openloger.frames.time_units import in_seconds
 from openloger.shapes import UInt8
-
-SUFFIXES = frozenset(
-    {".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
-)
-_SIXTEEN_BIT_AS_INTEGERS = frozenset({"PNG", "PPM"})  # formats whose 32-bit mode can only come from 16-bit samples
-
-
-def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture as it is meant to be seen.
-
-    EXIF orientation is applied. 16-bit samples keep their high byte; grey is repeated in all three channels; what is
-    transparent shows black. Raises UndecodableError for a file that is missing, damaged or of no known range.
-    """
-    from PIL import ImageOps
-
-    try:
-        with open_image(path) as opened:
-            turned = ImageOps.exif_transpose(opened)
-            return _rgb(turned, opened.format or "")
-    except FileNotFoundError:
-        raise UndecodableError(f"there is no file {path}") from None
-    except IMAGE_DAMAGE as error:
-        raise UndecodableError(str(error) or type(error).__name__) from error
-
-
-def _rgb(image: Any, file_format: str) -> UInt8[np.ndarray, "height width 3"]:
-    from PIL import Image
-
-    if image.mode.startswith("I;16") or (image.mode == "I" and file_format in _SIXTEEN_BIT_AS_INTEGERS):
-        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        raise UndecodableError(f"its 32-bit samples have no known range; convert {image.mode!r} to 8 or 16 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.array(image.convert("RGB"))
-
 
 TIMES_FILE = "timestamps.txt"
 
@@ -74,37 +38,71 @@ class PictureFiles:
     times_s: tuple[float, ...] | None = None
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
-        root = os.path.commonpath([path.parent for path in self.paths])
+        root = _common_folder(self.paths)
         for index in range(first, len(self.paths)):
             path = self.paths[index]
-            name, load = os.path.relpath(path, root), partial(read_picture, path)
+            name, load = os.path.relpath(path, root), partial(self._read, path)
             yield LazyFrame(index, self._time_s(index), name, load, timed=self.times_s is not None)
 
     def outline(self, choice: Selection) -> Iterable[Place]:
         return (Place(index, self._time_s(index)) for index in range(len(self.paths)))
 
+    def _read(self, path: Path) -> UInt8[np.ndarray, "height width 3"]:
+        return read_picture(path, sample_bits=self._sample_bits)
+
+    @cached_property
+    def _sample_bits(self) -> int:
+        """Decided by three pictures for all, so that none is scaled otherwise than its neighbours."""
+        last = len(self.paths) - 1
+        return usual_sample_bits([self.paths[index] for index in sorted({0, last // 2, last})], self.name)
+
     def _time_s(self, index: int) -> float:
         return index / NOMINAL_FPS if self.times_s is None else self.times_s[index]
 
 
-def folder(path: Path) -> PictureFiles:
-    """The pictures of a folder in natural order, with the times of the `timestamps.txt` among them, if there is one."""
+def folder(path: Path) -> LazyFrameSource:
+    """The pictures of a folder in natural order, with the times of the `timestamps.txt` among them, if there is one.
+
+    Where it holds videos and no picture: the only one, or the chapters of the only recording.
+    """
     if (path / TIMES_FILE).is_file():
         return replace(list_file(path / TIMES_FILE), name=str(path))
+    entries = list(path.iterdir())
+    if not natural(entries) and (videos := natural(entries, VIDEO_SUFFIXES)):
+        return videos_of_folder(path, videos)
     return PictureFiles(str(path), _pictures_in(path))
 
 
-def matching(pattern: str) -> PictureFiles:
-    """The pictures that a glob finds, in natural order; `**` reaches into folders."""
-    found = _natural(Path(match) for match in glob.glob(pattern, recursive=True))
-    if not found:
-        raise InputError(f"no picture matches {pattern}; quote it, so that the shell leaves it alone, and check it")
-    return PictureFiles(pattern, found)
+def matching(pattern: str) -> LazyFrameSource:
+    """The pictures that a glob finds, in natural order, or else the videos, joined; `**` reaches into folders."""
+    matches = [Path(match) for match in _glob(pattern)]
+    found = natural(matches)
+    if found:
+        return PictureFiles(pattern, found)
+    if videos := natural(matches, VIDEO_SUFFIXES):
+        return joined(pattern, videos)
+    raise InputError(f"no picture matches {pattern}; quote it, so that the shell leaves it alone, and check it")
 
 
-def path_list(name: str, paths: Sequence[str | os.PathLike[str]]) -> PictureFiles:
-    """Pictures in the order given."""
-    return PictureFiles(name, tuple(Path(path) for path in paths))
+def _glob(pattern: str) -> list[str]:
+    """What matches; brackets of a folder that is there, or else all, are letters where they match nothing else."""
+    parent, last = os.path.split(pattern)
+    tries = [pattern]
+    if os.path.isdir(parent):
+        tries.append(os.path.join(glob.escape(parent), last))
+    tries.append(pattern.replace("[", "[[]"))
+    return next(filter(None, (glob.glob(one, recursive=True) for one in tries)), [])
+
+
+def path_list(name: str, paths: Sequence[str | os.PathLike[str]]) -> LazyFrameSource:
+    """Pictures in the order given; or videos, joined. Raises InputError for a list of both."""
+    given = [Path(path) for path in paths]
+    videos = [path for path in given if path.suffix.lower() in VIDEO_SUFFIXES]
+    if not videos:
+        return PictureFiles(name, tuple(given))
+    if len(videos) < len(given):
+        raise InputError(f"{name} holds videos and pictures ({videos[0]} and others); give one kind")
+    return joined(name, given)
 
 
 def list_file(path: Path) -> PictureFiles:
@@ -118,7 +116,7 @@ def list_file(path: Path) -> PictureFiles:
     if _seconds(lines[0][1].split(maxsplit=1)[0]) is None:
         return PictureFiles(str(path), tuple(path.parent / line for _, line in lines))
     stamped = _stamped(path, lines)
-    times_s = tuple(seconds for seconds, _ in stamped)
+    times_s = tuple(in_seconds(np.array([seconds for seconds, _ in stamped]), str(path)).tolist())
     if stamped[0][1]:
         return PictureFiles(str(path), tuple(path.parent / picture for _, picture in stamped), times_s)
     paths = _pictures_in(path.parent)
@@ -127,28 +125,26 @@ def list_file(path: Path) -> PictureFiles:
     return PictureFiles(str(path), paths, times_s)
 
 
-def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Sorts "frame9" before "frame10"."""
-    return [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in re.split(r"(\d+)", text) if part]
-
-
-def _natural(paths: Iterable[Path]) -> tuple[Path, ...]:
-    pictures = (path for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
-    return tuple(sorted(pictures, key=lambda path: (natural_key(str(path)), str(path))))
-
-
 def _pictures_in(path: Path) -> tuple[Path, ...]:
     entries = list(path.iterdir())
-    found = _natural(entries)
-    if found:
-        return found
-    if not entries:
-        raise InputError(f"{path} is an empty folder; give one that holds pictures")
-    lists = [entry.name for entry in entries if entry.name == "rgb.txt"]
-    inner = sorted(entry.name for entry in entries if entry.is_dir() and _natural(entry.iterdir()))
-    better = [str(path / name) for name in lists + inner]
-    hint = f"give {better[0]}" if better else f"give one that holds {', '.join(sorted(SUFFIXES))}"
-    raise InputError(f"{path} is a folder without pictures; {hint}")
+    found = natural(entries)
+    if not found:
+        raise no_picture_in(path, entries)
+    taken = set(found)
+    others = (entry for entry in entries if entry not in taken and not is_sidecar(entry.name) and entry.is_file())
+    say_left_out(str(path), len(found), [entry.name for entry in others])
+    return found
+
+
+def _common_folder(paths: Sequence[Path]) -> str:
+    """That holds them all; a list may mix relative and absolute paths."""
+    parents = {path.parent for path in paths}
+    if len({parent.is_absolute() for parent in parents}) > 1:
+        parents = {Path(os.path.abspath(parent)) for parent in parents}
+    try:
+        return os.path.commonpath(parents)
+    except ValueError:  # different drives
+        return os.curdir
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

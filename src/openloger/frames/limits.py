@@ -40,3 +40,4 @@ class Limit:
 
 MOST_PIXELS = Limit("OPENLOGER_MAX_PIXELS", 2**27, "pixels")  # a picture or video frame; 16K video is just below
 MOST_LIST_BYTES = Limit("OPENLOGER_MAX_LIST_BYTES", 2**28, "bytes")  # a list of pictures; 3 million lines
+MOST_MEMBER_BYTES = Limit("OPENLOGER_MAX_PICTURE_BYTES", 2**29, "bytes")  # a picture in a zip file, unpacked

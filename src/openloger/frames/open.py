@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from openloger.errors import InputError
 from openloger.frames import images
-from openloger.frames.images import SUFFIXES
+from openloger.frames.animation import Animation, is_animated
+from openloger.frames.archive import zip_pictures
 from openloger.frames.lazy import LazyFrameSource
+from openloger.frames.listing import SUFFIXES
 from openloger.frames.memory import GivenFrames, OtherSource
 from openloger.frames.resize import Size, resized
 from openloger.frames.selected import OnBadFrame, SelectedFrames
@@ -20,6 +23,8 @@ from openloger.frames.video import VideoFile, standard_input
 from openloger.frames.world import PREFIX, world_frames
 from openloger.values import FrameSource
 
+LONGEST_SHOWN = 200  # letters of a path in a message
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 LIST_SUFFIXES = frozenset({".list", ".lst", ".txt"})
 
 
@@ -36,11 +41,14 @@ def open_frames(
     """Frames from anywhere, decoded as they are asked for.
 
     `source` is one of
-    - a path to a video, to a folder of pictures, to one picture, or a glob of pictures (natural order, EXIF applied);
+    - a path to a video, to a folder or a zip file of pictures, to one picture, still or animated, or a glob of
+      pictures (natural order, EXIF applied) or videos;
+    - a folder that holds one video, or the chapters of one recording, which are joined;
     - a path to a list: lines of `seconds path` (TUM's `rgb.txt`), of paths, or one time a picture beside it;
     - "-": MJPEG or MPEG-TS on standard input;
     - "world:FAMILY:SEED?frames=N": a procedural world;
-    - a list of paths; an iterable of uint8 (height, width, 3) arrays or of `Frame`s; a ready `FrameSource`.
+    - a list of paths of pictures, or of videos, which are joined;
+    - an iterable of uint8 (height, width, 3) arrays or of `Frame`s; a ready `FrameSource`.
 
     `start`, `stop` (frame numbers of the source), `fps` and `stride` choose among the frames, in that order; see
     `selection.py` for the rule of `fps`. `size` = (height, width) in pixels resizes them. `on_bad_frame` says what
@@ -80,18 +88,42 @@ def _named(text: str) -> LazyFrameSource:
         return _on_disk(path)
     except PermissionError as error:
         raise InputError(f"{text} may not be read ({error.strerror}); allow it, or give another path") from error
+    except ValueError as error:  # a NUL in the path
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{text!r} cannot be a path ({error}); give another") from error
+    except OSError as error:
+        raise InputError(f"{_shortened(text)} cannot be read ({error.strerror}); check the path") from error
 
 
 def _on_disk(path: Path) -> LazyFrameSource:
     if path.is_dir():
         return images.folder(path)
     if not path.exists():
-        if glob.has_magic(str(path)):
+        if glob.has_magic(str(path)) and not _ADDRESS.match(str(path)):
             return images.matching(str(path))
-        raise InputError(f"there is no file or folder {str(path)!r}; check the path")
+        raise InputError(_nothing_there(str(path)))
     suffix = path.suffix.lower()
     if suffix in LIST_SUFFIXES:
         return images.list_file(path)
+    if suffix == ".zip":
+        return zip_pictures(path)
     if suffix in SUFFIXES:
-        return images.path_list(str(path), [path])
+        return Animation(path) if is_animated(path) else images.path_list(str(path), [path])
     return VideoFile(path)
+
+
+def _nothing_there(text: str) -> str:
+    if found := _ADDRESS.match(text):  # the rest may hold a password
+        return (
+            f"{found[1]}://… is an address, and this reads files: download it, "
+            "or give a stream to `openloger live` (`openloger.open_live`)"
+        )
+    if re.search(r"%\d*d", text):
+        pattern = re.sub(r"%\d*d", "*", text)
+        return f"there is no file {text!r}; numbered pictures are given by a quoted glob ({pattern!r}) or their folder"
+    return f"there is no file or folder {_shortened(text)!r}; check the path"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -29,6 +29,7 @@ from openloger.frames.video import LIVE, container_slots, open_pipe, say_untimed
 from openloger.frames.world import PREFIX
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "tcp", "rtmp", "rtmps", "srt")
+_SMALL = re.compile(r"\d{1,3}")
 _CAMERA = re.compile(r"(?:camera )?(\d+)")
 
 
@@ -171,7 +172,8 @@ def address(text: str, *, patience_s: float) -> Address:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise InputError(f"{text!r} is not an address ({error}); write it as rtsp://HOST:PORT/PATH") from error
+        scheme = text.partition("://")[0]  # the rest, and the error, may hold a password
+        raise InputError(f"{scheme}://… is not an address; write it as {scheme}://HOST:PORT/PATH") from error
     if parts.scheme not in SCHEMES:
         raise InputError(f"{_open_name(parts)}: {parts.scheme!r} brings no video here; {', '.join(SCHEMES)} do")
     if not host:
@@ -186,11 +188,15 @@ def is_captured(name: str) -> bool:
 
 
 def _open_name(parts: SplitResult) -> str:
-    """The address without its password."""
-    if parts.password is None:
-        return urlunsplit(parts)
+    """The address without what may be secret: its password, its fragment, and the values after `?` but small numbers.
+
+    A camera's channel is a small number; a token, a key or a PIN is not.
+    """
     user, _, place = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}:…@{place}"))
+    netloc = f"{user.split(':')[0]}:…@{place}" if ":" in user else parts.netloc
+    fields = (field.partition("=") for field in parts.query.split("&"))
+    shown = (f"{name}={value if _SMALL.fullmatch(value) else '…'}" if equals else "…" for name, equals, value in fields)
+    return urlunsplit(parts._replace(netloc=netloc, query="&".join(shown) if parts.query else "", fragment=""))
 
 
 def _on_disk(path: Path, patience: Patience, clock: Clock) -> Feed:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from openloger.errors import InputError
-from openloger.frames.images import SUFFIXES, natural_key, read_picture
 from openloger.frames.lazy import LazyFrame, UndecodableError
+from openloger.frames.listing import SUFFIXES, natural_key
 from openloger.frames.live.buffer import Keep
 from openloger.frames.live.clock import Clock
 from openloger.frames.live.growing_file import POLL_S
+from openloger.frames.pixels import read_picture
 from openloger.shapes import UInt8
 
 SETTLED_S = 2.0  # a picture that cannot be decoded and has not changed for so long is a bad one

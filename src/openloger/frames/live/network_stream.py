@@ -95,7 +95,7 @@ def _allowed(address: Address) -> dict[str, str]:
 def _refusal(address: Address, error: Any) -> str:
     from av import error as av_error
 
-    name, host, said = address.name, address.host, error.strerror or str(error)
+    name, host, said = address.name, address.host, error.strerror or type(error).__name__
     scheme = urlsplit(address.url).scheme
     if isinstance(error, av_error.ProtocolNotFoundError):
         return f"{name}: the installed PyAV was built without {scheme}; use another protocol, or a PyAV that has it"

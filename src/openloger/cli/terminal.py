@@ -1,0 +1,36 @@
+"""Text from files and addresses, made safe for a terminal."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: object) -> str:
+    """The text with what moves a cursor, sets colours, turns the writing round, or is no character, written out.
+
+    Line feeds and tabs stay. A byte of a name that is not UTF-8 is shown as \\xNN.
+    """
+    return _UNSAFE.sub(_written_out, str(text))
+
+
+def say(text: object) -> None:
+    """A line on standard error."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+class SafeFormatter(logging.Formatter):
+    """Messages as they are said, safe for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # of os.fsdecode
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,0 +1,74 @@
+"""Pictures in a zip file, read where they lie: nothing is unpacked onto the disk."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from openloger.errors import InputError
+from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
+from openloger.frames.limits import MOST_MEMBER_BYTES
+from openloger.frames.listing import SUFFIXES, is_sidecar, natural_key, say_left_out
+from openloger.frames.pixels import read_picture
+from openloger.frames.selection import Place, Selection
+from openloger.shapes import UInt8
+
+_ENCRYPTED = 0x1
+_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class ZipPictures:
+    """The pictures of a zip file in natural order of their paths in it, numbered as `NOMINAL_FPS` a second."""
+
+    path: Path
+    members: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def slots(self, first: int) -> Generator[LazyFrame, None, None]:
+        with zipfile.ZipFile(self.path) as archive:
+            for index in range(first, len(self.members)):
+                load = partial(_read, archive, self.members[index])
+                yield LazyFrame(index, index / NOMINAL_FPS, self.members[index], load, timed=False)
+
+    def outline(self, choice: Selection) -> Iterable[Place]:
+        return (Place(index, index / NOMINAL_FPS) for index in range(len(self.members)))
+
+
+def zip_pictures(path: Path) -> ZipPictures:
+    """Raises InputError for what is no zip file, is locked by a password, or holds no picture."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    except _DAMAGE as error:
+        raise InputError(f"{path} is no zip file, or was cut off ({error}); download or copy it again") from error
+    files = [entry for entry in entries if not any(is_sidecar(part) for part in PurePosixPath(entry.filename).parts)]
+    pictures = [entry for entry in files if PurePosixPath(entry.filename).suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise InputError(f"{path} holds no picture; unpack it, and give what is to be read")
+    if any(entry.flag_bits & _ENCRYPTED for entry in pictures):
+        raise InputError(f"{path} is locked by a password; unpack it, and give the folder")
+    names = [entry.filename for entry in pictures]
+    say_left_out(str(path), len(names), [entry.filename for entry in files if entry not in pictures])
+    return ZipPictures(path, tuple(sorted(names, key=lambda name: (natural_key(name), name))))
+
+
+def _read(archive: zipfile.ZipFile, member: str) -> UInt8[np.ndarray, "height width 3"]:
+    limit = MOST_MEMBER_BYTES.value
+    try:
+        with archive.open(member) as file:
+            data = file.read(limit + 1)  # what its header says it has may be less than what comes
+        MOST_MEMBER_BYTES.check(len(data), member)
+    except (*_DAMAGE, InputError) as error:
+        raise UndecodableError(str(error)) from error
+    return read_picture(io.BytesIO(data), name=member)

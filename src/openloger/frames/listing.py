@@ -1,0 +1,79 @@
+"""What a folder holds: pictures in natural order, videos, and what is left out."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path, PurePath
+
+from openloger.errors import InputError
+
+SUFFIXES = frozenset(
+    {".apng", ".avif", ".bmp", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tga"}
+    | {".tif", ".tiff", ".webp"}
+)
+VIDEO_SUFFIXES = frozenset(
+    {".360", ".3gp", ".avi", ".flv", ".gif", ".insv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"}
+)
+TEXT_SUFFIXES = frozenset({"", ".csv", ".json", ".log", ".md", ".txt", ".xml", ".xmp", ".yaml", ".yml"})
+_SIDECARS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+_DEEP = 2  # folders that are looked into for a hint
+_LOOKED_AT = 200  # entries of each
+_NUMBERS = re.compile(r"((?<![^/\\])\d+\.\d+(?=\.[A-Za-z]\w*$)|\d+)")
+logger = logging.getLogger("openloger")
+
+
+def natural_key(text: str) -> list[tuple[int, int | Decimal | str]]:
+    """Sorts "frame9" before "frame10", and names that are decimal numbers ("1305031102.05.png") by their value."""
+    parts = [part for part in _NUMBERS.split(text) if part]
+    return [(0, Decimal(part)) if part[0].isdecimal() else (1, part.casefold()) for part in parts]
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file manager left it, or it is hidden."""
+    return name.startswith(".") or name.lower() in _SIDECARS
+
+
+def natural(paths: Iterable[Path], suffixes: frozenset[str] = SUFFIXES) -> tuple[Path, ...]:
+    """Those with one of the suffixes, in natural order."""
+    found = (path for path in paths if path.suffix.lower() in suffixes and not is_sidecar(path.name))
+    return tuple(sorted(found, key=lambda path: (natural_key(str(path)), str(path))))
+
+
+def say_left_out(name: str, taken: int, others: Sequence[str]) -> None:
+    """Logs how many files beside `taken` pictures are not read, by kind; text is expected beside pictures."""
+    suffixes = Counter(PurePath(other).suffix.lower() for other in others)
+    counted = [f"{count} {suffix}" for suffix, count in suffixes.most_common() if suffix not in TEXT_SUFFIXES]
+    if counted:
+        logger.warning("%s: %d pictures are taken; left out: %s", name, taken, ", ".join(counted))
+
+
+def no_picture_in(path: Path, entries: Sequence[Path]) -> InputError:
+    """What to say of a folder without pictures: where some are, up to two folders deep."""
+    if not entries:
+        return InputError(f"{path} is an empty folder; give one that holds pictures")
+    lists = [path / entry.name for entry in entries if entry.name == "rgb.txt"]
+    better = lists + _folders_with_pictures(path, _DEEP)
+    hint = f"give {better[0]}" if better else f"give one that holds {', '.join(sorted(SUFFIXES))}"
+    more = f" ({len(better)} such folders)" if len(better) > 1 else ""
+    return InputError(f"{path} is a folder without pictures; {hint}{more}")
+
+
+def _folders_with_pictures(path: Path, deep: int) -> list[Path]:
+    try:
+        folders = natural((entry for entry in path.iterdir() if entry.is_dir()), frozenset({""}))[:_LOOKED_AT]
+    except OSError:
+        return []
+    here = [folder for folder in folders if _holds_picture(folder)]
+    return here or [found for folder in folders if deep > 1 for found in _folders_with_pictures(folder, deep - 1)]
+
+
+def _holds_picture(folder: Path) -> bool:
+    try:
+        return bool(natural(folder.iterdir()))
+    except OSError:
+        return False
