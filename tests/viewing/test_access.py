@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -44,14 +44,14 @@ def status_of(port: int, path: str = "/", **headers: str) -> int:
 
 
 def response_to(port: int, path: str = "/", **headers: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
-    for name, value in headers.items():
-        connection.putheader(name, value.format(port=port))
-    connection.endheaders()
-    response = connection.getresponse()
-    response.read()
-    return response
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value.format(port=port))
+        connection.endheaders()
+        response = connection.getresponse()
+        response.read()
+        return response
 
 
 def handshake(port: int, path: str = "/", **headers: str) -> int:
