@@ -45,7 +45,7 @@ def visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_it_serves_this_machine_alone_until_interrupted(
     walk: Recording, visits: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(walk.path, "--port", "8840", "--points", "5000") == 130
+    assert run(walk.path, "--port", "8840", "--points", "5000") == 0
     said = capsys.readouterr().err
     assert f"openloger: http://127.0.0.1:8840 shows {walk.path}; Ctrl-C ends" in said
     assert "viser" in visits[0].lower()
@@ -59,7 +59,7 @@ def test_a_port_in_use_gives_the_next_one_and_is_said(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 8850))
         taken.listen()
-        assert run(walk.path, "--port", "8850", "--points", "5000") == 130
+        assert run(walk.path, "--port", "8850", "--points", "5000") == 0
     said = capsys.readouterr().err
     assert "port 8850 is in use; serving at 8851" in said
     assert "http://127.0.0.1:8851 shows" in said

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from openloger.cli.advice import about_network
 from openloger.cli.terminal import printable
 from openloger.frames.live import is_captured
 from openloger.recording import open_recording
@@ -22,7 +23,8 @@ def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int
         recording: The recording's folder.
         json: Print it for programs.
     """
-    summary = summarise(open_recording(recording))
+    opened = open_recording(recording)
+    summary = summarise(opened)
     if summary.resume is not None and is_captured(summary.source):
         summary = replace(summary, resume=summary.resume.replace(" reconstruct ", " live ", 1))
     if json:
@@ -35,6 +37,8 @@ def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int
     for row in _rows(summary).items():
         table.add_row(*map(printable, row))
     Console(markup=False).print(table)
+    if (note := about_network(opened.meta)) is not None:
+        print(f"\n{note}")
     if summary.resume is not None:
         print(printable(f"\nThis goes on with it, given the options that it began with:\n{summary.resume}"))
     return 0

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
+from openloger.cli.advice import about_network, next_step
 from openloger.cli.progress import progress_bar
 from openloger.cli.terminal import say
 from openloger.errors import InputError
@@ -144,8 +145,9 @@ def _tell(recording: Recording, progress: Progress | None, *, trained: bool, as_
         return
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
     say(f"{len(recording)} frames{speed} in {recording.path}")
-    if not recording.complete:
-        print("interrupted; the same command with --resume goes on from there", file=sys.stderr)
+    for line in (about_network(recording.meta), next_step(recording.path, complete=recording.complete)):
+        if line is not None:
+            say(line)
 
 
 def summary(recording: Recording, progress: Progress | None, *, trained: bool) -> dict[str, Any]:
@@ -156,6 +158,7 @@ def summary(recording: Recording, progress: Progress | None, *, trained: bool) -
         "complete": recording.complete,
         "network": recording.meta.network,
         "trained": trained,
+        "about_network": about_network(recording.meta),
         "settings": dict(recording.meta.settings),
         "size": [recording.meta.height, recording.meta.width],
         "seconds": progress and progress.seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 import tyro
@@ -58,6 +59,7 @@ def view(
         say(f"openloger: {viewer.url} shows {recording}; Ctrl-C ends")
         if open:
             webbrowser.open(viewer.url)
-        viewer.run()
+        with suppress(KeyboardInterrupt):  # the way to end it
+            viewer.run()
     finally:
         viewer.close()

@@ -1,0 +1,34 @@
+"""What is said at the end of a run: what the network was, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from openloger.pipeline.options import DEFAULT_NETWORK
+from openloger.recording.meta import RecordingMeta
+
+FULL_NETWORK = "loger"
+
+
+def about_network(meta: RecordingMeta) -> str | None:
+    """What the model in the box is for; None where another network was used, or random weights."""
+    if meta.weights_hash is None:
+        return None
+    return about(meta.network, size=(meta.height, meta.width))
+
+
+def about(network: str, *, size: tuple[int, int]) -> str | None:
+    """The same of a trained network's name and the (height, width) in pixels that it saw."""
+    if network != DEFAULT_NETWORK:
+        return None
+    return (
+        f"{network} is the small model in the box: it saw {size[0]}×{size[1]} pixels of each frame, and is for trying "
+        f"things out, not for measuring; the full model is --network {FULL_NETWORK} (docs/pocket.md)"
+    )
+
+
+def next_step(path: Path, *, complete: bool) -> str:
+    """How to look at a recording, or to go on with it."""
+    if not complete:
+        return "interrupted; the same command with --resume goes on from there"
+    return f"look at it: openloger view {path}"
