@@ -11,8 +11,9 @@ import os
 import re
 import weakref
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from openloger.errors import InputError
 from openloger.frames.files import open_regular
@@ -97,7 +98,7 @@ def _open(path: Path) -> Any:
 class _ClosedWhenUnused:
     """A file for PyAV, which closes none that it did not open."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedReader) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
         weakref.finalize(self, file.close)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from openloger.errors import InputError
 from openloger.frames.limits import MOST_LIST_BYTES
@@ -20,7 +20,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """The file, opened to be read; links are followed. It never waits, as opening a named pipe otherwise does.
 
     Raises InputError for what is no regular file, and OSError as `open` does.

@@ -12,7 +12,8 @@ import threading
 import zlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 
 from openloger.errors import InputError
 from openloger.frames.files import open_regular
@@ -27,7 +28,7 @@ _pillow_limit = threading.Lock()
 
 @contextmanager
 def open_image(
-    file: str | os.PathLike[str] | BinaryIO, *, formats: Sequence[str] = FORMATS, name: str = ""
+    file: str | os.PathLike[str] | BufferedIOBase, *, formats: Sequence[str] = FORMATS, name: str = ""
 ) -> Generator[Any, None, None]:
     """The picture in `file` as a Pillow image whose pixels are not read yet.
 
@@ -43,7 +44,7 @@ def open_image(
         yield image
 
 
-def _opened(file: BinaryIO, formats: Sequence[str], name: str) -> Any:
+def _opened(file: BufferedIOBase, formats: Sequence[str], name: str) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     Image.init()

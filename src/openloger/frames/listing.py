@@ -59,7 +59,7 @@ def no_picture_in(path: Path, entries: Sequence[Path]) -> InputError:
     lists = [path / entry.name for entry in entries if entry.name == "rgb.txt"]
     better = lists + _folders_with_pictures(path, _DEEP)
     hint = f"give {better[0]}" if better else f"give one that holds {', '.join(sorted(SUFFIXES))}"
-    more = f" ({len(better)} such folders)" if len(better) > 1 else ""
+    more = f" ({len(better)} such folders)" if len(better) > 1 and not lists else ""
     return InputError(f"{path} is a folder without pictures; {hint}{more}")
 
 

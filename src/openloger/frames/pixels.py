@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ logger = logging.getLogger("openloger")
 
 
 def read_picture(
-    file: Path | BinaryIO, *, sample_bits: int = 16, name: str = ""
+    file: Path | BufferedIOBase, *, sample_bits: int = 16, name: str = ""
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture as it is meant to be seen.
 
