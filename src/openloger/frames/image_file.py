@@ -12,7 +12,7 @@ import threading
 import zlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from io import BufferedIOBase
+from io import BufferedReader, BytesIO
 from typing import Any
 
 from openloger.errors import InputError
@@ -28,7 +28,7 @@ _pillow_limit = threading.Lock()
 
 @contextmanager
 def open_image(
-    file: str | os.PathLike[str] | BufferedIOBase, *, formats: Sequence[str] = FORMATS, name: str = ""
+    file: str | os.PathLike[str] | BufferedReader | BytesIO, *, formats: Sequence[str] = FORMATS, name: str = ""
 ) -> Generator[Any, None, None]:
     """The picture in `file` as a Pillow image whose pixels are not read yet.
 
@@ -44,7 +44,7 @@ def open_image(
         yield image
 
 
-def _opened(file: BufferedIOBase, formats: Sequence[str], name: str) -> Any:
+def _opened(file: BufferedReader | BytesIO, formats: Sequence[str], name: str) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     Image.init()

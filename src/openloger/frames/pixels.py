@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from io import BufferedIOBase
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("openloger")
 
 
 def read_picture(
-    file: Path | BufferedIOBase, *, sample_bits: int = 16, name: str = ""
+    file: Path | BufferedReader | BytesIO, *, sample_bits: int = 16, name: str = ""
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture as it is meant to be seen.
 
