@@ -76,7 +76,7 @@ def _load(path: Path, size: int) -> Float32[np.ndarray, "size size 4"]:
 
     if not path.is_file():
         raise InputError(f"there is no {path.name} among miniworld's pictures; they are those of miniworld {_VERSION}")
-    with Image.open(path) as picture:
+    with Image.open(path, formats=("PNG",)) as picture:
         small = picture.convert("RGB").resize((size, size), Image.Resampling.BOX)
     colours = np.asarray(small, dtype=np.float32) / 255.0
     return np.concatenate([colours, np.full((size, size, 1), 0.2, dtype=np.float32)], axis=2)
