@@ -17,7 +17,7 @@ def test_shapes_go_through():
     assert prediction.points_cam.shape == (1, 4, 28, 42, 3)
     assert prediction.confidence_logit.shape == (1, 4, 28, 42)
     assert prediction.metric_scale.shape == (1,)
-    assert memory.overlap_features.shape == (1, 1, 6, 1024)
+    assert [level.shape for level in memory.overlap_features] == [(1, 1, 6, 1024)]
     assert len(memory.fast_weights) == 18
     assert memory.fast_weights[17].w1.shape == (1, 2, 2048, 512)
     assert len(memory.keys_values) == 4

@@ -24,7 +24,7 @@ def two_windows(network, images, *, carry):
     """The second window's prediction, its overlap's features carried from the first or encoded again."""
     first, memory = network(window(images, 0))
     if not carry:
-        memory = replace(memory, overlap_features=None)
+        memory = replace(memory, overlap_features=())
     second, memory = network(window(images, SIZE - OVERLAP), memory)
     return first, second, memory
 
@@ -65,7 +65,7 @@ def test_overlap_frames_are_not_encoded_again():
 def test_without_overlap_nothing_is_carried():
     network, images = toy_network(), small_images(frames=4)
     _, (memory, _) = chain(network, images, size=2, overlap=0)
-    assert memory.overlap_features is None
+    assert memory.overlap_features == ()
 
 
 def test_both_memories_change_what_is_seen():
@@ -108,7 +108,7 @@ def test_its_size_does_not_grow():
 def test_it_holds_no_more_storage_than_it_needs():
     """Views of a window's other tensors would keep those alive."""
     _, (*_, memory) = chain(toy_network(), small_images(frames=8), size=SIZE, overlap=OVERLAP)
-    held = {"overlap_features": memory.overlap_features}
+    held = {f"overlap_features.{level}": map for level, map in enumerate(memory.overlap_features)}
     for kind in ("fast_weights", "keys_values"):
         for layer, state in getattr(memory, kind).items():
             held |= {f"{kind}.{layer}.{part}": tensor for part, tensor in state._asdict().items()}

@@ -60,7 +60,8 @@ def test_the_small_ones_have_both_memories():
 @pytest.mark.parametrize("name", PRESETS)
 def test_widths_divide_into_heads(name):
     config = preset(name)
-    for part in (config.encoder, config.decoder, config.heads):
+    transformers = [part for part in (config.encoder, config.decoder, config.heads) if hasattr(part, "heads")]
+    for part in (*transformers, getattr(config.heads, "camera", config.decoder)):
         assert part.width % part.heads == 0
     assert (config.decoder.width // config.decoder.heads) % 4 == 0  # two halves of pairs for the rotary positions
     assert config.decoder.depth % 2 == 0

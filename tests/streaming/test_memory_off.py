@@ -61,7 +61,7 @@ def test_a_layer_that_is_off_is_a_gate_that_is_zero(memory, closed, network):
 def test_without_memory_nothing_comes_from_earlier_windows(network):
     """Each window is what it is when it is the first one. Encoder features of shared frames are no memory."""
     chained = run(network, memory="none")
-    carried = None
+    carried = ()
     for number, placed in enumerate(chained):
         images = IMAGES[None, 3 * number : 3 * number + 5]
         alone, after = network(Window(images, 5, 2), HybridMemory(overlap_features=carried, closed=frozenset(KINDS)))
@@ -73,7 +73,7 @@ def test_without_memory_nothing_comes_from_earlier_windows(network):
 
 def test_fresh_is_a_first_window_every_time(network):
     chained = run(network, memory="fresh")
-    carried = None
+    carried = ()
     for number, placed in enumerate(chained):
         alone, after = network(
             Window(IMAGES[None, 3 * number : 3 * number + 5], 5, 2), HybridMemory(overlap_features=carried)

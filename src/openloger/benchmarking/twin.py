@@ -46,7 +46,7 @@ class ForgetfulNetwork(Network):
     """The same network, which encodes the frames shared with the previous window again."""
 
     def forward(self, window: Window, memory: HybridMemory | None = None) -> tuple[WindowPrediction, HybridMemory]:
-        return super().forward(window, memory and replace(memory, overlap_features=None))
+        return super().forward(window, memory and replace(memory, overlap_features=()))
 
 
 def measure_twin(

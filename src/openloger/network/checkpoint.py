@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -82,7 +82,7 @@ def load_tensors(network: Network, tensors: Mapping[str, Tensor], *, source: str
     naming = max((str, published_name), key=lambda naming: sum(naming(name) in tensors for name in own))
     wanted = {naming(name): tensor for name, tensor in own.items()}
     unused = {name for name in tensors if UNUSED.match(name)}
-    if naming is published_name and network.config.heads.pi3x is not None:
+    if naming is published_name and getattr(network.config.heads, "pi3x", None) is not None:
         unused |= _conditioning_inputs(wanted, tensors)
     given = {name: tensor for name, tensor in tensors.items() if name not in unused}
     _check(wanted, given, source=source, preset=network.config.name)
@@ -165,7 +165,7 @@ def _built(kind: type[Config], values: Any) -> Config:
 
 
 def _value(declared: Any, value: Any) -> Any:
-    for part in (declared, *get_args(declared)):
-        if isinstance(part, type) and is_dataclass(part):
-            return value and _built(part, value)
+    kinds = [part for part in (declared, *get_args(declared)) if isinstance(part, type) and is_dataclass(part)]
+    if kinds and value:
+        return _built(next((kind for kind in kinds if {f.name for f in fields(kind)} == set(value)), kinds[0]), value)
     return tuple(value) if isinstance(value, list) else value

@@ -22,6 +22,15 @@ from openloger.shapes import Float, Tensor
 
 
 @dataclass(frozen=True)
+class TransformerConfig:
+    """A head's own transformer."""
+
+    width: int
+    depth: int
+    heads: int
+
+
+@dataclass(frozen=True)
 class HeadsConfig:
     width: int  # of each head's transformer
     depth: int
@@ -34,7 +43,7 @@ class HeadsConfig:
 class HeadTransformer(nn.Module):
     """Decoder features to a head's own, attending within each frame."""
 
-    def __init__(self, input_width: int, config: HeadsConfig, *, output_width: int) -> None:
+    def __init__(self, input_width: int, config: HeadsConfig | TransformerConfig, *, output_width: int) -> None:
         super().__init__()
         self.head_dim = config.width // config.heads
         self.input = Linear(input_width, config.width)
@@ -122,6 +131,10 @@ class HeadOutputs(NamedTuple):
     points_cam: Float[Tensor, "batch frame height width 3"]
     confidence_logit: Float[Tensor, "batch frame height width"]
     metric_scale: Float[Tensor, " batch"] | None
+    sky_logit: Float[Tensor, "batch frame height width"] | None = None  # the dense heads' alone, as what follows
+    moving_logit: Float[Tensor, "batch frame height width"] | None = None
+    focal_px: Float[Tensor, "batch frame"] | None = None
+    flow_px: Float[Tensor, "batch frame 4 row column"] | None = None
 
 
 class Heads(nn.Module):

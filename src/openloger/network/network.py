@@ -13,13 +13,27 @@ from torch import nn
 from openloger.errors import InputError
 from openloger.geometry import SE3
 from openloger.network.decoder import Decoder, DecoderConfig
+from openloger.network.dense import DenseHeads, DenseHeadsConfig
+from openloger.network.efficientnet import EfficientNet, EfficientNetConfig
 from openloger.network.encoder import Encoder, EncoderConfig
-from openloger.network.heads import Heads, HeadsConfig
+from openloger.network.fusion import PyramidFusion
+from openloger.network.heads import HeadOutputs, Heads, HeadsConfig
 from openloger.network.memory.hybrid import HybridMemory, MemoryConfig
+from openloger.network.motion import (
+    Edges,
+    FlowFeatures,
+    centred_intrinsics,
+    flow_between,
+    flow_features,
+    geometric_camera,
+)
+from openloger.network.motion.lucas_kanade import Level
 from openloger.shapes import Float, Int, Tensor
 
 _IMAGE_MEAN = (0.485, 0.456, 0.406)
 _IMAGE_STD = (0.229, 0.224, 0.225)
+_EFFICIENTNET_MEAN = (127 / 255,) * 3
+_EFFICIENTNET_STD = (128 / 255,) * 3
 
 
 @dataclass(frozen=True)
@@ -27,15 +41,19 @@ class NetworkConfig:
     """What a network is; `presets.py` holds the named ones."""
 
     name: str
-    encoder: EncoderConfig
+    encoder: EncoderConfig | EfficientNetConfig  # a vision transformer, or convolutions
     decoder: DecoderConfig
-    heads: HeadsConfig
+    heads: HeadsConfig | DenseHeadsConfig  # dense heads go with a convolutional encoder
     memory: MemoryConfig | None
     max_pixels: int  # frames are sized to at most this
     window: int  # frames, the window it is made for
     overlap: int
     placement: str  # what "auto" places its windows by
     reset_every: int | None = None  # windows, for videos past a thousand frames
+    camera: str = (
+        "regressed"  # or "geometric": from flow and depth (`motion/`), the regressed one its start and fallback
+    )
+    keyframes: str = "all"  # what windows are made of by default; "auto": of frames that moved (streaming/keyframes.py)
 
 
 @dataclass(frozen=True)
@@ -69,6 +87,10 @@ class WindowPrediction:
     points_cam: Float[Tensor, "batch frame height width 3"]  # in each frame's camera, z forward
     confidence_logit: Float[Tensor, "batch frame height width"]
     metric_scale: Float[Tensor, " batch"] | None  # metres per unit, already applied; None where no head says it
+    sky_logit: Float[Tensor, "batch frame height width"] | None = None  # of dense heads alone, as what follows
+    moving_logit: Float[Tensor, "batch frame height width"] | None = None  # of what moves by itself
+    focal_px: Float[Tensor, "batch frame"] | None = None  # equal throughout a window; principal point centred
+    flow_px: Float[Tensor, "batch frame 4 row8 column8"] | None = None  # (x, y) to the previous, then the next frame
 
     @property
     def confidence(self) -> Float[Tensor, "batch frame height width"]:
@@ -91,11 +113,34 @@ class Network(nn.Module):
         self.config = config
         self.precision = torch.float32
         self.weights: Path | None = None  # the file they were read from; None while they are random
-        self.register_buffer("image_mean", torch.tensor(_IMAGE_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("image_std", torch.tensor(_IMAGE_STD).view(1, 3, 1, 1))
-        self.encoder = Encoder(config.encoder)
-        self.decoder = Decoder(config.decoder, input_width=config.encoder.width, memory=config.memory)
-        self.heads = Heads(config.heads, input_width=2 * config.decoder.width, patch=config.encoder.patch)
+        self.fusion: PyramidFusion | None = None
+        self.heads: Heads | DenseHeads
+        if isinstance(config.encoder, EfficientNetConfig):
+            self._build_convolutional(config.encoder)
+        else:
+            self._build_transformer(config.encoder)
+
+    def _build_transformer(self, encoder: EncoderConfig) -> None:
+        config = self.config
+        assert isinstance(config.heads, HeadsConfig), "a vision transformer goes with patch heads"
+        self._set_normalisation(_IMAGE_MEAN, _IMAGE_STD)
+        self.encoder = Encoder(encoder)
+        self.decoder = Decoder(config.decoder, input_width=encoder.width, memory=config.memory)
+        self.heads = Heads(config.heads, input_width=2 * config.decoder.width, patch=encoder.patch)
+
+    def _build_convolutional(self, encoder: EfficientNetConfig) -> None:
+        config = self.config
+        assert isinstance(config.heads, DenseHeadsConfig), "a convolutional encoder goes with dense heads"
+        width = config.decoder.width
+        self._set_normalisation(_EFFICIENTNET_MEAN, _EFFICIENTNET_STD)
+        self.encoder = EfficientNet(encoder)
+        self.fusion = PyramidFusion(encoder.channels, width, motion=encoder.motion)
+        self.decoder = Decoder(config.decoder, input_width=width, memory=config.memory)
+        self.heads = DenseHeads(config.heads, input_width=2 * width, pyramid=encoder.channels, motion=encoder.motion)
+
+    def _set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        self.register_buffer("image_mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("image_std", torch.tensor(std).view(1, 3, 1, 1))
 
     @property
     def device(self) -> torch.device:
@@ -124,22 +169,75 @@ class Network(nn.Module):
         """
         before = self.fresh_memory() if memory is None else memory
         rows, columns = self._patches(window)
-        with self._autocast():
-            features = self._encode(window.images, before.overlap_features)
-            positions_yx = self.decoder.positions_yx(rows, columns, features.device)
-            tokens, after = self.decoder(features, window.roles, positions_yx, before)
-            heads = self.heads(tokens, positions_yx, rows=rows, columns=columns)
-        carried = features[:, -window.overlap :].clone() if window.overlap else None
+        positions_yx = self.decoder.positions_yx(rows, columns, window.images.device)
+        pixels = (window.images - self.image_mean) / self.image_std
+        run = self._run_transformer if self.fusion is None else self._run_convolutional
+        heads, after, features = run(window, pixels, positions_yx, before)
+        carried = tuple(level[:, -window.overlap :].clone() for level in features) if window.overlap else ()
         return _metric(WindowPrediction(*heads)), replace(after, overlap_features=carried)
 
+    def _run_transformer(
+        self, window: Window, pixels: Tensor, positions_yx: Tensor, before: HybridMemory
+    ) -> tuple[HeadOutputs, HybridMemory, tuple[Tensor, ...]]:
+        assert isinstance(self.heads, Heads)
+        rows, columns = self._patches(window)
+        with self._autocast():
+            features = self._encode(pixels, before.overlap_features)
+            tokens, after = self.decoder(features[0], window.roles, positions_yx, before)
+            return self.heads(tokens, positions_yx, rows=rows, columns=columns), after, features
+
+    def _run_convolutional(
+        self, window: Window, pixels: Tensor, positions_yx: Tensor, before: HybridMemory
+    ) -> tuple[HeadOutputs, HybridMemory, tuple[Tensor, ...]]:
+        """Convolutions and heads in float32, the decoder in the network's precision."""
+        assert self.fusion is not None
+        assert isinstance(self.heads, DenseHeads)
+        pyramid = self._encode(pixels, before.overlap_features)
+        fused = self.fusion(pyramid)
+        with self._autocast():
+            tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before)
+        heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
+        if self.config.camera == "geometric" and not self.training:
+            heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)))
+        return heads, after, pyramid
+
+    def _measured(self, heads: HeadOutputs, features: FlowFeatures) -> HeadOutputs:
+        """The geometric camera in place of the regressed one, which is its start and fallback."""
+        assert heads.focal_px is not None
+        depth = heads.points_cam[..., 2]
+        lens = centred_intrinsics(heads.focal_px, size=(depth.shape[-2], depth.shape[-1]))
+        return heads._replace(
+            world_from_cam=geometric_camera(features, depth, lens, heads.world_from_cam).world_from_cam
+        )
+
+    def flow_features(self, image: Float[Tensor, "3 height width"]) -> FlowFeatures:
+        """What `motion_px` compares of one picture, sRGB in [0, 1]; of networks with a convolutional encoder."""
+        images = image[None, None]
+        pyramid = self._encode((images - self.image_mean) / self.image_std, ())
+        return flow_features(images, *_matched(pyramid))
+
+    def motion_px(self, source: FlowFeatures, target: FlowFeatures) -> float:
+        """How far the picture moved: the median length of the geometric camera's flow between two frames, pixels."""
+        both = FlowFeatures(
+            torch.cat([source.descriptor, target.descriptor], dim=1),
+            *(
+                Level(torch.cat([a.grey, b.grey]), torch.cat([a.gradient, b.gradient]))
+                for a, b in ((source.half, target.half), (source.full, target.full))
+            ),
+        )
+        return flow_between(both, Edges.chain(2, device=source.descriptor.device)).motion_px.item()
+
     def _encode(
-        self, images: Float[Tensor, "batch frame 3 height width"], carried: Tensor | None
-    ) -> Float[Tensor, "batch frame patch channel"]:
-        known = 0 if carried is None else carried.shape[1]
-        new = images[:, known:]
-        pixels = (new.flatten(0, 1) - self.image_mean) / self.image_std
-        features = self.encoder(pixels).unflatten(0, new.shape[:2])
-        return features if carried is None else torch.cat([carried.to(features.dtype), features], dim=1)
+        self, pixels: Float[Tensor, "batch frame 3 height width"], carried: tuple[Tensor, ...]
+    ) -> tuple[Float[Tensor, "batch frame ..."], ...]:
+        """The encoder's feature maps (one of a vision transformer) of all frames; those of the first are `carried`."""
+        known = carried[0].shape[1] if carried else 0
+        new = pixels[:, known:]
+        maps = self.encoder(new.flatten(0, 1))
+        levels = tuple(level.unflatten(0, new.shape[:2]) for level in (maps if isinstance(maps, tuple) else (maps,)))
+        if not carried:
+            return levels
+        return tuple(torch.cat([old.to(level.dtype), level], dim=1) for old, level in zip(carried, levels, strict=True))
 
     def _patches(self, window: Window) -> tuple[int, int]:
         height, width = window.images.shape[-2:]
@@ -153,6 +251,11 @@ class Network(nn.Module):
         enabled = self.precision != torch.float32
         with torch.autocast(self.device.type, dtype=self.precision if enabled else None, enabled=enabled):
             yield
+
+
+def _matched(pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """The levels of strides 8 and 16, all frames in a row, which flow is found by."""
+    return pyramid[2].flatten(0, 1), pyramid[3].flatten(0, 1)
 
 
 def _in_transformer_block(name: str) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from openloger.errors import InputError
 from openloger.network.decoder import DecoderConfig
+from openloger.network.dense import DenseHeadsConfig
+from openloger.network.efficientnet import EfficientNetConfig
 from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
 from openloger.network.memory.hybrid import MemoryConfig
@@ -47,17 +49,19 @@ def pi3x() -> NetworkConfig:
 
 
 def compact() -> NetworkConfig:
-    """The model in the box: small enough for a laptop's CPU."""
+    """The model in the box: pretrained convolutional features, small enough for a laptop's CPU."""
     return NetworkConfig(
         name="compact",
-        encoder=EncoderConfig(width=256, depth=3, heads=4, patch=16, registers=1, position_grid=14, layer_scale=1.0),
-        decoder=DecoderConfig(width=256, depth=6, heads=4, registers=2, layer_scale=1.0),
-        heads=HeadsConfig(width=128, depth=1, heads=2, output_width=128, camera_width=128),
-        memory=MemoryConfig(ttt_after=(1, 3), swa_after=(3,), ttt_head_dim=128, mlp_ratio=2),
-        max_pixels=160 * 224,
+        encoder=EfficientNetConfig(),
+        decoder=DecoderConfig(width=192, depth=4, heads=6, registers=2, layer_scale=1.0),
+        heads=DenseHeadsConfig(),
+        memory=MemoryConfig(ttt_after=(1, 2), swa_after=(1,), ttt_head_dim=64, mlp_ratio=2),
+        max_pixels=120 * 16**2,
         window=16,
         overlap=3,
         placement="se3",
+        camera="geometric",
+        keyframes="auto",
     )
 
 

@@ -43,7 +43,7 @@ class HybridMemory:
 
     fast_weights: Mapping[int, FastWeights] = field(default_factory=dict)  # by TTT layer
     keys_values: Mapping[int, KeysValues] = field(default_factory=dict)  # by SWA layer: the previous window's
-    overlap_features: Float[Tensor, "batch frame patch channel"] | None = None  # encoder's, of frames seen again next
+    overlap_features: tuple[Float[Tensor, "batch frame ..."], ...] = ()  # the encoder's maps of frames seen again next
     closed: frozenset[str] = frozenset()  # of KINDS
 
     def reset(self) -> HybridMemory:
@@ -59,7 +59,7 @@ class HybridMemory:
         return HybridMemory(
             {layer: FastWeights(*map(change, state)) for layer, state in self.fast_weights.items()},
             {layer: KeysValues(*map(change, state)) for layer, state in self.keys_values.items()},
-            None if self.overlap_features is None else change(self.overlap_features),
+            tuple(map(change, self.overlap_features)),
             self.closed,
         )
 
@@ -76,8 +76,7 @@ class HybridMemory:
         for kind, states in (("fast_weights", self.fast_weights), ("keys_values", self.keys_values)):
             for layer, state in states.items():
                 named |= {f"{kind}.{layer}.{name}": tensor for name, tensor in state._asdict().items()}
-        if self.overlap_features is not None:
-            named["overlap_features"] = self.overlap_features
+        named |= {f"overlap_features.{level}": map for level, map in enumerate(self.overlap_features)}
         named |= {f"closed.{kind}": torch.empty(0) for kind in sorted(self.closed)}
         return {name: tensor.contiguous() for name, tensor in named.items()}
 
@@ -86,9 +85,14 @@ class HybridMemory:
         return HybridMemory(
             _states(named, "fast_weights", FastWeights),
             _states(named, "keys_values", KeysValues),
-            named.get("overlap_features"),
+            _levels(named),
             frozenset(kind for kind in KINDS if f"closed.{kind}" in named),
         )
+
+
+def _levels(named: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    count = sum(name.startswith("overlap_features.") for name in named)
+    return tuple(named[f"overlap_features.{level}"] for level in range(count))
 
 
 def _states(named: Mapping[str, Tensor], kind: str, make: type[State]) -> dict[int, State]:
