@@ -58,6 +58,9 @@ class WindowArguments:
     """none, se3, sim3, sim3:MODE (median_all, trimmed_mean, trimmed_mean_all), or auto."""
     reset_every: int | None = None
     """Reset the fast weights every N windows; 0 for never. By default only in long videos, where asked for."""
+    keyframes: Literal["all", "auto"] | None = None
+    """Frames that windows are made of: all, or auto for those that moved; every frame is reconstructed either way. By
+    default auto for compact, all for the other networks."""
 
 
 @dataclass(frozen=True)

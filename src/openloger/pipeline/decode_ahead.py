@@ -30,7 +30,7 @@ class DecodedAhead:
         first = recorded[-1].index + 1 if recorded else stream.state.next_index
         self._ready = prefetch(before.continue_with(resized(source, self._fit).frames(first)), depth=depth)
         self._recorded, self._head = recorded, list(islice(self._ready, 1))  # its size is needed before the run begins
-        known = self._head or recorded or [picture.frame for picture in stream.state.pending]
+        known = self._head or recorded or [keyed.key.frame for keyed in stream.state.pending]
         if not known:
             raise InputError(f"{self.name} gave no frame to reconstruct")
         self.size = known[0].rgb.shape[:2]

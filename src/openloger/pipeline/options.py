@@ -14,7 +14,7 @@ from openloger.runtime.progress import Progress
 from openloger.streaming import Stream
 from openloger.values import PlacedWindow
 
-DEFAULT_NETWORK = "pocket"
+DEFAULT_NETWORK = "compact"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ def describe(stream: Stream, frames: DecodedAhead, options: RunOptions) -> Recor
             "overlap": stream.overlap,
             "placement": str(stream.placement),
             "reset_every": stream.resets(frames),
+            "keyframes": stream.keyframes,
             "precision": str(stream.network.precision).removeprefix("torch."),
         },
         lens=options.lens,

@@ -37,14 +37,16 @@ def reconstruct(
     placement: str = "auto",
     reset_every: int | None = None,
     size: tuple[int, int] | None = None,
+    keyframes: str | None = None,
     options: RunOptions | None = None,
 ) -> Recording:
     """Reconstruct a video into the folder `out` and open the recording.
 
     `source` is anything `openloger.open_frames` takes; `network` a loaded one or a preset's name; `window` and
-    `overlap` are in frames, `size` is (height, width) in pixels; for these, `placement` and `reset_every` see
-    `Stream`. Decoding runs ahead of the network and writing behind it, each in a thread. Of a live source
-    (`openloger.open_live`) few frames are decoded ahead, and `existing="resume"` appends, even to a complete recording.
+    `overlap` are in frames, `size` is (height, width) in pixels; for these, `placement`, `reset_every` and
+    `keyframes` see `Stream`. Decoding runs ahead of the network and writing behind it, each in a thread. Of a live
+    source (`openloger.open_live`) few frames are decoded ahead, and `existing="resume"` appends, even to a complete
+    recording.
 
     Raises InputError for what cannot be used as given (BadFrameError for a frame, once all before it are committed)
     and RecordingError where `out` cannot be written or continued. What is committed stays readable.
@@ -53,7 +55,15 @@ def reconstruct(
     live = isinstance(source, LiveFrames)
     keep_freed_memory()
     network = load_network(network) if isinstance(network, str) else network
-    stream = Stream(network, window=window, overlap=overlap, placement=placement, reset_every=reset_every, size=size)
+    stream = Stream(
+        network,
+        window=window,
+        overlap=overlap,
+        placement=placement,
+        reset_every=reset_every,
+        size=size,
+        keyframes=keyframes,
+    )
     stored = open_recording(out) if options.existing == "resume" and is_recording(Path(out)) else None
     if stored is not None and stored.complete and not live:
         return stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.torch import load, save
 from openloger.geometry import Sim3
 from openloger.network import HybridMemory
 from openloger.shapes import Tensor
+from openloger.streaming.keyframes import KeyedFrame
 from openloger.streaming.placement import Anchor
 from openloger.streaming.windows import SizedFrame
 from openloger.values import Frame
@@ -29,14 +31,14 @@ class StreamState:
     final_frames: int = 0  # frames handed out for good
     memory: HybridMemory = field(default_factory=HybridMemory)
     anchor: Anchor | None = None
-    pending: tuple[SizedFrame, ...] = ()  # the overlap, and the frame read ahead
+    pending: tuple[KeyedFrame, ...] = ()  # the overlap, and the keyframe read ahead
     finished: bool = False
     reset_every: int | None = None  # windows, as resolved when the run began; 0 for never
 
     @property
     def next_index(self) -> int:
         """The `index` of the first frame that has not been read."""
-        return self.pending[-1].frame.index + 1 if self.pending else 0
+        return self.pending[-1].key.frame.index + 1 if self.pending else 0
 
     def to_bytes(self) -> bytes:
         """Exactly, in the safetensors format; `from_bytes` is the inverse."""
@@ -46,7 +48,8 @@ class StreamState:
                 tensors[f"anchor.{part}"] = getattr(self.anchor.world_from_window, part)
             tensors["anchor.world_from_cam"] = self.anchor.world_from_cam
             tensors["anchor.depth"] = self.anchor.depth
-        for place, picture in enumerate(self.pending):
+        pending = [picture for keyed in self.pending for picture in keyed.frames]
+        for place, picture in enumerate(pending):
             tensors[f"pending.{place}.image"] = picture.image
             tensors[f"pending.{place}.rgb"] = torch.from_numpy(np.ascontiguousarray(picture.frame.rgb))
         numbers = {
@@ -54,7 +57,8 @@ class StreamState:
             "final_frames": self.final_frames,
             "finished": self.finished,
             "reset_every": self.reset_every,
-            "pending": [[p.frame.index, p.frame.timestamp_s, p.frame.name, p.frame.source_size] for p in self.pending],
+            "pending": [[p.frame.index, p.frame.timestamp_s, p.frame.name, p.frame.source_size] for p in pending],
+            "keyed": [len(keyed.frames) for keyed in self.pending],
         }
         tensors[_NUMBERS] = torch.frombuffer(bytearray(json.dumps(numbers).encode()), dtype=torch.uint8)
         return save({name: tensor.contiguous() for name, tensor in tensors.items()})
@@ -72,13 +76,20 @@ class StreamState:
             final_frames=numbers["final_frames"],
             memory=HybridMemory.from_tensors(memory),
             anchor=_anchor(tensors),
-            pending=tuple(
-                SizedFrame(_frame(tensors[f"pending.{place}.rgb"], frame), tensors[f"pending.{place}.image"])
-                for place, frame in enumerate(numbers["pending"])
-            ),
+            pending=_pending(tensors, numbers["pending"], numbers.get("keyed")),
             finished=numbers["finished"],
             reset_every=numbers["reset_every"],
         )
+
+
+def _pending(tensors: dict[str, Tensor], frames: list[Any], counts: list[int] | None) -> tuple[KeyedFrame, ...]:
+    """`counts`: frames of each keyframe, itself included; None in states of versions that had keyframes alone."""
+    sized = iter(
+        SizedFrame(_frame(tensors[f"pending.{place}.rgb"], frame), tensors[f"pending.{place}.image"])
+        for place, frame in enumerate(frames)
+    )
+    groups = (tuple(islice(sized, count)) for count in counts or [1] * len(frames))
+    return tuple(KeyedFrame(group[-1], group[:-1]) for group in groups)
 
 
 def _frame(rgb: Tensor, numbers: list[Any]) -> Frame:

@@ -13,10 +13,11 @@ from openloger.errors import InputError
 from openloger.geometry import Sim3, intrinsics_matrix, scale_intrinsics
 from openloger.network import HybridMemory, Network, Window
 from openloger.shapes import Tensor
+from openloger.streaming.keyframes import Filled, KeyedFrame, fill_between, in_order, keyed_frames, moved_far
 from openloger.streaming.placement import Anchor, Placement, disagreement, place, window_poses
 from openloger.streaming.sizing import check_network_size
 from openloger.streaming.state import StreamState
-from openloger.streaming.windows import FrameWindow, SizedFrame, sized_frames, windows
+from openloger.streaming.windows import FrameWindow, sized_frames, windows
 from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
@@ -32,6 +33,8 @@ class Stream:
     past 1,000 frames, or of unknown length, where the network asks for it). `size` is (height, width) in pixels.
     `memory` says which of the network's memory layers take part: "all", "ttt" or "swa" alone, "none" (each window is
     seen without them), or "fresh": all, but every window finds the memory as the first one does.
+    `keyframes` says which frames windows are made of: "all", or "auto" for those that moved (`keyframes.py`); None is
+    the network's own choice.
 
     `state` can be read between two windows and set on another Stream: a run cut in two equals the run in one piece.
     """
@@ -46,6 +49,7 @@ class Stream:
         reset_every: int | None = None,
         size: tuple[int, int] | None = None,
         memory: str = "all",
+        keyframes: str | None = None,
     ) -> None:
         config = network.config
         self.network = network
@@ -55,6 +59,7 @@ class Stream:
         self.reset_every = reset_every
         self.size = size
         self.memory = memory
+        self.keyframes = config.keyframes if keyframes is None else keyframes
         _check(self)
         self.state = StreamState(memory=HybridMemory(closed=frozenset(_CLOSED[memory])))
 
@@ -74,9 +79,11 @@ class Stream:
             self.state = replace(self.state, reset_every=self.resets(source))
             _log.info("%s", self.describe())
         state = self.state
-        size = self.size or (state.pending[0].size if state.pending else None)
+        size = self.size or (state.pending[0].key.size if state.pending else None)
         items = sized_frames(source, self.network.config, size=size, first=state.next_index)
-        for group in windows(items, size=self.window, overlap=self.overlap, pending=state.pending):
+        moved = moved_far(self.network) if self.keyframes == "auto" else None
+        keyed = keyed_frames(items, moved, key=state.pending[-1].key if state.pending else None)
+        for group in windows(keyed, size=self.window, overlap=self.overlap, pending=state.pending):
             yield self._step(group, known_intrinsics_px)
         if self.state.number == 0:
             raise InputError("the source gives no frames")
@@ -98,13 +105,16 @@ class Stream:
         resets = self.state.reset_every
         forgetting = f"fast weights reset every {resets} windows" if resets else "no resets"
         said = "" if self.memory == "all" else f"; memory {self.memory}"
-        return f"windows of {self.window} frames sharing {self.overlap}; placement {self.placement}; {forgetting}{said}"
+        frames = "keyframes" if self.keyframes == "auto" else "frames"
+        return (
+            f"windows of {self.window} {frames} sharing {self.overlap}; placement {self.placement}; {forgetting}{said}"
+        )
 
     @torch.inference_mode()
-    def _step(self, group: FrameWindow[SizedFrame], known_px: tuple[float, ...] | None) -> PlacedWindow:
+    def _step(self, group: FrameWindow[KeyedFrame], known_px: tuple[float, ...] | None) -> PlacedWindow:
         state = self.state
         starts_block = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
-        images = torch.stack([picture.image for picture in group.frames])[None]
+        images = torch.stack([keyed.key.image for keyed in group.frames])[None]
         window = Window(images.to(self.network.device), self.window, self.overlap)
         prediction, memory = self.network(window, self._recalled(starts_block=starts_block))
 
@@ -116,7 +126,11 @@ class Stream:
 
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = state.anchor and disagreement(state.anchor, world_from_cam, points[..., 2])
-        final = len(group.frames) - (0 if group.last else self.overlap)
+        keys = Filled(world_from_cam, points, prediction.confidence_logit[0].float().cpu())
+        every = fill_between(self.network, group.frames, keys, most=self.window)
+        frames = tuple(picture.frame for picture in in_order(group.frames))
+        shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
+        final = len(frames) - len(in_order(shared))
         self.state = StreamState(
             number=state.number + 1,
             final_frames=state.final_frames + final,
@@ -128,16 +142,16 @@ class Stream:
         )
         return PlacedWindow(
             number=state.number,
-            frames=tuple(picture.frame for picture in group.frames),
-            world_from_cam=world_from_cam,
-            points_cam=points,
-            confidence_logit=prediction.confidence_logit[0].float().cpu(),
+            frames=frames,
+            world_from_cam=every.world_from_cam,
+            points_cam=every.points_cam,
+            confidence_logit=every.confidence_logit,
             world_from_window=placed,
             metric_scale=None if prediction.metric_scale is None else prediction.metric_scale.item(),
             disagreement=known,
             final_count=final,
             last=group.last,
-            known_intrinsics=None if known_px is None else _resized_camera(known_px, group.frames[0].frame),
+            known_intrinsics=None if known_px is None else _resized_camera(known_px, frames[0]),
         )
 
     def _recalled(self, *, starts_block: bool) -> HybridMemory:
@@ -167,6 +181,14 @@ def _check(stream: Stream) -> None:
         raise InputError(f"overlap {stream.overlap} must be at least 0 and less than the window, {stream.window}")
     if stream.reset_every is not None and stream.reset_every < 0:
         raise InputError(f"reset_every {stream.reset_every} is negative; 0 is never")
+    if stream.keyframes not in ("all", "auto"):
+        raise InputError(f"keyframes {stream.keyframes!r} is neither all nor auto")
+    if stream.keyframes == "auto" and stream.overlap == 0:
+        raise InputError("keyframes auto needs frames shared between windows; overlap is 0")
+    if stream.keyframes == "auto" and stream.network.config.camera != "geometric":
+        raise InputError(
+            f"keyframes auto: the network {stream.network.config.name} has no flow to choose them by; use keyframes all"
+        )
     if stream.memory not in _CLOSED:
         raise InputError(f"memory {stream.memory!r} is none of {', '.join(_CLOSED)}")
     if stream.memory in ("ttt", "swa") and stream.network.config.memory is None:

@@ -48,7 +48,7 @@ def windows(frames: Iterator[T], *, size: int, overlap: int, pending: Sequence[T
             return
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SizedFrame:
     """A frame at the network's size, and the network's view of it."""
 
