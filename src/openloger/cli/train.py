@@ -24,6 +24,7 @@ def train(
     minutes: float | None = None,
     steps: int | None = None,
     device: str = "auto",
+    clip_cache: Path | None = None,
 ) -> int:
     """Train a network on endless worlds, and leave weights, metrics and checkpoints in a folder.
 
@@ -39,10 +40,13 @@ def train(
         minutes: Stop after so many minutes, with a checkpoint.
         steps: Make the stage (or every stage) this many steps long, its learning rate with it.
         device: cpu, cuda, or auto.
+        clip_cache: Keep rendered clips in this folder, and read those that are there; runs may share it.
     """
     from openloger.network import PRESETS
     from openloger.network.load import find_weights
+    from openloger.training.clip_cache import CachedRender
     from openloger.training.config import load_config
+    from openloger.training.render import render_clips
     from openloger.training.train import Budget
     from openloger.training.train import train as run
 
@@ -55,9 +59,10 @@ def train(
         if start is None:
             raise InputError(f"{weights} has no weights yet; give a file")
     budget = Budget(minutes=minutes, stage=stage)
+    render = render_clips if clip_cache is None else CachedRender(clip_cache)
     keep_freed_memory()
     try:
-        run(config, out, resume=resume, weights=start, budget=budget, device=device)
+        run(config, out, resume=resume, weights=start, budget=budget, device=device, render=render)
     except KeyboardInterrupt as stopped:
         reason = str(stopped) or f"interrupted; what the last checkpoint holds is kept in {out}"
         print(f"openloger: {reason}; the same command with --resume goes on from there", file=sys.stderr)

@@ -16,9 +16,14 @@ from openloger.training.clips import Clip
 Images = Float32[np.ndarray, "frame height width 3"]  # sRGB in 0..1
 
 
-def augment(clip: Clip, draw: np.random.Generator, *, faults: float = 0.0) -> Clip:
-    """Mirror half of the clips, recolour all, and give a part `faults` of them a camera's faults."""
-    clip = recolour(mirror(clip) if draw.random() < 0.5 else clip, draw)
+def augment(
+    clip: Clip, draw: np.random.Generator, *, faults: float = 0.0, swaps: float = 1.0, zoom: float = 1.0
+) -> Clip:
+    """Mirror half of the clips, recolour all, swap the channels of a part `swaps` of them, give a part `faults` a
+    camera's faults, and lengthen the focal length of two in three by up to `zoom`."""
+    if zoom > 1 and draw.random() < 2 / 3:
+        clip = zoomed(clip, draw.uniform(1, zoom))
+    clip = recolour(mirror(clip) if draw.random() < 0.5 else clip, draw, swaps=swaps)
     return camera_faults(clip, draw) if faults > 0 and draw.random() < faults else clip
 
 
@@ -33,10 +38,26 @@ def mirror(clip: Clip) -> Clip:
     return Clip(clip.name, rgb, depth, valid, moving, intrinsics, flip @ clip.world_from_cam @ flip)
 
 
-def recolour(clip: Clip, draw: np.random.Generator) -> Clip:
+def zoomed(clip: Clip, factor: float) -> Clip:
+    """The middle of the pictures, enlarged to their size: a focal length `factor` times as long; nearest pixels."""
+    height, width = clip.rgb.shape[1:3]
+    row = ((np.arange(height) + 0.5 - height / 2) / factor + height / 2).astype(int)
+    column = ((np.arange(width) + 0.5 - width / 2) / factor + width / 2).astype(int)
+    rgb, depth, valid, moving = (
+        np.ascontiguousarray(image[:, row][:, :, column]) for image in (clip.rgb, clip.depth, clip.valid, clip.moving)
+    )
+    intrinsics = clip.intrinsics.copy()
+    intrinsics[:, :2, :2] *= factor
+    intrinsics[:, :2, 2] = (intrinsics[:, :2, 2] - (width / 2, height / 2)) * factor + (width / 2, height / 2)
+    return replace(clip, rgb=rgb, depth=depth, valid=valid, moving=moving, intrinsics=intrinsics)
+
+
+def recolour(clip: Clip, draw: np.random.Generator, *, swaps: float = 1.0) -> Clip:
     """As another camera would show it: channels swapped, gain, gamma and contrast drawn for the clip, colour taken away
     from three in ten, and a slight drift of exposure over its frames."""
-    rgb = clip.rgb[..., draw.permutation(3)].astype(np.float32) / 255
+    order = draw.permutation(3)
+    swapped = swaps >= 1 or draw.random() < swaps
+    rgb = (clip.rgb[..., order] if swapped else clip.rgb).astype(np.float32) / 255
     gain = draw.uniform(0.75, 1.25, size=3) * draw.uniform(0.95, 1.05, size=(len(rgb), 1))
     rgb = rgb ** draw.uniform(0.6, 1.6) * gain[:, None, None].astype(np.float32)
     mean = rgb.mean()

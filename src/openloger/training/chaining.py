@@ -6,7 +6,7 @@ where asked), and for networks that are placed by `se3` through the chain of rig
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -74,9 +74,8 @@ def _attach(prediction: WindowPrediction, world_from_first: Float[Tensor, "batch
 
 def _join(predictions: list[WindowPrediction]) -> WindowPrediction:
     """Side by side on the frame axis. The metric scale, if any, is in the points already."""
-    return WindowPrediction(
-        world_from_cam=torch.cat([one.world_from_cam for one in predictions], dim=1),
-        points_cam=torch.cat([one.points_cam for one in predictions], dim=1),
-        confidence_logit=torch.cat([one.confidence_logit for one in predictions], dim=1),
-        metric_scale=None,
-    )
+    given = [field.name for field in fields(WindowPrediction) if getattr(predictions[0], field.name) is not None]
+    joined = {
+        name: torch.cat([getattr(one, name) for one in predictions], dim=1) for name in given if name != "metric_scale"
+    }
+    return WindowPrediction(**joined, metric_scale=None)

@@ -80,7 +80,14 @@ def recipe(preset: str) -> TrainConfig:
         )
     if preset == "compact":
         return TrainConfig(
-            "compact", compact_stages(), optimiser=OptimiserConfig("muon", clip=4.0), precision="bfloat16"
+            "compact",
+            compact_stages(),
+            seed=1,
+            optimiser=OptimiserConfig(clip=3.0, ema=0.995),
+            validation=ValidationConfig(clips=24, every=500),
+            log_every=10,
+            save_every=100,
+            small_state=True,
         )
     if preset in ("loger", "loger-star"):
         return TrainConfig(preset, published_stages(), precision="bfloat16", recompute=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from openloger import worlds
 from openloger.errors import InputError
 from openloger.training.losses import LossWeights
 
-FAMILIES = ("rooms", "street", "terrain", "clutter")
+FAMILIES = ("rooms", "street", "terrain", "clutter")  # of worlds, where a plan names none
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,12 @@ class ClipPlan:
     per_world: int = 4  # clips taken from a world
     reuse: float = 4.0  # how often a rendered clip is used, on average
     pool: int = 256  # rendered clips a lane keeps to draw from
+    ready: int = 0  # clips of it that are there before the first step: worth it where they are kept on disk
     other_sizes: tuple[tuple[int, int], ...] = ()  # what clips may be instead of `size`; a batch is of one size
     other_odds: float = 0.5  # how likely the clips of a world are of one of these, each as likely as the next
     augment: bool = True  # flips, channel swaps, time reversal, exposure
+    zoom: float = 1.0  # focal lengths are up to so many times as long as the worlds' own
+    swaps: float = 1.0  # part of the clips whose colour channels are swapped; few where features are pretrained
     faults: float = 0.0  # part of the clips seen through a worse camera: blur, vignetting, noise, compression
 
     def __post_init__(self) -> None:
@@ -60,9 +64,9 @@ class ClipPlan:
             raise InputError(
                 f"clips: {len(self.families)} families but {len(self.family_odds)} odds; give one for each"
             )
-        unknown = [name for name in self.families if name not in FAMILIES]
+        unknown = [name for name in self.families if name not in worlds.FAMILIES]
         if unknown:
-            raise InputError(f"clips: unknown family of worlds {unknown[0]!r}; there are {', '.join(FAMILIES)}")
+            raise InputError(f"clips: unknown family of worlds {unknown[0]!r}; there are {', '.join(worlds.FAMILIES)}")
         if min(self.source_odds) < 0 or sum(self.source_odds) <= 0:
             raise InputError("clips: the odds of worlds and datasets are at least 0, and not all 0")
         if max(self.frames) > self.rendered:
@@ -153,11 +157,8 @@ PAIRS = ClipPlan(
     least_overlap=0.4,
     least_baseline=0.1,
 )
-OTHER_SIZES = {  # what a network of so many pixels sees of videos of 3:2, 16:9, 10:3 (a car), upright 4:5, 9:16
-    (64, 80): ((56, 88), (48, 96), (40, 128), (80, 64), (96, 48)),
-    (112, 160): ((112, 160), (96, 176), (64, 240), (144, 112), (176, 96)),
-    (160, 224): ((160, 224), (128, 256), (96, 352), (208, 160), (240, 144)),
-}
+# what `pocket` sees of videos of 3:2, 16:9, 10:3 (a car), upright 4:5, 9:16
+OTHER_SIZES = ((56, 88), (48, 96), (40, 128), (80, 64), (96, 48))
 SHORT = replace(
     PAIRS,
     rendered=8,
@@ -189,7 +190,7 @@ def pocket_stages() -> tuple[Stage, ...]:
         fps=(4.0, 16.0),
         pool=1024,
         reuse=12.0,
-        other_sizes=OTHER_SIZES[64, 80],
+        other_sizes=OTHER_SIZES,
         other_odds=0.65,
     )
     chained = replace(windows, rendered=24, frames=(24,), odds=(1.0,), per_world=1, batch=4, pool=512, reuse=4.0)
@@ -257,35 +258,86 @@ def pocket_stages() -> tuple[Stage, ...]:
     )
 
 
+DENSE_LOSSES = LossWeights(  # of networks with dense heads, as measured for `compact`
+    local=0.5,
+    world=0.5,
+    rotation=1.0,
+    translation=10.0,
+    direction=0.3,
+    normal=0.0,
+    match=1.0,
+    shift=0.5,
+    depth=1.0,
+    gradient=1.0,
+    focal=0.3,
+    flow=0.5,
+    sky=0.2,
+    moving=0.1,
+)
+COMPACT_CLIPS = ClipPlan(
+    size=(128, 176),
+    other_sizes=((112, 208), (80, 256), (176, 128), (208, 112)),  # 16:9, a car's strip, upright phones
+    other_odds=0.45,
+    rendered=8,
+    frames=(1,),
+    fps=(1.5, 10.0),
+    families=("rooms", "halls", "street", "terrain", "clutter"),
+    family_odds=(1.5, 1.0, 1.0, 0.5, 0.7),
+    per_world=2,
+    lanes=2,
+    pool=4096,
+    ready=224,
+    reuse=64.0,
+    faults=0.4,
+    swaps=0.15,
+)
+LEARNT = ("fusion", "decoder", "heads")  # what learns while the pretrained encoder is frozen
+
+
 def compact_stages() -> tuple[Stage, ...]:
-    """From scratch on one GPU: pairs, short windows, then memory."""
-    pairs = replace(PAIRS, size=(112, 160), batch=256, pool=4096)
-    short = replace(SHORT, size=(112, 160), other_sizes=OTHER_SIZES[112, 160], batch=128, pool=4096)
-    longer = replace(
-        short,
-        size=(160, 224),
-        other_sizes=OTHER_SIZES[160, 224],
-        rendered=12,
-        frames=(2, 4, 8),
-        batch=80,
-        pool=1024,
-    )
-    chained = replace(longer, rendered=48, frames=(48,), odds=(1.0,), fps=(4.0, 16.0), batch=8, pool=64)
+    """On a frozen pretrained encoder: single images until depth works, then windows, then windows whose losses count
+    depth more than the camera, which the geometric one replaces in use, and confidence."""
     alone = WindowPlan(memory=False)
-    rate = RatePlan(peak=5e-4, warmup_steps=500, decay=0.0)
+    still = replace(DENSE_LOSSES, world=0.0, rotation=0.0, translation=0.0, direction=0.0)
+    windows = replace(
+        COMPACT_CLIPS, frames=(2, 3, 4, 8), odds=(1.0, 1.0, 1.5, 1.5), batch=5, least_overlap=0.4, least_baseline=0.05
+    )
     return (
-        Stage("pairs", 2000, pairs, alone, SCRATCH_LOSSES, rate),
         Stage(
-            "short", 4000, short, alone, replace(SCRATCH_LOSSES, match=0.3, shift=0.15), replace(rate, warmup_steps=50)
+            "single",
+            steps=400,
+            clips=COMPACT_CLIPS,
+            windows=alone,
+            losses=replace(still, match=0.0, shift=0.0, flow=0.0),
+            rate=RatePlan(peak=1e-3, warmup_steps=50, decay=0.7, floor=0.2),
+            moves=LEARNT,
         ),
-        Stage("longer", 6000, longer, alone, replace(SCRATCH_LOSSES, match=0.1, shift=0.05), replace(rate, decay=0.3)),
         Stage(
-            "chained",
-            3000,
-            chained,
-            WindowPlan(window=(12, 6), overlap=(3, 1)),
-            LossWeights(rotation=1.0, confidence=0.05),
-            RatePlan(peak=2e-4, warmup_steps=100),
+            "windows",
+            steps=900,
+            clips=windows,
+            windows=alone,
+            losses=DENSE_LOSSES,
+            rate=RatePlan(peak=8e-4, warmup_steps=30, decay=0.8),
+            moves=LEARNT,
+        ),
+        Stage(
+            "depth",
+            steps=450,
+            clips=windows,
+            windows=alone,
+            losses=replace(DENSE_LOSSES, match=0.5, shift=0.25, rotation=0.5, confidence=0.2, trusted_error=0.2),
+            rate=RatePlan(peak=6e-4, warmup_steps=20, decay=0.85),
+            moves=LEARNT,
+        ),
+        Stage(  # worlds are seen through wider lenses than most cameras have
+            "focal",
+            steps=80,
+            clips=replace(windows, zoom=1.7, frames=(3,), odds=(1.0,), batch=6),
+            windows=alone,
+            losses=replace(still, match=0.0, shift=0.0, flow=0.0, gradient=0.0, focal=1.0),
+            rate=RatePlan(peak=1e-3, warmup_steps=5, decay=0.8),
+            moves=("heads.focal",),
         ),
     )
 

@@ -106,7 +106,7 @@ def specs(plan: ClipPlan, *, seed: int, lane: int, first: int = 0) -> Iterator[A
 
 def rendered_by(plan: ClipPlan, step: int) -> int:
     """How many clips a lane has drawn when it takes its batch of `step`; it begins with about a batch of every size."""
-    return plan.batch * (1 + len(plan.other_sizes)) + math.floor(step * plan.batch / plan.reuse)
+    return max(plan.ready, plan.batch * (1 + len(plan.other_sizes))) + math.floor(step * plan.batch / plan.reuse)
 
 
 def frames_of(plan: ClipPlan, *, seed: int, step: int) -> int:
@@ -169,7 +169,7 @@ class ClipStream:
         draw = np.random.default_rng([self._seed, step, self._lane, 4])
         clips = [self._choose(number, frames, draw) for number in picks]
         if plan.augment:
-            clips = [augment(clip, draw, faults=plan.faults) for clip in clips]
+            clips = [augment(clip, draw, faults=plan.faults, swaps=plan.swaps, zoom=plan.zoom) for clip in clips]
         self._step += 1
         return stack(clips)
 

@@ -12,6 +12,11 @@ w = 1/z and p̂ already scaled by s:
                baseline weighs next to nothing, and a network from scratch mistakes forwards for backwards
     L_conf   = BCE(confidence_logit, [w·‖p̂_cam − p_cam‖₁ < trusted_error]), sky as 0
     L_anchor = (mean log z)², weak: it only keeps the free scale from wandering
+
+Of networks with dense heads, with e = log ẑ − log z less its median over the clip (MiDaS, arXiv 1907.01341):
+
+    L_depth  = mean |e|              L_gradient = mean |∂e| at four scales, so that edges are where they belong
+    L_focal  = |log f̂ − log f|       L_sky, L_moving = BCE of the two masks; sky is where a world has no depth
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from dataclasses import dataclass, fields
 import torch
 import torch.nn.functional as F
 
+from openloger.errors import InputError
 from openloger.geometry import SE3, rotation_angle, unproject
 from openloger.network import WindowPrediction
 from openloger.shapes import Bool, Float, Tensor
@@ -30,6 +36,7 @@ from openloger.training.scale import inverse_depth_weight, masked_mean, sample_v
 HUBER_DELTA = 0.1
 CLEAR_BASELINE = 0.05  # of the mean distance: a pair that moved by this or more counts in full for direction
 SHORT_STEP = 0.02  # of the mean distance: a predicted translation below it has a direction only in part
+GRADIENT_STEPS = (1, 2, 4, 8)  # pixels
 NORMAL_EDGE = 0.1  # a 2×2 block whose depth range is over this part of its nearest depth is an edge
 
 
@@ -48,6 +55,12 @@ class LossWeights:
     anchor: float = 0.01
     match: float = 0.0  # of `matching.py`, as the next; from-scratch stages only
     shift: float = 0.0  # per token
+    depth: float = 0.0  # of networks with dense heads, as all that follow
+    gradient: float = 0.0
+    focal: float = 0.0
+    flow: float = 0.0  # per cell of 8 pixels (`matching.py`)
+    sky: float = 0.0
+    moving: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,10 +76,15 @@ class Losses:
     confidence: Float[Tensor, ""]
     anchor: Float[Tensor, ""]
     log_depth: Float[Tensor, ""]
+    depth: Float[Tensor, ""]
+    gradient: Float[Tensor, ""]
+    focal: Float[Tensor, ""]
+    sky: Float[Tensor, ""]
+    moving: Float[Tensor, ""]
 
     def total(self, weights: LossWeights) -> Float[Tensor, ""]:
         """The weighted sum; terms of weight 0 take no part, so that they may be anything."""
-        named = {field.name: getattr(weights, field.name, 0.0) for field in fields(self)}
+        named = {field.name: getattr(weights, field.name, 0.0) for field in fields(self) if field.name != "log_depth"}
         terms = [weight * getattr(self, name) for name, weight in named.items() if weight != 0]
         return torch.stack(terms).sum()
 
@@ -104,7 +122,70 @@ def measure(prediction: WindowPrediction, truth: ClipBatch, weights: LossWeights
         else zero,
         anchor=aligned.log_depth.square().mean(),
         log_depth=aligned.log_depth.mean().detach(),
+        **dense_losses(prediction, truth, weights, zero=zero),
     )
+
+
+def dense_losses(
+    prediction: WindowPrediction, truth: ClipBatch, weights: LossWeights, *, zero: Tensor
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms of dense heads, by name; `zero` where their weight is 0."""
+    error = log_depth_error(prediction.points_cam[..., 2].float(), truth.depth.float(), truth.valid)
+    still = ~truth.moving
+    return {
+        "depth": _valid_mean(error.abs(), truth.valid) if weights.depth else zero,
+        "gradient": gradient_loss(error, truth.valid) if weights.gradient else zero,
+        "focal": focal_loss(_given(prediction.focal_px, "focal"), truth.intrinsics) if weights.focal else zero,
+        "sky": mask_loss(_given(prediction.sky_logit, "sky"), ~truth.valid) if weights.sky else zero,
+        "moving": mask_loss(_given(prediction.moving_logit, "moving"), ~still) if weights.moving else zero,
+    }
+
+
+def _given(output: Tensor | None, name: str) -> Tensor:
+    if output is None:
+        raise InputError(f"this network has no {name} output; set the weight of its loss to 0")
+    return output.float()
+
+
+def log_depth_error(
+    predicted: Float[Tensor, "batch frame height width"],
+    truth: Float[Tensor, "batch frame height width"],
+    valid: Bool[Tensor, "batch frame height width"],
+) -> Float[Tensor, "batch frame height width"]:
+    """log ẑ − log z less its median over the valid pixels of the clip (a constant to the gradient); 0 elsewhere."""
+    error = torch.where(valid, predicted.clamp(min=1e-6).log() - truth.clamp(min=1e-6).log(), 0.0)
+    index, filled = sample_valid(valid.flatten(1))
+    sampled = error.detach().flatten(1).gather(1, index)
+    median = torch.where(filled, sampled, torch.nan).nanmedian(dim=1).values.nan_to_num()
+    return torch.where(valid, error - median[:, None, None, None], 0.0)
+
+
+def gradient_loss(
+    error: Float[Tensor, "batch frame height width"], valid: Bool[Tensor, "batch frame height width"]
+) -> Float[Tensor, ""]:
+    """Mean absolute difference of the error between neighbours 1, 2, 4 and 8 pixels apart, along both axes."""
+    total = error.sum() * 0
+    for step in GRADIENT_STEPS:
+        fine, known = error[..., ::step, ::step], valid[..., ::step, ::step]
+        for axis in (-1, -2):
+            both = known.narrow(axis, 1, known.shape[axis] - 1) & known.narrow(axis, 0, known.shape[axis] - 1)
+            total = total + _valid_mean(fine.diff(dim=axis).abs(), both)
+    return total / len(GRADIENT_STEPS)
+
+
+def focal_loss(
+    focal_px: Float[Tensor, "batch frame"], intrinsics: Float[Tensor, "batch frame 3 3"]
+) -> Float[Tensor, ""]:
+    """|log f̂ − log f|, with f the mean of fx and fy."""
+    true = intrinsics[..., [0, 1], [0, 1]].float().mean(-1)
+    return (focal_px.log() - true.log()).abs().mean()
+
+
+def mask_loss(
+    logit: Float[Tensor, "batch frame height width"], mask: Bool[Tensor, "batch frame height width"]
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy."""
+    return F.binary_cross_entropy_with_logits(logit, mask.to(logit.dtype))
 
 
 def align(prediction: WindowPrediction, truth: ClipBatch) -> Aligned:

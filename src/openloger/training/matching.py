@@ -22,6 +22,7 @@ from torch import nn
 from openloger.shapes import Float, Tensor
 from openloger.training.correspondence import Correspondence
 
+FLOW_STRIDE = 8  # pixels
 CLOSE = 1.0  # tokens; a shift that is further off counts by its distance, a nearer one by its square
 
 
@@ -116,6 +117,22 @@ def shift_loss(tokens: Float[Tensor, "batch frame token channel"], correspondenc
     shift = correspondence.shift.sum(2) / seen.clamp(min=1)[..., None]
     off = F.huber_loss(tokens[..., :2], shift, reduction="none", delta=CLOSE).sum(-1)
     return torch.where(seen > 0, off, 0.0).sum() / (seen > 0).sum().clamp(min=1)
+
+
+def flow_loss(flow_px: Float[Tensor, "batch frame 4 row column"], cells: Correspondence) -> Float[Tensor, ""]:
+    """Huber loss, in cells, of the flow to both neighbours in a window, over the cells that they see.
+
+    `cells` are correspondences at the flow's own stride.
+    """
+    frames = flow_px.shape[1]
+    predicted = flow_px.float().flatten(3).unflatten(2, (2, 2)) / FLOW_STRIDE  # batch frame direction xy cell
+    total, count = predicted.sum() * 0, predicted.new_zeros(())
+    for direction, shift in enumerate((-1, 1)):
+        own = torch.arange(max(0, -shift), frames - max(0, shift), device=flow_px.device)
+        truth, seen = cells.shift[:, own, own + shift], cells.visible[:, own, own + shift]
+        off = F.huber_loss(predicted[:, own, direction].mT, truth, reduction="none", delta=CLOSE).sum(-1)
+        total, count = total + torch.where(seen, off, 0.0).sum(), count + seen.sum()
+    return total / count.clamp(min=1)
 
 
 def _patch_tokens(

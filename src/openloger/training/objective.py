@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from openloger.errors import InputError
 from openloger.network import Network
 from openloger.shapes import Float, Tensor
 from openloger.training.chaining import Chain, run_chain
@@ -21,7 +22,15 @@ from openloger.training.clips import ClipBatch
 from openloger.training.correspondence import correspond
 from openloger.training.curriculum import Stage
 from openloger.training.losses import Losses, measure
-from openloger.training.matching import MatchResult, match, matching_blocks, mean_match, probe_tokens
+from openloger.training.matching import (
+    FLOW_STRIDE,
+    MatchResult,
+    flow_loss,
+    match,
+    matching_blocks,
+    mean_match,
+    probe_tokens,
+)
 
 
 class Objective(nn.Module):
@@ -40,9 +49,14 @@ class Objective(nn.Module):
         chain, matched = run_and_match(self.network, clips, run) if weights.match or weights.shift else (run(), None)
         losses = measure(chain.prediction, clips.take_frames(chain.index), weights)
         total = losses.total(weights)
+        extra: dict[str, Tensor] = {}
+        if weights.flow:
+            extra["flow"] = chain_flow_loss(chain, clips)
+            total = total + weights.flow * extra["flow"]
+            extra["flow"] = extra["flow"].detach()
         if matched is not None:
             total = total + weights.match * matched.loss + weights.shift * matched.shift
-        return total, {"loss": total.detach(), **by_name(losses, matched)}
+        return total, {"loss": total.detach(), **by_name(losses, matched), **extra}
 
 
 def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) -> tuple[Chain, MatchResult]:
@@ -58,6 +72,18 @@ def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) 
         truth = correspond(clips.take_frames(torch.tensor(frames)), patch=patch)
         results += [match(one, truth, special_tokens=special_tokens) for one in passes]
     return chain, mean_match(results)
+
+
+def chain_flow_loss(chain: Chain, clips: ClipBatch) -> Float[Tensor, ""]:
+    """The mean over windows of the flow between a window's neighbouring frames."""
+    flow, first, losses = chain.prediction.flow_px, 0, []
+    if flow is None:
+        raise InputError("this network has no flow output; set the weight of its loss to 0")
+    for frames in chain.frames:
+        truth = correspond(clips.take_frames(torch.tensor(frames)), patch=FLOW_STRIDE)
+        losses.append(flow_loss(flow[:, first : first + len(frames)], truth))
+        first += len(frames)
+    return torch.stack(losses).mean()
 
 
 def by_name(losses: Losses, matched: MatchResult | None) -> dict[str, Tensor]:

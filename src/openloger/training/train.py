@@ -17,7 +17,9 @@ from torch import nn
 from openloger.errors import InputError, OpenlogerError
 from openloger.network import Network, preset
 from openloger.network.checkpoint import save_network
+from openloger.network.efficientnet import EfficientNet
 from openloger.network.precision import training_dtype
+from openloger.network.pretrained import load_imagenet
 from openloger.runtime.interrupts import StopRequest, stop_requests
 from openloger.shapes import Tensor
 from openloger.training.blocks import compile_blocks, recompute_blocks
@@ -41,6 +43,18 @@ from openloger.training.pictures import draw_held_out
 from openloger.training.render import RenderAhead, RenderClips, render_clips
 from openloger.training.validate import HeldOut, Scores, held_out, validate
 
+_SHOWN = (  # in the line for people
+    "loss",
+    "depth",
+    "local",
+    "rotation",
+    "translation",
+    "match",
+    "top1",
+    "log_depth",
+    "gradient_norm",
+    "frames_per_s",
+)
 _log = logging.getLogger("openloger")
 
 
@@ -147,6 +161,8 @@ def start_run(
     network = make_network(config, current)
     if weights is not None:
         begin_from(network, weights, opened=current.opens)
+    elif path is None and isinstance(network.encoder, EfficientNet):
+        load_imagenet(network.encoder)
     run = make_run(network, config, current, progress, among)
     if path:
         restore_checkpoint(path, network=run.network, mean=run.mean, optimisers=run.optimisers)
@@ -263,7 +279,7 @@ class StageLoop:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         run.mean.update(dict(run.network.named_parameters()), run.progress.step)
-        self._terms += [{**term, "gradient": norm} for term in terms]
+        self._terms += [{**term, "gradient_norm": norm} for term in terms]
         self._advance(frames * self.place.among.count)
 
     def _streams(self, stack: ExitStack) -> list[ClipStream]:
@@ -357,8 +373,7 @@ class StageLoop:
 
 def progress_line(done: Progress, stage: Stage, numbers: dict[str, float]) -> str:
     """One line for people."""
-    shown = ("loss", "local", "rotation", "translation", "match", "top1", "log_depth", "gradient", "frames_per_s")
-    parts = [f"{name} {numbers[name]:.3g}" for name in shown if name in numbers]
+    parts = [f"{name} {numbers[name]:.3g}" for name in _SHOWN if name in numbers]
     return f"{stage.name} {done.step}/{stage.steps} ({done.seconds:.0f} s): {', '.join(parts)}"
 
 
