@@ -2,11 +2,14 @@
 
 Windows: depth after one scale a window beside the mean-depth image, and rotation between all pairs of a window's frames
 beside no rotation at all; of other shapes too, as videos are wide or upright. Streams: path error of long videos in per
-cent of the path, with and without memory, beside the best straight line. Clips: folders with video.mp4,
-world_from_cam.txt and, where there is one, depth_mm.npz.
+cent of the path, with and without memory, beside the best straight line, and the spread of log scale along the path.
+Clips: folders with video.mp4 and world_from_cam.txt or depth_mm.npz or both, end to end through the main job.
 
-    python benchmarks/model.py --network pocket [--other-size 48 96] [--clip kitchen=DIR street=DIR]
-        [--out model.json]
+`r_plane` is the correlation of estimated and true log depth after a smooth surface (1, x, y, x², y²) is taken off both:
+whether the scene is seen rather than a room's average ramp. A ramp is the mean true depth of each row.
+
+    python benchmarks/model.py [--network compact] [--other-size 128 224] [--clip kitchen=DIR street=DIR lab=DIR]
+        [--focal-px kitchen=585/640 street=479.6/828] [--out model.json]
 """
 
 from __future__ import annotations
@@ -31,10 +34,13 @@ from openloger.evaluation import (
     GatherSettings,
     MeasureSettings,
     align,
+    depth_errors,
     evaluate_recording,
     gather_placed,
+    match_depth,
     measure,
     relative_error,
+    sample_depth,
 )
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash
@@ -51,7 +57,7 @@ Size = tuple[int, int]  # height, width
 
 def windows(network: Network, given: argparse.Namespace, size: Size) -> dict[str, dict[str, float]]:
     """Scores of single windows of a size, by family and of all."""
-    first = recipe("pocket").stages[0]
+    first = recipe("pocket").stages[0]  # its families and how its frames are chosen
     fps = float(given.fps)
     clips = replace(first.clips, size=size, rendered=given.window, fps=(fps, fps))
     plan = ValidationConfig(clips=given.worlds, frames=given.window, paths=0, pictures=0)
@@ -65,23 +71,85 @@ def stream(network: Network, shown: World, memory: str) -> dict[str, Any]:
     return measure(gather_placed(placed, shown, WITHOUT_DEPTH.gather), WITHOUT_DEPTH).numbers()
 
 
-def clip(network: Network, folder: Path) -> dict[str, Any]:
-    """A real clip, from its file to the recording, and its error."""
-    truth, depth = folder / "world_from_cam.txt", folder / "depth_mm.npz"
+def clip(network: Network, folder: Path, focal: float | None) -> dict[str, Any]:
+    """A real clip, from its file to the recording, and its error; `focal` is the true one as a share of the width."""
     with tempfile.TemporaryDirectory() as name:
         began = time.perf_counter()
         recording = openloger.reconstruct(folder / "video.mp4", Path(name) / "recording", network=network)
-        seconds = time.perf_counter() - began
-        found = evaluate_recording(recording, truth, depth=depth if depth.exists() else None).numbers()
-        cameras = np.loadtxt(truth).reshape(-1, 4, 4)
-        aligned = align(recording.world_from_cam, cameras, how="sim3")
-        still = align(np.broadcast_to(np.eye(4), cameras.shape), cameras, how="none")
+        found: dict[str, Any] = {"frames_per_s": len(recording) / (time.perf_counter() - began)}
+        if (folder / "world_from_cam.txt").exists():
+            found |= cameras(recording, folder / "world_from_cam.txt")
+        if (folder / "depth_mm.npz").exists():
+            found |= depths(recording, folder / "depth_mm.npz")
+        if focal is not None:
+            own = recording.intrinsics[:, 0, 0] / recording.meta.width
+            found["focal_error"] = float(np.median(np.abs(own / focal - 1)))
+    return found
+
+
+def cameras(recording: openloger.Recording, truth: Path) -> dict[str, float]:
+    """Errors of the path, and of rotation over TURN frames beside that of a camera that stands still."""
+    found = evaluate_recording(recording, truth).numbers()
+    true = np.loadtxt(truth).reshape(-1, 4, 4)
+    aligned = align(recording.world_from_cam, true, how="sim3")
+    still = align(np.broadcast_to(np.eye(4), true.shape), true, how="none")
     return {
-        **{key: value for key, value in found.items() if isinstance(value, int | float)},
-        f"rotation_deg_{TURN}_frames": relative_error(aligned, cameras, step=TURN).rotation_deg.median,
-        f"guess_rotation_deg_{TURN}_frames": relative_error(still, cameras, step=TURN).rotation_deg.median,
-        "frames_per_s": len(cameras) / seconds,
+        **{key: float(value) for key, value in found.items() if isinstance(value, int | float)},
+        f"rotation_deg_{TURN}_frames": relative_error(aligned, true, step=TURN).rotation_deg.median,
+        f"guess_rotation_deg_{TURN}_frames": relative_error(still, true, step=TURN).rotation_deg.median,
     }
+
+
+def depths(recording: openloger.Recording, truth: Path) -> dict[str, float]:
+    """Errors of depth after one scale and after one a frame, beside a constant and a ramp; r_plane; confidence."""
+    with np.load(truth) as given:
+        frames, true = given["frame"], given["depth_mm"].astype(np.float32) / 1000
+    ramp = row_means(true)
+    pairs, flat, ramps, seen, sure, off = [], [], [], [], [], []
+    for number, depth in zip(frames, true, strict=True):
+        estimated = np.asarray(recording.depth(int(number)), dtype=np.float32)
+        pair = match_depth(estimated, depth, confidence=np.asarray(recording.confidence(int(number)), dtype=np.float32))
+        pairs.append(pair)
+        flat.append(replace(pair, estimated=np.ones_like(pair.estimated)))
+        ramps.append(match_depth(np.broadcast_to(ramp[:, None], depth.shape), depth))
+        seen.append(r_plane(estimated, depth))
+        scaled = pair.estimated * np.median(pair.truth / pair.estimated)
+        off.append(np.abs(scaled / pair.truth - 1))
+        sure.append(pair.confidence)
+    return {
+        "depth_abs_rel": depth_errors(pairs).abs_rel,
+        "depth_abs_rel_frame": depth_errors(pairs, alignment="frame").abs_rel,
+        "guess_depth_abs_rel": depth_errors(flat).abs_rel,
+        "guess_depth_abs_rel_frame": depth_errors(flat, alignment="frame").abs_rel,
+        "ramp_depth_abs_rel": depth_errors(ramps).abs_rel,
+        "r_plane": float(np.mean(seen)),
+        "confidence_rank_correlation": rank_correlation(np.concatenate(sure), np.concatenate(off)),
+    }
+
+
+def row_means(depth: np.ndarray) -> np.ndarray:
+    """The mean known depth of every row, over all frames; rows without any take the nearest row that has some."""
+    known = (depth > 0).sum(axis=(0, 2))
+    mean = depth.sum(axis=(0, 2)) / np.maximum(known, 1)
+    return np.interp(np.arange(len(mean)), np.flatnonzero(known), mean[known > 0])
+
+
+def r_plane(estimated: np.ndarray, depth: np.ndarray) -> float:
+    """Correlation of log depths after the best (1, x, y, x², y²) is taken off each."""
+    row, column = np.nonzero(depth > 0)
+    y, x = (row + 0.5) / depth.shape[0], (column + 0.5) / depth.shape[1]
+    smooth = np.stack([np.ones_like(x), x, y, x * x, y * y], axis=1)
+    left = []
+    for values in (np.log(sample_depth(estimated, x, y)), np.log(depth[row, column])):
+        left.append(values - smooth @ np.linalg.lstsq(smooth, values, rcond=None)[0])
+    return float(np.corrcoef(*left)[0, 1])
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's."""
+    every = max(1, len(a) // 200_000)
+    ranks = [np.argsort(np.argsort(values[::every])) for values in (a, b)]
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def table(content: dict) -> TableRows:
@@ -99,21 +167,34 @@ def table(content: dict) -> TableRows:
             line = 100 * one["ate_rmse_of_straight_line"] / one["path_length"]
             rows.append((f"{name}: ATE", f"{one['ate_percent']:.1f} %", f"{line:.1f} %"))
         if name.startswith("clip "):
-            rows.append((f"{name}: ATE", f"{one['ate_rmse']:.3f} m", f"{one['ate_rmse_of_straight_line']:.3f} m"))
-            found, guess = one[f"rotation_deg_{TURN}_frames"], one[f"guess_rotation_deg_{TURN}_frames"]
-            rows.append((f"{name}: rotation over {TURN} frames, median", f"{found:.2f}°", f"{guess:.2f}°"))
-            if "depth_abs_rel" in one:
-                found, guess = one["depth_abs_rel"], one["depth_abs_rel_of_constant"]
-                rows.append((f"{name}: depth AbsRel", f"{found:.3f}", f"{guess:.3f}"))
-            rows.append((f"{name}: end to end", f"{one['frames_per_s']:.0f} frames/s", ""))
+            rows += clip_rows(name, one)
     return TableRows(("what", "found", "guess"), tuple(rows), note=machine_line(content))
+
+
+def clip_rows(name: str, one: dict[str, float]) -> list[tuple[str, str, str]]:
+    rows = []
+    if "ate_rmse" in one:
+        rows.append((f"{name}: ATE", f"{one['ate_rmse']:.3f} m", f"{one['ate_rmse_of_straight_line']:.3f} m"))
+        found, guess = one[f"rotation_deg_{TURN}_frames"], one[f"guess_rotation_deg_{TURN}_frames"]
+        rows.append((f"{name}: rotation over {TURN} frames, median", f"{found:.2f}°", f"{guess:.2f}°"))
+        rows.append((f"{name}: cameras, median", f"{one['rotation_deg_median']:.1f}°", ""))
+    if "depth_abs_rel" in one:
+        guesses = f"{one['guess_depth_abs_rel']:.3f} constant, {one['ramp_depth_abs_rel']:.3f} ramp"
+        rows.append((f"{name}: depth AbsRel, one scale", f"{one['depth_abs_rel']:.3f}", guesses))
+        guess = f"{one['guess_depth_abs_rel_frame']:.3f} constant"
+        rows.append((f"{name}: depth AbsRel, a scale a frame", f"{one['depth_abs_rel_frame']:.3f}", guess))
+        rows.append((f"{name}: r_plane", f"{one['r_plane']:.2f}", "0"))
+        rows.append((f"{name}: confidence against error", f"{one['confidence_rank_correlation']:.2f}", "0"))
+    if "focal_error" in one:
+        rows.append((f"{name}: focal length, median error", f"{100 * one['focal_error']:.1f} %", ""))
+    return [*rows, (f"{name}: end to end", f"{one['frames_per_s']:.1f} frames/s", "")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="pocket")
+    parser.add_argument("--network", default="compact")
     parser.add_argument("--weights")
-    parser.add_argument("--size", type=int, nargs=2, default=(64, 80), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--size", type=int, nargs=2, default=(144, 192), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument(
         "--other-size",
         type=int,
@@ -129,12 +210,23 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1000, help="of a stream")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="held-out worlds a family, for the streams")
     parser.add_argument("--clip", nargs="+", default=[], metavar="NAME=DIR")
+    parser.add_argument("--focal-px", nargs="+", default=[], metavar="NAME=FOCAL/WIDTH", help="true focal lengths")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     try:
         run(given)
     except OpenlogerError as error:
         sys.exit(f"{Path(__file__).name}: {error}")
+
+
+def focal_of(text: str) -> tuple[str, float]:
+    """A clip's name and its focal length as a share of the width, of NAME=FOCAL/WIDTH."""
+    name, _, ratio = text.partition("=")
+    try:
+        focal, width = map(float, ratio.split("/"))
+    except ValueError:
+        raise InputError(f"--focal-px {text!r}: give NAME=FOCAL/WIDTH, as kitchen=585/640") from None
+    return name, focal / width
 
 
 def run(given: argparse.Namespace) -> None:
@@ -150,11 +242,12 @@ def run(given: argparse.Namespace) -> None:
         shown = world(family, seed=seed, size=tuple(given.size), fps=given.fps, frames=given.frames)
         name = f"stream {shown.name}, memory {memory}"
         ledger.measure(name, lambda shown=shown, memory=memory: stream(network, shown, memory))
+    focals = dict(map(focal_of, given.focal_px))
     for one in given.clip:
         name, equals, folder = one.partition("=")
         if not equals or not (Path(folder) / "video.mp4").is_file():
             raise InputError(f"--clip {one!r}: give NAME=DIR of a folder with video.mp4 and world_from_cam.txt")
-        ledger.measure(f"clip {name}", lambda folder=folder: clip(network, Path(folder)))
+        ledger.measure(f"clip {name}", lambda name=name, folder=folder: clip(network, Path(folder), focals.get(name)))
     ledger.conclude()
     show(table(ledger.content()), f"{given.network}, windows of {given.window} frames, streams of {given.frames}")
 

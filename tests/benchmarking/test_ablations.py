@@ -20,7 +20,7 @@ from openloger.evaluation.ablations import Variant
 from openloger.network import load_network
 from openloger.worlds import world
 
-SMALL = ("--families", "rooms", "--size", "32", "40", "--fps", "5", "--device", "cpu")
+SMALL = ("--network", "pocket", "--families", "rooms", "--size", "32", "40", "--fps", "5", "--device", "cpu")
 
 
 def typed(*words: object) -> int | str | None:

@@ -20,7 +20,21 @@ import openloger
 from openloger.cli import main
 from openloger.network import save_network
 
-SMALL = ("--weights", "random", "--device", "cpu", "--size", "40", "48", "--window", "6", "--overlap", "2")
+SMALL = (
+    "--network",
+    "pocket",
+    "--weights",
+    "random",
+    "--device",
+    "cpu",
+    "--size",
+    "40",
+    "48",
+    "--window",
+    "6",
+    "--overlap",
+    "2",
+)
 
 
 def run(*arguments: str | Path) -> int:

@@ -25,7 +25,21 @@ from openloger.errors import RecordingError
 from openloger.frames.live import camera as camera_module
 from openloger.frames.live.network_stream import Address
 
-SMALL = ("--weights", "random", "--device", "cpu", "--size", "40", "48", "--window", "6", "--overlap", "2")
+SMALL = (
+    "--network",
+    "pocket",
+    "--weights",
+    "random",
+    "--device",
+    "cpu",
+    "--size",
+    "40",
+    "48",
+    "--window",
+    "6",
+    "--overlap",
+    "2",
+)
 QUIET = (*SMALL, "--no-view", "--idle", "0.2")
 COUNT = 14
 
