@@ -6,11 +6,10 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 
 .PHONY: demo test test-slow test-browser lint format docs dist clean
 
-demo: $(VENV)/installed  ## reconstruct a rendered street with the model in the box, and export it
-	$(BIN)/openloger worlds render street --seed 3 --frames 90 --fps 3 --size 128 160 --out demo/street --overwrite
-	$(BIN)/openloger reconstruct demo/street/video.mp4 --out demo/recording --overwrite
-	$(BIN)/openloger export demo/recording --to ply --out demo/street.ply --overwrite
-	$(BIN)/openloger export demo/recording --to glb --out demo/street.glb --overwrite
+demo: $(VENV)/installed  ## reconstruct a real video with the model in the box, and export it
+	$(BIN)/openloger reconstruct examples/data/lab.mp4 --out demo/recording --overwrite
+	$(BIN)/openloger export demo/recording --to ply --out demo/lab.ply --overwrite
+	$(BIN)/openloger export demo/recording --to glb --out demo/lab.glb --overwrite
 	$(BIN)/openloger info demo/recording
 
 test: $(VENV)/installed-for-tests  ## everything that fits in minutes
