@@ -31,6 +31,10 @@ from openloger.values import PlacedWindow
 
 STEP = values.WINDOW - values.OVERLAP
 SCRIPT = Path(__file__).with_name("write_until_killed.py")
+ENVIRONMENT = os.environ | {  # of a process that runs the script: the tests' own modules are found as pytest finds them
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+}
 
 
 def check_frames(recording: Recording, start: int = 0) -> None:
@@ -64,7 +68,7 @@ def test_killed_at_any_moment_and_resumed_it_is_the_uncut_recording_to_the_byte(
     moments = random.Random(0)
     for attempt in range(4):
         command = [sys.executable, str(SCRIPT), str(killed), str(endless), *(["resume"] if attempt else [])]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
             watched = _read_along(killed, done, windows=moments.randrange(1, 5))
