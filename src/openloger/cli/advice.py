@@ -22,8 +22,9 @@ def about(network: str, *, size: tuple[int, int]) -> str | None:
     if network != DEFAULT_NETWORK:
         return None
     return (
-        f"{network} is the small model in the box: it saw {size[0]}×{size[1]} pixels of each frame, and is for trying "
-        f"things out, not for measuring; the full model is --network {FULL_NETWORK} (docs/pocket.md)"
+        f"{network} is the small model in the box, trained on procedural worlds: it saw {size[0]}×{size[1]} pixels of "
+        f"each frame, and is for trying things out, not for measuring; the full model is --network {FULL_NETWORK} "
+        "(docs/compact.md)"
     )
 
 
