@@ -1,4 +1,4 @@
-"""Halls: an endless floor of aisles under one ceiling, between desks, benches, racks or tables that are seen from near.
+"""Halls: wide rooms in endless rows, with aisles between desks, benches, racks or tables that are seen from near.
 
 The camera goes along the lines of a grid and mostly looks aside, down at what stands in the cells: a table that it
 goes round, rows of desks, shelves that tower over it.
@@ -17,20 +17,52 @@ from openloger.worlds.families.family import Cell, Gait, View, hold
 from openloger.worlds.families.furniture import Stand
 from openloger.worlds.families.interiors import interior, room_light
 from openloger.worlds.families.outdoors import Grid
+from openloger.worlds.families.plan import Opening, Plan
 from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
-from openloger.worlds.routes import RouteStyle
+from openloger.worlds.routes import Node, RouteStyle
 from openloger.worlds.scene import Look, SolidBuilder, Solids, Zone
 from openloger.worlds.shading import SkyColumn
 from openloger.worlds.surfaces import SurfaceBook
 
+_BLOCK = 4  # aisles between a hall's walls
+_WALLED = 2  # the cells whose number is this, modulo _BLOCK, have a wall through their middle
+_DOOR = 2.1  # height of the doors in these walls, metres
 _KINDS = ("tables", "desks", "benches", "racks", "mixed")
+
+
+class Aisles(Grid):
+    """A grid whose ways pass the walls only where doors are: along every fourth line."""
+
+    def is_open(self, here: Node, there: Node) -> bool:
+        low, axis = min(here, there), 0 if here[0] != there[0] else 1
+        return low[axis] % _BLOCK != _WALLED or low[1 - axis] % _BLOCK == 0
+
+
+class Doors(Plan):
+    """The same as a floor plan of halls, for what can be looked into through the doors."""
+
+    def __init__(self, seed: int, aisle_pitch: float, door: float, ceiling: float) -> None:
+        super().__init__(seed, _BLOCK * aisle_pitch, ceiling)
+        self._aisle_pitch, self._door = aisle_pitch, door
+
+    def _line(self, axis: int, number: int) -> float:
+        return (_BLOCK * number + _WALLED + 0.5) * self._aisle_pitch
+
+    def _opening(self, room: Node, axis: int) -> Opening:
+        return Opening(_BLOCK * (room[1 - axis] + 1) * self._aisle_pitch, self._door, _DOOR)
+
+    def cells(self, room: Node) -> tuple[range, range]:
+        """The cells of a hall, with those that its walls stand in."""
+        i, j = (_BLOCK * number + _WALLED for number in room)
+        return range(i, i + _BLOCK + 1), range(j, j + _BLOCK + 1)
 
 
 class Halls:
     """The family "halls" for one seed."""
 
     terrain = None
+    far_m = 45.0
     fov_deg = (50.0, 92.0)
 
     def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
@@ -42,9 +74,9 @@ class Halls:
             dice.uniform(1.1, 2.0) if self._kind == "tables" else dice.uniform(2.6, 5.0)
         )  # metres across a cell's furniture
         self._pitch = self._inner + 2.0 * self._lane
-        self.far_m = dice.uniform(7.0, 12.0)
         self._ceiling = dice.uniform(2.5, 3.0) if self._kind == "tables" else dice.uniform(2.5, 4.5)
-        self.lattice = Grid(seed, self._pitch)
+        self.lattice = Aisles(seed, self._pitch)
+        self._doors = Doors(seed, self._pitch, 2.0 * self._lane, self._ceiling)
         self.gait = _gait(dice, close=self._kind == "tables")
         self._book = SurfaceBook(dice, textures)
         self._looks = interior(dice, self._book)
@@ -65,7 +97,13 @@ class Halls:
         return math.floor(x / self._pitch), math.floor(z / self._pitch)
 
     def cells_seen(self, view: View) -> list[Cell]:
-        return self.lattice.cells_seen(view, self.far_m)
+        home = [math.floor((at / self._pitch - _WALLED - 0.5) / _BLOCK) for at in (view.x, view.z)]
+        cells: dict[Cell, None] = {}
+        for room in self._doors.rooms_seen((home[0], home[1]), view):
+            across, along = self._doors.cells(room)
+            cells.update(dict.fromkeys((i, j) for i in across for j in along))
+        inside = set(self.lattice.cells_seen(view, self.far_m))
+        return [cell for cell in cells if cell in inside]
 
     def movers(self, time_s: float, way: Way) -> Solids | None:
         """Somebody who walks ahead, and others who come along the aisles."""
@@ -106,9 +144,16 @@ class Halls:
         wide = (-1e6, -self._ceiling, -1e6), (1e6, 0.0, 1e6)
         solids.zones.append(zone._replace(low=wide[0], high=wide[1]))
         self._shell(solids, dice, (x, z))
+        walled = [number % _BLOCK == _WALLED for number in cell]
+        for axis in (0, 1):
+            if walled[axis]:
+                self._wall_through(solids, axis, (x, z), cell[1 - axis])
         shell = solids.build(casts=False)
         inside = SolidBuilder(key=solids.key + 1, zones=solids.zones)
-        self._furnish(Stand(inside, x, z, dice.choice((0.0, 0.5, 1.0, 1.5)) * math.pi), dice)
+        if not any(walled):
+            self._furnish(Stand(inside, x, z, dice.choice((0.0, 0.5, 1.0, 1.5)) * math.pi), dice)
+        elif not all(walled):
+            self._along_wall(Stand(inside, x, z, 0.5 * math.pi if walled[0] else 0.0), dice)
         return Solids(rows=np.concatenate([shell.rows, inside.build().rows]), zones=shell.zones)
 
     def _shell(self, solids: SolidBuilder, dice: Dice, middle: tuple[float, float]) -> None:
@@ -123,6 +168,24 @@ class Halls:
             solids.box((x, height - 0.35, z), (pitch, 0.3, 0.4), dice.choice(looks.fabrics.metal + looks.trims))
         if dice.chance(0.15):
             solids.box((x, 0, z), (0.4, height, 0.4), dice.choice(looks.walls))
+
+    def _wall_through(self, solids: SolidBuilder, axis: int, middle: tuple[float, float], number: int) -> None:
+        """A wall through a cell's middle, at right angles to an axis, open at the aisles that have doors."""
+        looks, at = self._looks, middle[1 - axis]
+        low, high = at - 0.5 * self._pitch, at + 0.5 * self._pitch
+        begin = low + self._lane if number % _BLOCK == 0 else low
+        end = high - self._lane if (number + 1) % _BLOCK == 0 else high
+
+        def piece(begin: float, end: float, bottom: float, top: float, look: Look, thick: float = 0.15) -> None:
+            place = (middle[0], bottom, 0.5 * (begin + end)), (0.5 * (begin + end), bottom, middle[1])
+            size = (thick, top - bottom, end - begin), (end - begin, top - bottom, thick)
+            solids.box(place[axis], size[axis], look)
+
+        piece(begin, end, 0.0, self._ceiling, looks.walls[0])
+        piece(begin, end, 0.0, 0.09, looks.trims[0], 0.19)
+        for first, last in ((low, begin), (end, high)):
+            if last > first:
+                piece(first, last, _DOOR, self._ceiling, looks.walls[0])
 
     def _furnish(self, stand: Stand, dice: Dice) -> None:
         kind, size, looks = self._kind, self._inner, self._looks.fabrics
@@ -185,6 +248,11 @@ class Halls:
         looks, size = self._looks, self._inner
         stand.box((0, 0, 0), (size, self._ceiling, 0.15), dice.choice(looks.walls))
         stand.box((0, 0, 0), (size, 0.09, 0.19), dice.choice(looks.trims))
+        self._along_wall(stand, dice)
+
+    def _along_wall(self, stand: Stand, dice: Dice) -> None:
+        """What stands and hangs on both sides of a wall along the stand's right."""
+        size = self._inner
         for turn in (0.0, math.pi):
             side = stand.beside(0.0, math.copysign(0.08, 1.0 - turn), turn)
             for number in range(max(int(size / 1.2), 1)):
