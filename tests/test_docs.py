@@ -94,7 +94,7 @@ def test_python_of_the_readme_and_the_pages_runs(tmp_path, monkeypatch):
         exec(compile(code, "<docs>", "exec"), known)
     assert known["recording"].complete
     assert len(shown) == 1
-    assert known["depth"].shape == (64, 80)
+    assert known["depth"].shape == (128, 160)
     assert known["world_from_cam"].shape == (9, 4, 4)
 
 

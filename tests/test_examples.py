@@ -50,7 +50,7 @@ def test_every_example_is_run_here():
 
 def test_quick_start(run, tmp_path, video):
     told = run("01", "--video", video, "--out", "quick")
-    assert "24 frames, 64×80, complete" in told
+    assert "24 frames, 128×160, complete" in told
     recording = openloger.open_recording(tmp_path / "quick" / "recording")
     assert recording.complete
     assert len(recording) == 24
@@ -74,7 +74,7 @@ def test_a_cut_loop_equals_a_whole_one(run, video):
 
 def test_nerfstudio_and_colmap(run, tmp_path, video):
     told = run("03", "--video", video, "--out", "splat")
-    assert "12 cameras of 80×64 pixels" in told
+    assert "12 cameras of 160×128 pixels" in told
     assert len(list((tmp_path / "splat" / "nerfstudio" / "images").iterdir())) == 12
     assert any((tmp_path / "splat" / "colmap" / "sparse").rglob("points3D.*"))
 

@@ -8,9 +8,9 @@ from openloger.cli.advice import about, next_step
 
 
 def test_the_model_in_the_box_says_what_it_is() -> None:
-    said = about("pocket", size=(48, 64))
+    said = about("compact", size=(144, 192))
     assert said is not None
-    assert "48×64 pixels" in said
+    assert "144×192 pixels" in said
     assert "--network loger" in said
     assert about("loger", size=(48, 64)) is None
 

@@ -57,7 +57,7 @@ def test_wrong_names_and_weights_are_one_line(capsys, tmp_path):
     assert "no training recipe for 'huge'" in refused(capsys, "huge", *out)
     assert "no stage 'first' in this run" in refused(capsys, "pocket", *out, "--stage", "first")
     assert "there are no weights at" in refused(capsys, "pocket", *out, "--weights", str(tmp_path / "absent.pt"))
-    assert "compact has no weights yet" in refused(capsys, "pocket", *out, "--weights", "compact")
+    assert "has memory layers, and the stage" in refused(capsys, "pocket", *out, "--weights", "compact")
     assert "begin with a later stage" in refused(capsys, "pocket", *out, "--weights", "pocket")
     save_network(Network(preset("compact")), tmp_path / "other.safetensors")
     line = refused(capsys, "pocket", *out, "--stage", "chained", "--weights", str(tmp_path / "other.safetensors"))

@@ -36,7 +36,10 @@ def test_a_chain_is_what_the_stream_gives(placement):
     world_from_cam = torch.cat([window.world_from_cam for window in placed]).float()
     torch.testing.assert_close(chain.prediction.world_from_cam[0], world_from_cam, rtol=1e-3, atol=1e-4)
     points = torch.cat([window.points_cam for window in placed])
-    torch.testing.assert_close(chain.prediction.points_cam[0], points, rtol=1e-3, atol=1e-4)
+    off = (chain.prediction.points_cam[0] - points).norm(
+        dim=-1
+    )  # held against a point's distance: x and y may be near 0
+    assert (off <= 1e-3 * points.norm(dim=-1) + 1e-4).all()
 
 
 def test_gradients_reach_through_the_memory_and_truncation_cuts_them():

@@ -167,7 +167,7 @@ def read_config(path: Path) -> NetworkConfig | None:
     if not isinstance(values, dict):
         raise WeightsError(f"{path} is damaged: its network configuration is {type(values).__name__}, not an object")
     config = config_from_dict(values, source=str(path))
-    blocks = config.encoder.depth + config.decoder.depth + config.heads.depth
+    blocks = sum(getattr(part, "depth", 0) for part in (config.encoder, config.decoder, config.heads))
     if not 0 <= blocks <= count:  # each has tensors of its own
         raise WeightsError(f"{path} is damaged: its configuration has {blocks} blocks, and it holds {count} tensors")
     return config

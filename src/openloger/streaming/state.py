@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load, save
 
@@ -51,7 +50,7 @@ class StreamState:
         pending = [picture for keyed in self.pending for picture in keyed.frames]
         for place, picture in enumerate(pending):
             tensors[f"pending.{place}.image"] = picture.image
-            tensors[f"pending.{place}.rgb"] = torch.from_numpy(np.ascontiguousarray(picture.frame.rgb))
+            tensors[f"pending.{place}.rgb"] = torch.from_numpy(picture.frame.rgb.copy())  # frames may share an array
         numbers = {
             "number": self.number,
             "final_frames": self.final_frames,

@@ -53,7 +53,7 @@ class CachedRender:
 
     def _read(self, spec: ClipSpec) -> Clip | None:
         try:
-            with np.load(self.path(spec)) as arrays:
+            with self.path(spec).open("rb") as file, np.load(file) as arrays:
                 return Clip(str(spec), **{name: arrays[name] for name in _ARRAYS})
         except (FileNotFoundError, BadZipFile, EOFError, KeyError):
             return None  # absent, or cut short by a full disk or a power failure: rendered again
