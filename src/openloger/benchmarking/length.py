@@ -17,7 +17,6 @@ from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
 from openloger.benchmarking.footage import MovingPicture
 from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
-from openloger.outputs import staged_file
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import peak_memory_bytes
 from openloger.streaming import Stream, network_size
@@ -108,11 +107,8 @@ def conclusions(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str, overwrite: bool = False) -> None:
-    """Seconds against frames, both in powers of ten, and peak memory against frames, from zero, as a PNG.
-
-    Raises InputError without matplotlib, and where `path` exists and is not an earlier picture that may be replaced.
-    """
+def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str) -> None:
+    """Seconds against frames, both in powers of ten, and peak memory against frames, from zero."""
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -139,8 +135,8 @@ def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str, overwr
     axes[1].set_ylim(bottom=0)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
-    with staged_file(path, made_by="bench", overwrite=overwrite) as draft:
-        figure.savefig(draft, dpi=110)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
