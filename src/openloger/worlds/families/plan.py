@@ -60,8 +60,9 @@ class Plan:
     def rooms_seen(self, home: Node, view: View) -> list[Node]:
         """The rooms that can be looked into through openings, by narrowing the angle of view at each (as portals)."""
         seen = [home]
-        came_from: Node | None = None
-        ahead = [(home, came_from, view.heading - view.half_angle, view.heading + view.half_angle)]
+        ahead: list[tuple[Node, Node | None, float, float]] = [
+            (home, None, view.heading - view.half_angle, view.heading + view.half_angle)
+        ]
         while ahead:
             room, came_from, begin, end = ahead.pop()
             for di, dj in ((1, 0), (-1, 0), (0, 1), (0, -1)):
