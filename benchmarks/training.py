@@ -24,7 +24,7 @@ from openloger.cli.results import show
 from openloger.errors import OpenlogerError
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, preset
-from openloger.network.attention import KeysValues, mix
+from openloger.network.attention import KeysValues, scaled_dot_product
 from openloger.training.clips import ClipBatch, stack
 from openloger.training.config import recipe
 from openloger.training.data import ClipSpec
@@ -73,7 +73,9 @@ def attention(given: argparse.Namespace, precision: torch.dtype, *, fused: bool)
 
     def step() -> None:
         mixed = (
-            F.scaled_dot_product_attention(queries, keys, values) if fused else mix(queries, KeysValues(keys, values))
+            F.scaled_dot_product_attention(queries, keys, values)
+            if fused
+            else scaled_dot_product(queries, KeysValues(keys, values))
         )
         torch.autograd.grad(mixed, (queries, keys, values), pull)
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openloger.network.attention import Attention, Block, KeysValues, LayerScale, Rotary, mix
+from openloger.network.attention import Attention, Block, KeysValues, LayerScale, Rotary, scaled_dot_product
 
 PLACES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 lawful = settings(derandomize=True, deadline=None, max_examples=40)
@@ -109,9 +109,9 @@ def test_attention_reaches_back_to_earlier_keys():
     earlier = KeysValues(torch.randn(2, 2, 3, 16), torch.randn(2, 2, 3, 16))
     queries, own = module.project(x, None)
     assert torch.allclose(
-        module.attend(queries, own.after(earlier)), slow_attention(module, x, earlier=earlier), atol=1e-5
+        module.attend(queries, own.with_prefix(earlier)), slow_attention(module, x, earlier=earlier), atol=1e-5
     )
-    assert own.after(None) is own
+    assert own.with_prefix(None) is own
 
 
 def test_training_in_bfloat16_mixes_as_the_fused_kernel_does():
@@ -120,7 +120,7 @@ def test_training_in_bfloat16_mixes_as_the_fused_kernel_does():
     results = []
     for dtype in (torch.float32, torch.bfloat16):
         given = [part.to(dtype).requires_grad_() for part in (queries, keys, values)]
-        mixed = mix(given[0], KeysValues(*given[1:]))
+        mixed = scaled_dot_product(given[0], KeysValues(*given[1:]))
         assert mixed.dtype == dtype
         results.append((mixed.detach(), *torch.autograd.grad(mixed, given, pull.to(dtype))))
     for exact, rounded in zip(*results, strict=True):
@@ -134,8 +134,8 @@ def test_bfloat16_on_a_processor_mixes_as_the_fused_kernel_does(tokens):
     torch.manual_seed(0)
     queries, keys, values = torch.randn(1, 2, tokens, 16), *torch.randn(2, 1, 2, 300, 16)
     context = KeysValues(keys, values)
-    exact = mix(queries, context)
-    rounded = mix(queries.bfloat16(), KeysValues(*(part.bfloat16() for part in context)))
+    exact = scaled_dot_product(queries, context)
+    rounded = scaled_dot_product(queries.bfloat16(), KeysValues(*(part.bfloat16() for part in context)))
     assert rounded.dtype == torch.bfloat16
     assert float((rounded.float() - exact).norm() / exact.norm()) < 0.01
 

@@ -223,4 +223,4 @@ def test_how_far_input_noise_moves_a_camera(iteration, most, least):
     ("float32", torch.bfloat16, torch.float32),
 ])  # fmt: skip
 def test_the_precision_of_the_iteration(asked, around, wanted):
-    assert opened_layer(newton_schulz=asked)._iteration_dtype(torch.empty(0, dtype=around)) == wanted
+    assert opened_layer(newton_schulz=asked).update._iteration_dtype(torch.empty(0, dtype=around)) == wanted

@@ -17,8 +17,8 @@ def network():
     return open_pocket()
 
 
-def with_closed_gates(*kinds):
-    """The same network, its gates closed for good: what `memory` must come to."""
+def with_zero_gates(*kinds):
+    """The same network, its gates zero for good: what `memory` must come to."""
     network = open_pocket()
     for kind in kinds:
         for layer in getattr(network.decoder.memory, kind):
@@ -53,9 +53,9 @@ def test_each_choice_changes_what_is_seen(memory, network):
     assert same(whole[:1], part[:1]) == (memory == "fresh")
 
 
-@pytest.mark.parametrize(("memory", "closed"), [("ttt", ["swa"]), ("swa", ["ttt"]), ("none", KINDS)])
-def test_a_layer_that_is_off_is_a_gate_that_is_zero(memory, closed, network):
-    assert same(run(network, memory=memory), run(with_closed_gates(*closed)))
+@pytest.mark.parametrize(("memory", "off"), [("ttt", ["swa"]), ("swa", ["ttt"]), ("none", KINDS)])
+def test_a_layer_that_is_off_is_a_gate_that_is_zero(memory, off, network):
+    assert same(run(network, memory=memory), run(with_zero_gates(*off)))
 
 
 def test_without_memory_nothing_comes_from_earlier_windows(network):
@@ -64,7 +64,7 @@ def test_without_memory_nothing_comes_from_earlier_windows(network):
     carried = ()
     for number, placed in enumerate(chained):
         images = IMAGES[None, 3 * number : 3 * number + 5]
-        alone, after = network(Window(images, 5, 2), HybridMemory(overlap_features=carried, closed=frozenset(KINDS)))
+        alone, after = network(Window(images, 5, 2), HybridMemory(overlap_features=carried), disabled=KINDS)
         assert torch.equal(placed.points_cam, alone.points_cam[0])
         assert (after.fast_weights, after.keys_values) == ({}, {})
         carried = after.overlap_features
@@ -116,20 +116,14 @@ def test_agrees_with_the_reference_without_a_layer(run_name):
 
 
 def test_a_stored_state_stays_without_it(network):
-    """A run cut in two equals the run in one piece, whoever takes it up."""
+    """A run cut in two equals the run in one piece."""
     stream = Stream(network, window=5, overlap=2, placement="none", memory="swa", size=(24, 32))
     placed = stream.run(IMAGES)
     next(placed)
-    again = Stream(network, window=5, overlap=2, placement="none", size=(24, 32))
+    again = Stream(network, window=5, overlap=2, placement="none", memory="swa", size=(24, 32))
     again.state = StreamState.from_bytes(stream.state.to_bytes())
-    assert again.state.memory.closed == {"ttt"}
+    assert again.state.memory.fast_weights == {}
     assert same(list(placed), list(again.run(IMAGES)))
-
-
-def test_a_memory_keeps_what_is_closed():
-    memory = HybridMemory(closed=frozenset({"swa"}))
-    assert HybridMemory.from_tensors(memory.to_tensors()) == memory
-    assert memory.reset().closed == memory.forget().closed == memory.detach().closed == memory.closed
 
 
 def test_a_network_without_memory_has_nothing_to_choose():

@@ -21,8 +21,8 @@ def reconstruct_serially(source: FrameSource, out: Path, network: Network, *, cl
     sized = resized(decoded, lambda height, width: network_size(height, width, network.config))
     stream = Stream(network)
     writer: RecordingWriter | None = None
-    with clock.stage("rest"), clock.placing(stream):
-        for placed in stream.run(TimedFrames(sized, clock, "resize")):
+    with clock.stage("rest"):
+        for placed in stream.run(TimedFrames(sized, clock, "resize"), observer=lambda: clock.stage("placement")):
             with clock.stage("write"):
                 writer = writer or create_recording(out, _meta(source, network, placed.frames[0].rgb.shape[:2]))
                 writer.append(placed)

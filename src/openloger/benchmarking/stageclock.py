@@ -1,18 +1,14 @@
-"""Where time goes: every moment belongs to exactly one stage, the innermost that is running."""
+"""Time by stage: every moment belongs to exactly one stage, the innermost that is running."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
-from unittest.mock import patch
+from contextlib import ExitStack, contextmanager
 
 from torch import nn
 
 from openloger.network import Network
-from openloger.network.memory import ttt
-from openloger.streaming import Stream
 from openloger.values import Frame, FrameSource
 
 STAGES = (
@@ -31,7 +27,7 @@ STAGES = (
 
 
 class StageClock:
-    """Seconds by stage. Stages nest: what one calls by another name counts there, and not twice."""
+    """Seconds by stage. Stages nest: time in an inner stage counts there alone."""
 
     def __init__(
         self, *, synchronize: Callable[[], None] = lambda: None, now: Callable[[], float] = time.perf_counter
@@ -58,18 +54,9 @@ class StageClock:
         self._account()
         self._running.pop()
 
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, its time counted."""
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            with self.stage(name):
-                return function(*arguments, **named)
-
-        return call
-
     @contextmanager
     def watching(self, network: Network) -> Iterator[None]:
-        """Count the parts of a network. TTT's update is the gradient and the step; the rest of its layer is apply."""
+        """Count the parts of a network by torch's hooks. What a TTT layer does beside its update counts as apply."""
         with ExitStack() as undo:
             memory = network.decoder.memory
             parts: list[tuple[str, nn.Module]] = [
@@ -78,19 +65,14 @@ class StageClock:
                 ("decoder", network.decoder),
                 ("heads", network.heads),
                 *(("ttt_apply", layer) for layer in (memory.ttt if memory else ())),
+                *(("ttt_update", layer.get_submodule("update")) for layer in (memory.ttt if memory else ())),
                 *(("swa", layer) for layer in (memory.swa if memory else ())),
             ]
             for name, module in parts:
                 before = module.register_forward_pre_hook(lambda *_, name=name: self.enter(name))
                 undo.callback(before.remove)
                 undo.callback(module.register_forward_hook(lambda *_: self.leave()).remove)
-            for function in ("gradient", "update"):
-                undo.enter_context(patch.object(ttt, function, self.timed("ttt_update", getattr(ttt, function))))
             yield
-
-    def placing(self, stream: Stream) -> AbstractContextManager[Any]:
-        """Count what a stream does of a window beside the network: its tensors, its place in the world."""
-        return patch.object(stream, "_step", self.timed("placement", stream._step))
 
     def _account(self) -> None:
         self._synchronize()

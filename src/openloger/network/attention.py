@@ -48,7 +48,7 @@ class KeysValues(NamedTuple):
     keys: Float[Tensor, "batch head token channel"]
     values: Float[Tensor, "batch head token channel"]
 
-    def after(self, earlier: KeysValues | None) -> KeysValues:
+    def with_prefix(self, earlier: KeysValues | None) -> KeysValues:
         """These, preceded by the earlier ones."""
         if earlier is None:
             return self
@@ -56,20 +56,20 @@ class KeysValues(NamedTuple):
         return KeysValues(keys, torch.cat([earlier.values.to(self.values.dtype), self.values], dim=2))
 
 
-def mix(
+def scaled_dot_product(
     queries: Float[Tensor, "batch head token channel"], context: KeysValues
 ) -> Float[Tensor, "batch head token channel"]:
     """softmax(q kᵀ / √D) v, by torch's fused kernel.
 
-    In bfloat16 on a CPU it is written out: the fused kernel multiplies in float32 there and takes twice as long (in
-    training, forward and backward, at a pair's tokens five times).
+    In bfloat16 on a CPU it is computed explicitly: the fused kernel multiplies in float32 there and takes twice as long
+    (in training, forward and backward, at a pair's tokens five times).
     """
     if queries.device.type == "cpu" and queries.dtype == torch.bfloat16:
-        return _written_out(queries, context)
+        return _explicit(queries, context)
     return F.scaled_dot_product_attention(queries, context.keys, context.values)
 
 
-def _written_out(
+def _explicit(
     queries: Float[Tensor, "batch head token channel"], context: KeysValues
 ) -> Float[Tensor, "batch head token channel"]:
     """`_ROWS` queries at a time, so that their weights need little memory, however many tokens there are."""
@@ -103,7 +103,7 @@ class Attention(nn.Module):
     def attend(
         self, queries: Float[Tensor, "batch head token dim"], context: KeysValues
     ) -> Float[Tensor, "batch token channel"]:
-        mixed = mix(queries, context)  # (B, H, T, D)
+        mixed = scaled_dot_product(queries, context)  # (B, H, T, D)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def forward(
@@ -148,14 +148,14 @@ class Block(nn.Module):
         self.mlp = Mlp(width, mlp_ratio)
         self.mlp_scale = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
-    def residuals(
+    def apply_residuals(
         self, x: Float[Tensor, "batch token channel"], attended: Float[Tensor, "batch token channel"]
     ) -> Float[Tensor, "batch token channel"]:
-        """What follows once attention has spoken: both residual sums."""
+        """Apply the attention and MLP residuals."""
         x = x + self.attention_scale(attended)
         return x + self.mlp_scale(self.mlp(self.mlp_norm(x)))
 
     def forward(
         self, x: Float[Tensor, "batch token channel"], rotary: Rotary | None = None
     ) -> Float[Tensor, "batch token channel"]:
-        return self.residuals(x, self.attention(self.attention_norm(x), rotary))
+        return self.apply_residuals(x, self.attention(self.attention_norm(x), rotary))

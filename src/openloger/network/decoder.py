@@ -5,6 +5,7 @@ Legend: B batch, N frame of the window, L = S + h·w tokens a frame (S special o
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +60,8 @@ class Decoder(nn.Module):
         roles: Int[Tensor, " frame"],
         positions_yx: Float[Tensor, "token 2"],
         memory: HybridMemory,
+        *,
+        disabled: Collection[str] = (),
     ) -> tuple[Float[Tensor, "batch frame token channel2"], HybridMemory]:
         """The tokens after the last two blocks side by side (channel2 = 2C), and the memory for the next window."""
         tokens = self._with_special_tokens(self.embed(features), roles)  # (B, N, L, C)
@@ -71,8 +74,10 @@ class Decoder(nn.Module):
                 tokens = block(tokens.flatten(0, 1), rotary).unflatten(0, (batch, frames))  # within a frame
             else:
                 tokens = block(tokens.flatten(1, 2), window_rotary).unflatten(1, (frames, -1))  # over the window
-            if self.memory is not None and self.memory.follows(number):
-                remembered, memory = self.memory(tokens.flatten(1, 2), memory, block=number, rotary=window_rotary)
+            if self.memory is not None and self.memory.has_layer_after(number):
+                remembered, memory = self.memory(
+                    tokens.flatten(1, 2), memory, block=number, rotary=window_rotary, disabled=disabled
+                )
                 tokens = remembered.unflatten(1, (frames, -1))
             last = [*last[-1:], tokens]
         return torch.cat(last, dim=-1), memory

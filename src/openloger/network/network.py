@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +12,16 @@ from torch import nn
 
 from openloger.errors import InputError
 from openloger.geometry import SE3
+from openloger.network.attention import Block
 from openloger.network.decoder import Decoder, DecoderConfig
 from openloger.network.dense import DenseHeads, DenseHeadsConfig
 from openloger.network.efficientnet import EfficientNet, EfficientNetConfig
 from openloger.network.encoder import Encoder, EncoderConfig
 from openloger.network.fusion import PyramidFusion
 from openloger.network.heads import HeadOutputs, Heads, HeadsConfig
+from openloger.network.linear import Linear
 from openloger.network.memory.hybrid import HybridMemory, MemoryConfig
+from openloger.network.memory.ttt import TestTimeTraining
 from openloger.network.motion import (
     Edges,
     FlowFeatures,
@@ -151,43 +154,48 @@ class Network(nn.Module):
         return HybridMemory()
 
     def set_precision(self, precision: torch.dtype) -> Network:
-        """Run the transformers in `precision`, their matrices stored in it; norms, gates and pixel layers stay float32.
+        """Store the matrices of all transformer blocks and TTT layers in `precision`, and run the transformers in it.
 
-        The maths does not know: outside it, autocast picks each operation's type.
+        Norms, gates, learning rates, fast weights and pixel layers stay float32, as does the whole of the metric head.
+        Outside the blocks autocast selects the dtypes.
         """
         self.precision = precision
-        for part in (self.encoder, self.decoder, self.heads):
-            for name, module in part.named_modules():
-                if isinstance(module, nn.Linear) and _in_transformer_block(name):
-                    module.to(precision)
+        for block in self.modules():
+            if isinstance(block, Block | TestTimeTraining):
+                for layer in block.modules():
+                    if isinstance(layer, Linear):
+                        layer.to(precision)
         return self
 
-    def forward(self, window: Window, memory: HybridMemory | None = None) -> tuple[WindowPrediction, HybridMemory]:
+    def forward(
+        self, window: Window, memory: HybridMemory | None = None, *, disabled: Collection[str] = ()
+    ) -> tuple[WindowPrediction, HybridMemory]:
         """One window through encoder, decoder and heads.
 
-        Frames that `memory` has seen in the previous window are not encoded again.
+        Frames that `memory` has from the previous window are not encoded again. Memory layers of the `disabled` kinds
+        (of `MEMORY_KINDS`) do not run: they add nothing, as if their gates were zero, and leave nothing in the memory.
         """
         before = self.fresh_memory() if memory is None else memory
         rows, columns = self._patches(window)
         positions_yx = self.decoder.positions_yx(rows, columns, window.images.device)
         pixels = (window.images - self.image_mean) / self.image_std
         run = self._run_transformer if self.fusion is None else self._run_convolutional
-        heads, after, features = run(window, pixels, positions_yx, before)
+        heads, after, features = run(window, pixels, positions_yx, before, disabled)
         carried = tuple(level[:, -window.overlap :].clone() for level in features) if window.overlap else ()
         return _metric(WindowPrediction(*heads)), replace(after, overlap_features=carried)
 
     def _run_transformer(
-        self, window: Window, pixels: Tensor, positions_yx: Tensor, before: HybridMemory
+        self, window: Window, pixels: Tensor, positions_yx: Tensor, before: HybridMemory, disabled: Collection[str]
     ) -> tuple[HeadOutputs, HybridMemory, tuple[Tensor, ...]]:
         assert isinstance(self.heads, Heads)
         rows, columns = self._patches(window)
         with self._autocast():
             features = self._encode(pixels, before.overlap_features)
-            tokens, after = self.decoder(features[0], window.roles, positions_yx, before)
+            tokens, after = self.decoder(features[0], window.roles, positions_yx, before, disabled=disabled)
             return self.heads(tokens, positions_yx, rows=rows, columns=columns), after, features
 
     def _run_convolutional(
-        self, window: Window, pixels: Tensor, positions_yx: Tensor, before: HybridMemory
+        self, window: Window, pixels: Tensor, positions_yx: Tensor, before: HybridMemory, disabled: Collection[str]
     ) -> tuple[HeadOutputs, HybridMemory, tuple[Tensor, ...]]:
         """Convolutions and heads in float32, the decoder in the network's precision."""
         assert self.fusion is not None
@@ -195,7 +203,7 @@ class Network(nn.Module):
         pyramid = self._encode(pixels, before.overlap_features)
         fused = self.fusion(pyramid)
         with self._autocast():
-            tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before)
+            tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, disabled=disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
         if self.config.camera == "geometric" and not self.training:
             heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)))
@@ -256,12 +264,6 @@ class Network(nn.Module):
 def _matched(pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """The levels of strides 8 and 16, all frames in a row, which flow is found by."""
     return pyramid[2].flatten(0, 1), pyramid[3].flatten(0, 1)
-
-
-def _in_transformer_block(name: str) -> bool:
-    if name.startswith("metric."):
-        return False
-    return "blocks." in name or ".block." in name or (name.endswith(("to_qkv", "proj")) and "ttt." in name)
 
 
 def _metric(prediction: WindowPrediction) -> WindowPrediction:

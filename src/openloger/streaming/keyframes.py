@@ -16,8 +16,8 @@ from itertools import pairwise
 import torch
 
 from openloger.geometry import SE3
-from openloger.network import HybridMemory, Network, Window
-from openloger.network.memory.hybrid import KINDS
+from openloger.network import Network, Window
+from openloger.network.memory import MEMORY_KINDS
 from openloger.network.motion import FlowFeatures
 from openloger.shapes import Float32, Float64, Int, Tensor
 from openloger.streaming.placement import window_poses
@@ -135,7 +135,7 @@ def _fill_pass(
     """Write the frames between the keyframes `run` into `filled`, from one window of the network without memory."""
     start, stop = int(place[run[0]]), int(place[run[1]]) + 1
     images = torch.stack([frame.image for frame in frames[start:stop]])[None].to(network.device)
-    prediction, _ = network(Window(images, stop - start, 0), HybridMemory(closed=frozenset(KINDS)))
+    prediction, _ = network(Window(images, stop - start, 0), disabled=MEMORY_KINDS)
     cameras, points = window_poses(prediction), prediction.points_cam[0].float().cpu()
     confidence = prediction.confidence_logit[0].float().cpu()
     for before, after in pairwise(place[run[0] : run[1] + 1].tolist()):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from openloger.errors import InputError
 from openloger.geometry import Sim3, intrinsics_matrix, scale_intrinsics
 from openloger.network import HybridMemory, Network, Window
+from openloger.network.memory import MEMORY_KINDS
 from openloger.shapes import Tensor
 from openloger.streaming.keyframes import Filled, KeyedFrame, fill_between, in_order, keyed_frames, moved_far
 from openloger.streaming.placement import Anchor, Placement, disagreement, place, window_poses
@@ -22,7 +24,7 @@ from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
-_CLOSED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": ("ttt", "swa"), "fresh": ()}  # by `Stream.memory`
+_DISABLED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": MEMORY_KINDS, "fresh": ()}  # by `Stream.memory`
 
 
 class Stream:
@@ -61,16 +63,21 @@ class Stream:
         self.memory = memory
         self.keyframes = config.keyframes if keyframes is None else keyframes
         _check(self)
-        self.state = StreamState(memory=HybridMemory(closed=frozenset(_CLOSED[memory])))
+        self.state = StreamState()
 
     def run(
-        self, source: FrameSource | Iterable[Any], *, known_intrinsics_px: tuple[float, ...] | None = None
+        self,
+        source: FrameSource | Iterable[Any],
+        *,
+        known_intrinsics_px: tuple[float, ...] | None = None,
+        observer: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> Iterator[PlacedWindow]:
         """Placed windows, in order; frames that a restored state has seen are skipped by their `index`.
 
         `source` gives Frames, uint8 arrays (height, width, 3), or float tensors (3, height, width) in [0, 1]. Arrays
         and tensors are numbered as they come, so to continue a run they are given from the video's beginning again.
         `known_intrinsics_px` is the camera's fx, fy, cx, cy in pixels of the source; without it they are fitted.
+        The context manager that `observer` returns is entered around the work on each window, to time or trace it.
         Raises InputError for an item that is none of these, or of no use, and where there is none at all.
         """
         if self.state.finished:
@@ -84,7 +91,9 @@ class Stream:
         moved = moved_far(self.network) if self.keyframes == "auto" else None
         keyed = keyed_frames(items, moved, key=state.pending[-1].key if state.pending else None)
         for group in windows(keyed, size=self.window, overlap=self.overlap, pending=state.pending):
-            yield self._step(group, known_intrinsics_px)
+            with observer():
+                placed = self._step(group, known_intrinsics_px)
+            yield placed
         if self.state.number == 0:
             raise InputError("the source gives no frames")
 
@@ -116,7 +125,8 @@ class Stream:
         starts_block = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         images = torch.stack([keyed.key.image for keyed in group.frames])[None]
         window = Window(images.to(self.network.device), self.window, self.overlap)
-        prediction, memory = self.network(window, self._recalled(starts_block=starts_block))
+        recalled = self._recalled(starts_block=starts_block)
+        prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
 
         window_from_cam = window_poses(prediction)
         points = prediction.points_cam[0].float().cpu()
@@ -189,8 +199,8 @@ def _check(stream: Stream) -> None:
         raise InputError(
             f"keyframes auto: the network {stream.network.config.name} has no flow to choose them by; use keyframes all"
         )
-    if stream.memory not in _CLOSED:
-        raise InputError(f"memory {stream.memory!r} is none of {', '.join(_CLOSED)}")
+    if stream.memory not in _DISABLED:
+        raise InputError(f"memory {stream.memory!r} is none of {', '.join(_DISABLED)}")
     if stream.memory in ("ttt", "swa") and stream.network.config.memory is None:
         raise InputError(f"memory {stream.memory}: the network {stream.network.config.name} has no memory layers")
     if stream.size is not None:

@@ -6,7 +6,7 @@ depend on how much video it has seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from openloger.network.memory.ttt import FastWeights, TestTimeTraining
 from openloger.shapes import Float, Tensor
 
 State = TypeVar("State", FastWeights, KeysValues)
-KINDS = ("ttt", "swa")  # of memory layers
+MEMORY_KINDS = ("ttt", "swa")  # of layers
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,11 @@ class MemoryConfig:
 
 @dataclass(frozen=True)
 class HybridMemory:
-    """The state between two windows; empty before the first.
-
-    Layers of a kind that is in `closed` do not run: they add nothing, as if their gates were zero, and leave nothing.
-    """
+    """The state between two windows; empty before the first."""
 
     fast_weights: Mapping[int, FastWeights] = field(default_factory=dict)  # by TTT layer
     keys_values: Mapping[int, KeysValues] = field(default_factory=dict)  # by SWA layer: the previous window's
     overlap_features: tuple[Float[Tensor, "batch frame ..."], ...] = ()  # the encoder's maps of frames seen again next
-    closed: frozenset[str] = frozenset()  # of KINDS
 
     def reset(self) -> HybridMemory:
         """Forget the fast weights; the cache of the previous window survives."""
@@ -60,7 +56,6 @@ class HybridMemory:
             {layer: FastWeights(*map(change, state)) for layer, state in self.fast_weights.items()},
             {layer: KeysValues(*map(change, state)) for layer, state in self.keys_values.items()},
             tuple(map(change, self.overlap_features)),
-            self.closed,
         )
 
     def to(self, device: torch.device | str) -> HybridMemory:
@@ -77,7 +72,6 @@ class HybridMemory:
             for layer, state in states.items():
                 named |= {f"{kind}.{layer}.{name}": tensor for name, tensor in state._asdict().items()}
         named |= {f"overlap_features.{level}": map for level, map in enumerate(self.overlap_features)}
-        named |= {f"closed.{kind}": torch.empty(0) for kind in sorted(self.closed)}
         return {name: tensor.contiguous() for name, tensor in named.items()}
 
     @staticmethod
@@ -86,7 +80,6 @@ class HybridMemory:
             _states(named, "fast_weights", FastWeights),
             _states(named, "keys_values", KeysValues),
             _levels(named),
-            frozenset(kind for kind in KINDS if f"closed.{kind}" in named),
         )
 
 
@@ -101,11 +94,12 @@ def _states(named: Mapping[str, Tensor], kind: str, make: type[State]) -> dict[i
 
 
 class HybridLayers(nn.Module):
-    """All memory layers, numbered along the decoder."""
+    """All memory layers, numbered along the decoder (LoGeR, arXiv 2603.03269)."""
 
     def __init__(self, config: MemoryConfig, *, width: int, heads: int, layer_scale: float) -> None:
         super().__init__()
-        self.config = config
+        self._ttt_after = {block: layer for layer, block in enumerate(config.ttt_after)}
+        self._swa_after = {block: layer for layer, block in enumerate(config.swa_after)}
         self.ttt = nn.ModuleList(
             TestTimeTraining(
                 width,
@@ -121,19 +115,25 @@ class HybridLayers(nn.Module):
             for _ in config.swa_after
         )
 
-    def follows(self, block: int) -> bool:
-        return block in self.config.ttt_after or block in self.config.swa_after
+    def has_layer_after(self, block: int) -> bool:
+        return block in self._ttt_after or block in self._swa_after
 
     def forward(
-        self, tokens: Float[Tensor, "batch token channel"], memory: HybridMemory, *, block: int, rotary: Rotary
+        self,
+        tokens: Float[Tensor, "batch token channel"],
+        memory: HybridMemory,
+        *,
+        block: int,
+        rotary: Rotary,
+        disabled: Collection[str] = (),
     ) -> tuple[Float[Tensor, "batch token channel"], HybridMemory]:
-        """What memory adds to all tokens of a window after decoder block `block`."""
-        if block in self.config.ttt_after and "ttt" not in memory.closed:
-            layer = self.config.ttt_after.index(block)
+        """All tokens of a window after decoder block `block`, with the memory applied: TTT first, then SWA."""
+        if block in self._ttt_after and "ttt" not in disabled:
+            layer = self._ttt_after[block]
             tokens, weights = self.ttt[layer](tokens, memory.fast_weights.get(layer))
             memory = replace(memory, fast_weights={**memory.fast_weights, layer: weights})
-        if block in self.config.swa_after and "swa" not in memory.closed:
-            layer = self.config.swa_after.index(block)
+        if block in self._swa_after and "swa" not in disabled:
+            layer = self._swa_after[block]
             tokens, own = self.swa[layer](tokens, rotary, memory.keys_values.get(layer))
             memory = replace(memory, keys_values={**memory.keys_values, layer: own})
         return tokens, memory

@@ -23,6 +23,6 @@ class SlidingWindowAttention(nn.Module):
     ) -> tuple[Float[Tensor, "batch token channel"], KeysValues]:
         """The tokens with memory added, and this window's own keys and values for the next one."""
         queries, own = self.block.attention.project(self.block.attention_norm(x), rotary)
-        y = self.block.residuals(x, self.block.attention.attend(queries, own.after(previous)))
+        y = self.block.apply_residuals(x, self.block.attention.attend(queries, own.with_prefix(previous)))
         own = KeysValues(own.keys, own.values.contiguous())  # no view that keeps the whole qkv alive until next time
         return x + y * F.silu(self.gate(y)), own

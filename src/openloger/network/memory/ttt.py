@@ -92,6 +92,32 @@ def _with_column_norms(new: Tensor, *, of: Tensor) -> Tensor:
     return new / (new.norm(dim=-2, keepdim=True) + 1e-5) * of.norm(dim=-2, keepdim=True)
 
 
+class FastWeightUpdate(nn.Module):
+    """The update of the fast weights by one window: a module without parameters, so that hooks can observe it."""
+
+    def __init__(self, newton_schulz: str) -> None:
+        super().__init__()
+        self.newton_schulz = newton_schulz  # as in MemoryConfig
+
+    def forward(
+        self,
+        weights: FastWeights,
+        k: Float[Tensor, "batch head token dim"],
+        v: Float[Tensor, "batch head token dim"],
+        rates: LearningRates,
+    ) -> FastWeights:
+        """The weights after one step on −⟨f(k), v⟩."""
+        step = gradient(weights, k, v, rates)
+        with torch.autocast(v.device.type, enabled=False):
+            return update(weights, step, dtype=self._iteration_dtype(v))
+
+    def _iteration_dtype(self, v: Tensor) -> torch.dtype:
+        """The published networks iterate in bfloat16; float32 is more exact, and free where all else is float32."""
+        if self.newton_schulz == "auto":
+            return v.dtype if v.dtype == torch.bfloat16 else torch.float32
+        return {"bfloat16": torch.bfloat16, "float32": torch.float32}[self.newton_schulz]
+
+
 class TestTimeTraining(nn.Module):
     """One memory layer over all tokens of a window; its state is handed in and handed back."""
 
@@ -99,7 +125,8 @@ class TestTimeTraining(nn.Module):
 
     def __init__(self, width: int, *, head_dim: int, expansion: int, pre_norm: bool, newton_schulz: str) -> None:
         super().__init__()
-        self.heads, self.newton_schulz = width // head_dim, newton_schulz
+        self.heads = width // head_dim
+        self.update = FastWeightUpdate(newton_schulz)
         hidden = expansion * head_dim
         self.w0 = nn.Parameter(torch.randn(self.heads, head_dim, hidden) / math.sqrt(head_dim))
         self.w1 = nn.Parameter(torch.randn(self.heads, hidden, head_dim) / math.sqrt(hidden))
@@ -124,9 +151,7 @@ class TestTimeTraining(nn.Module):
         q, k, v = qkv.unbind(0)  # (B, H, T, d)
         q, k = _unit(q), _unit(k)
         o = self.output_norm(apply(weights, q).float()).transpose(1, 2).flatten(2)  # (B, T, C)
-        step = gradient(weights, k, v, self._rates(normed))
-        with torch.autocast(x.device.type, enabled=False):
-            updated = update(weights, step, dtype=self._iteration_dtype(v))
+        updated = self.update(weights, k, v, self._rates(normed))
         return x + self.proj(o) * F.silu(self.gate(x)), updated
 
     def _rates(self, normed: Float[Tensor, "batch token channel"]) -> LearningRates:
@@ -135,12 +160,6 @@ class TestTimeTraining(nn.Module):
             raw = F.linear(normed.float(), self.to_rates.weight.float(), self.to_rates.bias.float())
         rates = F.softplus(raw + offset).unflatten(-1, (3, self.heads)).permute(2, 0, 3, 1)[..., None]
         return LearningRates(*rates.unbind(0))  # each (B, H, T, 1)
-
-    def _iteration_dtype(self, v: Tensor) -> torch.dtype:
-        """The published networks iterate in bfloat16; float32 is exacter, and free where all else is float32."""
-        if self.newton_schulz == "auto":
-            return v.dtype if v.dtype == torch.bfloat16 else torch.float32
-        return {"bfloat16": torch.bfloat16, "float32": torch.float32}[self.newton_schulz]
 
 
 def _unit(x: Tensor) -> Tensor:
