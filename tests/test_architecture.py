@@ -24,10 +24,17 @@ ROOMS = {
     "worlds": {"geometry"},
     "frames": {"values", "runtime", "worlds"},
     "datasets": {"values", "frames", "geometry"},  # one decoder of pictures and videos, with its care for damage
-    "recording": {"values", "geometry"},
+    "recording": {"values", "geometry", "runtime"},
     "streaming": {"values", "network", "frames", "geometry"},
     "pages": set(),  # self-contained HTML
-    "evaluation": {"values", "recording", "datasets", "geometry", "pages"},  # a recording against a sequence's truth
+    "evaluation": {
+        "values",
+        "runtime",
+        "recording",
+        "datasets",
+        "geometry",
+        "pages",
+    },  # a recording against a sequence's truth
     "export": {"recording", "frames", "geometry"},  # pictures are opened in one place
     "viewing": {"recording", "export", "geometry", "pages"},  # it exports what is seen
     "training": {"runtime", "network", "streaming", "worlds", "datasets", "geometry"},

@@ -15,7 +15,7 @@ from openloger.runtime import threads
 def two_cores(monkeypatch):
     """As on a machine of two threads whose user said nothing about threads."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -53,9 +53,9 @@ def test_threads_are_given_back(two_cores):
 
 
 def test_threads_that_the_user_set_are_kept(two_cores, monkeypatch):
-    monkeypatch.setattr(threads, "_cores", lambda: 8)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 8)
     assert within(1e8) == 2, "torch.set_num_threads(2) on eight threads"
-    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert within(1e8) == 2
 

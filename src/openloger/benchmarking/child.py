@@ -19,6 +19,7 @@ from dataclasses import asdict
 from typing import Any
 
 from openloger.errors import InputError, OpenlogerError
+from openloger.runtime.platform import limit_data_bytes
 from openloger.runtime.progress import Progress
 
 _MARK = "openloger-child "
@@ -109,7 +110,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("openloger").setLevel(logging.ERROR)  # what is run was said by whoever asked
     if order["limit_gb"] is not None:
-        _limit_memory(order["limit_gb"])
+        limit_data_bytes(int(order["limit_gb"] * 1e9))
     function = getattr(importlib.import_module(order["module"]), order["name"])
     try:
         result = function(**order["arguments"], on_progress=lambda progress: _say(progress=asdict(progress)))
@@ -129,15 +130,6 @@ def _end_with_parent() -> None:
     while os.read(0, 1):  # of standard input, where nothing more comes: this waits for the parent's end
         pass
     os._exit(1)
-
-
-def _limit_memory(limit_gb: float) -> None:
-    try:
-        import resource
-    except ImportError:
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * 1e9), hard))
 
 
 def _say(**what: Any) -> None:

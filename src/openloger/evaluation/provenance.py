@@ -11,16 +11,19 @@ from typing import Any
 
 import torch
 
+from openloger.runtime.platform import physical_memory_bytes, processor_name, usable_cores
+
 READ_BYTES = 1 << 20
 
 
 def machine() -> dict[str, Any]:
     """The machine that seconds and bytes were measured on, and its load just before."""
+    memory = physical_memory_bytes()
     return {
-        "cpu": _cpu_name(),
-        "cores": _usable_cores(),
+        "cpu": processor_name(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
-        "memory_gb": _memory_gb(),
+        "memory_gb": None if memory is None else round(memory / 1e9, 1),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.platform(terse=True),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -51,20 +54,3 @@ def _git(*arguments: str, at: Path) -> str | None:
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_name() -> str:
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _memory_gb() -> float | None:
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openloger.errors import RecordingError
+from openloger.runtime.platform import try_lock
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -101,23 +102,15 @@ def explain_os_errors(path: Path, advice: str) -> Iterator[None]:
 class WriterLock:
     """One writer a recording: an advisory lock on one of its files, which ends with the process that holds it.
 
-    On systems without `flock` it does nothing.
+    On systems and file systems without locks it does nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR)
         self._finalizer = weakref.finalize(self, os.close, self._descriptor)
-        try:
-            import fcntl
-        except ImportError:
-            return
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if try_lock(self._descriptor) is False:
             self.release()
-            raise RecordingError(f"{path.parent}: another run is writing to it; wait for it, or end it") from error
-        except OSError:
-            return  # a file system that knows no locks
+            raise RecordingError(f"{path.parent}: another run is writing to it; wait for it, or end it")
 
     def release(self) -> None:
         """Let others write."""

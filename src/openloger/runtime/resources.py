@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
 
-_STATUS, _STATM = Path("/proc/self/status"), Path("/proc/self/statm")
+from openloger.runtime import platform
 
 
 def peak_memory_bytes() -> int:
@@ -18,23 +15,13 @@ def peak_memory_bytes() -> int:
 
 
 def peak_resident_bytes() -> int:
-    """The largest resident size of this process so far, whatever it runs on."""
-    if _STATUS.is_file():  # where there is a /proc: getrusage would start with the parent's peak
-        line = next(line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+    """The largest resident size of this process so far, whatever it runs on; 0 where the system does not count it."""
+    return platform.peak_resident_bytes() or 0
 
 
 def resident_bytes() -> int | None:
-    """The resident size of this process now; None on systems without /proc."""
-    if not _STATM.is_file():
-        return None
-    import resource
-
-    return int(_STATM.read_bytes().split()[1]) * resource.getpagesize()
+    """The resident size of this process now; None where the system does not say."""
+    return platform.resident_bytes()
 
 
 def device_name(device: torch.device) -> str:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 
 import torch
 
+from openloger.runtime.platform import usable_cores
+
 SMALL_WORK = 5e8  # multiplications a frame; `pocket` takes 1.6e8, `compact` 1.7e9
 
 
@@ -32,7 +34,7 @@ def cores_shared(*, work: float) -> Iterator[None]:
     Where OMP_NUM_THREADS is set, or torch.set_num_threads to other than the number of cores, that is kept.
     """
     threads = torch.get_num_threads()
-    if "OMP_NUM_THREADS" in os.environ or threads != _cores():
+    if "OMP_NUM_THREADS" in os.environ or threads != usable_cores():
         yield
         return
     torch.set_num_threads(threads_beside_pipeline(threads, work=work))
@@ -40,8 +42,3 @@ def cores_shared(*, work: float) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
