@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openloger.errors import InputError
-from openloger.network import Network, preset
+from openloger.network import Network, Window, preset
 from openloger.streaming import Stream
 from openloger.streaming.keyframes import in_order, keyed_frames, passes
 from openloger.streaming.windows import SizedFrame, windows
@@ -125,3 +125,14 @@ def test_no_frame_is_held_back():
     assert numbers(next(groups).frames) == [0]
     assert numbers(next(groups).frames) == [1, 2]
     assert numbers(unread) == [3, 4, 5]
+
+
+def test_a_window_of_encoded_frames_is_the_window(network):
+    """Encoding frames one by one and handing the maps over changes nothing but the last bits."""
+    images = torch.rand(1, 3, 3, 48, 64, generator=torch.Generator().manual_seed(4))
+    maps = zip(*(network.encode(images[:, i : i + 1]) for i in range(3)), strict=True)
+    encoded = tuple(torch.cat(level, dim=1) for level in maps)
+    with torch.inference_mode():
+        alone, _ = network(Window(images, 3, 0))
+        given, _ = network(Window(images, 3, 0, encoded))
+    torch.testing.assert_close(given.points_cam, alone.points_cam, rtol=1e-3, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Augmentation by zoom, and the losses of networks with dense heads."""
+"""The losses of networks with dense heads."""
 
 from dataclasses import replace
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from openloger.geometry import project, unproject
+from openloger.geometry import unproject
 from openloger.network import WindowPrediction
-from openloger.training.augment import zoomed
 from openloger.training.clips import stack
 from openloger.training.data import ClipSpec
 from openloger.training.losses import (
@@ -26,17 +25,6 @@ from openloger.training.render import render_clips
 def clip():
     (rendered,) = render_clips([ClipSpec("rooms", 1_000_000, 3, 2, 5.0, (32, 40))])
     return rendered
-
-
-def test_a_zoomed_clip_sees_the_same_points(clip):
-    """A pixel's point, unprojected by the new lens, is that of the pixel it was taken from, to half a pixel."""
-    near = zoomed(clip, 1.6)
-    depth, lens = (torch.from_numpy(x).double() for x in (near.depth.clip(min=1e-3), near.intrinsics))
-    pixels = project(unproject(depth, lens), torch.from_numpy(clip.intrinsics))
-    row, column = pixels[..., 1].floor().long(), pixels[..., 0].floor().long()
-    again = torch.from_numpy(clip.depth)[torch.arange(2)[:, None, None], row, column]
-    assert torch.allclose(again.double()[depth > 0.01], depth[depth > 0.01])
-    assert np.allclose(near.intrinsics[:, 0, 0], 1.6 * clip.intrinsics[:, 0, 0])
 
 
 def test_depth_error_is_free_of_scale():

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
 
 import torch
 
 from openloger.geometry import SE3
-from openloger.network import Network, Window
+from openloger.network import Encoded, Network, Window, WindowPrediction
 from openloger.network.memory import MEMORY_KINDS
-from openloger.network.motion import FlowFeatures
 from openloger.shapes import Float32, Float64, Int, Tensor
 from openloger.streaming.placement import window_poses
 from openloger.streaming.windows import SizedFrame
@@ -71,20 +69,39 @@ def keyed_frames(
         yield KeyedFrame(between[-1], tuple(between[:-1]))
 
 
-def moved_far(network: Network) -> Moved:
-    """Whether the median flow between two frames, the geometric camera's, is LEAST_MOTION of the diagonal or more.
+class Encodings:
+    """The encoder's maps of the frames in hand, each frame encoded once and alone, so that a resumed run, which encodes
+    its pending frames again, finds the same bits."""
 
-    The features of the latest keyframe are kept from call to call.
-    """
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._maps: dict[int, Encoded] = {}  # by index of the frame
 
-    @lru_cache(maxsize=2)
-    def features(frame: SizedFrame) -> FlowFeatures:
-        return network.flow_features(frame.image.to(network.device))
+    @torch.inference_mode()
+    def of(self, frames: Sequence[SizedFrame]) -> Encoded:
+        """The maps of `frames` as one window, (1, frame, …) a level."""
+        levels = zip(*(self._of_one(frame) for frame in frames), strict=True)
+        return tuple(torch.cat(level, dim=1) for level in levels)
+
+    def drop_before(self, index: int) -> None:
+        """Forget frames that come before the one numbered `index`."""
+        self._maps = {number: maps for number, maps in self._maps.items() if number >= index}
+
+    def _of_one(self, frame: SizedFrame) -> Encoded:
+        if frame.frame.index not in self._maps:
+            image = frame.image.to(self._network.device)
+            self._maps[frame.frame.index] = self._network.encode(image[None, None])
+        return self._maps[frame.frame.index]
+
+
+def moved_far(network: Network, encodings: Encodings) -> Moved:
+    """Whether the median flow between two frames is LEAST_MOTION of the diagonal or more."""
 
     @torch.inference_mode()
     def moved(key: SizedFrame, frame: SizedFrame) -> bool:
         height, width = frame.size
-        return network.motion_px(features(key), features(frame)) >= LEAST_MOTION * (height**2 + width**2) ** 0.5
+        least = LEAST_MOTION * (height**2 + width**2) ** 0.5
+        return network.motion_px(encodings.of([key]), encodings.of([frame])) >= least
 
     return moved
 
@@ -98,7 +115,9 @@ class Filled:
     confidence_logit: Float32[Tensor, "frame height width"]
 
 
-def fill_between(network: Network, group: tuple[KeyedFrame, ...], keys: Filled, *, most: int) -> Filled:
+def fill_between(
+    network: Network, group: tuple[KeyedFrame, ...], keys: Filled, *, most: int, encodings: Encodings
+) -> Filled:
     """The keyframes' own values, and those of the frames between them, in order; at most `most` frames in one pass.
 
     Depth is scaled to the keyframes' by the median ratio, interpolated along the gap. Cameras are what the motion from
@@ -113,7 +132,8 @@ def fill_between(network: Network, group: tuple[KeyedFrame, ...], keys: Filled, 
         part[place] = own
     filled = Filled(*parts)
     for first, last in passes(place, most=most):
-        _fill_pass(network, frames, place, filled, (first, last))
+        prediction = _without_memory(network, frames[int(place[first]) : int(place[last]) + 1], encodings)
+        _write(prediction, place[first : last + 1], filled)
     return filled
 
 
@@ -129,16 +149,18 @@ def passes(place: Int[Tensor, " key"], *, most: int) -> Iterator[tuple[int, int]
         first = last
 
 
-def _fill_pass(
-    network: Network, frames: Sequence[SizedFrame], place: Int[Tensor, " key"], filled: Filled, run: tuple[int, int]
-) -> None:
-    """Write the frames between the keyframes `run` into `filled`, from one window of the network without memory."""
-    start, stop = int(place[run[0]]), int(place[run[1]]) + 1
-    images = torch.stack([frame.image for frame in frames[start:stop]])[None].to(network.device)
-    prediction, _ = network(Window(images, stop - start, 0), disabled=MEMORY_KINDS)
+def _without_memory(network: Network, frames: Sequence[SizedFrame], encodings: Encodings) -> WindowPrediction:
+    """Frames as a window of their own."""
+    images = torch.stack([frame.image for frame in frames])[None].to(network.device)
+    return network(Window(images, len(frames), 0, encodings.of(frames)), disabled=MEMORY_KINDS)[0]
+
+
+def _write(prediction: WindowPrediction, place: Int[Tensor, " key"], filled: Filled) -> None:
+    """Write the frames between the keyframes `place`, the first and last of which bound `prediction`, into `filled`."""
+    start = int(place[0])
     cameras, points = window_poses(prediction), prediction.points_cam[0].float().cpu()
     confidence = prediction.confidence_logit[0].float().cpu()
-    for before, after in pairwise(place[run[0] : run[1] + 1].tolist()):
+    for before, after in pairwise(place.tolist()):
         ends = torch.tensor([before, after])
         scale = (filled.points_cam[ends, ..., 2] / points[ends - start, ..., 2]).flatten(1).median(dim=1).values.log()
         for frame in range(before + 1, after):

@@ -15,11 +15,19 @@ from openloger.geometry import Sim3, intrinsics_matrix, scale_intrinsics
 from openloger.network import HybridMemory, Network, Window
 from openloger.network.memory import MEMORY_KINDS
 from openloger.shapes import Tensor
-from openloger.streaming.keyframes import Filled, KeyedFrame, fill_between, in_order, keyed_frames, moved_far
+from openloger.streaming.keyframes import (
+    Encodings,
+    Filled,
+    KeyedFrame,
+    fill_between,
+    in_order,
+    keyed_frames,
+    moved_far,
+)
 from openloger.streaming.placement import Anchor, Placement, disagreement, place, window_poses
 from openloger.streaming.sizing import check_network_size
 from openloger.streaming.state import StreamState
-from openloger.streaming.windows import FrameWindow, sized_frames, windows
+from openloger.streaming.windows import FrameWindow, SizedFrame, sized_frames, windows
 from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
@@ -88,11 +96,14 @@ class Stream:
         state = self.state
         size = self.size or (state.pending[0].key.size if state.pending else None)
         items = sized_frames(source, self.network.config, size=size, first=state.next_index)
-        moved = moved_far(self.network) if self.keyframes == "auto" else None
+        encodings = Encodings(self.network) if self.keyframes == "auto" else None
+        moved = encodings and moved_far(self.network, encodings)
         keyed = keyed_frames(items, moved, key=state.pending[-1].key if state.pending else None)
         for group in windows(keyed, size=self.window, overlap=self.overlap, pending=state.pending):
             with observer():
-                placed = self._step(group, known_intrinsics_px)
+                placed = self._step(group, known_intrinsics_px, encodings)
+            if encodings is not None and group.pending:
+                encodings.drop_before(group.pending[0].key.frame.index)
             yield placed
         if self.state.number == 0:
             raise InputError("the source gives no frames")
@@ -120,11 +131,12 @@ class Stream:
         )
 
     @torch.inference_mode()
-    def _step(self, group: FrameWindow[KeyedFrame], known_px: tuple[float, ...] | None) -> PlacedWindow:
+    def _step(
+        self, group: FrameWindow[KeyedFrame], known_px: tuple[float, ...] | None, encodings: Encodings | None
+    ) -> PlacedWindow:
         state = self.state
         starts_block = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
-        images = torch.stack([keyed.key.image for keyed in group.frames])[None]
-        window = Window(images.to(self.network.device), self.window, self.overlap)
+        window = self._window([keyed.key for keyed in group.frames], encodings)
         recalled = self._recalled(starts_block=starts_block)
         prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
 
@@ -137,7 +149,9 @@ class Stream:
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = state.anchor and disagreement(state.anchor, world_from_cam, points[..., 2])
         keys = Filled(world_from_cam, points, prediction.confidence_logit[0].float().cpu())
-        every = fill_between(self.network, group.frames, keys, most=self.window)
+        every = keys
+        if encodings is not None:
+            every = fill_between(self.network, group.frames, keys, most=self.window, encodings=encodings)
         frames = tuple(picture.frame for picture in in_order(group.frames))
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
         final = len(frames) - len(in_order(shared))
@@ -163,6 +177,10 @@ class Stream:
             last=group.last,
             known_intrinsics=None if known_px is None else _resized_camera(known_px, frames[0]),
         )
+
+    def _window(self, keys: list[SizedFrame], encodings: Encodings | None) -> Window:
+        images = torch.stack([key.image for key in keys])[None].to(self.network.device)
+        return Window(images, self.window, self.overlap, encodings.of(keys) if encodings else ())
 
     def _recalled(self, *, starts_block: bool) -> HybridMemory:
         """The memory that the next window starts from."""

@@ -16,13 +16,9 @@ from openloger.training.clips import Clip
 Images = Float32[np.ndarray, "frame height width 3"]  # sRGB in 0..1
 
 
-def augment(
-    clip: Clip, draw: np.random.Generator, *, faults: float = 0.0, swaps: float = 1.0, zoom: float = 1.0
-) -> Clip:
+def augment(clip: Clip, draw: np.random.Generator, *, faults: float = 0.0, swaps: float = 1.0) -> Clip:
     """Mirror half of the clips, recolour all, swap the channels of a part `swaps` of them, give a part `faults` a
-    camera's faults, and lengthen the focal length of two in three by up to `zoom`."""
-    if zoom > 1 and draw.random() < 2 / 3:
-        clip = zoomed(clip, draw.uniform(1, zoom))
+    camera's faults."""
     clip = recolour(mirror(clip) if draw.random() < 0.5 else clip, draw, swaps=swaps)
     return camera_faults(clip, draw) if faults > 0 and draw.random() < faults else clip
 
@@ -36,20 +32,6 @@ def mirror(clip: Clip) -> Clip:
         np.ascontiguousarray(image[:, :, ::-1]) for image in (clip.rgb, clip.depth, clip.valid, clip.moving)
     )
     return Clip(clip.name, rgb, depth, valid, moving, intrinsics, flip @ clip.world_from_cam @ flip)
-
-
-def zoomed(clip: Clip, factor: float) -> Clip:
-    """The middle of the pictures, enlarged to their size: a focal length `factor` times as long; nearest pixels."""
-    height, width = clip.rgb.shape[1:3]
-    row = ((np.arange(height) + 0.5 - height / 2) / factor + height / 2).astype(int)
-    column = ((np.arange(width) + 0.5 - width / 2) / factor + width / 2).astype(int)
-    rgb, depth, valid, moving = (
-        np.ascontiguousarray(image[:, row][:, :, column]) for image in (clip.rgb, clip.depth, clip.valid, clip.moving)
-    )
-    intrinsics = clip.intrinsics.copy()
-    intrinsics[:, :2, :2] *= factor
-    intrinsics[:, :2, 2] = (intrinsics[:, :2, 2] - (width / 2, height / 2)) * factor + (width / 2, height / 2)
-    return replace(clip, rgb=rgb, depth=depth, valid=valid, moving=moving, intrinsics=intrinsics)
 
 
 def recolour(clip: Clip, draw: np.random.Generator, *, swaps: float = 1.0) -> Clip:

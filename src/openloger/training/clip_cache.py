@@ -49,7 +49,7 @@ class CachedRender:
         """Where a spec's clip is kept."""
         height, width = spec.size
         name = f"{spec.seed}-{spec.first}+{spec.frames}-{spec.fps:g}fps-{height}x{width}.npz"
-        return self.folder / f"worlds-{worlds.VERSION}" / spec.family / name
+        return self.folder / f"worlds-{worlds.VERSION}-{spec.textures}" / spec.family / name
 
     def _read(self, spec: ClipSpec) -> Clip | None:
         try:

@@ -46,6 +46,7 @@ class ClipPlan:
     family_odds: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     datasets: tuple[DatasetPlan, ...] = ()
     world_odds: float = 1.0  # how likely a clip is from a world, beside the datasets' odds
+    textures: str = worlds.PROCEDURAL  # of the worlds' surfaces, one of `worlds.TEXTURES`
     per_world: int = 4  # clips taken from a world
     reuse: float = 4.0  # how often a rendered clip is used, on average
     pool: int = 256  # rendered clips a lane keeps to draw from
@@ -53,7 +54,6 @@ class ClipPlan:
     other_sizes: tuple[tuple[int, int], ...] = ()  # what clips may be instead of `size`; a batch is of one size
     other_odds: float = 0.5  # how likely the clips of a world are of one of these, each as likely as the next
     augment: bool = True  # flips, channel swaps, time reversal, exposure
-    zoom: float = 1.0  # focal lengths are up to so many times as long as the worlds' own
     swaps: float = 1.0  # part of the clips whose colour channels are swapped; few where features are pretrained
     faults: float = 0.0  # part of the clips seen through a worse camera: blur, vignetting, noise, compression
 
@@ -67,6 +67,8 @@ class ClipPlan:
         unknown = [name for name in self.families if name not in worlds.FAMILIES]
         if unknown:
             raise InputError(f"clips: unknown family of worlds {unknown[0]!r}; there are {', '.join(worlds.FAMILIES)}")
+        if self.textures not in worlds.TEXTURES:
+            raise InputError(f"clips: textures are {self.textures!r}; they are one of {', '.join(worlds.TEXTURES)}")
         if min(self.source_odds) < 0 or sum(self.source_odds) <= 0:
             raise InputError("clips: the odds of worlds and datasets are at least 0, and not all 0")
         if max(self.frames) > self.rendered:
@@ -283,6 +285,7 @@ COMPACT_CLIPS = ClipPlan(
     fps=(1.5, 10.0),
     families=("rooms", "halls", "street", "terrain", "clutter"),
     family_odds=(1.5, 1.0, 1.0, 0.5, 0.7),
+    textures="miniworld",
     per_world=2,
     lanes=2,
     pool=4096,
@@ -323,21 +326,12 @@ def compact_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "depth",
-            steps=450,
+            steps=900,
             clips=windows,
             windows=alone,
             losses=replace(DENSE_LOSSES, match=0.5, shift=0.25, rotation=0.5, confidence=0.2, trusted_error=0.2),
             rate=RatePlan(peak=6e-4, warmup_steps=20, decay=0.85),
             moves=LEARNT,
-        ),
-        Stage(  # worlds are seen through wider lenses than most cameras have
-            "focal",
-            steps=80,
-            clips=replace(windows, zoom=1.7, frames=(3,), odds=(1.0,), batch=6),
-            windows=alone,
-            losses=replace(still, match=0.0, shift=0.0, flow=0.0, gradient=0.0, focal=1.0),
-            rate=RatePlan(peak=1e-3, warmup_steps=5, decay=0.8),
-            moves=("heads.focal",),
         ),
     )
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from openloger import worlds
 from openloger.training.augment import augment
 from openloger.training.clips import Clip, ClipBatch, FramePairs, choose_frames, stack
 from openloger.training.correspondence import baseline, covisibility
@@ -35,6 +36,7 @@ class ClipSpec:
     frames: int
     fps: float
     size: tuple[int, int]  # height and width in pixels
+    textures: str = worlds.PROCEDURAL
 
     def __str__(self) -> str:
         return f"{self.family}:{self.seed}@{self.first}+{self.frames}/{self.fps:g}fps"
@@ -93,6 +95,7 @@ def world_spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> ClipS
         frames=plan.rendered,
         fps=round(float(np.exp(world.uniform(*np.log(plan.fps)))), 2),
         size=size_of(plan, seed=seed, lane=lane, number=number),
+        textures=plan.textures,
     )
 
 
@@ -169,7 +172,7 @@ class ClipStream:
         draw = np.random.default_rng([self._seed, step, self._lane, 4])
         clips = [self._choose(number, frames, draw) for number in picks]
         if plan.augment:
-            clips = [augment(clip, draw, faults=plan.faults, swaps=plan.swaps, zoom=plan.zoom) for clip in clips]
+            clips = [augment(clip, draw, faults=plan.faults, swaps=plan.swaps) for clip in clips]
         self._step += 1
         return stack(clips)
 

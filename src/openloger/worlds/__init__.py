@@ -15,7 +15,7 @@ from openloger.worlds.photos import SOURCES as TEXTURES
 from openloger.worlds.preview import contact_sheet
 from openloger.worlds.world import FAMILIES, Sample, World
 
-VERSION: int = 3
+VERSION: int = 4
 """Raised whenever a seed's pictures change, so that what is kept of rendered clips can say which worlds it shows."""
 
 __all__ = [

@@ -43,7 +43,7 @@ class Clutter:
 
     terrain = None
     far_m = 16.0
-    fov_deg = (45.0, 100.0)
+    fov_deg = (38.0, 95.0)
 
     def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 900)

@@ -63,7 +63,7 @@ class Halls:
 
     terrain = None
     far_m = 45.0
-    fov_deg = (50.0, 92.0)
+    fov_deg = (42.0, 86.0)
 
     def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 1300)

@@ -27,7 +27,7 @@ class Rooms:
 
     terrain = None
     far_m = 40.0
-    fov_deg = (52.0, 92.0)
+    fov_deg = (42.0, 84.0)
 
     def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 600)

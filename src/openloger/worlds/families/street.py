@@ -27,7 +27,7 @@ class Street:
 
     terrain = None
     far_m = 110.0
-    fov_deg = (55.0, 95.0)
+    fov_deg = (48.0, 92.0)
 
     def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 1000)

@@ -27,7 +27,7 @@ class TerrainWorld:
     """The family "terrain" for one seed."""
 
     far_m = 130.0
-    fov_deg = (50.0, 95.0)
+    fov_deg = (42.0, 92.0)
 
     def __init__(self, seed: int, textures: str = PROCEDURAL) -> None:
         dice = Dice(seed, 1100)
