@@ -57,13 +57,13 @@ def join_memory(bare: Network, network: Network, *, opened: float = 0.0) -> None
     above 0 is where the gates of the sliding windows begin (before SiLU); those of the fast weights begin at 1 then,
     and their projections at zero, so that they add nothing, but learn at once.
     """
-    layers = network.decoder.memory
-    if layers is None or network.decoder.roles is None:
+    layers, memory = network.decoder.memory, network.config.memory
+    if layers is None or memory is None or network.decoder.roles is None:
         raise InputError(f"{network.config.name!r} has no memory layers; load the weights as they are")
     network.load_state_dict({**network.state_dict(), **bare.state_dict()})
     for role in network.decoder.roles:
         role.copy_(network.decoder.registers[:, :, -1:])
-    for layer, after in zip(layers.swa, layers.config.swa_after, strict=True):
+    for layer, after in zip(layers.swa, memory.swa_after, strict=True):
         _copy_what_fits(_next_window_block(network, after), layer.get_submodule("block"))
     for name, weight in layers.named_parameters():
         if ".gate." in name:
