@@ -19,26 +19,20 @@ GROUND = {"shapes", "errors", "version"}  # free to all
 ROOMS = {
     "geometry": set[str](),
     "runtime": set[str](),  # threads, memory, progress, background work: nothing of the reconstruction itself
+    "outputs": {"runtime"},  # files that are whole, and proof of which are ours
     "values": {"geometry"},  # what travels between the rooms
     "network": {"geometry"},
     "worlds": {"geometry"},
     "frames": {"values", "runtime", "worlds"},
-    "datasets": {"values", "frames", "geometry"},  # one decoder of pictures and videos, with its care for damage
-    "recording": {"values", "geometry", "runtime"},
+    "datasets": {"values", "frames", "geometry", "outputs"},  # one decoder of videos, with its care for damage
+    "recording": {"values", "geometry", "outputs", "runtime"},
     "streaming": {"values", "network", "frames", "geometry"},
     "pages": set(),  # self-contained HTML
-    "evaluation": {
-        "values",
-        "runtime",
-        "recording",
-        "datasets",
-        "geometry",
-        "pages",
-    },  # a recording against a sequence's truth
-    "export": {"recording", "frames", "geometry"},  # pictures are opened in one place
-    "viewing": {"recording", "export", "geometry", "pages"},  # it exports what is seen
-    "training": {"runtime", "network", "streaming", "worlds", "datasets", "geometry"},
-    "pipeline": {"values", "runtime", "frames", "network", "streaming", "recording"},
+    "evaluation": {"values", "runtime", "recording", "datasets", "geometry", "pages", "outputs"},  # against the truth
+    "export": {"recording", "frames", "geometry", "outputs"},  # pictures are opened in one place
+    "viewing": {"recording", "export", "geometry", "pages", "outputs"},  # it exports what is seen
+    "training": {"runtime", "network", "streaming", "worlds", "datasets", "geometry", "outputs"},
+    "pipeline": {"values", "runtime", "frames", "network", "streaming", "recording", "outputs"},
 }
 ALLOWED = {
     **ROOMS,

@@ -11,6 +11,7 @@ from openloger.benchmarking.footage import WorldVideo, write_clip
 from openloger.benchmarking.soak import Moment, run_and_watch, summarise, told
 from openloger.errors import InputError
 from openloger.frames import open_frames
+from openloger.outputs import MANIFEST
 
 
 def silent(progress: object) -> None: ...
@@ -79,4 +80,4 @@ def test_a_world_is_rendered_once(tmp_path: Path) -> None:
     assert [frame.rgb.shape for frame in open_frames(path)] == [(32, 48, 3)] * 5
     assert world.written(tmp_path, 5) == path
     assert path.stat().st_mtime_ns == written
-    assert [entry.name for entry in tmp_path.iterdir()] == ["rooms-3-32x48-10fps-5.mp4"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [MANIFEST, "rooms-3-32x48-10fps-5.mp4"]

@@ -44,6 +44,14 @@ def test_a_wrong_file_is_one_line(capsys, tmp_path, text, line):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("text", [b"\xff\xfeseed = 1", b"seed = 1 # caf\xe9", b"\0" * 20, b"a = " + b"[" * 100_000])
+def test_a_file_that_is_no_text_is_one_line(capsys, tmp_path, text):
+    path = tmp_path / "run.toml"
+    path.write_bytes(text)
+    line = refused(capsys, str(path), "--out", str(tmp_path / "out"))
+    assert "run.toml is not" in line
+
+
 def test_wrong_names_and_weights_are_one_line(capsys, tmp_path):
     out = ("--out", str(tmp_path / "out"))
     assert "no training recipe for 'huge'" in refused(capsys, "huge", *out)

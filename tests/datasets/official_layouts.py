@@ -288,6 +288,43 @@ def vkitti2(root: Path) -> Made:
     return Made(root, "Scene01/clone", truth, corner_camera(*CAMERA), depth, rgb, np.arange(FRAMES) / 10)
 
 
+def euroc(root: Path) -> Made:
+    truth, rgb = cameras(), pictures()[..., :1]
+    body_from_cam = np.eye(4)
+    body_from_cam[:3, :3], body_from_cam[:3, 3] = rotation(np.array([0.3, 0.1, 1.5])), (-0.02, -0.06, 0.01)
+    mav0 = root / "MH_01_easy" / "mav0"
+    start = 1403636579763555584
+    stamps = [start + number * 50_000_000 for number in range(FRAMES)]
+    for number, stamp in enumerate(stamps):
+        save(mav0 / "cam0" / "data" / f"{stamp}.png", rgb[number, ..., 0])
+    listed = ("#timestamp [ns],filename\r", *(f"{stamp},{stamp}.png\r" for stamp in stamps))
+    text(mav0 / "cam0" / "data.csv", *listed)
+    text(
+        mav0 / "cam0" / "sensor.yaml",
+        "# Default notation for transformations:",
+        "sensor_type: camera",
+        "T_BS:",
+        "  cols: 4",
+        "  rows: 4",
+        f"  data: [{', '.join(f'{value:.12g}' for value in body_from_cam.flat)}]",
+        "rate_hz: 20",
+        "resolution: [752, 480]",
+        f"intrinsics: [{', '.join(map(str, CAMERA))}] #fu, fv, cu, cv",
+        "distortion_model: radial-tangential",
+        "distortion_coefficients: [-0.28, 0.07, 0.0002, 1.8e-05]",
+    )
+    bodies = truth @ np.linalg.inv(body_from_cam)
+    rows = []
+    for stamp, body in zip(stamps, bodies, strict=True):
+        x, y, z, w = xyzw(body[:3, :3])
+        values = [*body[:3, 3], w, x, y, z, *np.zeros(9)]
+        rows.append(f"{stamp},{','.join(f'{value:.9f}' for value in values)}")
+    text(mav0 / "state_groundtruth_estimate0" / "data.csv", "#timestamp, p_RS_R_x [m], …", *rows)
+    times = np.array([stamp / 1e9 for stamp in stamps])
+    none = np.zeros((FRAMES, 0, 0), dtype=np.float32)
+    return Made(root, "MH_01_easy", truth, corner_camera(*CAMERA), none, np.repeat(rgb, 3, axis=3), times)
+
+
 def plain(root: Path) -> Made:
     truth, depth, rgb = cameras(), depths(), pictures()
     times = np.arange(FRAMES) / 12
@@ -313,5 +350,6 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "tartanair": ("tartanair", tartanair),
     "tartanair-v2": ("tartanair", tartanair_v2),
     "vkitti2": ("vkitti2", vkitti2),
+    "euroc": ("euroc", euroc),
     "folder": ("folder", plain),
 }

@@ -141,10 +141,18 @@ def test_truth_that_is_not_there_or_damaged(exact: Recording, truth: Path, tmp_p
         evaluate_recording(exact, tmp_path)
     with pytest.raises(InputError, match=r"nowhere\.npz is missing"):
         evaluate_recording(exact, truth / "world_from_cam.txt", depth=tmp_path / "nowhere.npz")
+    bent = known.true_cameras()
+    bent[3, 0, 0] += 0.5
+    with pytest.raises(InputError, match="camera 3 is not a rigid motion"):
+        evaluate_recording(exact, known.write_cameras(tmp_path / "bent.txt", bent))
+
+
+def test_a_camera_that_is_not_finite_is_not_measured(exact: Recording, tmp_path: Path) -> None:
     lost = known.true_cameras()
-    lost[3, 0, 3] = np.nan
-    with pytest.raises(InputError, match="camera 3 is not a rigid motion of finite numbers"):
-        evaluate_recording(exact, known.write_cameras(tmp_path / "lost.txt", lost))
+    lost[3, 0, 3], lost[5] = np.nan, -np.inf
+    measured = evaluate_recording(exact, known.write_cameras(tmp_path / "lost.txt", lost))
+    assert measured.matched == measured.frames - 2
+    assert measured.absolute.translation.rmse < 1e-7
 
 
 def test_too_few_frames(tmp_path: Path, truth: Path) -> None:

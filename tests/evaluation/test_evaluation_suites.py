@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from openloger.errors import BadFrameError, InputError
 from openloger.evaluation.measure import MeasureSettings
 from openloger.evaluation.page import Section, page
 from openloger.evaluation.report import TableRows, rich_table, suite_json, suite_table
-from openloger.evaluation.run import SuiteResult, evaluate_sequence, run_suite
+from openloger.evaluation.run import Outcome, SuiteResult, evaluate_sequence, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite, published
 from openloger.network import NetworkSpec
 from openloger.pages import Line, bar_plot, depth_colours, line_plot
@@ -117,16 +118,12 @@ def test_faults_of_the_reconstruction_are_reported_and_bugs_are_not_hidden(folde
 
 def test_a_table_shows_ours_beside_the_published(folder: Path) -> None:
     good = run(folder).outcomes[0]
-    suite = find_suite("kitti")
-    from dataclasses import replace
-
-    outcomes = (replace(good, sequence="04"), replace(good, sequence="05", measured=None, fault="gone"))
-    result = SuiteResult("kitti", suite, outcomes)
+    result = kitti_of(good, {"04": 271, "05": None})
     table = suite_table(result, "loger-star", SETTINGS)
     assert table.header == ("ate_rmse", "04", "05", "average of those measured")
     assert table.rows[0][0] == "loger-star, here"
     assert table.rows[0][2] == "–"
-    assert ("LoGeR*", "1.95", "26.34", "18.65") in table.rows
+    assert ("LoGeR*", "1.95", "26.34", "1.95") in table.rows  # the average over what has our number
     for said in ("window 12", "overlap 3", "sim3", "2603.03269", "should repeat LoGeR*", "no numbers of 05"):
         assert said in table.note
     assert rich_table(table, "kitti").row_count == len(table.rows)
@@ -136,6 +133,63 @@ def test_a_table_shows_ours_beside_the_published(folder: Path) -> None:
     assert told["complete"] is False
     assert told["published"]["rows"]["LoGeR"]["values"]["04"] == 1.82
     assert told["weights_hash"] == "abc"
+
+
+def kitti_of(good: Outcome, frames: dict[str, int | None]) -> SuiteResult:
+    """KITTI's suite with numbers of sequences of these lengths; None: it failed."""
+    assert good.measured is not None
+    outcomes = [
+        replace(good, sequence=name, measured=replace(good.measured, frames=count))
+        if count
+        else replace(good, sequence=name, measured=None, fault="gone")
+        for name, count in frames.items()
+    ]
+    return SuiteResult("kitti", find_suite("kitti"), tuple(outcomes))
+
+
+def column(result: SuiteResult, number: int) -> dict[str, str]:
+    return {row[0]: row[number] for row in suite_table(result, "loger", SETTINGS).rows}
+
+
+def test_averages_are_over_the_same_sequences(folder: Path) -> None:
+    good = run(folder).outcomes[0]
+    both = kitti_of(good, {"03": 801, "04": 271})
+    assert column(both, -1)["LoGeR*"] == "3.67"  # (5.38 + 1.95) / 2
+    assert column(both, -1)["FastVGGT"] == "15.52"
+    assert column(kitti_of(good, {"02": 4661, "04": 271}), -1)["FastVGGT"] == "–"  # 02 is not published
+    table = published("kitti")
+    every = kitti_of(good, dict(table.frames))
+    assert column(every, -1)["LoGeR"] == f"{table.rows['LoGeR'].average:.2f}"
+    told = suite_json(both, network="loger", weights_hash=None, run_settings=SETTINGS)
+    assert told["published_averages_of_the_same"]["LoGeR*"] == pytest.approx(3.665)
+
+
+def test_a_toy_is_not_held_against_whole_sequences(folder: Path) -> None:
+    good = run(folder).outcomes[0]
+    result = kitti_of(good, {"04": 12, "05": 2761})
+    table = suite_table(result, "loger", SETTINGS)
+    assert table.header[1:3] == ("04 (12 of 271 frames)", "05")
+    assert column(result, 1)["LoGeR*"] == "–"
+    assert column(result, 2)["LoGeR*"] == "26.34"
+    assert column(result, 3)["LoGeR*"] == "–"
+    assert "none beside those that are cut" in table.note
+
+
+def test_what_a_guess_gets_and_depth_stand_in_the_table(folder: Path) -> None:
+    good = run(folder).outcomes[0]
+    assert good.measured is not None
+    numbers = good.measured.numbers()
+    rows = column(kitti_of(good, {"04": 271}), 1)
+    assert rows["a straight line"] == f"{numbers['ate_rmse_of_straight_line']:.3f}"
+    assert rows["depth AbsRel, loger, here"] == f"{numbers['depth_abs_rel']:.3f}"
+    without = replace(good, measured=replace(good.measured, depth={}))
+    assert "depth AbsRel, loger, here" not in column(kitti_of(without, {"04": 271}), 1)
+
+
+def test_published_averages_of_unknown_sequences_are_marked(folder: Path) -> None:
+    good = replace(run(folder).outcomes[0], sequence="campus_train0")
+    table = suite_table(SuiteResult("vbr", find_suite("vbr"), (good,)), "loger", SETTINGS)
+    assert ("LoGeR*", "–", "31.75 (theirs)") in table.rows
 
 
 # the page

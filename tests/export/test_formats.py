@@ -14,6 +14,7 @@ from stand_in import StandIn
 
 from openloger.errors import InputError
 from openloger.export import FORMATS, PointSelection, export
+from openloger.outputs import MANIFEST
 
 
 def path_for(to: str, folder: Path) -> Path:
@@ -32,7 +33,7 @@ def test_an_export_is_all_that_it_leaves(tmp_path: Path, to: str) -> None:
     written = export(StandIn(), to, path)
     assert written
     assert all(entry.exists() for entry in written)
-    assert list(tmp_path.iterdir()) == [path]
+    assert left_in(tmp_path) == [path]
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -45,7 +46,7 @@ def test_what_exists_is_kept_unless_overwritten(tmp_path: Path, to: str) -> None
     assert contents(path) == before
     export(StandIn(5), to, path, overwrite=True)
     assert contents(path) != before
-    assert list(tmp_path.iterdir()) == [path]
+    assert left_in(tmp_path) == [path]
 
 
 @pytest.mark.parametrize("to", ["ply", "colmap", "nerfstudio"])
@@ -63,17 +64,17 @@ def test_an_interrupted_export_leaves_what_there_was(tmp_path: Path, to: str) ->
     with pytest.raises(KeyboardInterrupt):
         export(StandIn(), to, path, overwrite=True, progress=interrupt)
     assert contents(path) == before
-    assert list(tmp_path.iterdir()) == [path]
+    assert left_in(tmp_path) == [path]
 
 
 def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("precious")
-    with pytest.raises(InputError, match=r"home holds 'thesis.tex', which no such export wrote"):
+    with pytest.raises(InputError, match=r"thesis.tex is not what `export colmap` wrote.*choose another path"):
         export(StandIn(), "colmap", tmp_path / "home", overwrite=True)
-    with pytest.raises(InputError, match="is a folder, and the export is one file"):
+    with pytest.raises(InputError, match="is a folder, and export ply writes one file"):
         export(StandIn(), "ply", tmp_path / "home", overwrite=True)
-    with pytest.raises(InputError, match="is a file, and the export is a folder"):
+    with pytest.raises(InputError, match="is a file, and export colmap writes a folder"):
         export(StandIn(), "colmap", tmp_path / "home" / "thesis.tex", overwrite=True)
     assert (tmp_path / "home" / "thesis.tex").read_text() == "precious"
 
@@ -151,6 +152,11 @@ def test_memory_grows_by_the_cameras_alone(tmp_path: Path, to: str, bytes_a_fram
         tracemalloc.stop()
     allowed = np.array(100_000 + (many - few) * bytes_a_frame)
     assert peaks[1] - peaks[0] < allowed
+
+
+def left_in(folder: Path) -> list[Path]:
+    """What is there beside the list of what was written."""
+    return [entry for entry in folder.iterdir() if entry.name != MANIFEST]
 
 
 def contents(path: Path) -> dict[str, bytes]:

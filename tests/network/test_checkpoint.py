@@ -133,10 +133,66 @@ def broken(change):
     (lambda values: values["encoder"].update(depht=3), "'depht'"),
     (lambda values: values["memory"].pop("swa_after"), "'swa_after'"),
     (lambda values: values.update(encoder=3), "'int' object"),
+    (lambda values: values["encoder"].update(width="384"), "'384' is not a int"),
+    (lambda values: values["decoder"].update(depth=None), "None is not a int"),
+    (lambda values: values["decoder"].update(depth=True), "True is not a int"),
+    (lambda values: values.update(window=[3]), r"\(3,\) is not a int"),
+    (lambda values: values.update(placement=3), "3 is not a str"),
 ])  # fmt: skip
 def test_a_configuration_of_another_version(change, named):
     with pytest.raises(WeightsError, match=f"^old.safetensors has a network configuration of another vers.*{named}"):
         config_from_dict(broken(change), source="old.safetensors")
+
+
+METADATA = {
+    "no JSON": "{",
+    "too deep": "[" * 100_000,
+    "a number": "3",
+    "a list": "[1, 2]",
+    "nothing": "null",
+    "an empty object": "{}",
+    "a text": '"pocket"',
+}
+
+
+@pytest.mark.parametrize("kind", METADATA)
+def test_metadata_that_is_no_configuration(kind, tmp_path):
+    path = tmp_path / "odd.safetensors"
+    save_file({"a": torch.ones(3)}, path, metadata={"openloger.network": METADATA[kind]})
+    with pytest.raises(WeightsError, match=r"odd\.safetensors") as caught:
+        load_network("pocket", weights=path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [
+    lambda values: values["encoder"].update(depth=1_000_000_000),
+    lambda values: values["encoder"].update(depth=-1),
+    lambda values: values["encoder"].update(heads=0),
+    lambda values: values["encoder"].update(width=-384),
+    lambda values: values["decoder"].update(heads=7),
+    lambda values: values["encoder"].update(width=10**30),
+])  # fmt: skip
+def test_a_configuration_that_cannot_be(change, tmp_path):
+    values = json.loads(json.dumps(asdict(preset("pocket"))))
+    change(values)
+    tensors = {f"{number}": torch.ones(1) for number in range(60)}
+    save_file(tensors, tmp_path / "odd.safetensors", metadata={"openloger.network": json.dumps(values)})
+    with pytest.raises(WeightsError, match=r"odd\.safetensors") as caught:
+        load_network("pocket", weights=tmp_path / "odd.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [
+    {0: torch.ones(3)},
+    {"model": {3: torch.ones(3)}},
+    {"a": torch.ones(3).to_sparse()},
+    {"a": torch.ones(3, dtype=torch.complex64)},
+    {"a": torch.ones(3), "module.a": torch.zeros(3)},
+])  # fmt: skip
+def test_a_pickle_of_odd_tensors_or_names(content, tmp_path):
+    torch.save(content, tmp_path / "latest.pt")
+    with pytest.raises(WeightsError, match=r"latest\.pt"):
+        read_tensors(tmp_path / "latest.pt")
 
 
 def test_a_file_of_another_network(tmp_path):

@@ -19,7 +19,7 @@ from openloger.viewing.browser.layers import nice, turn_z_to
 from openloger.viewing.browser.navigation import Closeness, Gaze, closeness
 from openloger.viewing.browser.playback import Clock, frame_rate
 from openloger.viewing.browser.server import free_port
-from openloger.viewing.browser.share import check_place, ply_bytes, send_file, share_page, write_page
+from openloger.viewing.browser.share import ply_bytes, send_file, share_page
 from openloger.viewing.browser.tools import pick
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot, visible_points
@@ -201,18 +201,6 @@ def test_the_page_to_share_is_one_file_with_all_in_it(known: SceneSnapshot) -> N
     for outside in ('src="http', "src='http", 'href="http', 'rel="stylesheet" href'):
         assert outside not in page
     assert len(page) < 5_000_000
-
-
-def test_pages_are_written_whole_and_not_over_others(tmp_path: Path) -> None:
-    write_page(tmp_path / "a.html", "one")
-    with pytest.raises(InputError, match="exists: choose another path, or say --overwrite"):
-        write_page(tmp_path / "a.html", "two")
-    write_page(tmp_path / "a.html", "two", overwrite=True)
-    assert (tmp_path / "a.html").read_text() == "two"
-    with pytest.raises(InputError, match="is a folder"):
-        check_place(tmp_path, overwrite=True)
-    with pytest.raises(InputError, match="cannot write"):
-        write_page(tmp_path / "a.html" / "b.html", "three")
 
 
 def test_names_cannot_break_the_page() -> None:

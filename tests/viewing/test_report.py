@@ -295,7 +295,7 @@ def test_the_command_writes_pages_and_refuses_in_one_line(
     assert 'href="walk_scene.html"' in out.read_text()
     for arguments, said in (
         ((str(walk.path), "-o", str(out)), "exists: choose another path, or say --overwrite"),
-        ((str(walk.path), "-o", str(tmp_path)), "is a folder: give the name of a page"),
+        ((str(walk.path), "-o", str(tmp_path)), "is a folder, and report writes one file"),
         ((str(tmp_path / "nothing"),), "there is no such folder"),
         ((str(walk.path), "-o", str(tmp_path / "t.html"), "--truth", str(tmp_path / "no.txt")), "no ground truth"),
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed,
 from openloger.evaluation.ablations import Cell, Plan, Variant, default_variants, plan
 from openloger.frames import open_frames
 from openloger.network import Network
+from openloger.outputs import staged_folder
 from openloger.runtime.prefetch import prefetch
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import peak_memory_bytes
@@ -85,18 +85,11 @@ class RenderedWorlds:
             return name
         family, _, seed = world.partition(":")
         shown = worlds.world(family, seed=int(seed), size=self.size, fps=self.fps, frames=self.frames)
-        partial = self.folder / f"partial-{name}"
-        if partial.exists():
-            shutil.rmtree(partial)
         watch = Stopwatch(total=self.frames)
-        write_folder(
-            shown,
-            partial,
-            fps=self.fps,
-            pictures="png",
-            on_frame=lambda count: on_progress(watch.advance(1)),
-        )
-        partial.rename(self.folder / name)
+        with staged_folder(self.folder / name, made_by="evaluate ablations") as draft:
+            write_folder(
+                shown, draft, fps=self.fps, pictures="png", on_frame=lambda count: on_progress(watch.advance(1))
+            )
         return name
 
 

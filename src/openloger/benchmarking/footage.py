@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from openloger.datasets.writing import VideoWriter
+from openloger.outputs import staged_file
 from openloger.runtime.progress import Progress, Stopwatch
 from openloger.shapes import UInt8
 from openloger.values import Frame
@@ -78,12 +79,9 @@ class WorldVideo:
         if path.exists():
             return path
         shown = world(self.family, seed=self.seed, size=self.size, fps=self.fps, frames=frames)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"partial-{path.name}")
         watch = Stopwatch(total=frames)
-        with VideoWriter(partial, fps=self.fps) as video:
+        with staged_file(path, made_by="bench") as draft, VideoWriter(draft, fps=self.fps) as video:
             for sample in shown:
                 video.write(sample.rgb)
                 on_progress(watch.advance(1))
-        partial.replace(path)
         return path

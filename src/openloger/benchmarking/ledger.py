@@ -11,7 +11,7 @@ from typing import Any
 from openloger.errors import InputError
 from openloger.evaluation.measure import json_ready
 from openloger.evaluation.provenance import machine, revision
-from openloger.recording import write_atomically
+from openloger.outputs import replace_file
 from openloger.version import versions
 
 SAME = ("benchmark", "settings", "versions", "revision")  # what must agree before results are put side by side
@@ -62,9 +62,10 @@ class Ledger:
         return {**self.made, "ended": self.ended, "results": self.results, "summary": self.summary}
 
     def save(self) -> None:
-        """Write the file, where there is one."""
+        """Write the file, where there is one; a file there that was changed by hand is kept under another name."""
         if self.path is not None:
-            write_atomically(self.path, (json.dumps(self.content(), indent=2) + "\n").encode())
+            with replace_file(self.path, made_by="bench") as draft:
+                draft.write_text(json.dumps(self.content(), indent=2) + "\n", encoding="utf-8")
 
     def _take_up(self, path: Path, *, resume: bool) -> None:
         if not resume:

@@ -17,6 +17,7 @@ from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
 from openloger.benchmarking.footage import MovingPicture
 from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
+from openloger.outputs import staged_file
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import peak_memory_bytes
 from openloger.streaming import Stream, network_size
@@ -107,8 +108,11 @@ def conclusions(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Seconds against frames, both in powers of ten, and peak memory against frames, from zero."""
+def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str, overwrite: bool = False) -> None:
+    """Seconds against frames, both in powers of ten, and peak memory against frames, from zero, as a PNG.
+
+    Raises InputError without matplotlib, and where `path` exists and is not an earlier picture that may be replaced.
+    """
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -135,8 +139,8 @@ def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str) -> Non
     axes[1].set_ylim(bottom=0)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with staged_file(path, made_by="bench", overwrite=overwrite) as draft:
+        figure.savefig(draft, dpi=110)
     plt.close(figure)
 
 

@@ -29,8 +29,9 @@ from openloger.evaluation.ablations import Plan, rows
 from openloger.evaluation.provenance import machine
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash
-from openloger.recording import write_atomically
+from openloger.outputs import check_place, replace_file
 
+_MADE_BY = "evaluate ablations"
 _NETWORK, _SETTINGS = BenchmarkNetwork(), AblationSettings()
 
 
@@ -54,6 +55,8 @@ def evaluate_ablations(
         json: Print the results for programs.
     """
     need_matplotlib()
+    for name in ("ablations.md", "ablations.png"):  # they follow from results.json, which --resume speaks of
+        check_place(out / name, made_by=_MADE_BY, overwrite=True)
     loaded = network.load()
     planned, size = plan_ablations(settings, loaded), size_of(settings, loaded)
     logging.getLogger("openloger").setLevel(logging.ERROR)  # the many runs do not each say how they run
@@ -103,7 +106,8 @@ def _write(out: Path, ledger: Ledger, planned: Plan, faults: Mapping[str, str]) 
     table = ablation_table(found, note="; ".join(filter(None, [*notes, machine_line(ledger.content())])))
     if found:
         draw_ablations(found, out / "ablations.png", title=f"{ledger.made['settings']['network']}: {_how(ledger)}")
-        write_atomically(out / "ablations.md", _page(ledger, table).encode())
+        with replace_file(out / "ablations.md", made_by=_MADE_BY) as draft:
+            draft.write_text(_page(ledger, table), encoding="utf-8")
     return table
 
 

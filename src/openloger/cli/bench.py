@@ -24,6 +24,7 @@ from openloger.benchmarking.twin import TwinSettings, measure_twin
 from openloger.cli.progress import progress_bar
 from openloger.cli.results import show
 from openloger.errors import InputError
+from openloger.outputs import check_place
 
 Network = tyro.conf.OmitArgPrefixes[BenchmarkNetwork]
 _NETWORK, _WORLD = BenchmarkNetwork(), WorldVideo()
@@ -48,6 +49,7 @@ def length(
     picture: Path | None = None,
     out: Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     json: bool = False,
 ) -> None:
     """Frames/s and peak memory against length: the streaming engine, and attention over the whole video at once.
@@ -56,14 +58,18 @@ def length(
         picture: Draw both into this PNG.
         out: Write the results into this JSON file, after every length.
         resume: Go on with the file that is there.
+        overwrite: Replace a picture that this command drew.
         json: Print the results for programs.
     """
+    if picture is not None:
+        check_place(picture, made_by="bench", overwrite=overwrite)
     ledger = _ledger("length", {**asdict(network), **asdict(settings)}, out, resume=resume)
     with progress_bar("length") as on_progress:
         measure_length(network, settings, ledger, on_progress=on_progress)
     if picture is not None:
         made = ledger.made["machine"]
-        draw(ledger.results.values(), picture, title=f"{network.network}; {made['cpu']}, {made['cores']} cores")
+        title = f"{network.network}; {made['cpu']}, {made['cores']} cores"
+        draw(ledger.results.values(), picture, title=title, overwrite=overwrite)
     _tell(ledger, json=json)
 
 

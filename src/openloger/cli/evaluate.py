@@ -9,13 +9,14 @@ from typing import Any, Literal
 import tyro
 
 from openloger.cli.ablations import evaluate_ablations
-from openloger.cli.results import show, write_page
+from openloger.cli.results import MADE_BY, show, write_page
 from openloger.cli.suites import suite_commands
 from openloger.evaluation import GatherSettings, MeasureSettings
 from openloger.evaluation import evaluate_recording as measure_recording
 from openloger.evaluation.page import Section
 from openloger.evaluation.recording import made_with, summary
 from openloger.evaluation.report import measured_table
+from openloger.outputs import check_place
 from openloger.recording import open_recording
 
 
@@ -35,6 +36,7 @@ def evaluate_recording(
     cloud_points: int = 0,
     html: Path | None = None,
     json: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Measure one recording against the truth of its video.
 
@@ -48,7 +50,10 @@ def evaluate_recording(
         cloud_points: Points of each frame in the clouds that are compared; 0 for no clouds.
         html: Write a page with plots here.
         json: Print the numbers, and how they were made, for programs.
+        overwrite: Replace a page that this command wrote.
     """
+    if html is not None:
+        check_place(html, made_by=MADE_BY, overwrite=overwrite)
     opened = open_recording(recording)
     settings = MeasureSettings(alignment, depth_alignment, GatherSettings(cloud_points=cloud_points))
     measured = measure_recording(opened, truth, depth=depth, settings=settings)

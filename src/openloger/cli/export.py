@@ -43,7 +43,7 @@ def export(
         out: Where to; by default beside the recording, as RECORDING.ply or RECORDING_colmap.
         images: The folder of the source's frames, for colmap and nerfstudio: cameras have their full size, and no
             pictures are written.
-        overwrite: Replace an earlier export.
+        overwrite: Replace an earlier export; a file that openloger did not write, or that has changed, is kept.
         json: Print a summary for programs on standard output.
     """
     opened = open_recording(recording)

@@ -10,9 +10,9 @@ import tyro
 
 from openloger.cli.terminal import printable, say
 from openloger.cli.truth import true_cameras
+from openloger.outputs import check_place, write_output
 from openloger.recording import open_recording
 from openloger.viewing import POINT_BUDGET, Settings, load_snapshot, overlay, report_page, share_page
-from openloger.viewing.browser.share import check_place, write_page
 
 
 def report(
@@ -33,14 +33,14 @@ def report(
         scene: Write a second page to walk through the scene, RECORDING_scene.html, and link it; needs openloger[view].
         truth: True cameras, laid under the path: 16 numbers a frame of the video (or the first 12), TUM's 8 by time,
             or a folder that holds world_from_cam.txt.
-        overwrite: Replace pages that are there.
+        overwrite: Replace pages that this command wrote.
         open: Open the report in this machine's browser.
     """
     folder = recording.resolve()
     page = out or folder.with_name(f"{folder.name}_report.html")
     scene_page = page.with_name(page.stem.removesuffix("_report") + "_scene.html") if scene else None
     for place in filter(None, (page, scene_page)):
-        check_place(place, overwrite=overwrite)
+        check_place(place, made_by="report", overwrite=overwrite)
     opened = open_recording(recording)
     if not opened.complete:
         say(f"openloger: {recording} is not complete; its {len(opened)} frames are reported")
@@ -48,9 +48,9 @@ def report(
     if scene_page is not None:
         known = load_snapshot(opened, budget=POINT_BUDGET, overlay=laid_over)
         settings = Settings(frame=known.last, edge_max=known.place.scale.edge_max, overhead=not known.place.roofed)
-        write_page(scene_page, share_page(known, settings), overwrite=overwrite)
+        write_output(scene_page, share_page(known, settings), made_by="report", overwrite=overwrite)
     text = report_page(opened, overlay=laid_over, scene=None if scene_page is None else scene_page.name)
-    write_page(page, text, overwrite=overwrite)
+    write_output(page, text, made_by="report", overwrite=overwrite)
     for written in filter(None, (page, scene_page)):
         print(printable(written))
     if open:

@@ -9,15 +9,19 @@ from typing import Any
 
 from openloger.evaluation.page import Section, page
 from openloger.evaluation.report import TableRows, rich_table
+from openloger.outputs import replace_file
+
+MADE_BY = "evaluate"
 
 
 def write_page(
     path: Path, title: str, sections: Sequence[Section], tables: Sequence[tuple[str, TableRows]], made: dict[str, Any]
 ) -> None:
+    """A page of measurements at a path of which `check_place` was asked before anything was measured."""
     shown = {key: value for key, value in made.items() if key not in {"sequences", "published"}}
     text = page(title, sections, tables=tables, made_with=json.dumps(shown, indent=2))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with replace_file(path, made_by=MADE_BY) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def show(what: TableRows | Any, title: str) -> None:

@@ -14,7 +14,7 @@ import tyro
 
 from openloger import worlds
 from openloger.cli import EXIT_BAD_INPUT
-from openloger.cli.results import show, write_page
+from openloger.cli.results import MADE_BY, show, write_page
 from openloger.datasets import DatasetFolder, Sequence, open_dataset
 from openloger.errors import InputError
 from openloger.evaluation.page import Section
@@ -23,9 +23,12 @@ from openloger.evaluation.run import Outcome, Sequences, SuiteResult, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite
 from openloger.frames import open_frames
 from openloger.network import Network, NetworkSpec, weights_hash
+from openloger.outputs import check_place, replace_file
 from openloger.runtime.prefetch import prefetch
 from openloger.streaming import Stream
 from openloger.values import Frame, FrameSource, PlacedWindow
+
+RESULTS_FILE, REPORT_FILE = "results.json", "report.html"
 
 
 def suite_commands() -> dict[str, Callable[..., int]]:
@@ -60,6 +63,8 @@ class OutputArguments:
     """Write results.json and report.html into this folder."""
     json: bool = False
     """Print results.json instead of the table."""
+    overwrite: bool = False
+    """Replace the results that this command wrote into the folder before."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,9 @@ def _evaluate(
     protocol: ProtocolArguments,
     output: OutputArguments,
 ) -> int:
+    if output.out is not None:
+        for file in (RESULTS_FILE, REPORT_FILE):
+            check_place(output.out / file, made_by=MADE_BY, overwrite=output.overwrite)
     loaded = network.load()
     suite = find_suite(name)
     suite = replace(
@@ -233,7 +241,7 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _write_suite(folder: Path, result: SuiteResult, table: TableRows, made: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    with replace_file(folder / RESULTS_FILE, made_by=MADE_BY) as draft:
+        draft.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     sections = [Section(one.sequence, one.measured, one.fault) for one in result.outcomes]
-    write_page(folder / "report.html", f"{result.name}, {made['network']}", sections, [("Results", table)], made)
+    write_page(folder / REPORT_FILE, f"{result.name}, {made['network']}", sections, [("Results", table)], made)

@@ -10,9 +10,9 @@ import tyro
 
 from openloger.cli.terminal import printable, say
 from openloger.cli.truth import true_cameras
+from openloger.outputs import check_place, write_output
 from openloger.recording import open_recording
 from openloger.viewing import POINT_BUDGET, Settings, Viewer, ViewOptions, load_snapshot, overlay, share_page
-from openloger.viewing.browser.share import check_place, write_page
 from openloger.viewing.scene.overview import usual_edge
 
 
@@ -38,11 +38,11 @@ def view(
         host: The address to serve at; 0.0.0.0 lets those in the network look who have the printed address.
         points: How many points the browser gets of the whole scene.
         share: Write the scene as one HTML file that needs no server, and serve nothing.
-        overwrite: Replace the page to share where there is one.
+        overwrite: Replace a page to share that this command wrote.
         open: Open the page in this machine's browser.
     """
     if share is not None:
-        check_place(share, overwrite=overwrite)
+        check_place(share, made_by="view", overwrite=overwrite)
     opened = open_recording(recording)
     true = None if truth is None else true_cameras(truth)
     laid_over = None
@@ -51,7 +51,7 @@ def view(
     if share is not None:
         known = load_snapshot(opened, budget=points, overlay=laid_over)
         settings = Settings(frame=known.last, edge_max=usual_edge(opened.meta.height), overhead=not known.place.roofed)
-        write_page(share, share_page(known, settings), overwrite=overwrite)
+        write_output(share, share_page(known, settings), made_by="view", overwrite=overwrite)
         print(printable(share))
         return
     viewer = Viewer(opened, options=ViewOptions(host=host, port=port, budget=points, truth=true))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import tyro
 from openloger.cli.progress import progress_bar
 from openloger.datasets import write_folder
 from openloger.datasets.writing import VideoWriter
-from openloger.errors import InputError
+from openloger.outputs import check_place, staged_file, staged_folder
 from openloger.runtime.progress import Stopwatch
 from openloger.worlds import contact_sheet, world
 
@@ -35,6 +34,7 @@ def preview(
     rows: int = 6,
     size: tuple[int, int] = (160, 224),
     fps: float = 10.0,
+    overwrite: bool = False,
 ) -> None:
     """Write a contact sheet (rgb, depth, normals, moving things, the path from above) and an mp4 of a world.
 
@@ -46,15 +46,19 @@ def preview(
         rows: Frames on the sheet, evenly from the mp4's.
         size: Height and width in pixels.
         fps: Frames a second.
+        overwrite: Replace files that this command wrote.
     """
     from PIL import Image
 
     shown = world(family, seed=seed, size=size, fps=fps, frames=frames)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{family}-{seed}"
+    place = {"made_by": "worlds preview", "overwrite": overwrite}
+    for file in (path.with_suffix(".png"), path.with_suffix(".mp4")):
+        check_place(file, **place)
     indices = [round(row * (frames - 1) / max(rows - 1, 1)) for row in range(rows)]
-    Image.fromarray(contact_sheet(shown, indices)).save(path.with_suffix(".png"))
-    with VideoWriter(path.with_suffix(".mp4"), fps=fps) as video:
+    with staged_file(path.with_suffix(".png"), **place) as sheet:
+        Image.fromarray(contact_sheet(shown, indices)).save(sheet)
+    with staged_file(path.with_suffix(".mp4"), **place) as draft, VideoWriter(draft, fps=fps) as video:
         for sample in shown:
             video.write(sample.rgb)
     print(f"{path}.png and {path}.mp4", file=sys.stderr)
@@ -84,14 +88,12 @@ def render(
         fps: Frames a second.
         pictures: One video, or a lossless picture a frame.
         depth: Write depth/000000.npy, float16 metres.
-        overwrite: Replace a folder that this command wrote.
+        overwrite: Replace a folder that this command wrote, as long as nothing in it has changed.
     """
     shown = world(family, seed=seed, size=size, fps=fps, frames=frames)
-    if overwrite and out.exists() and any(out.iterdir()):
-        if not (out / "world_from_cam.txt").is_file():
-            raise InputError(f"{out} was not written by this command, so it is left alone; choose another folder")
-        shutil.rmtree(out)
     watch = Stopwatch(total=frames)
-    with progress_bar(shown.name) as show:
-        write_folder(shown, out, fps=fps, pictures=pictures, depth=depth, on_frame=lambda count: show(watch.advance(1)))
+    with staged_folder(out, made_by="worlds render", overwrite=overwrite) as draft, progress_bar(shown.name) as show:
+        write_folder(
+            shown, draft, fps=fps, pictures=pictures, depth=depth, on_frame=lambda count: show(watch.advance(1))
+        )
     print(f"{frames} frames in {out}", file=sys.stderr)

@@ -2,38 +2,40 @@
 
 video.mp4 (any video), or rgb/000000.png … (or images/, or the pictures in the folder itself)
 world_from_cam.txt   16 numbers a frame (or the first 12), row-major, OpenCV axes
-depth/000000.npy     world units along z, 0 for none; or .png of 16 bits, in thousandths; not every frame needs one
+depth/000000.npy     world units along z, 0 for none; or .png of 16 bits, in thousandths, 0 and 65535 for none; not
+                     every frame needs one
 depth_mm.npz         instead of depth/: `frame` (n), `depth_mm` (n, rows, columns), and `pixel_step`, 4 by default:
                      entry (i, j) is pixel (step·i + step // 2, step·j + step // 2) of the picture
 intrinsics.txt       fx fy cx cy, or 3 × 3; one for the whole video or one a frame; (0, 0) is the picture's corner
-timestamps.txt       seconds, a frame a line
+timestamps.txt       seconds, a frame a line; micro- and nanoseconds since 1970 are converted
+
+A row of world_from_cam.txt that is not finite (NaN) is a frame without a camera.
 """
 
 from __future__ import annotations
 
+import struct
 import threading
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.files import (
+from openloger.datasets.cameras import (
     camera_matrix,
+    check_intrinsics,
+    known_camera,
     matrices_from_xyz_quaternion,
-    natural,
-    picture_source,
-    read_depth_npy,
-    read_depth_png,
-    read_rows,
-    require,
     rigid_matrices,
-    same_count,
 )
+from openloger.datasets.files import is_data, natural, picture_source, read_depth_npy, read_depth_png, same_count
 from openloger.datasets.reader import Reader, called, found_below
 from openloger.datasets.sequence import FileSequence, Label
-from openloger.datasets.times import nearest_in_time
+from openloger.datasets.text import read_rows, require
+from openloger.datasets.times import check_order, in_seconds, nearest_in_time
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.shapes import Float32, Float64, Int
@@ -47,7 +49,10 @@ PICTURE_FOLDERS = ("rgb", "images", ".")
 PIXEL_STEP = 4
 NOMINAL_FPS = 30.0
 WITHIN_S = 0.02
+NO_DEPTH_PNG = 65535
+MOST_STEP = 1024
 TUM_COLUMNS = 8
+_DAMAGE = (OSError, ValueError, EOFError, RuntimeError, struct.error)  # of numpy and zipfile over a bad archive
 
 
 def find(folder: Path) -> list[str]:
@@ -78,13 +83,15 @@ def read_truth(
     rows = read_rows(cameras, columns=(12, 16), what="cameras, 16 numbers a line")
     world_from_cam = rigid_matrices(rows, cameras)
     if (cameras.parent / "timestamps.txt").exists():
-        times_s = read_rows(cameras.parent / "timestamps.txt", columns=1, what="seconds, a frame a line")[:, 0]
+        path = cameras.parent / "timestamps.txt"
+        times_s = in_seconds(read_rows(path, columns=1, what="seconds, a frame a line")[:, 0], path)
+        check_order(times_s, path)
     times_s = np.arange(len(rows)) / NOMINAL_FPS if times_s is None else times_s
     same_count(str(cameras.parent), cameras=len(rows), times=len(times_s))
     intrinsics = _intrinsics(cameras.parent / "intrinsics.txt", len(rows))
     maps = {} if depth is None else _depth_maps(depth, len(rows))
     labels = (
-        Label(float(times_s[number]), world_from_cam[number], intrinsics[number], maps.get(number))
+        Label(float(times_s[number]), known_camera(world_from_cam[number]), intrinsics[number], maps.get(number))
         for number in range(len(rows))
     )
     return FileSequence(str(cameras) if name is None else name, tuple(labels), None)
@@ -100,11 +107,13 @@ def read_timed_truth(
 ) -> FileSequence:
     """Cameras with times (seconds tx ty tz qx qy qz qw, TUM's form) for the frames of these times and numbers.
 
-    A frame takes the camera nearest in time, within 20 ms; the others have none. Raises InputError where no frame has
-    one: the two clocks are not the same then.
+    A frame takes the camera nearest in time, within 20 ms; the others have none, nor have those whose camera is NaN or
+    has a zero quaternion. Times in micro- or nanoseconds are converted. Raises InputError where no frame has a time of
+    a camera: the two clocks are not the same then.
     """
     rows = read_rows(cameras, columns=8, what="seconds tx ty tz qx qy qz qw")
-    given = matrices_from_xyz_quaternion(rows[:, 1:], cameras)
+    rows[:, 0] = in_seconds(rows[:, 0], cameras)
+    given = matrices_from_xyz_quaternion(rows[:, 1:])
     chosen = nearest_in_time(times_s, rows[:, 0], within_s=WITHIN_S)
     if len(times_s) and (chosen < 0).all():
         raise InputError(
@@ -113,7 +122,7 @@ def read_timed_truth(
         )
     labels = [Label(float("nan"))] * (int(index.max(initial=-1)) + 1)
     for number, time_s, row in zip(index, times_s, chosen, strict=True):
-        labels[number] = Label(float(time_s), given[row] if row >= 0 else None)
+        labels[number] = Label(float(time_s), known_camera(given[row]) if row >= 0 else None)
     return FileSequence(str(cameras), tuple(labels), None)
 
 
@@ -138,36 +147,40 @@ class SparseDepth:
             if not self._read:
                 self._read.append(self._load("depth_mm"))
         depth_mm, step = self._read[0], self.step()
-        if depth_mm.ndim != 3 or len(depth_mm) != len(self.numbers()):
-            raise InputError(f"{self.path}: `depth_mm` is {depth_mm.shape}; it must be (frames, rows, columns)")
+        if depth_mm.ndim != 3 or len(depth_mm) != len(self.numbers()) or depth_mm.dtype.kind not in "fiu":
+            said = f"{depth_mm.dtype} {depth_mm.shape}"
+            raise InputError(f"{self.path}: `depth_mm` is {said}; it must be (frames, rows, columns) of numbers")
         rows, columns = depth_mm.shape[1:]
         depth = np.zeros((rows * step, columns * step), dtype=np.float32)
         depth[step // 2 :: step, step // 2 :: step] = depth_mm[row] / np.float32(1000)
         return np.where(np.isfinite(depth), depth, np.float32(0))
 
     def step(self) -> int:
-        return int(self._load("pixel_step", default=PIXEL_STEP))
+        step = self._load("pixel_step", default=PIXEL_STEP)
+        if step.size != 1 or step.dtype.kind not in "iu" or not 1 <= int(step.reshape(())) <= MOST_STEP:
+            raise InputError(f"{self.path}: `pixel_step` must be one whole number from 1 to {MOST_STEP}")
+        return int(step.reshape(()))
 
     def _load(self, key: str, default: int | None = None) -> np.ndarray:
         try:
-            with np.load(require(self.path, "depth"), allow_pickle=False) as archive:
+            with require(self.path, "depth").open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 if key not in archive and default is None:
                     raise InputError(f"{self.path} has no array {key!r}; it must have `frame` and `depth_mm`")
                 return archive[key] if key in archive else np.asarray(default)
-        except (OSError, ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
+        except InputError:
+            raise
+        except (*_DAMAGE, zipfile.BadZipFile, zlib.error, AttributeError, TypeError, LookupError) as error:
             raise InputError(f"{self.path} is not an .npz of depth: {error}") from error
 
 
 def _depth_maps(path: Path, count: int) -> dict[int, partial[np.ndarray]]:
     """How to read the depth of the frames that have one."""
     if path.is_dir():
-        files = natural(one for one in path.iterdir() if one.suffix in {".npy", ".png"} and one.stem.isdigit())
+        files = natural(one for one in path.iterdir() if one.suffix in {".npy", ".png"} and one.stem.isdecimal())
         maps = {
             int(one.stem): partial(read_depth_npy, one)
             if one.suffix == ".npy"
-            else partial(read_depth_png, one, per_unit=1000.0)
+            else partial(read_depth_png, one, per_unit=1000.0, none=NO_DEPTH_PNG)
             for one in files
         }
     else:
@@ -184,20 +197,21 @@ def _intrinsics(path: Path, count: int) -> list[np.ndarray | None]:
     if not path.exists():
         return [None] * count
     rows = read_rows(path, columns=(3, 4, 9), what="fx fy cx cy, or 3 × 3")
+    if rows.shape[1] == 3 and len(rows) % 3:
+        raise InputError(f"{path} has {len(rows)} lines of 3 numbers, which are no 3 × 3 matrices; check its end")
     if rows.shape[1] == 3:
         rows = rows.reshape(-1, 9)
     if rows.shape[1] == 9:
         rows = rows[:, [0, 4, 2, 5]]
-    if not np.isfinite(rows).all() or (rows[:, :2] <= 0).any():
-        raise InputError(f"{path}: focal lengths must be positive and all numbers finite")
     if len(rows) not in (1, count):
         raise InputError(f"{path} has {len(rows)} cameras; give one, or one for each of the {count} frames")
-    return [camera_matrix(*rows[number if len(rows) > 1 else 0].tolist()) for number in range(count)]
+    matrices = [check_intrinsics(path, camera_matrix(*row)) for row in rows.tolist()]
+    return list(matrices) if len(matrices) == count else [matrices[0]] * count
 
 
 def _pictures(folder: Path) -> tuple[FrameSource, np.ndarray | None]:
     """The source, and its own times where it has any."""
-    videos = natural(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS)
+    videos = natural(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS and is_data(path))
     if len(videos) > 1:
         raise InputError(f"{folder} has {len(videos)} videos ({', '.join(path.name for path in videos)}); leave one")
     if videos:
@@ -217,7 +231,7 @@ def _pictures(folder: Path) -> tuple[FrameSource, np.ndarray | None]:
 def _pictures_in(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
-    return natural(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    return natural(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and is_data(path))
 
 
 FOLDER = Reader(

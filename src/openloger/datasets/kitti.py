@@ -17,23 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.files import (
-    listed,
-    opencv_camera,
-    picture_source,
-    read_named_rows,
-    read_rows,
-    require,
-    rigid_matrices,
-    same_count,
-)
+from openloger.datasets.cameras import check_intrinsics, known_camera, opencv_camera, rigid_matrices
+from openloger.datasets.files import image_size, listed, picture_source, same_count
 from openloger.datasets.reader import Reader, found_below
 from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.text import read_named_rows, read_rows, require
+from openloger.datasets.times import check_order
 from openloger.errors import InputError
-from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.shapes import Float32, Float64
 
 CAMERAS = ("image_2", "image_0")  # the first that is there
+SCAN_POINT_BYTES = 16
 
 
 def find(folder: Path) -> list[str]:
@@ -48,10 +42,11 @@ def read(folder: Path, name: str) -> FileSequence:
     pictures = listed(sequence / camera, "*.png")
     times_s = read_rows(sequence / "times.txt", columns=1, what="times of the frames")[:, 0]
     same_count(name, pictures=len(pictures), times=len(times_s))
+    check_order(times_s, sequence / "times.txt")
     calibration = read_named_rows(sequence / "calib.txt", what="calibration")
     intrinsics, cam0_from_cam = _camera(calibration, f"P{camera[-1]}", sequence / "calib.txt")
     cameras = _cameras(root / "poses" / f"{name}.txt", len(pictures), cam0_from_cam)
-    height, width = _size(pictures[0])
+    height, width = image_size(pictures[0], formats=("PNG",), what="a picture")
     scans = _scans(sequence, len(pictures))
     labels = []
     for number, scan in enumerate(scans):
@@ -59,7 +54,7 @@ def read(folder: Path, name: str) -> FileSequence:
         if scan is not None:
             cam_from_scan = np.linalg.inv(cam0_from_cam) @ _motion(calibration, "Tr", sequence / "calib.txt")
             depth = partial(scan_depth, scan, cam_from_scan, intrinsics, height=height, width=width)
-        camera_now = None if cameras is None else cameras[number]
+        camera_now = None if cameras is None else known_camera(cameras[number])
         labels.append(Label(float(times_s[number]), camera_now, intrinsics, depth))
     return FileSequence(name, tuple(labels), picture_source(pictures))
 
@@ -72,8 +67,18 @@ def scan_depth(
     height: int,
     width: int,
 ) -> Float32[np.ndarray, "height width"]:
-    """A laser scan (x, y, z, reflectance as float32) seen by the camera: the nearest point of each pixel, else 0."""
-    scan = np.fromfile(path, dtype=np.float32).reshape(-1, 4).astype(np.float64)
+    """A laser scan (x, y, z, reflectance as float32) seen by the camera: the nearest point of each pixel, else 0.
+
+    Raises InputError for a file that is missing or cut off.
+    """
+    try:
+        content = require(path, "a laser scan").read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(content) % SCAN_POINT_BYTES:
+        raise InputError(f"{path} is cut off: {len(content)} bytes are no whole number of points of {SCAN_POINT_BYTES}")
+    scan = np.frombuffer(content, dtype="<f4").reshape(-1, 4).astype(np.float64)
+    scan = scan[np.isfinite(scan).all(axis=1)]
     points = scan[:, :3] @ cam_from_scan[:3, :3].T + cam_from_scan[:3, 3]
     points = points[points[:, 2] > 0]
     seen = points @ intrinsics.T
@@ -101,6 +106,7 @@ def _camera(calibration: dict[str, list[float]], name: str, path: Path) -> tuple
     """Intrinsics, and where the camera stands relative to camera 0, of P = K [I | t]."""
     projection = _motion(calibration, name, path)
     intrinsics = opencv_camera(projection[0, 0], projection[1, 1], projection[0, 2], projection[1, 2])
+    check_intrinsics(path, intrinsics)
     cam0_from_cam = np.eye(4)
     cam0_from_cam[:3, 3] = -np.linalg.solve(projection[:3, :3], projection[:3, 3])
     return intrinsics, cam0_from_cam
@@ -117,14 +123,6 @@ def _scans(sequence: Path, count: int) -> list[Path | None]:
     """One of each frame; a few frames of the benchmark have none."""
     paths = (sequence / "velodyne" / f"{number:06d}.bin" for number in range(count))
     return [path if path.is_file() else None for path in paths]
-
-
-def _size(picture: Path) -> tuple[int, int]:
-    try:
-        with open_image(picture) as opened:
-            return opened.height, opened.width
-    except IMAGE_DAMAGE as error:
-        raise InputError(f"{picture} cannot be read as a picture: {error}") from error
 
 
 KITTI = Reader(

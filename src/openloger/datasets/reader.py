@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openloger.datasets.sequence import Sequence
 from openloger.errors import InputError
+from openloger.outputs import is_clutter
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,10 @@ class DatasetFolder:
 
 
 def found_below(folder: Path, *patterns: str, up: int = 1) -> list[str]:
-    """The folders, relative to `folder`, that lie `up` levels above the files that match; "." is `folder` itself."""
-    found = {
-        path.relative_to(folder).parents[up - 1].as_posix() for pattern in patterns for path in folder.glob(pattern)
-    }
-    return sorted(found)
+    """The folders, relative to `folder`, that lie `up` levels above the files that match; "." is `folder` itself. What
+    archivers leave behind (`__MACOSX`) is no sequence."""
+    found = {path.relative_to(folder) for pattern in patterns for path in folder.glob(pattern)}
+    return sorted({path.parents[up - 1].as_posix() for path in found if not any(map(is_clutter, path.parts))})
 
 
 def called(folder: Path, name: str) -> str:

@@ -2,10 +2,12 @@
 
     NAME/rgb.txt           seconds rgb/SECONDS.png
     NAME/depth.txt         seconds depth/SECONDS.png   16 bits, 5000 to the metre
-    NAME/groundtruth.txt   seconds tx ty tz qx qy qz qw
+    NAME/groundtruth.txt   seconds tx ty tz qx qy qz qw; NaN or a zero quaternion where tracking was lost
+    NAME/associations.txt  seconds rgb/… seconds depth/…, in either order; instead of rgb.txt and depth.txt
     NAME/calibration.txt   fx fy cx cy                 ETH3D only
 
-Pictures, depth and truth have three clocks; they are tied by TUM's rule, within 20 ms (ETH3D's agree exactly).
+Pictures, depth and truth have three clocks; they are tied by TUM's rule, within 20 ms (ETH3D's agree exactly). Times in
+micro- or nanoseconds are converted.
 
 - TUM RGB-D: Sturm et al., IROS 2012. Intrinsics of the three cameras by name, from the benchmark's page.
 - Bonn RGB-D Dynamic: Palazzolo et al., IROS 2019. The truth is that of the markers in their own axes; the benchmark's
@@ -23,22 +25,17 @@ from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.files import (
-    matrices_from_xyz_quaternion,
-    opencv_camera,
-    picture_source,
-    read_depth_png,
-    read_rows,
-    read_stamped_paths,
-    require,
-)
+from openloger.datasets.cameras import check_intrinsics, known_camera, matrices_from_xyz_quaternion, opencv_camera
+from openloger.datasets.files import picture_source, read_depth_png
 from openloger.datasets.reader import Reader, called, found_below
 from openloger.datasets.sequence import FileSequence, Label
-from openloger.datasets.times import nearest_in_time
+from openloger.datasets.text import read_associations, read_rows, read_stamped_paths, require
+from openloger.datasets.times import in_seconds, nearest_in_time
 from openloger.errors import InputError
 from openloger.shapes import Float64
 
 WITHIN_S = 0.02
+ASSOCIATIONS = ("associations.txt", "association.txt", "associated.txt", "associate.txt")
 DEPTH_PER_METRE = 5000.0
 TUM_CAMERAS = {
     "freiburg1": (517.3, 516.5, 318.6, 255.3),
@@ -69,16 +66,16 @@ class Kind:
 
 
 def find(folder: Path) -> list[str]:
-    return found_below(folder, "*/rgb.txt", "*/*/rgb.txt", "rgb.txt")
+    lists = ("rgb.txt", *ASSOCIATIONS)
+    return found_below(folder, *(above + name for name in lists for above in ("*/", "*/*/", "")))
 
 
 def read(folder: Path, name: str, kind: Kind) -> FileSequence:
     """One sequence; without groundtruth.txt or depth.txt it has no cameras or no depth."""
     sequence = require(folder / name, f"a sequence of {kind.title}")
-    times_s, pictures = read_stamped_paths(sequence / "rgb.txt", what="times and names of the pictures")
+    times_s, pictures, depths = _pictures(sequence)
     intrinsics = kind.intrinsics(sequence.resolve())
     cameras = _cameras(sequence / "groundtruth.txt", times_s, kind)
-    depths = _depths(sequence / "depth.txt", times_s)
     labels = []
     for time_s, camera, path in zip(times_s, cameras, depths, strict=True):
         per_unit = DEPTH_PER_METRE / kind.depth_scale
@@ -87,20 +84,33 @@ def read(folder: Path, name: str, kind: Kind) -> FileSequence:
     return FileSequence(called(folder, name), tuple(labels), picture_source(pictures))
 
 
+def _pictures(sequence: Path) -> tuple[np.ndarray, tuple[Path, ...], list[Path | None]]:
+    """Times in seconds, pictures, and the depth map of each, where there is one."""
+    listing = sequence / "rgb.txt"
+    associated = next((path for name in ASSOCIATIONS if (path := sequence / name).exists()), None)
+    if associated is not None and not listing.exists():
+        times, pictures, depths = read_associations(associated)
+        return in_seconds(times, associated), pictures, list(depths)
+    times, pictures = read_stamped_paths(listing, what="times and names of the pictures")
+    times_s = in_seconds(times, listing)
+    return times_s, pictures, _depths(sequence / "depth.txt", times_s)
+
+
 def _cameras(path: Path, times_s: np.ndarray, kind: Kind) -> list[np.ndarray | None]:
     if not path.exists():
         return [None] * len(times_s)
     rows = read_rows(path, columns=8, what="seconds tx ty tz qx qy qz qw")
-    given = kind.world_from_cam(matrices_from_xyz_quaternion(rows[:, 1:], path))
-    chosen = nearest_in_time(times_s, rows[:, 0], within_s=WITHIN_S)
-    return [None if number < 0 else given[number] for number in chosen]
+    given = kind.world_from_cam(matrices_from_xyz_quaternion(rows[:, 1:]))
+    chosen = nearest_in_time(times_s, in_seconds(rows[:, 0], path), within_s=WITHIN_S)
+    return [None if number < 0 else known_camera(given[number]) for number in chosen]
 
 
 def _depths(path: Path, times_s: np.ndarray) -> list[Path | None]:
     if not path.exists():
         return [None] * len(times_s)
-    given_s, paths = read_stamped_paths(path, what="times and names of the depth maps")
-    return [None if number < 0 else paths[number] for number in nearest_in_time(times_s, given_s, within_s=WITHIN_S)]
+    given, paths = read_stamped_paths(path, what="times and names of the depth maps")
+    chosen = nearest_in_time(times_s, in_seconds(given, path), within_s=WITHIN_S)
+    return [None if number < 0 else paths[number] for number in chosen]
 
 
 def _tum_camera(sequence: Path) -> np.ndarray:
@@ -113,8 +123,8 @@ def _tum_camera(sequence: Path) -> np.ndarray:
 
 
 def _eth3d_camera(sequence: Path) -> np.ndarray:
-    row = read_rows(sequence / "calibration.txt", columns=4, what="fx fy cx cy")[0]
-    return opencv_camera(*row.tolist())
+    path = sequence / "calibration.txt"
+    return check_intrinsics(path, opencv_camera(*read_rows(path, columns=4, what="fx fy cx cy")[0].tolist()))
 
 
 def bonn_world_from_cam(given: Float64[np.ndarray, "row 4 4"]) -> Float64[np.ndarray, "row 4 4"]:
@@ -127,7 +137,7 @@ def bonn_world_from_cam(given: Float64[np.ndarray, "row 4 4"]) -> Float64[np.nda
 def _reader(kind: Kind) -> Reader:
     return Reader(
         title=kind.title,
-        layout="NAME/{rgb.txt, rgb/, depth.txt, depth/, groundtruth.txt}",
+        layout="NAME/{rgb.txt, rgb/, depth.txt, depth/, groundtruth.txt}, or associations.txt",
         find=find,
         read=partial(read, kind=kind),
     )

@@ -15,15 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.files import listed, opencv_camera, picture_source, require
+from openloger.datasets.cameras import check_intrinsics, inverses, known_camera, opencv_camera, rigid_matrices
+from openloger.datasets.files import listed, picture_source
 from openloger.datasets.reader import Reader, found_below
 from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.text import require
 from openloger.errors import InputError
 from openloger.shapes import Float32, Float64
 
 FPS = 24.0
 TAG = 202021.25  # the first float of every file, for checking the byte order
 PASSES = ("final", "clean")
+CAMERA_BYTES = 8 * (9 + 12)
 
 
 def find(folder: Path) -> list[str]:
@@ -36,31 +39,39 @@ def read(folder: Path, name: str) -> FileSequence:
     labels = []
     for number, picture in enumerate(pictures):
         intrinsics, world_from_cam = read_camera(root / "camdata_left" / scene / f"{picture.stem}.cam")
-        depth = partial(read_depth, require(root / "depth" / scene / f"{picture.stem}.dpt", "depth"))
+        depth_path = root / "depth" / scene / f"{picture.stem}.dpt"
+        depth = partial(read_depth, depth_path) if depth_path.exists() else None
         labels.append(Label(number / FPS, world_from_cam, intrinsics, depth))
     return FileSequence(name, tuple(labels), picture_source(pictures))
 
 
-def read_camera(path: Path) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "4 4"]]:
-    """Intrinsics and `world_from_cam`: the file has K and cam_from_world, float64, row-major."""
-    values = np.frombuffer(_body(path, "camera"), dtype="<f8")
-    if len(values) != 21:
-        raise InputError(f"{path} has {len(values)} numbers, where 9 of K and 12 of the camera are wanted")
-    K, cam_from_world = values[:9].reshape(3, 3), np.vstack([values[9:].reshape(3, 4), (0, 0, 0, 1)])
-    return opencv_camera(K[0, 0], K[1, 1], K[0, 2], K[1, 2]), np.linalg.inv(cam_from_world)
+def read_camera(path: Path) -> tuple[Float64[np.ndarray, "3 3"] | None, Float64[np.ndarray, "4 4"] | None]:
+    """Intrinsics and `world_from_cam`: the file has K and cam_from_world, float64, row-major. None without a file."""
+    if not path.exists():
+        return None, None
+    body = _body(path, "camera")
+    if len(body) != CAMERA_BYTES:
+        raise InputError(f"{path} has {len(body)} bytes after its tag, where {CAMERA_BYTES} of K and camera are wanted")
+    values = np.frombuffer(body, dtype="<f8")
+    K, cam_from_world = values[:9].reshape(3, 3), rigid_matrices(values[None, 9:], path)
+    intrinsics = check_intrinsics(path, opencv_camera(K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
+    return intrinsics, known_camera(inverses(cam_from_world)[0])
 
 
 def read_depth(path: Path) -> Float32[np.ndarray, "height width"]:
     """Width, height, then float32 depths."""
     body = _body(path, "depth")
     width, height = struct.unpack_from("<ii", body)
-    if len(body) != 8 + 4 * width * height:
+    if min(width, height) <= 0 or len(body) != 8 + 4 * width * height:
         raise InputError(f"{path} is cut off, or no depth of Sintel: {width}×{height} do not fit its {len(body)} bytes")
     return np.frombuffer(body, dtype="<f4", offset=8).reshape(height, width).astype(np.float32)
 
 
 def _body(path: Path, what: str) -> bytes:
-    content = require(path, what).read_bytes()
+    try:
+        content = require(path, what).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({what}): {error.strerror or error}") from error
     if len(content) < 12 or struct.unpack_from("<f", content)[0] != TAG:
         raise InputError(f"{path} is no {what} file of Sintel: it does not begin with {TAG}")
     return content[4:]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from openloger.datasets.euroc import EUROC
 from openloger.datasets.folder import FOLDER
 from openloger.datasets.kitti import KITTI
 from openloger.datasets.reader import DatasetFolder, Reader
@@ -29,6 +30,7 @@ DATASETS: dict[str, Reader] = {
     "tartanair": TARTANAIR,
     "eth3d": ETH3D,
     "vkitti2": VKITTI2,
+    "euroc": EUROC,
     "folder": FOLDER,
 }
 

@@ -21,20 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.files import (
-    camera_matrix,
-    listed,
-    matrices_from_xyz_quaternion,
-    picture_source,
-    read_depth_npy,
-    read_rows,
-    require,
-    same_count,
-)
+from openloger.datasets.cameras import camera_matrix, known_camera, matrices_from_xyz_quaternion
+from openloger.datasets.files import image_pixels, listed, picture_source, read_depth_npy, same_count
 from openloger.datasets.reader import Reader, called, found_below
 from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.text import read_rows, require
 from openloger.errors import InputError
-from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.shapes import Float32
 
 FPS = 10.0
@@ -63,7 +55,7 @@ def read(folder: Path, name: str) -> FileSequence:
     path = require(folder / name, "a trajectory of TartanAir")
     one = next((one for one in EDITIONS if (path / f"pose_{one.camera}.txt").exists()), EDITIONS[0])
     poses = path / f"pose_{one.camera}.txt"
-    ned = matrices_from_xyz_quaternion(read_rows(poses, columns=7, what="tx ty tz qx qy qz qw"), poses)
+    ned = matrices_from_xyz_quaternion(read_rows(poses, columns=7, what="tx ty tz qx qy qz qw"))
     cameras = NED_FROM_OPENCV.T @ ned @ NED_FROM_OPENCV
     pictures = listed(path / f"image_{one.camera}", "*.png")
     same_count(name, pictures=len(pictures), cameras=len(cameras))
@@ -73,17 +65,13 @@ def read(folder: Path, name: str) -> FileSequence:
     for number, (picture, camera) in enumerate(zip(pictures, cameras, strict=True)):
         depth_path = path / f"depth_{one.camera}" / f"{picture.stem}_depth{one.depth_suffix}"
         depth = partial(_without_sky, one.read_depth, depth_path) if depth_path.exists() else None
-        labels.append(Label(number / FPS, camera, intrinsics, depth))
+        labels.append(Label(number / FPS, known_camera(camera), intrinsics, depth))
     return FileSequence(called(folder, name), tuple(labels), picture_source(pictures))
 
 
 def read_depth_bgra(path: Path) -> Float32[np.ndarray, "height width"]:
     """Float32 depths whose four bytes, lowest first, are the blue, green, red and alpha of a PNG."""
-    try:
-        with open_image(require(path, "depth"), formats=("PNG",)) as opened:
-            rgba = np.array(opened)
-    except IMAGE_DAMAGE as error:
-        raise InputError(f"{path} cannot be read as depth: {error}") from error
+    rgba = image_pixels(path, formats=("PNG",), what="depth")
     if rgba.dtype != np.uint8 or rgba.ndim != 3 or rgba.shape[2] != 4:
         raise InputError(f"{path} is {rgba.dtype} {rgba.shape}; depth of TartanAir V2 is an 8-bit PNG of 4 channels")
     return np.ascontiguousarray(rgba[..., [2, 1, 0, 3]]).view("<f4")[..., 0].astype(np.float32)

@@ -16,24 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.files import (
-    listed,
+from openloger.datasets.cameras import (
+    check_intrinsics,
+    known_camera,
     matrices_from_xyz_quaternion,
     opencv_camera,
-    picture_source,
-    read_rows,
-    require,
     rigid_matrices,
-    same_count,
 )
+from openloger.datasets.files import is_data, listed, picture_source, same_count
 from openloger.datasets.reader import Reader, found_below
 from openloger.datasets.sequence import FileSequence, Label
-from openloger.datasets.times import cameras_at
+from openloger.datasets.text import numbered_lines, read_rows, read_text, require, yaml_numbers
+from openloger.datasets.times import cameras_at, check_order, in_seconds
 from openloger.errors import InputError
 from openloger.shapes import Float64
 
 WITHIN_S = 0.3  # between two rows of the truth that a camera may be interpolated from
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+DATE_AND_TIME = re.compile(r"(19|20|21)\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", re.ASCII)
 
 
 def find(folder: Path) -> list[str]:
@@ -46,18 +45,19 @@ def read(folder: Path, name: str) -> FileSequence:
     pictures = listed(sequence / "camera_left" / "data", "*.png")
     times_s = read_times(sequence / "camera_left" / "timestamps.txt")
     same_count(name, pictures=len(pictures), times=len(times_s))
+    check_order(times_s, sequence / "camera_left" / "timestamps.txt")
     intrinsics, base_from_cam = read_camera(sequence / "vbr_calib.yaml", "cam_l")
     known = np.zeros(len(times_s), dtype=bool)
     cameras = np.tile(np.eye(4), (len(times_s), 1, 1))
-    truth = next(iter(sorted(sequence.glob("*_gt.txt"))), None)
+    truth = next((path for path in sorted(sequence.glob("*_gt.txt")) if is_data(path)), None)
     if truth is not None:
         rows = read_rows(truth, columns=8, what="seconds tx ty tz qx qy qz qw")
+        rows[:, 0] = in_seconds(rows[:, 0], truth)
         rows = rows[np.argsort(rows[:, 0], kind="stable")]
-        bases = matrices_from_xyz_quaternion(rows[:, 1:], truth)
-        bases, known = cameras_at(times_s, rows[:, 0], bases, within_s=WITHIN_S)
+        bases, known = cameras_at(times_s, rows[:, 0], matrices_from_xyz_quaternion(rows[:, 1:]), within_s=WITHIN_S)
         cameras = bases @ base_from_cam
     labels = (
-        Label(float(time_s), camera if sure else None, intrinsics)
+        Label(float(time_s), known_camera(camera) if sure else None, intrinsics)
         for time_s, camera, sure in zip(times_s, cameras, known, strict=True)
     )
     return FileSequence(name, tuple(labels), picture_source(pictures))
@@ -65,9 +65,12 @@ def read(folder: Path, name: str) -> FileSequence:
 
 def read_times(path: Path) -> Float64[np.ndarray, " row"]:
     """Dates and times in UTC, to the nanosecond, as seconds since 1970."""
-    lines = require(path, "times of the pictures").read_text(encoding="utf-8").split()
+    lines = list(numbered_lines(path, "times of the pictures"))
+    for number, line in lines:
+        if not DATE_AND_TIME.fullmatch(line):
+            raise InputError(f"{path}, line {number}: {line[:60]!r} is not a date and time in UTC, 2023-02-15T15:01:12")
     try:
-        stamps = np.array(lines, dtype="datetime64[ns]")
+        stamps = np.array([line.removesuffix("Z") for _, line in lines], dtype="datetime64[ns]")
     except ValueError as error:
         raise InputError(f"{path} is not a list of dates and times: {error}") from error
     whole = stamps.astype("datetime64[s]")
@@ -76,23 +79,13 @@ def read_times(path: Path) -> Float64[np.ndarray, " row"]:
 
 def read_camera(path: Path, name: str) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "4 4"]]:
     """Intrinsics, and `base_from_cam`, of one camera in the calibration file."""
-    text = require(path, "calibration").read_text(encoding="utf-8")
+    text = read_text(path, "calibration").replace("\r", "")
     block = re.search(rf"^{name}:[^\S\n]*\n((?:[ \t\-].*\n|[ \t]*\n)*)", text + "\n", flags=re.MULTILINE)
     if block is None:
         raise InputError(f"{path} says nothing of a camera {name}; take vbr_calib.yaml from the dataset")
-    focal_and_centre = _numbers(block[1], "intrinsics", 4, path)
-    base_from_cam = np.array(_numbers(block[1], "T_b", 16, path)).reshape(1, 16)
-    return opencv_camera(*focal_and_centre), rigid_matrices(base_from_cam, path)[0]
-
-
-def _numbers(block: str, key: str, count: int, path: Path) -> list[float]:
-    """What follows a key, up to the next key: so lists may be written in lines or in brackets."""
-    found = re.search(rf"^\s*{key}:(.*?)(?=^\s*[A-Za-z_]\w*:|\Z)", block, flags=re.MULTILINE | re.DOTALL)
-    bare = "" if found is None else re.sub(r"^\s*(?:-\s+)+", " ", found[1], flags=re.MULTILINE)
-    values = [float(word) for word in NUMBER.findall(bare)]
-    if len(values) != count:
-        raise InputError(f"{path}: {key} has {len(values)} numbers, not {count}; take vbr_calib.yaml from the dataset")
-    return values
+    intrinsics = check_intrinsics(path, opencv_camera(*yaml_numbers(block[1], "intrinsics", 4, path)))
+    base_from_cam = np.array(yaml_numbers(block[1], "T_b", 16, path)).reshape(1, 16)
+    return intrinsics, rigid_matrices(base_from_cam, path)[0]
 
 
 VBR = Reader(

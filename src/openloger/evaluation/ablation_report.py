@@ -11,6 +11,7 @@ from typing import Any
 from openloger.errors import InputError
 from openloger.evaluation.ablations import GUESS, Row
 from openloger.evaluation.report import TableRows
+from openloger.outputs import replace_file
 
 PANELS = (
     ("ate_percent", 1.0, "ATE, % of the path", "linear"),
@@ -80,8 +81,8 @@ def draw_ablations(rows: Sequence[Row], path: Path, *, title: str) -> None:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=9)
     figure.suptitle("\n".join(wrap(title, 120)), fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replace_file(path, made_by="evaluate ablations") as draft:
+        figure.savefig(draft, dpi=110)
     plt.close(figure)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from openloger.evaluation.measure import Measured, json_ready
-from openloger.evaluation.run import SuiteResult
+from openloger.evaluation.run import Outcome, SuiteResult
 from openloger.evaluation.suites import Published, published
 from openloger.version import versions
 
@@ -78,20 +78,65 @@ def measured_table(measured: Measured) -> TableRows:
 
 
 def suite_table(result: SuiteResult, network: str, run_settings: Mapping[str, Any]) -> TableRows:
-    """Our numbers by sequence and how they were made, beside the published ones where there are any."""
+    """Our numbers by sequence and how they were made, beside the published ones of whole sequences where there are any.
+
+    Every average is over the sequences that have our number, so a column compares like with like.
+    """
     table = published(result.suite.table) if result.suite.table else None
-    names = tuple(outcome.sequence for outcome in result.outcomes)
+    names = tuple(_told_sequence(outcome, table) for outcome in result.outcomes)
     marked = "" if result.complete else " of those measured"
-    ours = tuple(_number(result.value(outcome)) for outcome in result.outcomes)
-    rows = [(f"{network}, here", *ours, _number(result.average))]
-    for method, row in table.rows.items() if table else ():
-        rows.append((method, *(_number(row.values.get(name)) for name in names), _number(row.average)))
+    rows = [_own_row(f"{network}, here", result, result.suite.metric)]
+    if result.suite.metric == "ate_rmse":
+        rows.append(_own_row("a straight line", result, "ate_rmse_of_straight_line"))
+    for method in table.rows if table else ():
+        rows.append(_published_row(method, result, table))
+    if any(result.number(outcome, "depth_abs_rel") is not None for outcome in result.outcomes):
+        rows.append(_own_row(f"depth AbsRel, {network}, here", result, "depth_abs_rel"))
     return TableRows(
         (result.suite.metric, *names, f"average{marked}"),
         tuple(rows),
         frozenset({0}),
         _note(result, table, network, run_settings),
     )
+
+
+def published_average(method: str, result: SuiteResult, table: Published) -> float | None:
+    """Of a published method over the sequences that have our number; None where one of them is cut or not published."""
+    row = table.rows[method]
+    measured = [outcome for outcome in result.outcomes if outcome.measured is not None]
+    values = [row.values.get(outcome.sequence) for outcome in measured if not _is_cut(outcome, table)]
+    if not values or len(values) < len(measured) or None in values:
+        return None
+    if {outcome.sequence for outcome in measured} == set(table.sequences):
+        return row.average
+    return sum(value for value in values if value is not None) / len(values)
+
+
+def _own_row(what: str, result: SuiteResult, name: str) -> tuple[str, ...]:
+    values = [result.number(outcome, name) for outcome in result.outcomes]
+    return (what, *map(_number, values), _number(result.average_of(name)))
+
+
+def _published_row(method: str, result: SuiteResult, table: Published | None) -> tuple[str, ...]:
+    assert table is not None, "there is no published method without a table"
+    row = table.rows[method]
+    values = (None if _is_cut(one, table) else row.values.get(one.sequence) for one in result.outcomes)
+    average = _number(published_average(method, result, table))
+    if not table.sequences and row.average is not None:
+        average = f"{_number(row.average)} (theirs)"
+    return (method, *map(_number, values), average)
+
+
+def _is_cut(outcome: Outcome, table: Published) -> bool:
+    """Whether fewer frames were run than the published numbers are of."""
+    whole = table.frames.get(outcome.sequence)
+    return outcome.measured is not None and whole is not None and outcome.measured.frames < whole
+
+
+def _told_sequence(outcome: Outcome, table: Published | None) -> str:
+    if table is None or outcome.measured is None or not _is_cut(outcome, table):
+        return outcome.sequence
+    return f"{outcome.sequence} ({outcome.measured.frames} of {table.frames[outcome.sequence]} frames)"
 
 
 def suite_json(result: SuiteResult, *, network: str, weights_hash: str | None, run_settings: Mapping[str, Any]) -> Any:
@@ -107,6 +152,10 @@ def suite_json(result: SuiteResult, *, network: str, weights_hash: str | None, r
             "versions": versions(),
             "metric": result.suite.metric,
             "average": result.average,
+            "average_of_straight_line": result.average_of("ate_rmse_of_straight_line"),
+            "average_depth_abs_rel": result.average_of("depth_abs_rel"),
+            "published_averages_of_the_same": table
+            and {method: published_average(method, result, table) for method in table.rows},
             "complete": result.complete,
             "sequences": {
                 outcome.sequence: {
@@ -138,6 +187,8 @@ def _note(result: SuiteResult, table: Published | None, network: str, run_settin
     notes = [", ".join([*made, f"path aligned by {result.suite.measure.alignment}"])]
     if table is not None:
         notes.append(f"published: {table.source} ({table.protocol})")
+        if any(_is_cut(outcome, table) for outcome in result.outcomes):
+            notes.append("published numbers are of whole sequences, so there are none beside those that are cut")
         twin = table.ours.get(network)
         if twin is not None:
             notes.append(f"{network} should repeat {twin}")

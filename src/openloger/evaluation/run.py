@@ -53,12 +53,20 @@ class SuiteResult:
 
     def value(self, outcome: Outcome) -> float | None:
         """The number that stands for a sequence."""
-        return None if outcome.measured is None else outcome.measured.numbers()[self.suite.metric]
+        return self.number(outcome, self.suite.metric)
+
+    def number(self, outcome: Outcome, name: str) -> float | None:
+        """A number of `Measured.numbers()` of a sequence, where there is one."""
+        return None if outcome.measured is None else outcome.measured.numbers().get(name)
 
     @property
     def average(self) -> float | None:
         """Over the sequences that have a number; `complete` says whether these are all."""
-        values = [value for outcome in self.outcomes if (value := self.value(outcome)) is not None]
+        return self.average_of(self.suite.metric)
+
+    def average_of(self, name: str) -> float | None:
+        """The same of any number."""
+        values = [value for outcome in self.outcomes if (value := self.number(outcome, name)) is not None]
         return sum(values) / len(values) if values else None
 
 

@@ -34,6 +34,7 @@ class Published:
     source: str
     protocol: str
     sequences: tuple[str, ...]
+    frames: dict[str, int]  # of each sequence, where that is known
     rows: dict[str, PublishedRow]
     ours: dict[str, str]  # preset -> the row that it should repeat
     cheap: str | None  # the sequence that is quickest to check
@@ -69,6 +70,7 @@ SUITES: dict[str, Suite] = {
     "eth3d": Suite("eth3d"),
     "tartanair": Suite("tartanair"),
     "vkitti2": Suite("vkitti2", measure=MeasureSettings(gather=GatherSettings(depth_range=(0.0, 80.0)))),
+    "euroc": Suite("euroc", measure=NO_DEPTH),
     "folder": Suite("folder"),
     "worlds": Suite(None, measure=MeasureSettings(gather=GatherSettings(depth_every=10))),
 }
@@ -97,4 +99,5 @@ def _from_json(value: dict[str, Any]) -> Published:
         )
         for name, row in value["rows"].items()
     }
-    return Published(**{**value, "sequences": sequences, "rows": rows})
+    frames = dict(zip(sequences, value.get("frames", ()), strict=False))
+    return Published(**{**value, "sequences": sequences, "frames": frames, "rows": rows})

@@ -14,7 +14,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.evaluation.summary import Summary
-from openloger.geometry import Sim3, rotation_angle, umeyama
+from openloger.geometry import Sim3, align_cameras, rotation_angle
 from openloger.shapes import Float64, Int
 
 Alignment = Literal["none", "se3", "sim3"]
@@ -73,17 +73,17 @@ def align(
 ) -> Aligned:
     """Move the estimate so that camera centres agree best (Umeyama 1991): rigidly, with a scale, or not at all.
 
-    Raises InputError for an unknown alignment, fewer than three frames, different numbers of frames, numbers that are
-    not finite, and centres that lie on one line (the rotation is not determined then).
+    A path that is straight or stands still is aligned as `align_cameras` says.
+
+    Raises InputError for an unknown alignment, fewer than three frames, different numbers of frames, and numbers that
+    are not finite.
     """
     if how not in get_args(Alignment):
         raise InputError(f"alignment {how!r} is none of {', '.join(get_args(Alignment))}")
     check_paths(estimated, truth)
     if how == "none":
         return Aligned(estimated.copy(), Sim3.identity(dtype=torch.float64))
-    moved = umeyama(
-        torch.from_numpy(estimated[:, :3, 3].copy()), torch.from_numpy(truth[:, :3, 3].copy()), with_scale=how == "sim3"
-    )
+    moved = align_cameras(torch.from_numpy(estimated.copy()), torch.from_numpy(truth.copy()), with_scale=how == "sim3")
     rotation, translation = moved.rotation.numpy(), moved.translation.numpy()
     cameras = estimated.copy()
     cameras[:, :3, :3] = rotation @ estimated[:, :3, :3]

@@ -13,7 +13,7 @@ from openloger.errors import InputError
 from openloger.export import colmap, glb, nerfstudio, ply, rerun, trajectories, usd
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection
-from openloger.export.staging import staged
+from openloger.outputs import staged_file, staged_folder
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,14 @@ def export(
 
     `to` is a name of `FORMATS`. Where `selection.max_points` is None, the format's own limit holds. `images` (colmap,
     nerfstudio) is the folder of the source's frames: cameras then have their size, and no pictures are written.
-    The files are written beside `path` and moved there when they are whole. Frames that are committed later than the
+    The files are written beside `path` and moved there when they are whole; `overwrite` replaces an earlier export of
+    this format, as long as nothing of it has changed. Frames that are committed later than the
     call are not exported.
 
     Where no pixel passes the selection, cameras go without points, and a warning says so.
 
-    Raises InputError for an unknown format, a path that exists (with `overwrite`: that is not an earlier export of
-    this format) or cannot be written, a recording without frames, and a PLY without points.
+    Raises InputError for an unknown format, a path that exists (with `overwrite`: that holds a file which no
+    export of this format wrote) or cannot be written, a recording without frames, and a PLY without points.
     """
     chosen = find_format(to)
     path = Path(path)
@@ -81,7 +82,8 @@ def export(
     selection = selection or PointSelection()
     if selection.max_points is None:
         selection = replace(selection, max_points=chosen.max_points)
-    with staged(path, contents=chosen.contents, overwrite=overwrite) as draft:
+    staged = staged_folder if chosen.contents else staged_file
+    with staged(path, made_by=f"export {to}", overwrite=overwrite) as draft:
         point_count = chosen.write(recording, draft, selection=selection, progress=progress, **options)
         if point_count == 0:
             _tell_of_nothing(selection, is_error=chosen.is_points)

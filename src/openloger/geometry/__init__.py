@@ -12,7 +12,7 @@ The conventions of the whole house, said here once:
   write into it. The batch axes of a transform or camera lead those of the points it is applied to.
 """
 
-from openloger.geometry.alignment import ScaleMode, depth_scale, umeyama
+from openloger.geometry.alignment import ScaleMode, align_cameras, depth_scale, umeyama
 from openloger.geometry.cameras import (
     IntrinsicsFit,
     fit_intrinsics,
@@ -42,6 +42,7 @@ __all__ = [
     "LensFit",
     "ScaleMode",
     "Sim3",
+    "align_cameras",
     "axis_angle_from_rotation",
     "depth_edges",
     "depth_scale",

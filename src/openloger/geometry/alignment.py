@@ -7,13 +7,14 @@ from typing import Literal, get_args
 import torch
 
 from openloger.errors import InputError
-from openloger.geometry.rotations import nearest_rotation, rotate
+from openloger.geometry.rotations import matrix_product, nearest_rotation, rotate, rotation_from_axis_angle
 from openloger.geometry.transforms import Sim3
 from openloger.shapes import Float, Tensor
 
 ScaleMode = Literal["median", "median_all", "trimmed_mean", "trimmed_mean_all"]
 TRIMMED_AT_EACH_END = 0.25
 SCALE_RANGE = (1e-3, 1e3)
+STRAIGHT = 1e-4  # of a path's length: where it is not wider it is a line, printed with few digits
 
 
 def umeyama(
@@ -42,6 +43,34 @@ def umeyama(
     one = torch.ones_like(source_variance)
     scale = (rotation * covariance).sum() / source_variance if with_scale else one  # (42), as tr(DS) = tr(Rᵀ Σ)
     return Sim3(scale, rotation, target_mean - scale * rotate(rotation, source_mean))  # (41)
+
+
+def align_cameras(
+    source: Float[Tensor, "frame 4 4"], target: Float[Tensor, "frame 4 4"], *, with_scale: bool = True
+) -> Sim3:
+    """`target_from_source` of two paths of the same cameras, `world_from_cam`, whose centres agree best (Umeyama 1991).
+
+    Centres on one line or in one point leave a rotation free, on which their distances do not depend. It is chosen so
+    that the cameras' own rotations agree best. Where a path stands still there is no scale to be found: it is 1.
+
+    Raises InputError for fewer than three cameras, and where a value is not finite.
+    """
+    source_centres, target_centres = source[:, :3, 3], target[:, :3, 3]
+    _normalised_weights(source_centres, target_centres, None)
+    source_centred, target_centred = source_centres - source_centres.mean(0), target_centres - target_centres.mean(0)
+    covariance = target_centred.mT @ source_centred
+    left, strength, right = torch.linalg.svd(covariance)
+    moves = min(_directions(source_centres), _directions(target_centres), int((strength > 0).sum()))
+    if moves >= 2:
+        return umeyama(source_centres, target_centres, with_scale=with_scale)
+    agreement = (target[:, :3, :3] @ source[:, :3, :3].mT).sum(0)
+    scale = torch.ones_like(strength[0])
+    if moves == 1:
+        rotation = _rotation_about_line(right[0], left[:, 0], agreement)
+        scale = (rotation * covariance).sum() / source_centred.square().sum() if with_scale else scale
+    else:
+        rotation = nearest_rotation(agreement)
+    return Sim3(scale, rotation, target_centres.mean(0) - scale * rotate(rotation, source_centres.mean(0)))
 
 
 def depth_scale(
@@ -81,6 +110,35 @@ def _normalised_weights(source: Tensor, target: Tensor, weights: Tensor | None) 
     if int((weights > 0).sum()) < 3:
         raise InputError(f"alignment needs at least 3 points with weight; {int((weights > 0).sum())} were given")
     return weights / weights.sum()
+
+
+def _directions(centres: Tensor) -> int:
+    """In how many directions a path spreads; what rounding and printing make of a line is a line."""
+    spread = torch.linalg.svdvals(centres - centres.mean(0))
+    rounding = torch.finfo(centres.dtype).eps * centres.abs().amax() * 10 * len(centres) ** 0.5
+    return int((spread > torch.maximum(STRAIGHT * spread[0], rounding)).sum())
+
+
+def _rotation_about_line(source: Tensor, target: Tensor, wanted: Tensor) -> Tensor:
+    """Of the rotations that take the unit vector `source` to `target`, the one nearest to the matrix `wanted`.
+
+    With orthonormal bases B whose first axis is the vector, R = B_target diag(1, Rot(θ)) B_sourceᵀ, and tr(Rᵀ wanted)
+    is largest at the angle of the lower 2 × 2 block of B_targetᵀ wanted B_source.
+    """
+    source_basis, target_basis = _basis_along(source), _basis_along(target)
+    block = matrix_product(matrix_product(target_basis.mT, wanted), source_basis)[1:, 1:]
+    angle = torch.atan2(block[1, 0] - block[0, 1], block[0, 0] + block[1, 1])
+    turn = rotation_from_axis_angle(torch.stack([angle, torch.zeros_like(angle), torch.zeros_like(angle)]))
+    return matrix_product(matrix_product(target_basis, turn), source_basis.mT)
+
+
+def _basis_along(direction: Tensor) -> Tensor:
+    """Right-handed and orthonormal, `direction` its first column."""
+    other = torch.zeros_like(direction)
+    other[direction.abs().argmin()] = 1
+    second = torch.linalg.cross(direction, other)
+    second = second / second.norm()
+    return torch.stack([direction, second, torch.linalg.cross(direction, second)], dim=1)
 
 
 def _require_rank_two(covariance: Tensor) -> None:

@@ -9,13 +9,15 @@ import hashlib
 import json
 import logging
 import re
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar, get_args, get_type_hints
-from zipfile import is_zipfile
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from zipfile import BadZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,7 +31,10 @@ from openloger.shapes import Tensor
 Config = TypeVar("Config")
 _log = logging.getLogger("openloger")
 _CONFIG_KEY = "openloger.network"
-_UNREADABLE = (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
+_UNREADABLE = (
+    *(UnpicklingError, BadZipFile, struct.error, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError),
+    *(AttributeError, AssertionError, ArithmeticError, MemoryError),
+)
 _SHOWN = 8  # names listed of a mismatch before "and N more"
 
 
@@ -45,7 +50,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     else:
         tensors = _unpickle(path)
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    plain = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    if len(plain) < len(tensors):
+        raise WeightsError(f"{path} has one tensor with and without 'module.' before its name: remove one")
+    for name, tensor in plain.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            raise WeightsError(f"{path}: {name} is sparse, quantised or complex; weights are plain numbers")
+    return plain
 
 
 @contextmanager
@@ -53,7 +64,7 @@ def _safetensors(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, KeyError, AttributeError) as error:  # the last two: a dtype torch does not have
         raise WeightsError(f"{path} is not a safetensors file: {error}") from error
 
 
@@ -67,7 +78,8 @@ def _unpickle(path: Path) -> Mapping[str, Tensor]:
     for key in ("model_state_dict", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    is_named = isinstance(content, dict) and all(isinstance(name, str) for name in content)
+    if not is_named or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} holds no dictionary of tensors, neither plain nor under 'model_state_dict'")
     return content
 
@@ -145,12 +157,24 @@ def read_config(path: Path) -> NetworkConfig | None:
     if path.suffix != ".safetensors":
         return None
     with _safetensors(path) as file:
-        text = (file.metadata() or {}).get(_CONFIG_KEY)
-    return None if text is None else config_from_dict(json.loads(text), source=str(path))
+        text, count = (file.metadata() or {}).get(_CONFIG_KEY), len(file.keys())
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is damaged: its network configuration is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path} is damaged: its network configuration is {type(values).__name__}, not an object")
+    config = config_from_dict(values, source=str(path))
+    blocks = sum(getattr(part, "depth", 0) for part in (config.encoder, config.decoder, config.heads))
+    if not 0 <= blocks <= count:  # each has tensors of its own
+        raise WeightsError(f"{path} is damaged: its configuration has {blocks} blocks, and it holds {count} tensors")
+    return config
 
 
 def config_from_dict(values: Mapping[str, Any], *, source: str) -> NetworkConfig:
-    """A configuration from its JSON form; an unknown or missing key is an error."""
+    """A configuration from its JSON form; an unknown or missing key, or a value of another type, is an error."""
     try:
         return _built(NetworkConfig, values)
     except (AttributeError, TypeError) as error:
@@ -168,4 +192,16 @@ def _value(declared: Any, value: Any) -> Any:
     kinds = [part for part in (declared, *get_args(declared)) if isinstance(part, type) and is_dataclass(part)]
     if kinds and value:
         return _built(next((kind for kind in kinds if {f.name for f in fields(kind)} == set(value)), kinds[0]), value)
-    return tuple(value) if isinstance(value, list) else value
+    value = tuple(value) if isinstance(value, list) else value
+    _check_type(declared, value)
+    return value
+
+
+def _check_type(declared: Any, value: Any) -> None:
+    parts = get_args(declared) if isinstance(declared, UnionType) else (declared,)
+    kinds = [get_origin(part) or part for part in parts]
+    if declared is None or not all(isinstance(kind, type) for kind in kinds):
+        return  # a key that is not known, which its class refuses; a Literal
+    allowed = (*kinds, int) if float in kinds else tuple(kinds)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{value!r} is not a {' or '.join(kind.__name__ for kind in kinds)}")

@@ -152,8 +152,12 @@ def _with_weights(name: str, path: Path) -> Network:
     if own is not None and name not in ("", own.name):
         raise WeightsError(f"{path} holds the network {own.name!r}, not {name!r}; ask for that one")
     config = own or preset(name)
-    with torch.device("meta"):
-        network = Network(config)
+    try:
+        with torch.device("meta"):
+            network = Network(config)
+    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path} has a network configuration that cannot be built: {reason}") from error
     tensors = read_tensors(path)
     for key in tensors:  # one by one into memory of their own: a mapped file may go away, and is aligned to nothing
         tensors[key] = tensors[key].to(torch.float32, copy=True)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from openloger.errors import RecordingError
-from openloger.recording import Recording, write_atomically
+from openloger.outputs import write_atomically
+from openloger.recording import Recording
 from openloger.recording.layout import STATE_FILE
 from openloger.shapes import Float64
 from openloger.streaming import Stream, StreamState

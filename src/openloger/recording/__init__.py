@@ -6,7 +6,6 @@ share costs at most the window in hand.
 
 from openloger.recording.background import BackgroundWriter
 from openloger.recording.create import create_recording, resume_recording
-from openloger.recording.files import write_atomically
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.reader import RecordedFrame, Recording, open_recording
 from openloger.recording.windows import Cost, RecordedWindow
@@ -23,5 +22,4 @@ __all__ = [
     "create_recording",
     "open_recording",
     "resume_recording",
-    "write_atomically",
 ]

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from openloger.errors import RecordingError
+from openloger.outputs.atomic import PARTIAL_SUFFIX
 from openloger.recording.committed import NOTHING, Committed, read_committed, write_committed
-from openloger.recording.files import PARTIAL_SUFFIX, WriterLock, explain_os_errors, keep_lines, read_json_lines
+from openloger.recording.files import WriterLock, explain_os_errors, keep_lines, read_json_lines
 from openloger.recording.layout import ARRAYS_FOLDER, ENTRIES, META_FILE, NAMES_FILE, WINDOWS_FILE
 from openloger.recording.meta import RecordingMeta, is_recording, read_meta, write_meta
 from openloger.recording.windows import window_from_json

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: replaced atomically, appended to line by line, held by one writer at a time."""
+"""JSON files, replaced whole or appended to line by line, and the lock that one writer at a time holds."""
 
 from __future__ import annotations
 
@@ -11,28 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from openloger.errors import RecordingError
+from openloger.outputs import write_atomically
 from openloger.runtime.platform import try_lock
-
-PARTIAL_SUFFIX = ".partial"
-
-
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Put `data` at `path` so that a reader, or whoever comes after a kill, finds the old file or the new one, whole.
-
-    Raises:
-        OSError: what the file system said; the old file is still there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)  # a full disk must not stay full because of us
-        raise
 
 
 def write_json(path: Path, value: object) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openloger.errors import RecordingError
-from openloger.recording.files import write_atomically, write_json
+from openloger.outputs import replace_whole
+from openloger.recording.files import write_json
 from openloger.recording.layout import ARRAYS_FOLDER, GROWTH_FRAMES, ArrayLayout
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def open_for_writing(folder: Path, layouts: tuple[ArrayLayout, ...], *, frames: 
     """
     for key, content in _metadata(layouts).items():
         if not (folder / ARRAYS_FOLDER / key).exists():
-            write_atomically(folder / ARRAYS_FOLDER / key, content)
+            replace_whole(folder / ARRAYS_FOLDER / key, content)
     return {layout.name: GrowingArray(folder, layout, frames=frames) for layout in layouts}
 
 
@@ -100,7 +101,7 @@ class GrowingArray:
             number, filled = divmod(self._frames, self._layout.chunk_frames)
             now, rows = np.split(rows, [self._layout.chunk_frames - filled])
             self._tail[filled : filled + len(now)] = now
-            write_atomically(_chunk_file(self._path, number, self._tail.ndim), self._compressor.encode(self._tail))
+            replace_whole(_chunk_file(self._path, number, self._tail.ndim), self._compressor.encode(self._tail))
             self._frames += len(now)
             if filled + len(now) == self._layout.chunk_frames:
                 self._tail[:] = 0

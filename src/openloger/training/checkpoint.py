@@ -1,31 +1,38 @@
 """A run on disk: everything that it needs to go on, written so that a kill at any moment leaves a whole one.
 
-A checkpoint is a folder of safetensors shards (under 15 MB each) and a `state.json`. It is written under
-another name and renamed when complete; `latest` names the newest. No random state is stored, for nothing but the
-first weights is drawn at random: data follow from (seed, step, lane).
+A checkpoint is a folder of safetensors shards (under 15 MB each), a `state.json`, and a list of both with their hashes.
+It is written under another name, flushed to the disk and renamed when complete; `latest` names the newest. Where that
+one is damaged, the run goes on from the one before. No random state is stored, for nothing but the first weights is
+drawn at random: data follow from (seed, step, lane).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from openloger.errors import InputError
+from openloger.outputs import damaged_file, remove_folder, replace_folder, set_aside, sync_file, write_atomically
 from openloger.shapes import Tensor
 from openloger.training.distribute import like, whole
 from openloger.training.optimiser import RunningMean
 from openloger.training.packing import pack, unpack
 
 SHARD_BYTES = 14_500_000  # of tensors; names and shapes come on top
+MADE_BY = "train"
 _KEPT = 2
+_STATE_FILE, _POINTER_FILE = "state.json", "latest"
+_NAME = re.compile(r"step-\d{8,}")
+_log = logging.getLogger("openloger")
 
 
 @dataclass(frozen=True)
@@ -61,30 +68,73 @@ def save_checkpoint(
 
 def _write(folder: Path, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
     path = folder / f"step-{progress.total_step:08d}"
-    draft = folder / f".{path.name}.{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    for number, shard in enumerate(shards(tensors)):
-        save_file(shard, draft / f"state-{number:03d}.safetensors")
-    (draft / "state.json").write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
-    shutil.rmtree(path, ignore_errors=True)
-    draft.rename(path)
-    pointer = folder / f".latest.{os.getpid()}"
-    pointer.write_text(path.name, encoding="utf-8")
-    pointer.replace(folder / "latest")
-    for old in sorted(folder.glob("step-*"))[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    with replace_folder(path, made_by=MADE_BY) as draft:
+        for number, shard in enumerate(shards(tensors)):
+            save_file(shard, draft / f"state-{number:03d}.safetensors")
+        (draft / _STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+        for file in draft.iterdir():
+            sync_file(file)
+    if (folder / _POINTER_FILE).exists() and _pointed(folder) is None:
+        set_aside(folder / _POINTER_FILE)
+    write_atomically(folder / _POINTER_FILE, path.name.encode())
+    for old in _checkpoints(folder)[:-_KEPT]:
+        remove_folder(old, made_by=MADE_BY)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run; None where there is none."""
-    pointer = folder / "latest"
-    return folder / pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+    """The newest whole checkpoint of a run; None where there is none. A damaged one is passed over with a warning.
+
+    Raises:
+        InputError: there are checkpoints, and all are damaged.
+    """
+    newest = _pointed(folder)
+    found = [path for path in _checkpoints(folder) if newest is None or _step(path.name) <= _step(newest)]
+    for path in reversed(found):
+        fault = checkpoint_fault(path)
+        if fault is None:
+            return path
+        _log.warning("%s is damaged (%s)%s", path, fault, "" if path is found[0] else ": the one before it is taken")
+    if found:
+        raise InputError(
+            f"no checkpoint in {folder} is whole: put one back from a copy, or train into another folder, "
+            "from this run's weights (--weights)"
+        )
+    return None
+
+
+def checkpoint_fault(path: Path) -> str | None:
+    """What is wrong with a checkpoint; None where it is whole. One without a list of files is judged by its form."""
+    try:
+        read_progress(path)
+        for shard in path.glob("state-*.safetensors"):
+            with safe_open(shard, framework="pt"):
+                pass
+        damaged = damaged_file(path)
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        return str(error)
+    return None if damaged is None else f"{damaged.name} is missing or changed"
 
 
 def read_progress(path: Path) -> Progress:
     """How far the run had come."""
-    return Progress(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+    return Progress(**json.loads((path / _STATE_FILE).read_text(encoding="utf-8")))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """From old to new; a copy under another name is nothing of the run's."""
+    found = (path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir())
+    return sorted(found, key=lambda path: _step(path.name))
+
+
+def _step(name: str) -> int:
+    return int(name.removeprefix("step-"))
+
+
+def _pointed(folder: Path) -> str | None:
+    """The name of the newest checkpoint, where there is one."""
+    pointer = folder / _POINTER_FILE
+    text = pointer.read_bytes().decode(errors="replace").strip() if pointer.is_file() else ""
+    return text if _NAME.fullmatch(text) else None
 
 
 def restore_checkpoint(

@@ -128,8 +128,12 @@ def _read_toml(path: Path) -> dict[str, typing.Any]:
         except ImportError:
             raise InputError(f"{path}: reading TOML needs Python 3.11, or `pip install tomli` on 3.10") from None
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text, from byte {error.start} on; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
 
 

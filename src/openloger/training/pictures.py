@@ -10,6 +10,7 @@ import torch
 
 from openloger.geometry import weighted_median
 from openloger.network import Network
+from openloger.outputs import replace_file
 from openloger.shapes import Float, Float32, Tensor, UInt8
 from openloger.training.chaining import run_chain
 from openloger.training.clips import ClipBatch
@@ -34,8 +35,8 @@ def draw_held_out(network: Network, clips: HeldOut, count: int, path: Path) -> N
     turns = (batch.take_clip(turn) for turn in range(count) for batch in families if turn < len(batch.names))
     rows = [row for clip in islice(turns, count) for row in _rows(network, clip.to(network.device))]
     network.train(was_training)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(path)
+    with replace_file(path, made_by="train") as draft:
+        Image.fromarray(np.concatenate(rows)).save(draft)
 
 
 def _rows(network: Network, clip: ClipBatch) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from torch import nn
 
 from openloger.errors import InputError, OpenlogerError
 from openloger.network import Network, preset
-from openloger.network.checkpoint import save_network
 from openloger.network.efficientnet import EfficientNet
 from openloger.network.precision import training_dtype
 from openloger.network.pretrained import load_imagenet
@@ -30,10 +28,11 @@ from openloger.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from openloger.training.config import TrainConfig, as_dict
+from openloger.training.config import TrainConfig
 from openloger.training.curriculum import Stage
 from openloger.training.data import ClipStream
 from openloger.training.distribute import Ranks, accumulate, agree, average, ranks, shard, whole, wrap
+from openloger.training.folder import CHECKPOINTS_FOLDER, check_run_folder, write_config, write_weights
 from openloger.training.footage import opened
 from openloger.training.initialise import begin_from, join_memory
 from openloger.training.metrics import MetricsLog
@@ -97,14 +96,15 @@ def train(
     as a budget does.
 
     Raises:
-        InputError: `out` holds a run and `resume` is off, or it holds a run of another architecture; a stage or a
-            dataset that is not there.
+        InputError: `out` holds a run and `resume` is off, a run of another architecture, or files that no run wrote;
+            a stage or a dataset that is not there.
         WeightsError: `weights` does not hold this network, nor the same without its memory.
         TrainingDivergedError: a loss that is not finite.
         KeyboardInterrupt: a signal ended it; everything is on disk.
     """
     budget = budget or Budget()
     check_datasets(config)
+    check_run_folder(out)  # before the processes meet, and the first of them begins to write
     with ranks(device) as among, stop_requests() as stop:
         begin = partial(start_run, config, out, among, resume=resume, stage=budget.stage, weights=weights)
         progress = run_stages(config, begin, Place(out, among, None, render, stop), budget)
@@ -120,7 +120,7 @@ def run_stages(config: TrainConfig, begin: Callable[[], Run], place: Place, budg
         run = begin()
         before = run.progress.total_step
         if place.among.first:
-            (place.out / "config.json").write_text(json.dumps(as_dict(config), indent=1), encoding="utf-8")
+            write_config(place.out, config)
             place = replace(place, metrics=stack.enter_context(MetricsLog(place.out, from_step=before)))
         for stage in stages_left(config, run.progress.stage, only=budget.stage):
             if stage.name != run.progress.stage:
@@ -150,7 +150,7 @@ def start_run(
 ) -> Run:
     """The first weights, those of a file, or those of the latest checkpoint of the folder."""
     first = config.stages[0] if stage is None else config.stage(stage)
-    path = latest_checkpoint(out / "checkpoints")
+    path = latest_checkpoint(out / CHECKPOINTS_FOLDER)
     progress = read_progress(path) if path else Progress(first.name, 0, 0, 0.0, 0)
     if path is not None and not resume and stage in (None, progress.stage):
         raise InputError(f"{out} holds a run already; go on with it by --resume, or train into another folder")
@@ -358,7 +358,7 @@ class StageLoop:
     def _save(self) -> None:
         run, place = self.run, self.place
         save_checkpoint(
-            place.out / "checkpoints",
+            place.out / CHECKPOINTS_FOLDER,
             run.progress,
             network=run.network,
             mean=run.mean,
@@ -368,7 +368,7 @@ class StageLoop:
         )
         network = plain_network(run, run.mean.weights)
         if place.among.first:
-            save_network(network, place.out / "weights.safetensors")
+            write_weights(place.out, network)
 
 
 def progress_line(done: Progress, stage: Stage, numbers: dict[str, float]) -> str:

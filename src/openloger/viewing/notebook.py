@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from openloger.outputs import write_output
 from openloger.pages import document, row
 from openloger.recording import Recording
-from openloger.viewing.browser.share import SHARED_POINTS, share_page, write_page
+from openloger.viewing.browser.share import SHARED_POINTS, share_page
 from openloger.viewing.report.page import POINTS, about_line, glance, path_section, preview, title_of, unit_of
 from openloger.viewing.report.summary import summarise
 from openloger.viewing.scene.display import Settings
@@ -35,9 +36,10 @@ class Shown:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the page.
 
-        Raises InputError where it cannot be written, or is there and not to be overwritten.
+        Raises InputError where it cannot be written, or something is there; with `overwrite`, where that is not a page
+        which this method wrote.
         """
-        write_page(Path(path), self.page, overwrite=overwrite)
+        write_output(Path(path), self.page, made_by="save", overwrite=overwrite)
         return Path(path)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.export.ply import PlyFile
 from openloger.export.selection import PointChunk
-from openloger.recording import write_atomically
 from openloger.viewing.browser.access import Access
 from openloger.viewing.browser.layers import Layers
 from openloger.viewing.browser.server import start_server, stop_server
@@ -100,23 +99,3 @@ def send_file(client: Any, name: str, make: Callable[[], bytes]) -> None:
         client.add_notification("Not saved", str(error), color="red", auto_close_seconds=10.0)
         return
     client.send_file_download(name, data, save_immediately=True)
-
-
-def check_place(path: Path, *, overwrite: bool) -> None:
-    """Raises InputError where no page can be written there."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give the name of a page, such as {path / 'scene.html'}")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists: choose another path, or say --overwrite (overwrite=True)")
-
-
-def write_page(path: Path, page: str, *, overwrite: bool = False) -> None:
-    """Whole or not at all.
-
-    Raises InputError where it cannot be written.
-    """
-    check_place(path, overwrite=overwrite)
-    try:
-        write_atomically(path, page.encode())
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
