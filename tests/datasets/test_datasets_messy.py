@@ -16,8 +16,8 @@ from openloger.datasets import open_dataset, read_timed_truth, read_truth
 from openloger.datasets.files import natural
 from openloger.datasets.kitti import scan_depth
 from openloger.datasets.text import read_rows
-from openloger.datasets.times import in_seconds
 from openloger.errors import InputError
+from openloger.frames.time_units import in_seconds
 
 TUM = "rgbd_dataset_freiburg2_desk"
 TEXTS = (".txt", ".csv", ".yaml")

@@ -16,6 +16,7 @@ from stand_in import StandIn, pixels_of, project
 from openloger.cli import main
 from openloger.export import FORMATS, PointSelection, export
 from openloger.geometry import unproject
+from openloger.outputs import MANIFEST
 from openloger.recording import Recording, RecordingMeta, create_recording, open_recording
 from openloger.values import Frame
 
@@ -85,7 +86,10 @@ def test_the_command_writes_every_format_beside_the_recording(
     told = json.loads(capsys.readouterr().out)
     assert told["frames"] == FRAMES
     assert all(Path(entry).exists() for entry in told["written"])
-    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "out", tmp_path / f"out{FORMATS[to].ending}"])
+    output = tmp_path / f"out{FORMATS[to].ending}"
+    proof = output if output.is_dir() else tmp_path  # of who wrote it
+    assert {*tmp_path.iterdir(), proof / MANIFEST} == {tmp_path / "out", output, proof / MANIFEST}
+    assert (proof / MANIFEST).is_file()
 
 
 def test_the_command_takes_a_selection_and_a_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +109,8 @@ def test_the_command_takes_a_selection_and_a_place(tmp_path: Path, capsys: pytes
     [
         (["nowhere", "--to", "ply"], "there is no such folder"),
         (["out", "--to", "ply", "--confidence-min", "7"], "confidence_min is 7.0: it must be from 0 to 1"),
-        (["out", "--to", "ply", "-o", "out"], "exists"),
+        (["out", "--to", "ply", "-o", "out"], "out is a folder, and export ply writes one file"),
+        (["out", "--to", "colmap", "-o", "out"], "out exists"),
         (["out", "--to", "tum", "--images", "out"], "tum has no pictures"),
     ],
 )

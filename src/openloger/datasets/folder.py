@@ -35,9 +35,10 @@ from openloger.datasets.files import is_data, natural, picture_source, read_dept
 from openloger.datasets.reader import Reader, called, found_below
 from openloger.datasets.sequence import FileSequence, Label
 from openloger.datasets.text import read_rows, require
-from openloger.datasets.times import check_order, in_seconds, nearest_in_time
+from openloger.datasets.times import check_order, nearest_in_time
 from openloger.errors import InputError
 from openloger.frames import open_frames
+from openloger.frames.time_units import in_seconds
 from openloger.shapes import Float32, Float64, Int
 from openloger.values import FrameSource
 

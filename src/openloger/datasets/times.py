@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,38 +12,6 @@ from openloger.geometry import axis_angle_from_rotation, rotation_from_axis_angl
 from openloger.shapes import Bool, Float64, Int
 
 ROUNDING_S = 1e-6  # of seconds since 1970 in float64
-LARGEST_S = 1e11  # no clock counts this many seconds
-LONGEST_STEP_S = 1000.0  # between frames of a video, or rows of its truth
-EPOCH_S = (6e8, 4.2e9)  # 1989 to 2103, in seconds since 1970
-PER_SECOND = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-_log = logging.getLogger("openloger")
-
-
-def in_seconds(times: Float64[np.ndarray, " row"], path: Path) -> Float64[np.ndarray, " row"]:
-    """The times of a file in seconds, where they count milli-, micro- or nanoseconds.
-
-    Numbers of 1e11 and more cannot be seconds. Their unit is the one in which they lie in our days and are less than
-    LONGEST_STEP_S apart, or else in which they are 2 to 500 ms apart. The conversion is logged.
-
-    Raises InputError for times that are not finite, for smaller ones more than LONGEST_STEP_S apart, and where the unit
-    is not certain.
-    """
-    if not np.isfinite(times).all():
-        raise InputError(f"{path}: time {np.isfinite(times).argmin()} is not a finite number")
-    largest, step = float(np.abs(times).max(initial=0)), _usual_step(times)
-    if largest < LARGEST_S:
-        if step > LONGEST_STEP_S:
-            raise InputError(
-                f"{path}: its times would be {step:g} s apart, so they are not seconds: write seconds "
-                "(microseconds / 1e6, nanoseconds / 1e9)"
-            )
-        return times
-    units = [unit for unit, per in PER_SECOND.items() if _is_epoch(largest / per) and step / per < LONGEST_STEP_S]
-    units = units or [unit for unit, per in PER_SECOND.items() if 2e-3 <= step / per <= 0.5]
-    if len(units) != 1:
-        raise InputError(f"{path}: times up to {largest:g} are not seconds, and their unit is unclear: write seconds")
-    _log.info("%s: its times are %s", path, units[0])
-    return times / PER_SECOND[units[0]]
 
 
 def check_order(times_s: Float64[np.ndarray, " row"], path: Path) -> None:
@@ -56,15 +23,6 @@ def check_order(times_s: Float64[np.ndarray, " row"], path: Path) -> None:
             f"{path}: frame {frame} has the time {times_s[frame]:.6f} s, before frame {frame - 1} with "
             f"{times_s[frame - 1]:.6f} s; times of frames must not run backwards"
         )
-
-
-def _usual_step(times: np.ndarray) -> float:
-    steps = np.diff(np.unique(times))
-    return float(np.median(steps)) if len(steps) else 0.0
-
-
-def _is_epoch(seconds: float) -> bool:
-    return EPOCH_S[0] <= seconds <= EPOCH_S[1]
 
 
 def nearest_in_time(

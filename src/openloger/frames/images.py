@@ -116,7 +116,7 @@ def list_file(path: Path) -> PictureFiles:
     if _seconds(lines[0][1].split(maxsplit=1)[0]) is None:
         return PictureFiles(str(path), tuple(path.parent / line for _, line in lines))
     stamped = _stamped(path, lines)
-    times_s = tuple(in_seconds(np.array([seconds for seconds, _ in stamped]), str(path)).tolist())
+    times_s = tuple(in_seconds(np.array([seconds for seconds, _ in stamped]), path).tolist())
     if stamped[0][1]:
         return PictureFiles(str(path), tuple(path.parent / picture for _, picture in stamped), times_s)
     paths = _pictures_in(path.parent)

@@ -1,38 +1,54 @@
-"""Times in lists: seconds, or what counts milli-, micro- or nanoseconds since 1970."""
+"""Times in files: seconds, or counts of milli-, micro- or nanoseconds."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 
 from openloger.errors import InputError
+from openloger.shapes import Float64
 
 LARGEST_S = 1e11  # no clock counts this many seconds
-LONGEST_STEP_S = 1000.0  # between frames of a video
+LONGEST_STEP_S = 1000.0  # between frames of a video, or rows of its truth
 EPOCH_S = (6e8, 4.2e9)  # 1989 to 2103, in seconds since 1970
+USUAL_STEP_S = (2e-3, 0.5)  # of a video whose clock began elsewhere
 PER_SECOND = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-logger = logging.getLogger("openloger")
+_log = logging.getLogger("openloger")
 
 
-def in_seconds(times: np.ndarray, name: str) -> np.ndarray:
-    """Times of a list in seconds; the conversion is logged.
+def in_seconds(times: Float64[np.ndarray, " row"], source: str | Path) -> Float64[np.ndarray, " row"]:
+    """The times of a file in seconds, where they count milli-, micro- or nanoseconds; the conversion is logged.
 
-    Numbers of 1e11 and more cannot be seconds: their unit is the one in which they lie in our days. Raises InputError
-    where there is none, and where smaller numbers are more than LONGEST_STEP_S apart.
+    Numbers of 1e11 and more cannot be seconds. Their unit is the one in which they lie in our days and are less than
+    LONGEST_STEP_S apart, or else in which their steps are of USUAL_STEP_S.
+
+    Raises InputError for times that are not finite, for smaller ones more than LONGEST_STEP_S apart, and where the unit
+    is not certain.
     """
-    steps = np.diff(np.unique(times))
-    largest, step = float(np.abs(times).max(initial=0)), float(np.median(steps)) if len(steps) else 0.0
+    if not np.isfinite(times).all():
+        raise InputError(f"{source}: time {np.isfinite(times).argmin()} is not a finite number")
+    largest, step = float(np.abs(times).max(initial=0)), _usual_step(times)
     if largest < LARGEST_S:
         if step > LONGEST_STEP_S:
             raise InputError(
-                f"{name}: its times would be {step:g} s apart, so they are not seconds: write seconds "
+                f"{source}: its times would be {step:g} s apart, so they are not seconds: write seconds "
                 "(microseconds / 1e6, nanoseconds / 1e9)"
             )
         return times
-    units = [unit for unit, per in PER_SECOND.items() if EPOCH_S[0] <= largest / per <= EPOCH_S[1]]
-    units = [unit for unit in units if step / PER_SECOND[unit] < LONGEST_STEP_S]
+    units = [unit for unit, per in PER_SECOND.items() if _is_epoch(largest / per) and step / per < LONGEST_STEP_S]
+    units = units or [unit for unit, per in PER_SECOND.items() if USUAL_STEP_S[0] <= step / per <= USUAL_STEP_S[1]]
     if len(units) != 1:
-        raise InputError(f"{name}: times up to {largest:g} are not seconds, and their unit is unclear: write seconds")
-    logger.info("%s: its times are %s", name, units[0])
+        raise InputError(f"{source}: times up to {largest:g} are not seconds, and their unit is unclear: write seconds")
+    _log.info("%s: its times are %s", source, units[0])
     return times / PER_SECOND[units[0]]
+
+
+def _usual_step(times: np.ndarray) -> float:
+    steps = np.diff(np.unique(times))
+    return float(np.median(steps)) if len(steps) else 0.0
+
+
+def _is_epoch(seconds: float) -> bool:
+    return EPOCH_S[0] <= seconds <= EPOCH_S[1]
