@@ -8,7 +8,7 @@ import torch
 from openloger.errors import InputError, WeightsError
 from openloger.network import Network, preset
 from openloger.network.checkpoint import save_network
-from openloger.training.blend import blend
+from openloger.training.initialise import blend
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_open_memory_moves_little_and_learns_at_once(tmp_path):
     networks = {opened: Network(replace(preset("pocket"), memory=MEMORY)).eval() for opened in (0.0, 0.2)}
     depths, learnt = {}, {}
     for opened, network in networks.items():
-        join_memory(bare(), network, opened=opened)
+        join_memory(bare(), network, gate=opened)
         chain = run_chain(network, images(), size=5, overlap=2)
         depth = chain.prediction.points_cam[..., 2].log()
         (depth.square().mean() + chain.prediction.world_from_cam.square().sum()).backward()

@@ -13,14 +13,16 @@ from openloger.training.losses import (
     align,
     confidence_loss,
     direction_loss,
+    inverse_depth_weight,
     local_loss,
     measure,
     normal_loss,
     pair_mean,
     relative_motion,
+    sample_valid,
+    solve_scale,
     world_loss,
 )
-from openloger.training.scale import inverse_depth_weight, sample_valid, solve_scale
 
 EVERYTHING = LossWeights(confidence=0.05, direction=0.3)
 

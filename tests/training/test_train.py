@@ -239,7 +239,7 @@ def test_blocks_that_run_twice_give_the_same_run(whole, tmp_path):
 
 def test_only_what_a_stage_names_moves(tmp_path):
     config = tiny(3)
-    stage = replace(config.stages[0], moves=("heads.confidence",), losses=CONFIDENCE_ALONE)
+    stage = replace(config.stages[0], trainable=("heads.confidence",), losses=CONFIDENCE_ALONE)
     train(replace(config, stages=(stage,)), tmp_path, render=render_boxes, device="cpu")
     network = make_network(config, stage)
     moved = {
@@ -252,6 +252,6 @@ def test_only_what_a_stage_names_moves(tmp_path):
 
 def test_a_stage_that_moves_nothing_is_refused(tmp_path):
     config = tiny(1)
-    stage = replace(config.stages[0], moves=("haeds",))
+    stage = replace(config.stages[0], trainable=("haeds",))
     with pytest.raises(InputError, match="begins with 'haeds'"):
         train(replace(config, stages=(stage,)), tmp_path, render=render_boxes, device="cpu")

@@ -8,7 +8,7 @@ from PIL import Image
 from openloger.geometry import rotation_from_quaternion_wxyz, umeyama
 from openloger.network import Network, preset
 from openloger.training.config import ValidationConfig, recipe
-from openloger.training.pictures import colour, draw_held_out
+from openloger.training.metrics import colour, draw_held_out
 from openloger.training.validate import held_out, path_error, path_length, straight_line_error, validate
 
 from .boxes import render_boxes

@@ -1,4 +1,4 @@
-"""A run on disk: everything that it needs to go on, written so that a kill at any moment leaves a whole one.
+"""A run on disk: everything that it needs to continue, written so that a kill at any moment leaves a complete one.
 
 A checkpoint is a folder of safetensors shards (under 15 MB each), a `state.json`, and a list of both with their hashes.
 It is written under another name, flushed to the disk and renamed when complete; `latest` names the newest. Where that
@@ -22,10 +22,9 @@ from torch import nn
 
 from openloger.errors import InputError
 from openloger.outputs import damaged_file, remove_folder, replace_folder, set_aside, sync_file, write_atomically
-from openloger.shapes import Tensor
-from openloger.training.distribute import like, whole
+from openloger.shapes import Float, Tensor
+from openloger.training.distribute import full_tensor, like
 from openloger.training.optimiser import RunningMean
-from openloger.training.packing import pack, unpack
 
 SHARD_BYTES = 14_500_000  # of tensors; names and shapes come on top
 MADE_BY = "train"
@@ -33,10 +32,14 @@ _KEPT = 2
 _STATE_FILE, _POINTER_FILE = "state.json", "latest"
 _NAME = re.compile(r"step-\d{8,}")
 _log = logging.getLogger("openloger")
+BLOCK = 128
+_PER_OCTAVE = 8
+_SMALL = 1024  # elements; below, nothing is gained
+_EIGHT_BIT = ("moment.exp_avg.", "moment.momentum_buffer.")
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a run has come; `seconds` and `frames` add up over its resumptions."""
 
     stage: str
@@ -48,7 +51,7 @@ class Progress:
 
 def save_checkpoint(
     folder: Path,
-    progress: Progress,
+    progress: TrainingProgress,
     *,
     network: nn.Module,
     mean: RunningMean,
@@ -59,14 +62,14 @@ def save_checkpoint(
     """Write `folder/step-N` and make it the latest; older ones go, but for the one before.
 
     Sharded weights are put together, so every process has to call it; the one with `write` writes.
-    `small` packs it to about five bytes a weight (`packing.py`): enough to go on elsewhere, not to the last bit.
+    `small` packs it to about five bytes a weight (`pack`): enough to continue elsewhere, not to the last bit.
     """
-    tensors = {name: whole(tensor.detach()) for name, tensor in _tensors(network, mean, optimisers)}
+    tensors = {name: full_tensor(tensor.detach()) for name, tensor in _tensors(network, mean, optimisers)}
     if write:
         _write(folder, progress, pack(tensors) if small else tensors)
 
 
-def _write(folder: Path, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
+def _write(folder: Path, progress: TrainingProgress, tensors: Mapping[str, Tensor]) -> None:
     path = folder / f"step-{progress.total_step:08d}"
     with replace_folder(path, made_by=MADE_BY) as draft:
         for number, shard in enumerate(shards(tensors)):
@@ -115,9 +118,9 @@ def checkpoint_fault(path: Path) -> str | None:
     return None if damaged is None else f"{damaged.name} is missing or changed"
 
 
-def read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> TrainingProgress:
     """How far the run had come."""
-    return Progress(**json.loads((path / _STATE_FILE).read_text(encoding="utf-8")))
+    return TrainingProgress(**json.loads((path / _STATE_FILE).read_text(encoding="utf-8")))
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -208,3 +211,67 @@ def _check_same_architecture(own: Mapping[str, Tensor], found: Mapping[str, Tens
             f"{path} holds another architecture than this run's: {len(different)} of {len(own)} weights differ, "
             f"the first is {different[0].split('.', 1)[1]}; train into another folder, or resume with the same preset"
         )
+
+
+def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Named tensors of a checkpoint in about five bytes a weight; `unpack` is the inverse up to rounding.
+
+    Of each large tensor: the weight as float16, its running mean as an 8-bit difference from that, first moments in
+    8 bits (steps of 1/127 of the largest in each block of `BLOCK`), second moments in 8 bits of their logarithm (steps
+    of an eighth of an octave below the largest, 32 octaves deep), for they are divided by. Small tensors stay as they
+    are.
+    """
+    packed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu()
+        if value.numel() < _SMALL or value.dtype != torch.float32 or float(value.abs().max()) > 6e4:
+            packed[name] = value
+        elif name.startswith("weight."):
+            packed[name] = value.half()
+        elif name.startswith("mean."):
+            weight = tensors["weight." + name.removeprefix("mean.")].detach().cpu().half().float()
+            packed |= _quantise(name, value - weight)
+        elif name.startswith(_EIGHT_BIT):
+            packed |= _quantise(name, value)
+        elif name.startswith("moment.exp_avg_sq."):
+            packed |= _quantise_octaves(name, value)
+        else:
+            packed[name] = value
+    return packed
+
+
+def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Named float32 tensors again; what was not packed is untouched."""
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in packed.items():
+        if name.startswith("steps8."):
+            plain = name.removeprefix("steps8.")
+            value = _dequantise(tensor, packed["scale8." + plain])
+            if plain.startswith("mean."):
+                value = value + packed["weight." + plain.removeprefix("mean.")].float()
+            tensors[plain] = value
+        elif name.startswith("octaves8."):
+            plain = name.removeprefix("octaves8.")
+            tensors[plain] = packed["largest8." + plain] * torch.exp2(tensor.float() / -_PER_OCTAVE)
+        elif not name.startswith(("scale8.", "largest8.")):
+            tensors[name] = tensor.float()
+    return tensors
+
+
+def _quantise(name: str, value: Tensor) -> dict[str, Tensor]:
+    flat = value.flatten()
+    blocks = torch.nn.functional.pad(flat, (0, -len(flat) % BLOCK)).unflatten(0, (-1, BLOCK))
+    scale = blocks.abs().amax(dim=1) / 127
+    steps = (blocks / scale.clamp(min=1e-38)[:, None]).round().to(torch.int8)
+    return {"steps8." + name: steps.flatten()[: len(flat)].reshape(value.shape), "scale8." + name: scale}
+
+
+def _quantise_octaves(name: str, value: Tensor) -> dict[str, Tensor]:
+    largest = value.max().clamp(min=1e-38)
+    below = _PER_OCTAVE * (largest.log2() - value.clamp(min=1e-38).log2())
+    return {"octaves8." + name: below.round().clamp(0, 255).to(torch.uint8), "largest8." + name: largest}
+
+
+def _dequantise(steps: Tensor, scale: Float[Tensor, " block"]) -> Tensor:
+    each = scale.repeat_interleave(BLOCK)[: steps.numel()].reshape(steps.shape)
+    return steps.float() * each

@@ -133,8 +133,8 @@ class Stage:
     windows: WindowPlan = field(default_factory=WindowPlan)
     losses: LossWeights = field(default_factory=LossWeights)
     rate: RatePlan = field(default_factory=RatePlan)
-    moves: tuple[str, ...] = ()  # what learns: weights whose names begin so; (): all of them
-    opens: float = 0.0  # how far memory that joins in this stage stands open (initialise.py); 0: shut, as published
+    trainable: tuple[str, ...] = ()  # weights whose names begin so; (): all of them
+    initial_gate: float = 0.0  # of memory layers that join in this stage (initialise.py); 0: closed, as published
 
 
 SCRATCH_LOSSES = LossWeights(rotation=1.0, translation=10.0, direction=0.3, match=1.0, shift=0.5)
@@ -237,8 +237,8 @@ def pocket_stages() -> tuple[Stage, ...]:
             windows=WindowPlan(window=(10, 8), overlap=(2, 2)),
             losses=unmatched,
             rate=RatePlan(peak=6e-4, warmup_steps=20, decay=0.95),
-            moves=("decoder.memory", "decoder.roles"),
-            opens=0.2,
+            trainable=("decoder.memory", "decoder.roles"),
+            initial_gate=0.2,
         ),
         Stage(
             "chained",  # of what it does to single windows, seven tenths are taken back: `training.blend`
@@ -255,7 +255,7 @@ def pocket_stages() -> tuple[Stage, ...]:
             windows=WindowPlan(window=(8, 8), overlap=(2, 2)),
             losses=CONFIDENCE_ALONE,
             rate=RatePlan(peak=1e-3, warmup_steps=20, decay=0.7),
-            moves=("heads.confidence",),
+            trainable=("heads.confidence",),
         ),
     )
 
@@ -313,7 +313,7 @@ def compact_stages() -> tuple[Stage, ...]:
             windows=alone,
             losses=replace(still, match=0.0, shift=0.0, flow=0.0),
             rate=RatePlan(peak=1e-3, warmup_steps=50, decay=0.7, floor=0.2),
-            moves=LEARNT,
+            trainable=LEARNT,
         ),
         Stage(
             "windows",
@@ -322,7 +322,7 @@ def compact_stages() -> tuple[Stage, ...]:
             windows=alone,
             losses=DENSE_LOSSES,
             rate=RatePlan(peak=8e-4, warmup_steps=30, decay=0.8),
-            moves=LEARNT,
+            trainable=LEARNT,
         ),
         Stage(
             "depth",
@@ -331,7 +331,7 @@ def compact_stages() -> tuple[Stage, ...]:
             windows=alone,
             losses=replace(DENSE_LOSSES, match=0.5, shift=0.25, rotation=0.5, confidence=0.2, trusted_error=0.2),
             rate=RatePlan(peak=6e-4, warmup_steps=20, decay=0.85),
-            moves=LEARNT,
+            trainable=LEARNT,
         ),
     )
 

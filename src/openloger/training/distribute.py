@@ -113,7 +113,7 @@ def average(values: dict[str, float], among: Ranks) -> dict[str, float]:
     return dict(zip(values, (vector / among.count).tolist(), strict=True))
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """A sharded tensor put together, on every process; any other as it is."""
     from torch.distributed.tensor import DTensor
 
@@ -121,7 +121,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def like(tensor: Tensor, pattern: Tensor) -> Tensor:
-    """A whole tensor where and as the pattern is: on its device, sharded as it is."""
+    """A full tensor where and as the pattern is: on its device, sharded as it is."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     if isinstance(pattern, DTensor):
@@ -129,7 +129,7 @@ def like(tensor: Tensor, pattern: Tensor) -> Tensor:
     return tensor.to(pattern.device)
 
 
-def agree(flag: bool, among: Ranks) -> bool:
+def any_rank(flag: bool, among: Ranks) -> bool:
     """True everywhere where it is true anywhere."""
     if not among.many:
         return flag

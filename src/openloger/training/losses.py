@@ -1,8 +1,8 @@
-"""The objective: how far a prediction is from the truth, up to the one scale that nobody can see.
+"""The objective: how far a prediction is from the truth, up to the one scale that is not observable.
 
 LoGeR (arXiv 2603.03269) and π³ (arXiv 2507.13347). Both sides are put into their own first frame's coordinates; the
 truth is divided by the mean distance of its valid points, the prediction by the mean distance of its own *with
-gradient* (without it log z drifts until it dies); then one scale s per clip is solved exactly (`scale.py`). With
+gradient* (without it log z drifts until it dies); then one scale s per clip is solved exactly (`solve_scale`). With
 w = 1/z and p̂ already scaled by s:
 
     L_local  = mean w·‖p̂_cam − p_cam‖₁            L_world = mean w·‖p̂_world − p_world‖₁
@@ -28,16 +28,18 @@ import torch.nn.functional as F
 
 from openloger.errors import InputError
 from openloger.geometry import SE3, rotation_angle, unproject
+from openloger.geometry.cameras import weighted_median
 from openloger.network import WindowPrediction
-from openloger.shapes import Bool, Float, Tensor
+from openloger.shapes import Bool, Float, Int, Tensor
 from openloger.training.clips import ClipBatch
-from openloger.training.scale import inverse_depth_weight, masked_mean, sample_valid, solve_scale
 
 HUBER_DELTA = 0.1
 CLEAR_BASELINE = 0.05  # of the mean distance: a pair that moved by this or more counts in full for direction
 SHORT_STEP = 0.02  # of the mean distance: a predicted translation below it has a direction only in part
 GRADIENT_STEPS = (1, 2, 4, 8)  # pixels
 NORMAL_EDGE = 0.1  # a 2×2 block whose depth range is over this part of its nearest depth is an edge
+SAMPLES = 4096  # points that the solver looks at, per clip
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -323,3 +325,45 @@ def _valid_mean(value: Tensor, valid: Tensor) -> Tensor:
 
 def _take(points: Float[Tensor, "batch frame height width 3"], index: Tensor) -> Tensor:
     return points.flatten(1, 3).gather(1, index[..., None].expand(-1, -1, 3))
+
+
+def solve_scale(
+    prediction: Float[Tensor, "batch point 3"],
+    truth: Float[Tensor, "batch point 3"],
+    weight: Float[Tensor, "batch point"],
+) -> Float[Tensor, " batch"]:
+    """The one scale that a monocular prediction is free to choose: the exact minimiser, at least 1e-6, no gradient.
+
+    s minimises  Σᵢ wᵢ ‖s·p̂ᵢ − pᵢ‖₁ = Σᵢ꜀ wᵢ|p̂ᵢ꜀| · |s − pᵢ꜀/p̂ᵢ꜀| : the weighted median of the ratios pᵢ꜀/p̂ᵢ꜀ with the
+    weights wᵢ|p̂ᵢ꜀| (MoGe, arXiv 2410.19115, the alignment solver with its shift fixed at zero).
+    """
+    prediction, truth = prediction.detach().flatten(1), truth.detach().flatten(1)
+    pull = weight.detach().repeat_interleave(3, dim=1) * prediction.abs()
+    ratio = truth / torch.where(prediction.abs() > _TINY, prediction, _TINY)
+    return weighted_median(ratio, pull).clamp(min=1e-6)
+
+
+def sample_valid(
+    valid: Bool[Tensor, "batch pixel"], *, limit: int = SAMPLES
+) -> tuple[Int[Tensor, "batch sample"], Bool[Tensor, "batch sample"]]:
+    """Up to `limit` valid pixels a clip, evenly spread over them: their indices, and which of the slots are filled."""
+    samples = min(limit, valid.shape[1])
+    slot = torch.arange(samples, device=valid.device)[None]
+    seen = valid.long().cumsum(dim=1)
+    count = seen[:, -1:]
+    rank = torch.where(count > samples, slot * count // samples, slot)
+    index = torch.searchsorted(seen, (rank + 1).contiguous())
+    return index.clamp(max=valid.shape[1] - 1), slot < count
+
+
+def inverse_depth_weight(
+    depth: Float[Tensor, "batch pixel"], valid: Bool[Tensor, "batch pixel"]
+) -> Float[Tensor, "batch pixel"]:
+    """w = 1/z, with z clamped from below at a tenth of its mean; 0 where there is no depth."""
+    floor = 0.1 * masked_mean(depth, valid)[:, None]
+    return torch.where(valid, 1 / depth.clamp(min=floor.clamp(min=_TINY)), 0.0)
+
+
+def masked_mean(value: Float[Tensor, "batch pixel"], mask: Bool[Tensor, "batch pixel"]) -> Float[Tensor, " batch"]:
+    """The mean over the mask; 0 where the mask is empty."""
+    return torch.where(mask, value, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

@@ -22,7 +22,7 @@ from openloger.runtime.interrupts import StopRequest, stop_requests
 from openloger.shapes import Tensor
 from openloger.training.blocks import compile_blocks, recompute_blocks
 from openloger.training.checkpoint import (
-    Progress,
+    TrainingProgress,
     latest_checkpoint,
     read_progress,
     restore_checkpoint,
@@ -31,14 +31,13 @@ from openloger.training.checkpoint import (
 from openloger.training.config import TrainConfig
 from openloger.training.curriculum import Stage
 from openloger.training.data import ClipStream
-from openloger.training.distribute import Ranks, accumulate, agree, average, ranks, shard, whole, wrap
+from openloger.training.distribute import Ranks, accumulate, any_rank, average, full_tensor, ranks, shard, wrap
 from openloger.training.folder import CHECKPOINTS_FOLDER, check_run_folder, write_config, write_weights
 from openloger.training.footage import opened
 from openloger.training.initialise import begin_from, join_memory
-from openloger.training.metrics import MetricsLog
+from openloger.training.metrics import MetricsLog, draw_held_out
 from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
-from openloger.training.pictures import draw_held_out
 from openloger.training.render import RenderAhead, RenderClips, render_clips
 from openloger.training.validate import HeldOut, Scores, held_out, validate
 
@@ -77,7 +76,7 @@ class Run:
     network: Network
     mean: RunningMean
     optimisers: list[torch.optim.Optimizer]
-    progress: Progress
+    progress: TrainingProgress
 
 
 def train(
@@ -89,7 +88,7 @@ def train(
     budget: Budget | None = None,
     device: str = "auto",
     render: RenderClips = render_clips,
-) -> Progress:
+) -> TrainingProgress:
     """Train through the stages of `config` and leave checkpoints, metrics and weights in the folder `out`.
 
     `weights` is a checkpoint to begin from: of this network, or of π³. Ctrl-C or SIGTERM ends the run after its step,
@@ -107,26 +106,26 @@ def train(
     check_run_folder(out)  # before the processes meet, and the first of them begins to write
     with ranks(device) as among, stop_requests() as stop:
         begin = partial(start_run, config, out, among, resume=resume, stage=budget.stage, weights=weights)
-        progress = run_stages(config, begin, Place(out, among, None, render, stop), budget)
-        if agree(stop.requested, among):
+        progress = run_stages(config, begin, RunContext(out, among, None, render, stop), budget)
+        if any_rank(stop.requested, among):
             raise KeyboardInterrupt(f"stopped at step {progress.total_step}, all of it is kept in {out}")
     return progress
 
 
-def run_stages(config: TrainConfig, begin: Callable[[], Run], place: Place, budget: Budget) -> Progress:
+def run_stages(config: TrainConfig, begin: Callable[[], Run], context: RunContext, budget: Budget) -> TrainingProgress:
     """From what `begin` gives to the end or the budget's; nothing of the run outlives this call."""
     until = None if budget.minutes is None else time.monotonic() + 60 * budget.minutes
     with ExitStack() as stack:
         run = begin()
         before = run.progress.total_step
-        if place.among.first:
-            write_config(place.out, config)
-            place = replace(place, metrics=stack.enter_context(MetricsLog(place.out, from_step=before)))
+        if context.among.first:
+            write_config(context.out, config)
+            context = replace(context, metrics=stack.enter_context(MetricsLog(context.out, from_step=before)))
         for stage in stages_left(config, run.progress.stage, only=budget.stage):
             if stage.name != run.progress.stage:
-                run = enter_stage(run, config, stage, place.among)
+                run = enter_stage(run, config, stage, context.among)
             left = None if budget.steps is None else budget.steps - (run.progress.total_step - before)
-            if not StageLoop(config, stage, run, place).go(until=until, steps=left):
+            if not StageLoop(config, stage, run, context).go(until=until, steps=left):
                 break
         return run.progress
 
@@ -151,7 +150,7 @@ def start_run(
     """The first weights, those of a file, or those of the latest checkpoint of the folder."""
     first = config.stages[0] if stage is None else config.stage(stage)
     path = latest_checkpoint(out / CHECKPOINTS_FOLDER)
-    progress = read_progress(path) if path else Progress(first.name, 0, 0, 0.0, 0)
+    progress = read_progress(path) if path else TrainingProgress(first.name, 0, 0, 0.0, 0)
     if path is not None and not resume and stage in (None, progress.stage):
         raise InputError(f"{out} holds a run already; go on with it by --resume, or train into another folder")
     if path is not None and weights is not None:
@@ -160,7 +159,7 @@ def start_run(
     current = config.stage(progress.stage)
     network = make_network(config, current)
     if weights is not None:
-        begin_from(network, weights, opened=current.opens)
+        begin_from(network, weights, gate=current.initial_gate)
     elif path is None and isinstance(network.encoder, EfficientNet):
         load_imagenet(network.encoder)
     run = make_run(network, config, current, progress, among)
@@ -176,11 +175,11 @@ def make_network(config: TrainConfig, stage: Stage) -> Network:
     return Network(shape if stage.windows.memory else replace(shape, memory=None))
 
 
-def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Progress, among: Ranks) -> Run:
+def make_run(network: Network, config: TrainConfig, stage: Stage, progress: TrainingProgress, among: Ranks) -> Run:
     """Everything that moves, fresh for a stage."""
     network = network.to(among.device).train()
     network.precision = training_dtype(config.precision, among.device)  # the weights that move stay float32
-    let_move(network, stage)
+    set_trainable(network, stage)
     if among.many and config.parallel == "fsdp":
         shard(network, among)
     optimisers = make_optimisers(network, config.optimiser, encoder_rate=stage.rate.encoder)
@@ -188,17 +187,17 @@ def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Prog
     return Run(network, mean, optimisers, progress)
 
 
-def let_move(network: Network, stage: Stage) -> None:
-    """Only what the stage names learns.
+def set_trainable(network: Network, stage: Stage) -> None:
+    """Train only the weights that the stage names.
 
     Raises:
         InputError: nothing in this network has such a name.
     """
-    for wanted in stage.moves:
+    for wanted in stage.trainable:
         if not any(name.startswith(wanted) for name, _ in network.named_parameters()):
             raise InputError(f"stage {stage.name!r}: nothing in {network.config.name} begins with {wanted!r}")
     for name, weight in network.named_parameters():
-        weight.requires_grad_(not stage.moves or name.startswith(stage.moves))
+        weight.requires_grad_(not stage.trainable or name.startswith(stage.trainable))
 
 
 def enter_stage(run: Run, config: TrainConfig, stage: Stage, among: Ranks) -> Run:
@@ -206,7 +205,7 @@ def enter_stage(run: Run, config: TrainConfig, stage: Stage, among: Ranks) -> Ru
     progress = replace(run.progress, stage=stage.name, step=0)
     old, network = plain_network(run, dict(run.network.named_parameters())), make_network(config, stage)
     if network.config.memory is not None and old.config.memory is None:
-        join_memory(old, network, opened=stage.opens)
+        join_memory(old, network, gate=stage.initial_gate)
     else:
         network.load_state_dict(old.state_dict())
     return make_run(network, config, stage, progress, among)
@@ -216,12 +215,12 @@ def plain_network(run: Run, weights: dict[str, Tensor]) -> Network:
     """A network of its own on the CPU with these weights, put together where they are sharded."""
     network = Network(run.network.config)
     network.precision = run.network.precision
-    network.load_state_dict({**network.state_dict(), **{name: whole(w.detach()) for name, w in weights.items()}})
+    network.load_state_dict({**network.state_dict(), **{name: full_tensor(w.detach()) for name, w in weights.items()}})
     return network
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """Where a run happens."""
 
     out: Path
@@ -234,13 +233,13 @@ class Place:
 class StageLoop:
     """One stage of a run, step after step."""
 
-    def __init__(self, config: TrainConfig, stage: Stage, run: Run, place: Place) -> None:
-        self.config, self.stage, self.run, self.place = config, stage, run, place
+    def __init__(self, config: TrainConfig, stage: Stage, run: Run, context: RunContext) -> None:
+        self.config, self.stage, self.run, self.context = config, stage, run, context
         if config.recompute:
             recompute_blocks(run.network)
         if config.compile:
             compile_blocks(run.network)
-        self.objective = wrap(Objective(run.network, stage), place.among, config.parallel)
+        self.objective = wrap(Objective(run.network, stage), context.among, config.parallel)
         self._held_out: HeldOut | None = None
         self._clock = time.monotonic()
         self._terms: list[dict[str, Tensor]] = []
@@ -256,7 +255,9 @@ class StageLoop:
                 self.step(streams)
                 self._report()
         self._save()
-        return self.run.progress.step >= self.stage.steps and not agree(self.place.stop.requested, self.place.among)
+        return self.run.progress.step >= self.stage.steps and not any_rank(
+            self.context.stop.requested, self.context.among
+        )
 
     def step(self, streams: list[ClipStream]) -> None:
         """One optimiser step: the mean gradient over the lanes of all processes."""
@@ -270,42 +271,42 @@ class StageLoop:
             names += clips.names
             frames += clips.images.shape[0] * clips.images.shape[1]
             with accumulate(self.objective, last=stream is streams[-1]):
-                loss, term = self.objective(clips.to(self.place.among.device), run.progress.step / self.stage.steps)
+                loss, term = self.objective(clips.to(self.context.among.device), run.progress.step / self.stage.steps)
                 (loss / len(streams)).backward()
             terms.append(term)
-        norm = whole(nn.utils.clip_grad_norm_(run.network.parameters(), self.config.optimiser.clip)).detach()
+        norm = full_tensor(nn.utils.clip_grad_norm_(run.network.parameters(), self.config.optimiser.clip)).detach()
         self._refuse_nan(terms, norm, names)
         for optimiser in run.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         run.mean.update(dict(run.network.named_parameters()), run.progress.step)
         self._terms += [{**term, "gradient_norm": norm} for term in terms]
-        self._advance(frames * self.place.among.count)
+        self._advance(frames * self.context.among.count)
 
     def _streams(self, stack: ExitStack) -> list[ClipStream]:
         plan, seed, step = self.stage.clips, self.config.seed, self.run.progress.step
         streams = []
-        for lane in self.place.among.lanes(plan.lanes):
+        for lane in self.context.among.lanes(plan.lanes):
             ahead = RenderAhead(
-                plan, seed=seed, lane=lane, workers=self.config.render_workers, render=self.place.render
+                plan, seed=seed, lane=lane, workers=self.config.render_workers, render=self.context.render
             )
             streams.append(ClipStream(plan, stack.enter_context(ahead), seed=seed, lane=lane, step=step))
         return streams
 
     def _must_stop(self, until: float | None) -> bool:
         late = until is not None and time.monotonic() >= until
-        return agree(late or self.place.stop.requested, self.place.among)
+        return any_rank(late or self.context.stop.requested, self.context.among)
 
     def _advance(self, frames: int) -> None:
         now, done = time.monotonic(), self.run.progress
-        self.run.progress = Progress(
+        self.run.progress = TrainingProgress(
             done.stage, done.step + 1, done.total_step + 1, done.seconds + now - self._clock, done.frames + frames
         )
         self._clock = now
 
     def _refuse_nan(self, terms: list[dict[str, Tensor]], norm: Tensor, names: list[str]) -> None:
         finite = bool(torch.isfinite(norm)) and all(bool(torch.isfinite(term["loss"])) for term in terms)
-        if not agree(not finite, self.place.among):
+        if not any_rank(not finite, self.context.among):
             return
         wrong = sorted({name for term in terms for name, value in term.items() if not bool(torch.isfinite(value))})
         raise TrainingDivergedError(
@@ -326,58 +327,58 @@ class StageLoop:
 
     def _write_terms(self) -> None:
         done = self.run.progress
-        numbers = average(mean_terms(self._terms), self.place.among)
+        numbers = average(mean_terms(self._terms), self.context.among)
         numbers |= {
             "rate": rate_at(self.stage.rate, done.step - 1, self.stage.steps),
             "frames_per_s": (done.frames - self._since.frames) / max(done.seconds - self._since.seconds, 1e-9),
             "seconds": done.seconds,
         }
         self._terms, self._since = [], done
-        if self.place.metrics is not None:
+        if self.context.metrics is not None:
             line = {"stage": self.stage.name, "frames": done.frames, **numbers}
-            self.place.metrics.write("train", done.total_step, line)
+            self.context.metrics.write("train", done.total_step, line)
             _log.info("%s", progress_line(done, self.stage, numbers))
 
     def _validate(self) -> None:
         done = self.run.progress
         network = plain_network(self.run, self.run.mean.weights)
-        if self.place.metrics is not None:
+        if self.context.metrics is not None:
             if self._held_out is None:
-                self._held_out = held_out(self.stage, self.config.validation, self.place.render)
-            network = network.to(self.place.among.device)
+                self._held_out = held_out(self.stage, self.config.validation, self.context.render)
+            network = network.to(self.context.among.device)
             scores = validate(network, self._held_out)
             if self.config.validation.pictures:
-                path = self.place.out / "pictures" / f"step-{done.total_step:08d}.png"
+                path = self.context.out / "pictures" / f"step-{done.total_step:08d}.png"
                 draw_held_out(network, self._held_out, self.config.validation.pictures, path)
             for family, score in scores.items():
                 line = {"family": family, "frames": done.frames, **asdict(score)}
-                self.place.metrics.write("validation", done.total_step, line)
+                self.context.metrics.write("validation", done.total_step, line)
             _log.info("%s", score_line(done, scores["all"]))
         self._clock = time.monotonic()
 
     def _save(self) -> None:
-        run, place = self.run, self.place
+        run, context = self.run, self.context
         save_checkpoint(
-            place.out / CHECKPOINTS_FOLDER,
+            context.out / CHECKPOINTS_FOLDER,
             run.progress,
             network=run.network,
             mean=run.mean,
             optimisers=run.optimisers,
             small=self.config.small_state,
-            write=place.among.first,
+            write=context.among.first,
         )
         network = plain_network(run, run.mean.weights)
-        if place.among.first:
-            write_weights(place.out, network)
+        if context.among.first:
+            write_weights(context.out, network)
 
 
-def progress_line(done: Progress, stage: Stage, numbers: dict[str, float]) -> str:
+def progress_line(done: TrainingProgress, stage: Stage, numbers: dict[str, float]) -> str:
     """One line for people."""
     parts = [f"{name} {numbers[name]:.3g}" for name in _SHOWN if name in numbers]
     return f"{stage.name} {done.step}/{stage.steps} ({done.seconds:.0f} s): {', '.join(parts)}"
 
 
-def score_line(done: Progress, score: Scores) -> str:
+def score_line(done: TrainingProgress, score: Scores) -> str:
     """One line for people: every number beside its guess."""
     return (
         f"held out at {done.frames} frames: AbsRel {score.abs_rel:.3f} ({score.abs_rel_of_guess:.2f} of guess), "

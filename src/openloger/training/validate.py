@@ -26,10 +26,9 @@ from openloger.training.clips import Clip, ClipBatch, choose_frames, stack
 from openloger.training.config import ValidationConfig
 from openloger.training.curriculum import Stage
 from openloger.training.data import ClipSpec, suited
-from openloger.training.losses import relative_motion
+from openloger.training.losses import masked_mean, relative_motion
 from openloger.training.objective import run_and_match
 from openloger.training.render import TOGETHER, RenderClips
-from openloger.training.scale import masked_mean
 
 _BATCH = 16
 _MOVED = 0.01  # of the mean distance

@@ -3,10 +3,16 @@
 import torch
 
 from openloger.network import Network, preset
-from openloger.training.checkpoint import Progress, latest_checkpoint, restore_checkpoint, save_checkpoint
+from openloger.training.checkpoint import (
+    TrainingProgress,
+    latest_checkpoint,
+    pack,
+    restore_checkpoint,
+    save_checkpoint,
+    unpack,
+)
 from openloger.training.config import OptimiserConfig
 from openloger.training.optimiser import RunningMean, make_optimisers, set_rate
-from openloger.training.packing import pack, unpack
 
 
 def moved(name: str, *, seed: int):
@@ -27,7 +33,7 @@ def moved(name: str, *, seed: int):
 
 def test_compact_goes_on_from_sixty_megabytes_in_files_of_fifteen(tmp_path):
     state = moved("compact", seed=0)
-    save_checkpoint(tmp_path, Progress("pairs", 2, 2, 1.0, 3), small=True, **state)
+    save_checkpoint(tmp_path, TrainingProgress("pairs", 2, 2, 1.0, 3), small=True, **state)
     path = latest_checkpoint(tmp_path)
     assert path is not None
     sizes = [file.stat().st_size for file in path.iterdir()]
@@ -64,7 +70,7 @@ def test_small_tensors_and_counters_stay_as_they_are():
 
 def test_a_plain_checkpoint_is_exact(tmp_path):
     state, back = moved("pocket", seed=0), moved("pocket", seed=1)
-    save_checkpoint(tmp_path, Progress("pairs", 2, 2, 1.0, 3), **state)
+    save_checkpoint(tmp_path, TrainingProgress("pairs", 2, 2, 1.0, 3), **state)
     path = latest_checkpoint(tmp_path)
     assert path is not None
     restore_checkpoint(path, **back)
