@@ -81,6 +81,16 @@ def test_one_word_shapes_stay_text() -> None:
     assert unquoted_shapes(SOURCE) == []
 
 
+def test_no_two_public_classes_share_a_name() -> None:
+    assert shared_class_names(SOURCE) == {}
+
+
+def test_a_shared_class_name_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, "frames/a.py: class Picture: ...\nclass _Own: ...")
+    plant(tmp_path, "worlds/a.py: class Picture: ...\nclass _Own: ...")
+    assert shared_class_names(tmp_path) == {"Picture": ["frames/a.py", "worlds/a.py"]}
+
+
 def test_pictures_are_opened_in_one_place() -> None:
     textures = "worlds/photos.py"  # PNGs of an installed package; worlds lie below the room of frames
     assert image_openings(SOURCE) == ["frames/image_file.py", textures]
@@ -256,6 +266,16 @@ def unquoted_shapes(root: Path) -> list[str]:
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in SHAPED
         if isinstance(node.slice, ast.Tuple) and not isinstance(node.slice.elts[-1], ast.Constant)
     ]
+
+
+def shared_class_names(root: Path) -> dict[str, list[str]]:
+    """Names of public classes that are defined more than once, and the files that define them."""
+    files: dict[str, list[str]] = {}
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                files.setdefault(node.name, []).append(path.relative_to(root).as_posix())
+    return {name: found for name, found in files.items() if len(found) > 1}
 
 
 def image_openings(root: Path) -> list[str]:

@@ -14,7 +14,7 @@ from openloger.errors import InputError
 from openloger.evaluation.path_shape import loop_closure, scale_drift
 from openloger.evaluation.trajectory import (
     KITTI_LENGTHS_M,
-    Aligned,
+    AlignedPath,
     Alignment,
     absolute_error,
     align,
@@ -236,7 +236,7 @@ def test_a_loop_that_does_not_close_has_its_gap() -> None:
 
 def test_a_path_that_never_comes_back_has_no_loop() -> None:
     straight = cameras(np.stack([np.arange(200.0)] * 3, 1), np.zeros((200, 3)))
-    assert loop_closure(Aligned(straight, align(loop(200), loop(200)).truth_from_estimate), straight) is None
+    assert loop_closure(AlignedPath(straight, align(loop(200), loop(200)).truth_from_estimate), straight) is None
     still = np.tile(np.eye(4), (9, 1, 1))
     assert loop_closure(align(still, still, how="none"), still) is None
     assert scale_drift(align(still, still, how="none"), still) is None

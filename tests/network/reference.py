@@ -12,8 +12,8 @@ from openloger.network.checkpoint import load_tensors
 from openloger.network.decoder import DecoderConfig
 from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
-from openloger.network.names import published_name
 from openloger.network.pi3x import Pi3XConfig
+from openloger.network.published_names import published_name
 
 FOLDER = Path(__file__).parents[1] / "data" / "reference"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())

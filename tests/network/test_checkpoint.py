@@ -20,8 +20,8 @@ from openloger.errors import InputError, WeightsError
 from openloger.network import PRESETS, Network, Window, load_network, preset, save_network, weights_hash
 from openloger.network.checkpoint import config_from_dict, load_tensors, read_config, read_tensors
 from openloger.network.load import cached, find_weights, resolve_device
-from openloger.network.names import published_name
 from openloger.network.precision import resolve_dtype
+from openloger.network.published_names import published_name
 
 UNUSED = {f"ttt_layers.{layer}.to_qkv_stack.0.weight": torch.ones(96, 32) for layer in range(3)}
 

@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from network.reference import parameter_list
 from openloger.network import Network, Window, load_network, preset, with_pi3x_heads
-from openloger.network.names import UNUSED, published_name
+from openloger.network.published_names import UNUSED, published_name
 
 
 def test_shapes_go_through():

@@ -15,7 +15,7 @@ from torch import nn
 from openloger.errors import InputError
 from openloger.outputs import MANIFEST
 from openloger.training.checkpoint import (
-    Progress,
+    TrainingProgress,
     latest_checkpoint,
     read_progress,
     restore_checkpoint,
@@ -38,7 +38,7 @@ class State:
     def save(self, folder: Path, step: int) -> None:
         with torch.no_grad():
             self.network.weight.fill_(step)
-        save_checkpoint(folder, Progress("pairs", step, step, 1.0, step), **vars(self))
+        save_checkpoint(folder, TrainingProgress("pairs", step, step, 1.0, step), **vars(self))
 
     def taken_up(self, folder: Path) -> int:
         """The step that a run would go on from, as its weights say."""

@@ -13,7 +13,7 @@ import scenes
 from openloger.errors import InputError, RecordingError
 from openloger.recording import Recording, create_recording, open_recording
 from openloger.viewing.browser import reader
-from openloger.viewing.browser.reader import Reader
+from openloger.viewing.browser.reader import BackgroundReader
 from openloger.viewing.scene.overview import BLOCK, Overview, Snapshot
 from openloger.viewing.scene.snapshot import load_snapshot
 
@@ -105,7 +105,7 @@ def test_the_reader_publishes_follows_and_tells_what_is_damaged(tmp_path: Path) 
     shots = scenes.room(40)
     recording = scenes.write_recording(tmp_path / "walk", shots)
     (tmp_path / "walk" / "arrays.zarr" / "depth" / "c.1.0.0").unlink()
-    reading = Reader(Overview(recording, budget=BUDGET), detail_budget=2000)
+    reading = BackgroundReader(Overview(recording, budget=BUDGET), detail_budget=2000)
     try:
         wait_until(lambda: reading.latest is not None and reading.latest.blocks_read == reading.latest.blocks)
         assert reading.latest is not None
@@ -141,7 +141,7 @@ def test_a_long_recording_is_published_ever_more_rarely(walk: Recording, monkeyp
     overview._waiting.extend(range(blocks - len(overview._waiting)))
     monkeypatch.setattr(overview, "step", step)
     monkeypatch.setattr(overview, "snapshot", snapshot)
-    reading = Reader(overview, detail_budget=2000)
+    reading = BackgroundReader(overview, detail_budget=2000)
     try:
         wait_until(lambda: reading.latest is not None and reading.latest.blocks_read == blocks)
     finally:

@@ -17,7 +17,7 @@ from openloger.recording.windows import drift_series
 from openloger.viewing.browser.captions import about, caption, escaped, export_note, reading
 from openloger.viewing.browser.layers import nice, turn_z_to
 from openloger.viewing.browser.navigation import Closeness, Gaze, closeness
-from openloger.viewing.browser.playback import Clock, frame_rate
+from openloger.viewing.browser.playback import PlaybackClock, frame_rate
 from openloger.viewing.browser.server import free_port
 from openloger.viewing.browser.share import ply_bytes, send_file, share_page
 from openloger.viewing.browser.tools import pick
@@ -37,7 +37,7 @@ def known(walk: Recording) -> SceneSnapshot:
 
 
 def test_the_clock_plays_stops_at_the_end_and_begins_anew() -> None:
-    clock = Clock(position=5.0).toggled(last=10)
+    clock = PlaybackClock(position=5.0).toggled(last=10)
     assert clock.playing
     clock = clock.advanced(0.25, fps=10.0, last=10, goes_on=False)
     assert clock.position == 7.5
@@ -45,21 +45,21 @@ def test_the_clock_plays_stops_at_the_end_and_begins_anew() -> None:
     assert clock.at(2).position == 2.0
     clock = clock.advanced(9.0, fps=10.0, last=10, goes_on=False)
     assert (clock.frame, clock.playing) == (10, False)
-    assert clock.toggled(last=10) == Clock(0.0, playing=True)
+    assert clock.toggled(last=10) == PlaybackClock(0.0, playing=True)
     assert clock.advanced(9.0, fps=10.0, last=10, goes_on=False) is clock, "paused"
 
 
 def test_where_the_recording_goes_on_the_clock_waits_at_its_end() -> None:
-    clock = Clock(9.0, playing=True).advanced(1.0, fps=10.0, last=10, goes_on=True)
+    clock = PlaybackClock(9.0, playing=True).advanced(1.0, fps=10.0, last=10, goes_on=True)
     assert (clock.frame, clock.playing) == (10, True)
     assert clock.advanced(0.1, fps=10.0, last=20, goes_on=True).frame == 11
 
 
 def test_steps_stay_within_the_video_and_pause() -> None:
-    clock = Clock(3.7, playing=True)
-    assert clock.stepped(2, last=10) == Clock(5.0)
-    assert clock.stepped(-99, last=10) == Clock(0.0)
-    assert clock.stepped(99, last=10) == Clock(10.0)
+    clock = PlaybackClock(3.7, playing=True)
+    assert clock.stepped(2, last=10) == PlaybackClock(5.0)
+    assert clock.stepped(-99, last=10) == PlaybackClock(0.0)
+    assert clock.stepped(99, last=10) == PlaybackClock(10.0)
 
 
 def test_the_frame_rate_is_the_timestamps() -> None:

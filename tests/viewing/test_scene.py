@@ -27,7 +27,7 @@ from openloger.viewing.scene.cameras import (
 from openloger.viewing.scene.display import (
     DISPLAY_DEPTH,
     SLABS,
-    Place,
+    SceneLayout,
     Settings,
     colours,
     in_heights,
@@ -202,7 +202,7 @@ def test_long_paths_are_thinned() -> None:
     intrinsics = np.tile([[20.0, 0, 16], [0, 20, 12], [0, 0, 1]], (count, 1, 1))
     cameras = Cameras(matrices, intrinsics, np.zeros(count, np.float32), (24, 32))
     up, extent = np.array([0.0, -1.0, 0.0]), np.zeros((0, 3))
-    place = Place(Scale(2.0, 0.1, 0.03), up, -1.0, -1.0, 1.0, np.zeros(count), 0.5, roofed=False, extent=extent)
+    place = SceneLayout(Scale(2.0, 0.1, 0.03), up, -1.0, -1.0, 1.0, np.zeros(count), 0.5, roofed=False, extent=extent)
     lines = path_lines(cameras, Settings(frame=count - 1), place)
     assert len(lines.ends) <= 3_001
     np.testing.assert_allclose(lines.ends[-1, 1, 0], (count - 1) * place.unit, rtol=1e-6)
@@ -239,7 +239,7 @@ def test_from_home_path_and_nearly_all_points_are_in_the_window(known: SceneSnap
     assert (seen.position - seen.look_at) @ known.place.up > 0, "from above"
 
 
-def in_window(positions: np.ndarray, seen: Viewpoint, place: Place, aspect: float) -> np.ndarray:
+def in_window(positions: np.ndarray, seen: Viewpoint, place: SceneLayout, aspect: float) -> np.ndarray:
     """x and y, from -1 to 1 in the window."""
     ahead = (seen.look_at - seen.position) / seen.distance
     right = np.cross(ahead, place.up) / np.linalg.norm(np.cross(ahead, place.up))

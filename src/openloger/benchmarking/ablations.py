@@ -15,7 +15,7 @@ from openloger.benchmarking.ledger import Ledger
 from openloger.datasets import open_dataset, write_folder
 from openloger.errors import InputError
 from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed, measure
-from openloger.evaluation.ablations import Cell, Plan, Variant, default_variants, plan
+from openloger.evaluation.ablations import AblationPlan, Cell, Variant, default_variants, plan
 from openloger.frames import open_frames
 from openloger.network import Network
 from openloger.outputs import staged_folder
@@ -93,7 +93,7 @@ class RenderedWorlds:
         return name
 
 
-def plan_ablations(settings: AblationSettings, network: Network) -> Plan:
+def plan_ablations(settings: AblationSettings, network: Network) -> AblationPlan:
     """All runs; raises InputError for a variant that this network cannot run, and for values that make no sense."""
     own = network.config
     names = settings.variants or default_variants(has_memory=own.memory is not None, placement=own.placement)
@@ -125,7 +125,7 @@ def stream_of(network: Network, variant: Variant, *, frames: int) -> Stream:
 
 def measure_ablations(
     choice: BenchmarkNetwork,
-    planned: Plan,
+    planned: AblationPlan,
     rendered: RenderedWorlds,
     ledger: Ledger,
     *,

@@ -25,7 +25,7 @@ from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.progress import progress_bar
 from openloger.cli.results import show
 from openloger.evaluation.ablation_report import ablation_table, draw_ablations, need_matplotlib
-from openloger.evaluation.ablations import Plan, rows
+from openloger.evaluation.ablations import AblationPlan, rows
 from openloger.evaluation.provenance import machine
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash
@@ -99,7 +99,7 @@ def _must_agree(loaded: Network, choice: BenchmarkNetwork, size: tuple[int, int]
     }
 
 
-def _write(out: Path, ledger: Ledger, planned: Plan, faults: Mapping[str, str]) -> TableRows:
+def _write(out: Path, ledger: Ledger, planned: AblationPlan, faults: Mapping[str, str]) -> TableRows:
     """The page and the curves of the results that are there; returns the table."""
     found = rows(_in_order(ledger, planned))
     notes = [_how(ledger), planned.note, *(f"no numbers of {key}: {fault}" for key, fault in faults.items())]
@@ -111,7 +111,7 @@ def _write(out: Path, ledger: Ledger, planned: Plan, faults: Mapping[str, str]) 
     return table
 
 
-def _in_order(ledger: Ledger, planned: Plan) -> list[dict[str, Any]]:
+def _in_order(ledger: Ledger, planned: AblationPlan) -> list[dict[str, Any]]:
     """As planned, and then what earlier runs left besides."""
     planned_keys = [cell.key for cell in planned.cells if cell.key in ledger.results]
     others = [key for key in ledger.results if key not in set(planned_keys)]

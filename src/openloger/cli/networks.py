@@ -12,7 +12,7 @@ from openloger.network.load import BOXED_LICENCE, PUBLISHED, cached
 
 
 @dataclass(frozen=True)
-class Listed:
+class PresetListing:
     """A preset in the list."""
 
     name: str
@@ -46,12 +46,12 @@ def networks(*, json: bool = False) -> None:
     Console().print(table)
 
 
-def _listed(name: str) -> Listed:
+def _listed(name: str) -> PresetListing:
     config = preset(name)
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in Network(config).parameters())
     published, here = PUBLISHED.get(name), cached(name)
-    return Listed(
+    return PresetListing(
         name=name,
         parameters=parameters,
         window=config.window,

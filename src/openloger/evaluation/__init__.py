@@ -14,7 +14,7 @@ from openloger.evaluation.recording import evaluate_recording
 from openloger.evaluation.summary import Summary
 from openloger.evaluation.trajectory import (
     AbsoluteError,
-    Aligned,
+    AlignedPath,
     Alignment,
     RelativeError,
     SegmentErrors,
@@ -27,7 +27,7 @@ from openloger.recording.windows import DriftMeter, drift_meter
 
 __all__ = [
     "AbsoluteError",
-    "Aligned",
+    "AlignedPath",
     "Alignment",
     "Calibration",
     "Cloud",

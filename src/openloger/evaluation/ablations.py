@@ -91,7 +91,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """All runs, short ones first, and the lengths that are too long for one window."""
 
     cells: tuple[Cell, ...]
@@ -107,7 +107,9 @@ class Plan:
         return f"full attention is not run over {lengths} frames: its limit here is {self.full_limit:,} (--full-limit)"
 
 
-def plan(variants: Iterable[Variant], lengths: Iterable[int], worlds: Iterable[str], *, full_limit: int) -> Plan:
+def plan(
+    variants: Iterable[Variant], lengths: Iterable[int], worlds: Iterable[str], *, full_limit: int
+) -> AblationPlan:
     """Every variant over every length of every world; raises InputError where there is nothing to run."""
     chosen, counts, named = list(dict.fromkeys(variants)), sorted(set(lengths)), list(dict.fromkeys(worlds))
     if not (chosen and counts and named):
@@ -118,7 +120,7 @@ def plan(variants: Iterable[Variant], lengths: Iterable[int], worlds: Iterable[s
         for count, variant, world in product(counts, chosen, named)
         if not (variant.whole and count > full_limit)
     ]
-    return Plan(tuple(cells), tuple(left_out), full_limit)
+    return AblationPlan(tuple(cells), tuple(left_out), full_limit)
 
 
 @dataclass(frozen=True)

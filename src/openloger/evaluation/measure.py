@@ -14,7 +14,7 @@ from openloger.evaluation.gather import GatherSettings, MatchedFrames
 from openloger.evaluation.path_shape import LoopClosure, ScaleDrift, loop_closure, scale_drift
 from openloger.evaluation.trajectory import (
     AbsoluteError,
-    Aligned,
+    AlignedPath,
     Alignment,
     RelativeError,
     SegmentErrors,
@@ -65,7 +65,7 @@ class Measured:
     drift_meter: DriftMeter | None
     cloud: CloudErrors | None
     guess: Baseline
-    aligned: Aligned
+    aligned: AlignedPath
     gathered: MatchedFrames
     settings: MeasureSettings
 
@@ -192,7 +192,7 @@ def _calibration(frames: tuple[DepthPairs, ...]) -> Calibration | None:
     return calibration(confidence[::every].astype(np.float64), error[::every].astype(np.float64))
 
 
-def _cloud(gathered: MatchedFrames, aligned: Aligned, thresholds: tuple[float, ...]) -> CloudErrors | None:
+def _cloud(gathered: MatchedFrames, aligned: AlignedPath, thresholds: tuple[float, ...]) -> CloudErrors | None:
     cloud, truth = gathered.estimated_cloud, gathered.true_cloud
     if cloud is None or truth is None:
         return None

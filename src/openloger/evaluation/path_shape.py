@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openloger.errors import InputError
-from openloger.evaluation.trajectory import Aligned, check_paths, distance_along
+from openloger.evaluation.trajectory import AlignedPath, check_paths, distance_along
 from openloger.geometry import rotation_angle
 from openloger.shapes import Float64, Tensor
 
@@ -37,7 +37,7 @@ class LoopClosure:
     rotation_deg: float
 
 
-def scale_drift(aligned: Aligned, truth: Float64[np.ndarray, "frame 4 4"], *, parts: int = 10) -> ScaleDrift | None:
+def scale_drift(aligned: AlignedPath, truth: Float64[np.ndarray, "frame 4 4"], *, parts: int = 10) -> ScaleDrift | None:
     """Ratio of spreads, √(Σ‖x̂ − mean‖² / Σ‖x − mean‖²), of each part of the path; None where parts do not move.
 
     It does not depend on how the estimate was aligned. A part has at least three frames, or it is left out.
@@ -61,7 +61,7 @@ def scale_drift(aligned: Aligned, truth: Float64[np.ndarray, "frame 4 4"], *, pa
 
 
 def loop_closure(
-    aligned: Aligned,
+    aligned: AlignedPath,
     truth: Float64[np.ndarray, "frame 4 4"],
     *,
     radius: float | None = None,

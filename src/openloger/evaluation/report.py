@@ -8,7 +8,7 @@ from typing import Any
 
 from openloger.evaluation.measure import Measured, json_ready
 from openloger.evaluation.run import Outcome, SuiteResult
-from openloger.evaluation.suites import Published, published
+from openloger.evaluation.suites import PublishedTable, published
 from openloger.version import versions
 
 # name, what it is, unit, digits
@@ -182,7 +182,7 @@ def rich_table(table: TableRows, title: str) -> Any:
     return shown
 
 
-def _note(result: SuiteResult, table: Published | None, network: str, run_settings: Mapping[str, Any]) -> str:
+def _note(result: SuiteResult, table: PublishedTable | None, network: str, run_settings: Mapping[str, Any]) -> str:
     made = [f"{name} {value}" for name, value in run_settings.items() if value is not None]
     notes = [", ".join([*made, f"path aligned by {result.suite.measure.alignment}"])]
     if table is not None:

@@ -25,7 +25,7 @@ class PublishedRow:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTable:
     """Published numbers, and their source."""
 
     title: str
@@ -84,13 +84,13 @@ def find_suite(name: str) -> Suite:
 
 
 @cache
-def published(table: str) -> Published:
+def published(table: str) -> PublishedTable:
     """A table of `tables/`."""
     text = resources.files("openloger.evaluation").joinpath("tables", f"{table}.json").read_text(encoding="utf-8")
     return _from_json(json.loads(text))
 
 
-def _from_json(value: dict[str, Any]) -> Published:
+def _from_json(value: dict[str, Any]) -> PublishedTable:
     sequences = tuple(value["sequences"])
     rows = {
         name: PublishedRow(
@@ -100,4 +100,4 @@ def _from_json(value: dict[str, Any]) -> Published:
         for name, row in value["rows"].items()
     }
     frames = dict(zip(sequences, value.get("frames", ()), strict=False))
-    return Published(**{**value, "sequences": sequences, "frames": frames, "rows": rows})
+    return PublishedTable(**{**value, "sequences": sequences, "frames": frames, "rows": rows})

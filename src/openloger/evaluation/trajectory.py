@@ -24,7 +24,7 @@ LEAST_FRAMES = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Aligned:
+class AlignedPath:
     """An estimated path in the true world's frame."""
 
     world_from_cam: Float64[np.ndarray, "frame 4 4"]
@@ -70,7 +70,7 @@ class SegmentErrors:
 
 def align(
     estimated: Float64[np.ndarray, "estimated 4 4"], truth: Float64[np.ndarray, "true 4 4"], *, how: Alignment = "sim3"
-) -> Aligned:
+) -> AlignedPath:
     """Move the estimate so that camera centres agree best (Umeyama 1991): rigidly, with a scale, or not at all.
 
     A path that is straight or stands still is aligned as `align_cameras` says.
@@ -82,16 +82,16 @@ def align(
         raise InputError(f"alignment {how!r} is none of {', '.join(get_args(Alignment))}")
     check_paths(estimated, truth)
     if how == "none":
-        return Aligned(estimated.copy(), Sim3.identity(dtype=torch.float64))
+        return AlignedPath(estimated.copy(), Sim3.identity(dtype=torch.float64))
     moved = align_cameras(torch.from_numpy(estimated.copy()), torch.from_numpy(truth.copy()), with_scale=how == "sim3")
     rotation, translation = moved.rotation.numpy(), moved.translation.numpy()
     cameras = estimated.copy()
     cameras[:, :3, :3] = rotation @ estimated[:, :3, :3]
     cameras[:, :3, 3] = float(moved.scale) * estimated[:, :3, 3] @ rotation.T + translation
-    return Aligned(cameras, moved)
+    return AlignedPath(cameras, moved)
 
 
-def absolute_error(aligned: Aligned, truth: Float64[np.ndarray, "frame 4 4"]) -> AbsoluteError:
+def absolute_error(aligned: AlignedPath, truth: Float64[np.ndarray, "frame 4 4"]) -> AbsoluteError:
     """ATE: distances of camera centres, and angles between the cameras."""
     return AbsoluteError(
         translation=Summary.of(centre_distances(aligned.world_from_cam, truth)),
@@ -100,7 +100,7 @@ def absolute_error(aligned: Aligned, truth: Float64[np.ndarray, "frame 4 4"]) ->
     )
 
 
-def relative_error(aligned: Aligned, truth: Float64[np.ndarray, "frame 4 4"], *, step: int = 1) -> RelativeError:
+def relative_error(aligned: AlignedPath, truth: Float64[np.ndarray, "frame 4 4"], *, step: int = 1) -> RelativeError:
     """RPE over `step` frames, every frame a beginning: E = (T_i⁻¹ T_{i+step})⁻¹ (T̂_i⁻¹ T̂_{i+step}) (Sturm 2012)."""
     check_paths(aligned.world_from_cam, truth)
     if not 0 < step < len(truth):
@@ -113,7 +113,7 @@ def relative_error(aligned: Aligned, truth: Float64[np.ndarray, "frame 4 4"], *,
 
 
 def segment_errors(
-    aligned: Aligned,
+    aligned: AlignedPath,
     truth: Float64[np.ndarray, "frame 4 4"],
     *,
     lengths: tuple[float, ...] = KITTI_LENGTHS_M,

@@ -12,7 +12,7 @@ from openloger.shapes import Float, Float32, UInt8
 
 
 @dataclass(frozen=True)
-class Cloud:
+class ColouredCloud:
     """15 bytes a point."""
 
     points_world: Float32[np.ndarray, "point 3"]
@@ -20,7 +20,7 @@ class Cloud:
     depth_median: float  # over frames, of the points' median depth in each; 1 where there are none
 
 
-def gather(recording: Reconstruction, selection: PointSelection, *, progress: Progress = no_progress) -> Cloud:
+def gather(recording: Reconstruction, selection: PointSelection, *, progress: Progress = no_progress) -> ColouredCloud:
     """The points of all frames in order; `selection.max_points` bounds the memory."""
     world_from_cam = recording.world_from_cam
     points, rgb, depths = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.uint8)], []
@@ -29,7 +29,7 @@ def gather(recording: Reconstruction, selection: PointSelection, *, progress: Pr
             points.append(chunk.points_world.astype(np.float32))
             rgb.append(chunk.rgb)
             depths.append(depth_median(chunk, world_from_cam[chunk.frame]))
-    return Cloud(np.concatenate(points), np.concatenate(rgb), float(np.median(depths or [1.0])))
+    return ColouredCloud(np.concatenate(points), np.concatenate(rgb), float(np.median(depths or [1.0])))
 
 
 def depth_median(chunk: PointChunk, world_from_cam: Float[np.ndarray, "4 4"]) -> float:

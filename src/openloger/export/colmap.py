@@ -17,7 +17,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.export.cameras import Pinhole, all_the_same
-from openloger.export.colmap_files import BinaryModel, TextModel, View
+from openloger.export.colmap_files import BinaryModel, ColmapImage, TextModel
 from openloger.export.pictures import Pictures
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection, select_points, selected_frames
@@ -55,7 +55,7 @@ def write_colmap(
         next_id = 1
         for number, chunk in enumerate(select_points(recording, selection, progress=progress)):
             pictures.save(chunk.frame)
-            view = View(
+            view = ColmapImage(
                 image_id=number + 1,
                 camera_id=camera_ids[number],
                 name=pictures.name(chunk.frame),

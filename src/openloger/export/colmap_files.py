@@ -36,7 +36,7 @@ _POINT_3D = np.dtype(
 
 
 @dataclass(frozen=True)
-class View:
+class ColmapImage:
     """One image of a model, with the points that it gives."""
 
     image_id: int
@@ -65,7 +65,7 @@ class ModelFiles(ABC):
             self._complete()
 
     @abstractmethod
-    def add(self, view: View) -> None:
+    def add(self, view: ColmapImage) -> None:
         """Append an image and its points."""
 
     def _complete(self) -> None:
@@ -83,7 +83,7 @@ class BinaryModel(ModelFiles):
         self._image_count = self._point_count = 0
         self._complete()
 
-    def add(self, view: View) -> None:
+    def add(self, view: ColmapImage) -> None:
         count = len(view.point_ids)
         pose = struct.pack("<I7dI", view.image_id, *view.wxyz, *view.translation, view.camera_id)
         seen = np.empty(count, _POINT_2D)
@@ -113,7 +113,7 @@ class TextModel(ModelFiles):
         self._images.write(b"# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME\n# X Y POINT3D_ID, ...\n")
         self._points.write(b"# POINT3D_ID X Y Z R G B ERROR, then IMAGE_ID POINT2D_IDX of its only view\n")
 
-    def add(self, view: View) -> None:
+    def add(self, view: ColmapImage) -> None:
         pose = _numbers([*view.wxyz, *view.translation])
         seen = (f"{x!r} {y!r} {i}" for (x, y), i in zip(view.pixels_xy.tolist(), view.point_ids.tolist(), strict=True))
         head = f"{view.image_id} {pose} {view.camera_id} ".encode() + os.fsencode(view.name)

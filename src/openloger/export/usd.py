@@ -17,7 +17,7 @@ import numpy as np
 
 from openloger.errors import InputError
 from openloger.export.cameras import Y_UP, Pinhole
-from openloger.export.clouds import Cloud, gather
+from openloger.export.clouds import ColouredCloud, gather
 from openloger.export.colours import linear_from_srgb
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection, selected_frames
@@ -94,7 +94,7 @@ def _film(camera: Pinhole) -> dict[str, float]:
     }
 
 
-def _add_points(stage: Any, cloud: Cloud) -> None:
+def _add_points(stage: Any, cloud: ColouredCloud) -> None:
     _, _, UsdGeom, Vt = _pxr()
 
     points = UsdGeom.Points.Define(stage, "/reconstruction/points")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.network.linear import Linear
+from openloger.network.layers import Linear
 from openloger.shapes import Float, Tensor
 
 _ROWS = 256  # as fast as all at once; with fewer it becomes slower

@@ -24,8 +24,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from openloger.errors import WeightsError
-from openloger.network.names import UNUSED, published_name
 from openloger.network.network import Network, NetworkConfig
+from openloger.network.published_names import UNUSED, published_name
 from openloger.shapes import Tensor
 
 Config = TypeVar("Config")

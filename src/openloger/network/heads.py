@@ -16,7 +16,7 @@ from torch import nn
 
 from openloger.geometry import nearest_rotation
 from openloger.network.attention import Block, Rotary
-from openloger.network.linear import Linear
+from openloger.network.layers import Linear
 from openloger.network.pi3x import ConvolutionalPointHead, MetricHead, Pi3XConfig
 from openloger.shapes import Float, Tensor
 

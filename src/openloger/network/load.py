@@ -22,7 +22,7 @@ _OUR_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """Where a preset's weights are published, and under what terms."""
 
     repository: str  # on the Hugging Face hub
@@ -32,10 +32,10 @@ class Published:
 
 _DERIVED = "none stated; derived from π³ (CC BY-NC 4.0)"
 PUBLISHED = {
-    "loger": Published("Junyi42/LoGeR", "LoGeR/latest.pt", _DERIVED),
-    "loger-star": Published("Junyi42/LoGeR", "LoGeR_star/latest.pt", _DERIVED),
-    "pi3": Published("yyfz233/Pi3", _OUR_FILE, "CC BY-NC 4.0"),
-    "pi3x": Published("yyfz233/Pi3X", _OUR_FILE, "CC BY-NC 4.0"),
+    "loger": PublishedWeights("Junyi42/LoGeR", "LoGeR/latest.pt", _DERIVED),
+    "loger-star": PublishedWeights("Junyi42/LoGeR", "LoGeR_star/latest.pt", _DERIVED),
+    "pi3": PublishedWeights("yyfz233/Pi3", _OUR_FILE, "CC BY-NC 4.0"),
+    "pi3x": PublishedWeights("yyfz233/Pi3X", _OUR_FILE, "CC BY-NC 4.0"),
 }
 BOXED_LICENCE = "Apache-2.0"
 

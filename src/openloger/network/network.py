@@ -19,7 +19,7 @@ from openloger.network.efficientnet import EfficientNet, EfficientNetConfig
 from openloger.network.encoder import Encoder, EncoderConfig
 from openloger.network.fusion import PyramidFusion
 from openloger.network.heads import HeadOutputs, Heads, HeadsConfig
-from openloger.network.linear import Linear
+from openloger.network.layers import Linear
 from openloger.network.memory.hybrid import HybridMemory, MemoryConfig
 from openloger.network.memory.ttt import TestTimeTraining
 from openloger.network.motion import FlowFeatures, centred_intrinsics, flow_features, geometric_camera, matching

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openloger.pages.plots import BOTTOM, LEFT, RIGHT, TOP, Frame, axes, svg
+from openloger.pages.plots import BOTTOM, LEFT, RIGHT, TOP, PlotArea, axes, svg
 from openloger.shapes import Float64, UInt8
 
 WIDTH = 540
@@ -68,24 +68,24 @@ def fitted(edges: tuple[float, float, float, float]) -> tuple[float, float, floa
     return frame.x_low, frame.y_low, frame.x_high, frame.y_high
 
 
-def _frame(edges: tuple[float, float, float, float]) -> Frame:
+def _frame(edges: tuple[float, float, float, float]) -> PlotArea:
     left, bottom, right, top = edges
     drawn_width = WIDTH - LEFT - RIGHT
     height = round(drawn_width * (top - bottom) / (right - left)) + TOP + BOTTOM
     height = min(max(height, LEAST_HEIGHT), MOST_HEIGHT)
-    return Frame(left, right, bottom, top, height, WIDTH).with_equal_axes()
+    return PlotArea(left, right, bottom, top, height, WIDTH).with_equal_axes()
 
 
-def _clip(frame: Frame) -> str:
+def _clip(frame: PlotArea) -> str:
     return f"map-{frame.height}-{frame.x_low:.6g}-{frame.y_low:.6g}".replace(".", "_").replace("+", "p")
 
 
-def _sheet(frame: Frame) -> str:
+def _sheet(frame: PlotArea) -> str:
     size = f'width="{frame.right - LEFT}" height="{frame.bottom - frame.top}"'
     return f'<rect x="{LEFT}" y="{frame.top}" {size}/>'
 
 
-def _picture(frame: Frame, backdrop: Backdrop) -> str:
+def _picture(frame: PlotArea, backdrop: Backdrop) -> str:
     left, bottom, right, top = backdrop.edges
     x, y = frame.x(left), frame.y(top)
     width, height = frame.x(right) - x, frame.y(bottom) - y
@@ -95,12 +95,12 @@ def _picture(frame: Frame, backdrop: Backdrop) -> str:
     )
 
 
-def _points(frame: Frame, xy: np.ndarray) -> str:
+def _points(frame: PlotArea, xy: np.ndarray) -> str:
     shown = xy[np.unique(np.linspace(0, len(xy) - 1, min(len(xy), MOST_VERTICES)).round().astype(int))]
     return " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in shown.tolist())
 
 
-def _coloured(frame: Frame, route: Route) -> list[str]:
+def _coloured(frame: PlotArea, route: Route) -> list[str]:
     """Stretches that meet; each has the colour of its middle."""
     bounds = np.unique(np.linspace(0, len(route.xy) - 1, STRETCHES + 1).round().astype(int))
     parts = []
@@ -111,7 +111,7 @@ def _coloured(frame: Frame, route: Route) -> list[str]:
     return parts
 
 
-def _ends(frame: Frame, route: Route) -> list[str]:
+def _ends(frame: PlotArea, route: Route) -> list[str]:
     """A disc where the path begins, a square where it ends."""
     if len(route.xy) == 0:
         return []

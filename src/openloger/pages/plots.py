@@ -41,7 +41,7 @@ def line_plot(
     y = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])
     x = np.concatenate([line.x for line in lines])
     top = TOP + (LEGEND if len(lines) > 1 else 0)
-    frame = Frame.around(x, np.append(y, 0.0) if from_zero else y, equal=equal, size=size, top=top)
+    frame = PlotArea.around(x, np.append(y, 0.0) if from_zero else y, equal=equal, size=size, top=top)
     parts = [axes(frame, x_label, y_label)]
     for number, line in enumerate(lines):
         colour = (number + (len(lines) == 1)) % COLOURS
@@ -55,7 +55,7 @@ def line_plot(
 
 def bar_plot(heights: Sequence[float], names: Sequence[str], *, x_label: str, y_label: str) -> str:
     """An SVG of bars from 0."""
-    frame = Frame.around(np.array([0.0, float(len(heights))]), np.array([0.0, *heights]))
+    frame = PlotArea.around(np.array([0.0, float(len(heights))]), np.array([0.0, *heights]))
     parts = [axes(frame, x_label, y_label, x_numbers=False)]
     for number, height in enumerate(heights):
         left, right = frame.x(number + 0.1), frame.x(number + 0.9)
@@ -69,7 +69,7 @@ def bar_plot(heights: Sequence[float], names: Sequence[str], *, x_label: str, y_
 
 
 @dataclass(frozen=True)
-class Frame:
+class PlotArea:
     """From values to places on the paper."""
 
     x_low: float
@@ -83,21 +83,21 @@ class Frame:
     @staticmethod
     def around(
         x: np.ndarray, y: np.ndarray, *, equal: bool = False, size: tuple[int, int] = (HEIGHT, WIDTH), top: int = TOP
-    ) -> Frame:
+    ) -> PlotArea:
         """Holds the values with a little room about them; of none, from 0 to 1."""
         x, y = (values if len(values) else np.array([0.0, 1.0]) for values in (x, y))
         (x_low, x_high), (y_low, y_high) = (_padded(float(v.min()), float(v.max())) for v in (x, y))
-        frame = Frame(x_low, x_high, y_low, y_high, *size, top)
+        frame = PlotArea(x_low, x_high, y_low, y_high, *size, top)
         return frame.with_equal_axes() if equal else frame
 
-    def with_equal_axes(self) -> Frame:
+    def with_equal_axes(self) -> PlotArea:
         """With more room about one of the axes, so that both have one scale."""
         width, height = self.right - LEFT, self.bottom - self.top
         unit = max((self.x_high - self.x_low) / width, (self.y_high - self.y_low) / height)
         x_more = (unit * width - (self.x_high - self.x_low)) / 2
         y_more = (unit * height - (self.y_high - self.y_low)) / 2
         wide = (self.x_low - x_more, self.x_high + x_more, self.y_low - y_more, self.y_high + y_more)
-        return Frame(*wide, self.height, self.width, self.top)
+        return PlotArea(*wide, self.height, self.width, self.top)
 
     @property
     def right(self) -> int:
@@ -114,7 +114,7 @@ class Frame:
         return self.bottom - (value - self.y_low) / (self.y_high - self.y_low) * (self.bottom - self.top)
 
 
-def axes(frame: Frame, x_label: str, y_label: str, *, x_numbers: bool = True) -> str:
+def axes(frame: PlotArea, x_label: str, y_label: str, *, x_numbers: bool = True) -> str:
     """The grid, its numbers and what they are."""
     parts = []
     for value in ticks(frame.x_low, frame.x_high, most=7) if x_numbers else []:
@@ -142,7 +142,7 @@ def ticks(low: float, high: float, *, most: int) -> list[float]:
     return [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def svg(frame: Frame, parts: Sequence[str]) -> str:
+def svg(frame: PlotArea, parts: Sequence[str]) -> str:
     """The drawing as a whole."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {frame.width} {frame.height}" width="{frame.width}" '
@@ -150,7 +150,7 @@ def svg(frame: Frame, parts: Sequence[str]) -> str:
     )
 
 
-def _curve(frame: Frame, line: Line, colour: int) -> str:
+def _curve(frame: PlotArea, line: Line, colour: int) -> str:
     every = max(1, -(-len(line.x) // MOST_POINTS))
     shown = [*range(0, len(line.x), every)]
     shown += [len(line.x) - 1] if shown[-1] != len(line.x) - 1 else []

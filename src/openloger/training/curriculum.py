@@ -241,7 +241,7 @@ def pocket_stages() -> tuple[Stage, ...]:
             initial_gate=0.2,
         ),
         Stage(
-            "chained",  # of what it does to single windows, seven tenths are taken back: `training.blend`
+            "chained",  # of what it does to single windows, seven tenths are taken back: `initialise.blend`
             steps=250,
             clips=chained,
             windows=WindowPlan(window=(12, 8), overlap=(2, 2)),

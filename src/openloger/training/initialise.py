@@ -19,7 +19,7 @@ from openloger.errors import InputError, WeightsError
 from openloger.network import Network, load_network
 from openloger.network.checkpoint import load_tensors, read_config, read_tensors
 from openloger.network.memory.hybrid import HybridLayers
-from openloger.network.names import published_name
+from openloger.network.published_names import published_name
 
 
 def begin_from(network: Network, path: Path, *, gate: float = 0.0) -> None:

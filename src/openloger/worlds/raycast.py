@@ -63,7 +63,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedFrames:
     """What the cameras see. Depth is along z in metres, 0 and not valid where nothing is met (sky)."""
 
     rgb: UInt8[Tensor, "frame height width 3"]
@@ -174,11 +174,11 @@ def through_lens(
     return (picture + 0.5).to(torch.uint8)
 
 
-def render_plain(shot: Shot) -> Picture:
+def render_plain(shot: Shot) -> RenderedFrames:
     """Renders frame by frame, every ray against every solid, without any culling."""
     pictures = [_render_frame(shot, frame) for frame in range(len(shot.origin))]
     rgb, depth, normal, valid, moving = (torch.stack(part) for part in zip(*pictures, strict=True))
-    return Picture(
+    return RenderedFrames(
         rgb=through_lens(rgb, shot.sky[:, SkyColumn.BLUR]), depth=depth, normal=normal, valid=valid, moving=moving
     )
 

@@ -14,7 +14,7 @@ from openloger.worlds import kernels
 from openloger.worlds.culling import TILE, Lens, Listed, clusters_in_view, is_box, list_pairs, list_solids
 from openloger.worlds.intersect import NEAREST, Vector
 from openloger.worlds.kernels import RAYS, SLOTS, STRIDES, Sight
-from openloger.worlds.raycast import Picture, Shot, through_lens
+from openloger.worlds.raycast import RenderedFrames, Shot, through_lens
 from openloger.worlds.scene import Column
 from openloger.worlds.shading import SkyColumn
 from openloger.worlds.terrain import MARCHES, March
@@ -23,7 +23,7 @@ _BLOCK = 4  # tiles along the side of a block, whose shadows are sought together
 _COLOURED = 1024  # tiles coloured at a time: what fits the cache
 
 
-def render_fast(shot: Shot) -> Picture:
+def render_fast(shot: Shot) -> RenderedFrames:
     """Renders a batch of frames with culling."""
     caster = _Caster(shot)
     t, solid, upward = caster.with_ground(*caster.meet())
@@ -174,7 +174,7 @@ class _Caster:
         frame = torch.arange(self._frames * wide * high, device=tiles.device) // (wide * high)
         return block + self._tile_frame[tiles] * (wide * high), frame
 
-    def picture(self, t: Tensor, solid: Tensor, lit: Tensor, upward: Vector) -> Picture:
+    def picture(self, t: Tensor, solid: Tensor, lit: Tensor, upward: Vector) -> RenderedFrames:
         tables, parts = self._shot.tables, []
         for begin in range(0, len(t), _COLOURED):
             part = slice(begin, begin + _COLOURED)
@@ -195,7 +195,7 @@ class _Caster:
             )
         outputs = [self._whole(torch.cat(channel)) for channel in zip(*parts, strict=True)]
         valid = self._whole(solid >= 0)
-        return Picture(
+        return RenderedFrames(
             rgb=through_lens(torch.stack(outputs[:3], dim=-1), self._shot.sky[:, SkyColumn.BLUR]),
             depth=self._whole(torch.where(solid >= 0, t, 0.0)),
             normal=torch.stack(outputs[3:6], dim=-1),

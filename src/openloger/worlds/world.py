@@ -22,7 +22,7 @@ from openloger.worlds.families.terrain import TerrainWorld
 from openloger.worlds.paths import Path
 from openloger.worlds.photos import PROCEDURAL, SOURCES
 from openloger.worlds.random import Dice
-from openloger.worlds.raycast import ClusterTable, Ground, Picture, Shot
+from openloger.worlds.raycast import ClusterTable, Ground, RenderedFrames, Shot
 from openloger.worlds.raycast_fast import render_fast
 from openloger.worlds.scene import Clusters, Column, cluster, ground_solid, relative_to
 from openloger.worlds.shading import Tables
@@ -130,7 +130,7 @@ class World:
         if index < 0 or (self.length is not None and index >= self.length):
             raise IndexError(f"{self.name} has no frame {index}")
 
-    def _sample(self, picture: Picture, row: int, index: int) -> Sample:
+    def _sample(self, picture: RenderedFrames, row: int, index: int) -> Sample:
         return Sample(
             rgb=picture.rgb[row].numpy(),
             depth=picture.depth[row].numpy(),
@@ -153,7 +153,7 @@ def _intrinsics(family: Family, seed: int, size: tuple[int, int]) -> np.ndarray:
     return np.array([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
 
 
-def render(requests: Sequence[tuple[World, int]]) -> Picture:
+def render(requests: Sequence[tuple[World, int]]) -> RenderedFrames:
     """Many (world, frame number) pairs of one size at once."""
     return render_fast(make_shot(requests))
 

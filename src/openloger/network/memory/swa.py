@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from openloger.network.attention import Block, KeysValues, Rotary
-from openloger.network.memory.gate import closed_gate
+from openloger.network.layers import closed_gate
 from openloger.shapes import Float, Tensor
 
 

@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.network.linear import Linear
-from openloger.network.memory.gate import closed_gate
+from openloger.network.layers import Linear, closed_gate
 from openloger.shapes import Float, Tensor
 
 _INITIAL_LEARNING_RATE = 0.01

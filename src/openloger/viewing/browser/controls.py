@@ -16,7 +16,7 @@ from openloger.viewing.scene.points import EDGE_STEP
 if TYPE_CHECKING:
     from viser import GuiApi
 
-Picture = UInt8[np.ndarray, "height width 3"]
+RgbImage = UInt8[np.ndarray, "height width 3"]
 Following = Literal["orbit", "follow", "through"]
 SPEEDS = {"¼×": 0.25, "½×": 0.5, "1×": 1.0, "2×": 2.0, "4×": 4.0, "16×": 16.0}
 DEEPEST = 20.0  # median depths: the slider's end, which means no limit
@@ -230,7 +230,7 @@ class Controls:
             options = list(widget.options)
             widget.value = options[(options.index(widget.value) + 1) % len(options)]
 
-    def show_frame(self, text: str, left: Picture, right: Picture) -> None:
+    def show_frame(self, text: str, left: RgbImage, right: RgbImage) -> None:
         """The frame's picture, its depth or confidence beside it, and its caption."""
         left, right = _enlarged(left), _enlarged(right)
         gap = np.full((left.shape[0], max(1, left.shape[1] // 40), 3), 26, np.uint8)
@@ -274,7 +274,7 @@ class Controls:
                 )
 
 
-def _enlarged(picture: Picture) -> UInt8[np.ndarray, "tall wide 3"]:
+def _enlarged(picture: RgbImage) -> UInt8[np.ndarray, "tall wide 3"]:
     """So that two of them fill the panel."""
     from PIL import Image
 

@@ -15,7 +15,7 @@ from openloger.geometry import quaternion_wxyz_from_rotation
 from openloger.recording import RecordedFrame
 from openloger.shapes import Float, Float64
 from openloger.viewing.scene.cameras import Cameras, Lines, frusta_lines, path_lines
-from openloger.viewing.scene.display import Cloud, Place, Settings, slab_clouds, slab_stop, slab_width
+from openloger.viewing.scene.display import DisplayCloud, SceneLayout, Settings, slab_clouds, slab_stop, slab_width
 from openloger.viewing.scene.overview import Snapshot
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Layers:
         self._camera_frame: int | None = None  # whose picture it shows
         self._ground: tuple[float, float, Float64[np.ndarray, " 3"]] | None = None  # height, cell and up
 
-    def show_overview(self, snapshot: Snapshot, settings: Settings, place: Place) -> None:
+    def show_overview(self, snapshot: Snapshot, settings: Settings, place: SceneLayout) -> None:
         """The cloud, slab by slab."""
         width = slab_width(snapshot.frame_count)
         count = -(-snapshot.frame_count // width)
@@ -67,7 +67,7 @@ class Layers:
             stop = slab_stop(number, settings, width=width)
             self._show_slab("cloud", number, snapshot, settings, place, start=number * width, stop=stop)
 
-    def show_detail(self, snapshot: Snapshot | None, settings: Settings, place: Place) -> None:
+    def show_detail(self, snapshot: Snapshot | None, settings: Settings, place: SceneLayout) -> None:
         """The finer cloud around where the viewer looks; None takes it away."""
         if snapshot is None or settings.extent == "this frame":
             self._drop("detail", 0)
@@ -75,13 +75,21 @@ class Layers:
         stop = snapshot.frame_count if settings.extent == "everything" else settings.frame + 1
         self._show_slab("detail", 0, snapshot, settings, place, start=0, stop=stop)
 
-    def show_now(self, clouds: Iterable[Cloud]) -> None:
+    def show_now(self, clouds: Iterable[DisplayCloud]) -> None:
         """The current frame's own points."""
         slab = self._slabs.setdefault(("now", 0), _Slab())
         self._send(slab, "now/0", clouds)
 
     def _show_slab(
-        self, name: str, number: int, snapshot: Snapshot, settings: Settings, place: Place, *, start: int, stop: int
+        self,
+        name: str,
+        number: int,
+        snapshot: Snapshot,
+        settings: Settings,
+        place: SceneLayout,
+        *,
+        start: int,
+        stop: int,
     ) -> None:
         slab = self._slabs.setdefault((name, number), _Slab())
         if stop <= start:
@@ -93,7 +101,7 @@ class Layers:
             self._send(slab, f"{name}/{number}", slab_clouds(snapshot, settings, place, start=start, stop=stop))
         self._set_visible(slab, True)
 
-    def _send(self, slab: _Slab, name: str, clouds: Iterable[Cloud]) -> None:
+    def _send(self, slab: _Slab, name: str, clouds: Iterable[DisplayCloud]) -> None:
         wanted = {cloud.level: cloud for cloud in clouds}
         for level in [level for level in slab.nodes if level not in wanted]:
             slab.nodes.pop(level).handle.remove()
@@ -124,13 +132,13 @@ class Layers:
         for node in self._slabs.pop((name, number), _Slab()).nodes.values():
             node.handle.remove()
 
-    def show_path(self, cameras: Cameras | None, settings: Settings, place: Place) -> None:
+    def show_path(self, cameras: Cameras | None, settings: Settings, place: SceneLayout) -> None:
         self._show_lines("path", None if cameras is None else path_lines(cameras, settings, place), thickness=3.0)
 
-    def show_frusta(self, cameras: Cameras | None, settings: Settings, place: Place) -> None:
+    def show_frusta(self, cameras: Cameras | None, settings: Settings, place: SceneLayout) -> None:
         self._show_lines("frusta", None if cameras is None else frusta_lines(cameras, settings, place), thickness=1.2)
 
-    def show_truth(self, path: Float64[np.ndarray, "frame 3"] | None, place: Place) -> None:
+    def show_truth(self, path: Float64[np.ndarray, "frame 3"] | None, place: SceneLayout) -> None:
         """The true path, aligned, in the recording's world; frames without truth (NaN) leave gaps."""
         if path is None:
             self._show_lines("truth", None, thickness=2.0)
@@ -157,7 +165,7 @@ class Layers:
             )
             self._lines[name] = _Node(handle, digest)
 
-    def show_ground(self, place: Place | None, cameras: Cameras, *, radius: float = 0.0) -> None:
+    def show_ground(self, place: SceneLayout | None, cameras: Cameras, *, radius: float = 0.0) -> None:
         """A grid through the ground and an axis under the first camera that says which way is up, as long as two
         cells; `radius` is the scene's, in display units. None takes them away.
         """
@@ -200,7 +208,7 @@ class Layers:
             "/up/length", f"up {_UP_CELLS * cell / place.unit:g}", position=tip, anchor="bottom-center"
         )
 
-    def show_camera(self, cameras: Cameras | None, frame: RecordedFrame, place: Place) -> None:
+    def show_camera(self, cameras: Cameras | None, frame: RecordedFrame, place: SceneLayout) -> None:
         """The current camera, with its picture; None takes it away."""
         if cameras is None:
             if self._camera is not None:

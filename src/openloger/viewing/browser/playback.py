@@ -12,7 +12,7 @@ _FALLBACK_FPS = 30.0  # of a single frame, or timestamps that stand still
 
 
 @dataclass(frozen=True)
-class Clock:
+class PlaybackClock:
     """Where playing is, with the fraction of a frame that a slider does not show."""
 
     position: float = 0.0  # frames
@@ -22,28 +22,28 @@ class Clock:
     def frame(self) -> int:
         return int(self.position)
 
-    def at(self, frame: int) -> Clock:
+    def at(self, frame: int) -> PlaybackClock:
         """Somebody moved the slider there; the fraction stays where it is that frame already."""
         return self if self.frame == frame else replace(self, position=float(frame))
 
-    def stepped(self, frames: int, *, last: int) -> Clock:
+    def stepped(self, frames: int, *, last: int) -> PlaybackClock:
         """So many frames on or back; whoever steps does not play."""
-        return Clock(float(min(max(self.frame + frames, 0), last)))
+        return PlaybackClock(float(min(max(self.frame + frames, 0), last)))
 
-    def toggled(self, *, last: int) -> Clock:
+    def toggled(self, *, last: int) -> PlaybackClock:
         """Played, from the beginning where it is at the end; or paused."""
         if self.playing:
             return replace(self, playing=False)
-        return Clock(0.0 if self.frame >= last else self.position, playing=True)
+        return PlaybackClock(0.0 if self.frame >= last else self.position, playing=True)
 
-    def advanced(self, seconds: float, *, fps: float, last: int, goes_on: bool) -> Clock:
+    def advanced(self, seconds: float, *, fps: float, last: int, goes_on: bool) -> PlaybackClock:
         """So much later; it stops at the last frame, but waits there where the recording goes on."""
         if not self.playing:
             return self
         position = self.position + seconds * fps
         if position < last:
             return replace(self, position=position)
-        return Clock(float(last), playing=goes_on)
+        return PlaybackClock(float(last), playing=goes_on)
 
 
 def frame_rate(timestamps_s: Float[np.ndarray, " frame"]) -> float:

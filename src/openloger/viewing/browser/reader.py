@@ -20,7 +20,7 @@ _FIRST_PUBLISH_S, _LAST_PUBLISH_S = 0.2, 4.0  # how long between snapshots; each
 _GROWTH = 1.5  # of what was read: each snapshot of a long recording is as large as the budget, and is sent whole
 
 
-class Reader:
+class BackgroundReader:
     """`latest` and `detail` are replaced as whole values; take them once and use what was taken."""
 
     def __init__(self, overview: Overview, *, detail_budget: int) -> None:

@@ -21,8 +21,8 @@ from openloger.viewing.browser.captions import about, alignment, reading
 from openloger.viewing.browser.controls import Controls, Page
 from openloger.viewing.browser.drawing import Drawing
 from openloger.viewing.browser.navigation import Closeness, Navigation, closeness
-from openloger.viewing.browser.playback import Clock, frame_rate
-from openloger.viewing.browser.reader import Reader
+from openloger.viewing.browser.playback import PlaybackClock, frame_rate
+from openloger.viewing.browser.reader import BackgroundReader
 from openloger.viewing.browser.server import free_port, start_server, stop_server
 from openloger.viewing.browser.tools import Tools, page_name
 from openloger.viewing.scene.cameras import home
@@ -72,14 +72,14 @@ class Viewer:
         self._navigation = Navigation(self._server)
         self._drawing = Drawing(self._server, self._controls, self._navigation, recording)
         self._tools = Tools(self._server, self._controls, name=name, ask=self._ask)
-        self._clock = Clock(position=float(max(len(recording) - 1, 0)))
+        self._clock = PlaybackClock(position=float(max(len(recording) - 1, 0)))
         self._fps, self._ticked_s = 30.0, time.monotonic()
         self._known: SceneSnapshot | None = None
         self._page: Page | None = None
         self._detail: Snapshot | None = None
         self._shows: tuple[object, ...] | None = None  # what was drawn last
         self._close: Closeness | None = None
-        self._reader = Reader(overview, detail_budget=max(self.options.budget // 3, LEAST_POINTS))
+        self._reader = BackgroundReader(overview, detail_budget=max(self.options.budget // 3, LEAST_POINTS))
 
     @property
     def url(self) -> str:

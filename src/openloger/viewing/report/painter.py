@@ -8,7 +8,7 @@ import numpy as np
 
 from openloger.shapes import Float, UInt8
 from openloger.viewing.scene.cameras import Lines, Viewpoint
-from openloger.viewing.scene.display import Cloud
+from openloger.viewing.scene.display import DisplayCloud
 
 _NEAR = 0.02  # display units; what is nearer is not drawn
 _LARGEST = 9  # pixels
@@ -16,7 +16,7 @@ _LINE_STEP = 0.7  # pixels between the dots of a line
 
 
 def paint(
-    clouds: Iterable[Cloud],
+    clouds: Iterable[DisplayCloud],
     viewpoint: Viewpoint,
     up: Float[np.ndarray, " 3"],
     *,

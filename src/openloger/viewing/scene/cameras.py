@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openloger.shapes import Float32, Float64, Int, UInt8
-from openloger.viewing.scene.display import DISPLAY_DEPTH, Place, Settings
+from openloger.viewing.scene.display import DISPLAY_DEPTH, SceneLayout, Settings
 from openloger.viewing.scene.ramps import ramp, spread
 
 PATH_VERTICES = 3_000
@@ -58,7 +58,7 @@ class Lines:
     rgb: UInt8[np.ndarray, "segment 2 3"]
 
 
-def path_lines(cameras: Cameras, settings: Settings, place: Place) -> Lines:
+def path_lines(cameras: Cameras, settings: Settings, place: SceneLayout) -> Lines:
     """The camera's path up to now (or all of it), thinned evenly."""
     stop = len(cameras) if settings.extent == "everything" else settings.frame + 1
     step = 1 + len(cameras) // PATH_VERTICES
@@ -69,7 +69,7 @@ def path_lines(cameras: Cameras, settings: Settings, place: Place) -> Lines:
     return Lines(centres[pairs].astype(np.float32), rgb[pairs])
 
 
-def frusta_lines(cameras: Cameras, settings: Settings, place: Place) -> Lines:
+def frusta_lines(cameras: Cameras, settings: Settings, place: SceneLayout) -> Lines:
     """An even choice of the cameras up to now (or of all), as pyramids."""
     stop = len(cameras) if settings.extent == "everything" else settings.frame + 1
     step = 1
@@ -105,7 +105,7 @@ def frustum_corners(
     return corners_cam @ world_from_cam[:, :3, :3].swapaxes(1, 2) + world_from_cam[:, None, :3, 3]
 
 
-def home(cameras: Cameras, place: Place, *, aspect: float = 1.2) -> Viewpoint:
+def home(cameras: Cameras, place: SceneLayout, *, aspect: float = 1.2) -> Viewpoint:
     """From behind and above, looking the way the cameras look on the whole, from as near as the path and nearly all
     points can be seen from in a window of that width over height.
     """
@@ -145,7 +145,7 @@ def nearest_view(
     return np.array([*middles, nearest])
 
 
-def behind(cameras: Cameras, frame: int, place: Place) -> Viewpoint:
+def behind(cameras: Cameras, frame: int, place: SceneLayout) -> Viewpoint:
     """Over the camera's shoulder: from behind and a little above, at what it looks at."""
     centre, ahead = cameras.world_from_cam[frame, :3, 3], cameras.world_from_cam[frame, :3, 2]
     depth = place.scale.depth
@@ -154,7 +154,7 @@ def behind(cameras: Cameras, frame: int, place: Place) -> Viewpoint:
     )
 
 
-def through(cameras: Cameras, frame: int, place: Place) -> Viewpoint:
+def through(cameras: Cameras, frame: int, place: SceneLayout) -> Viewpoint:
     """The camera's own view; its vertical angle is in `Cameras.fov`."""
     centre, ahead = cameras.world_from_cam[frame, :3, 3], cameras.world_from_cam[frame, :3, 2]
     return Viewpoint(centre * place.unit, (centre + place.scale.depth * ahead) * place.unit)

@@ -47,7 +47,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class SceneLayout:
     """How the recording's world is shown."""
 
     scale: Scale
@@ -67,7 +67,7 @@ class Place:
 
 
 @dataclass(frozen=True, eq=False)
-class Cloud:
+class DisplayCloud:
     """Points of one size."""
 
     level: int
@@ -76,7 +76,7 @@ class Cloud:
     size: float
 
 
-def place_of(snapshot: Snapshot, world_from_cam: Float64[np.ndarray, "frame 4 4"]) -> Place:
+def place_of(snapshot: Snapshot, world_from_cam: Float64[np.ndarray, "frame 4 4"]) -> SceneLayout:
     """Up is the mean of the cameras' up; the ground is under 98 % of the points that can be trusted."""
     up, depth = mean_up(world_from_cam), snapshot.scale.depth
     points = trusted(snapshot, most=100_000)
@@ -89,7 +89,7 @@ def place_of(snapshot: Snapshot, world_from_cam: Float64[np.ndarray, "frame 4 4"
     roofed = is_roofed(points.position.astype(np.float64), over, up, cell=_ROOF_CELL * depth)
     extent = points[~over] if roofed else points
     extent = extent.position[:: 1 + len(extent) // 20_000].astype(np.float64)
-    return Place(snapshot.scale, up, ground, low, high, eyes, headroom, roofed, extent)
+    return SceneLayout(snapshot.scale, up, ground, low, high, eyes, headroom, roofed, extent)
 
 
 def trusted(snapshot: Snapshot, *, most: int) -> Points:
@@ -145,7 +145,7 @@ def passing(points: Points, settings: Settings, scale: Scale) -> Bool[np.ndarray
     return passes
 
 
-def in_heights(points: Points, settings: Settings, place: Place) -> Bool[np.ndarray, " point"]:
+def in_heights(points: Points, settings: Settings, place: SceneLayout) -> Bool[np.ndarray, " point"]:
     """Which points lie within the range of heights: without the ceiling, a room can be looked into."""
     low, high = settings.height_range
     passes = np.ones(len(points), np.bool_)
@@ -157,7 +157,9 @@ def in_heights(points: Points, settings: Settings, place: Place) -> Bool[np.ndar
     return passes
 
 
-def colours(points: Points, settings: Settings, place: Place, *, frame_count: int) -> UInt8[np.ndarray, "point 3"]:
+def colours(
+    points: Points, settings: Settings, place: SceneLayout, *, frame_count: int
+) -> UInt8[np.ndarray, "point 3"]:
     """The points' own colours, or a ramp over height, time or confidence."""
     if settings.colouring == "picture":
         return points.rgb
@@ -188,7 +190,9 @@ def slab_stop(slab: int, settings: Settings, *, width: int) -> int:
     return min(end, settings.frame + 1)
 
 
-def slab_clouds(snapshot: Snapshot, settings: Settings, place: Place, *, start: int, stop: int) -> Iterator[Cloud]:
+def slab_clouds(
+    snapshot: Snapshot, settings: Settings, place: SceneLayout, *, start: int, stop: int
+) -> Iterator[DisplayCloud]:
     """The points of frames `start` to `stop` that pass, one cloud a level."""
     first, last = np.searchsorted(snapshot.points.frame, [start, stop])
     return sized_clouds(
@@ -196,14 +200,16 @@ def slab_clouds(snapshot: Snapshot, settings: Settings, place: Place, *, start: 
     )
 
 
-def sized_clouds(points: Points, settings: Settings, place: Place, *, edge: float, frame_count: int) -> Iterator[Cloud]:
+def sized_clouds(
+    points: Points, settings: Settings, place: SceneLayout, *, edge: float, frame_count: int
+) -> Iterator[DisplayCloud]:
     """Those of the points that pass, one cloud a level; `edge` is what a point covers at the reference depth."""
     points = points[passing(points, settings, place.scale) & in_heights(points, settings, place)]
     rgb = colours(points, settings, place, frame_count=frame_count)
     levels = depth_levels(points.depth, place.scale.depth)
     for level in np.unique(levels).tolist():
         chosen = levels == level
-        yield Cloud(
+        yield DisplayCloud(
             level=level,
             position=points.position[chosen] * np.float32(place.unit),
             rgb=rgb[chosen],

@@ -10,7 +10,7 @@ from openloger.errors import InputError
 from openloger.recording import Recording
 from openloger.shapes import Float64
 from openloger.viewing.scene.cameras import Cameras
-from openloger.viewing.scene.display import Place, Settings, in_heights, passing, place_of
+from openloger.viewing.scene.display import SceneLayout, Settings, in_heights, passing, place_of
 from openloger.viewing.scene.overview import Overview, Snapshot
 from openloger.viewing.scene.points import Points
 from openloger.viewing.scene.truth import Overlay
@@ -22,7 +22,7 @@ class SceneSnapshot:
 
     snapshot: Snapshot
     cameras: Cameras
-    place: Place
+    place: SceneLayout
     overlay: Overlay | None = None
 
     @property
@@ -57,7 +57,7 @@ def load_snapshot(recording: Recording, *, budget: int, overlay: Overlay | None 
     return snapshot_of(recording, overview.snapshot(), overlay)
 
 
-def visible_points(points: Points, settings: Settings, place: Place) -> Points:
+def visible_points(points: Points, settings: Settings, place: SceneLayout) -> Points:
     """The points that settings and time let through."""
     passes = passing(points, settings, place.scale) & in_heights(points, settings, place)
     if settings.extent == "up to now":

@@ -1,9 +1,4 @@
-"""A linear layer whose product, in inference in float32 on an x86 processor, is oneDNN's.
-
-torch takes MKL's there, which keeps AMD's processors to a third of what they can do (78 against 210 Gflop/s on one core
-of a Zen 5, at the sizes of `pocket`). The values are the same up to rounding. For the large products; elsewhere
-torch's own layer does as well.
-"""
+"""Layers that several parts of the network share."""
 
 from __future__ import annotations
 
@@ -19,7 +14,12 @@ _onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # what torch.com
 
 
 class Linear(nn.Linear):
-    """x Wᵀ + b"""
+    """x Wᵀ + b, computed by oneDNN in float32 inference on x86 CPUs.
+
+    torch uses MKL there, which runs at a third of what AMD CPUs can do (78 against 210 Gflop/s on one core of a Zen 5,
+    at the sizes of `pocket`). The values are the same up to rounding. For the large products of transformer blocks and
+    memory layers, which `Network.set_precision` stores in another precision; elsewhere torch's own layer does as well.
+    """
 
     def forward(self, input: Float[Tensor, "*batch input"]) -> Float[Tensor, "*batch output"]:
         if _onednn is None or not _serves(input, self.weight):
@@ -36,3 +36,11 @@ def _serves(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == weight.dtype == torch.float32
         and x.numel() > 0
     )
+
+
+def closed_gate(width: int) -> nn.Linear:
+    """The gate of a memory layer, SiLU of one number a token, at zero: the layer adds nothing when training begins."""
+    gate = nn.Linear(width, 1)
+    nn.init.zeros_(gate.weight)
+    nn.init.zeros_(gate.bias)
+    return gate

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from openloger.network import linear, load_network
-from openloger.network.linear import Linear
+from openloger.network import layers, load_network
+from openloger.network.layers import Linear
 from openloger.network.network import Window
 
-needs_onednn = pytest.mark.skipif(linear._onednn is None or not linear._X86, reason="this torch has no oneDNN")
+needs_onednn = pytest.mark.skipif(layers._onednn is None or not layers._X86, reason="this torch has no oneDNN")
 
 
 @pytest.mark.parametrize("shape", [(7, 24), (2, 3, 24), (1, 24), (0, 24)])
@@ -25,8 +25,8 @@ def test_the_product_is_that_of_torchs_layer(shape, bias):
 @needs_onednn
 def test_onednn_serves_inference_alone(monkeypatch):
     calls = []
-    fast = linear._onednn
-    monkeypatch.setattr(linear, "_onednn", lambda *given: calls.append(1) or fast(*given))
+    fast = layers._onednn
+    monkeypatch.setattr(layers, "_onednn", lambda *given: calls.append(1) or fast(*given))
     layer, x = Linear(8, 8), torch.randn(3, 8)
     layer(x).sum().backward()  # has gradients
     assert layer.weight.grad is not None
@@ -45,8 +45,8 @@ def test_a_window_is_the_same_with_either(monkeypatch):
     network = load_network("pocket", device="cpu", dtype="float32")
     images = torch.rand(1, 8, 3, 64, 80)
     found = []
-    for kernel in (linear._onednn, None):
-        monkeypatch.setattr(linear, "_onednn", kernel)
+    for kernel in (layers._onednn, None):
+        monkeypatch.setattr(layers, "_onednn", kernel)
         with torch.no_grad():
             found.append(network(Window(images, 8, 2))[0])
     torch.testing.assert_close(found[0].points_cam, found[1].points_cam, rtol=1e-4, atol=1e-5)

@@ -6,7 +6,7 @@ import torch
 
 from network.reference import parameter_list
 from openloger.network import Network, preset, with_pi3x_heads
-from openloger.network.names import UNUSED, published_name
+from openloger.network.published_names import UNUSED, published_name
 
 CASES = {
     "loger": preset("loger"),
