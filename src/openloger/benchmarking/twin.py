@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,10 @@ class TwinSettings:
 class ForgetfulNetwork(Network):
     """The same network, which encodes the frames shared with the previous window again."""
 
-    def forward(self, window: Window, memory: HybridMemory | None = None) -> tuple[WindowPrediction, HybridMemory]:
-        return super().forward(window, memory and replace(memory, overlap_features=()))
+    def forward(
+        self, window: Window, memory: HybridMemory | None = None, *, disabled: Collection[str] = ()
+    ) -> tuple[WindowPrediction, HybridMemory]:
+        return super().forward(window, memory and replace(memory, overlap_features=()), disabled=disabled)
 
 
 def measure_twin(

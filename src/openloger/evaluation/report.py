@@ -100,7 +100,7 @@ def suite_table(result: SuiteResult, network: str, run_settings: Mapping[str, An
     )
 
 
-def published_average(method: str, result: SuiteResult, table: Published) -> float | None:
+def published_average(method: str, result: SuiteResult, table: PublishedTable) -> float | None:
     """Of a published method over the sequences that have our number; None where one of them is cut or not published."""
     row = table.rows[method]
     measured = [outcome for outcome in result.outcomes if outcome.measured is not None]
@@ -117,7 +117,7 @@ def _own_row(what: str, result: SuiteResult, name: str) -> tuple[str, ...]:
     return (what, *map(_number, values), _number(result.average_of(name)))
 
 
-def _published_row(method: str, result: SuiteResult, table: Published | None) -> tuple[str, ...]:
+def _published_row(method: str, result: SuiteResult, table: PublishedTable | None) -> tuple[str, ...]:
     assert table is not None, "there is no published method without a table"
     row = table.rows[method]
     values = (None if _is_cut(one, table) else row.values.get(one.sequence) for one in result.outcomes)
@@ -127,13 +127,13 @@ def _published_row(method: str, result: SuiteResult, table: Published | None) ->
     return (method, *map(_number, values), average)
 
 
-def _is_cut(outcome: Outcome, table: Published) -> bool:
+def _is_cut(outcome: Outcome, table: PublishedTable) -> bool:
     """Whether fewer frames were run than the published numbers are of."""
     whole = table.frames.get(outcome.sequence)
     return outcome.measured is not None and whole is not None and outcome.measured.frames < whole
 
 
-def _told_sequence(outcome: Outcome, table: Published | None) -> str:
+def _told_sequence(outcome: Outcome, table: PublishedTable | None) -> str:
     if table is None or outcome.measured is None or not _is_cut(outcome, table):
         return outcome.sequence
     return f"{outcome.sequence} ({outcome.measured.frames} of {table.frames[outcome.sequence]} frames)"
