@@ -55,7 +55,7 @@ def open_sequence(source: str, *, size: tuple[int, int], fps: float) -> Sequence
     _, family, seed = [*source.split(":"), "", ""][:3]
     if not seed.isdigit():
         raise InputError(f"{source!r} names no world; write world:FAMILY:SEED, as world:street:7")
-    return openloger.worlds.world(family, seed=int(seed), size=size, fps=fps)
+    return openloger.worlds.World(family, seed=int(seed), size=size, fps=fps)
 
 
 def write_frames(sequence: Sequence, folder: Path, *, frames: int, stride: int) -> int:

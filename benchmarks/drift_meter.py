@@ -27,7 +27,7 @@ from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed,
 from openloger.evaluation.calibration import rank_correlation
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash
-from openloger.worlds import FAMILIES, World, world
+from openloger.worlds import FAMILIES, World
 
 SETTINGS = MeasureSettings(gather=GatherSettings(depth=False))
 METERS = {  # of windows that disagree
@@ -56,7 +56,7 @@ def main() -> None:
     fixed["weights_hash"] = None if network.weights is None else weights_hash(network.weights)
     ledger = Ledger("drift meter", fixed, path=arguments.out / "results.json", resume=True)
     for family, seed in product(arguments.families, arguments.seeds):
-        shown = world(family, seed=seed, size=tuple(arguments.size), fps=arguments.fps, frames=arguments.frames)
+        shown = World(family, seed=seed, size=tuple(arguments.size), fps=arguments.fps, frames=arguments.frames)
         found = ledger.measure(f"{family}:{seed}", lambda shown=shown: run(shown, network))
         print(f"{shown.name}: " + ", ".join(f"{name} {found[name]:.3g}" for name in (*METERS, *ERRORS)), flush=True)
     runs = ledger.results

@@ -47,7 +47,7 @@ from openloger.network import Network, weights_hash
 from openloger.training.config import ValidationConfig, recipe
 from openloger.training.render import render_clips
 from openloger.training.validate import held_out, validate
-from openloger.worlds import FAMILIES, World, world
+from openloger.worlds import FAMILIES, World
 
 WITHOUT_DEPTH = MeasureSettings(gather=GatherSettings(depth=False))
 MEMORIES = ("all", "none")
@@ -239,7 +239,7 @@ def run(given: argparse.Namespace) -> None:
         size = (height, width)
         ledger.measure(f"windows of {height}×{width}", lambda size=size: windows(network, given, size))
     for family, seed, memory in product(sorted(FAMILIES), given.seeds, MEMORIES):
-        shown = world(family, seed=seed, size=tuple(given.size), fps=given.fps, frames=given.frames)
+        shown = World(family, seed=seed, size=tuple(given.size), fps=given.fps, frames=given.frames)
         name = f"stream {shown.name}, memory {memory}"
         ledger.measure(name, lambda shown=shown, memory=memory: stream(network, shown, memory))
     focals = dict(map(focal_of, given.focal_px))

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=3.0)
     parser.add_argument("--out", type=Path, default=Path("docs/images/result.png"))
     arguments = parser.parse_args()
-    world = openloger.worlds.world(
+    world = openloger.worlds.World(
         arguments.family, seed=arguments.seed, size=(128, 160), fps=arguments.fps, frames=arguments.frames
     )
     with tempfile.TemporaryDirectory() as folder:

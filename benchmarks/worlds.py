@@ -22,7 +22,7 @@ from openloger.benchmarking.tables import machine_line
 from openloger.cli.results import show
 from openloger.errors import OpenlogerError
 from openloger.evaluation.report import TableRows
-from openloger.worlds import FAMILIES, render_clips, world
+from openloger.worlds import FAMILIES, World, render_clips
 
 GROUP = 8  # frames rendered at once
 FPS = 10
@@ -34,7 +34,7 @@ def render_one(family: str, seed: int, size: tuple[int, int], frames: int) -> fl
     """Processor seconds that a stretch of a world takes."""
     torch.set_num_threads(1)
     began = time.process_time()
-    opened = world(family, seed=seed, size=size, fps=FPS)
+    opened = World(family, seed=seed, size=size, fps=FPS)
     for first in range(0, frames, GROUP):
         render_clips([(opened, range(first, min(first + GROUP, frames)))])
     return time.process_time() - began

@@ -29,7 +29,7 @@ def main(video: str = "world:street:3?frames=60", out: Path = Path("out/quick-st
     print(f"{first.name}: depth {np.median(first.depth):.2f} in the median, points {first.points_world.shape}")
 
     selection = openloger.export.PointSelection(pixel_stride=2)  # every fourth pixel
-    (cloud,) = openloger.export.export(recording, "ply", out / "cloud.ply", selection=selection, overwrite=True)
+    (cloud,) = openloger.export_recording(recording, "ply", out / "cloud.ply", selection=selection, overwrite=True)
     print(f"the cloud is in {cloud}")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 import openloger
-from openloger.export import PointSelection, export
+from openloger.export import PointSelection, export_recording
 
 
 def main(video: str = "world:street:3?frames=40", out: Path = Path("out/splat")) -> None:
@@ -27,7 +27,7 @@ def main(video: str = "world:street:3?frames=40", out: Path = Path("out/splat"))
     # A splat wants few, good points: one in a cube of 0.02 units, none where depth leaps. Every other frame will do.
     selection = PointSelection(voxel=0.02, frame_stride=2)
     for to in ("nerfstudio", "colmap"):
-        written = export(recording, to, out / to, selection=selection, overwrite=True)
+        written = export_recording(recording, to, out / to, selection=selection, overwrite=True)
         print(f"{to}: {', '.join(path.name for path in written)} in {out / to}")
 
     transforms = json.loads((out / "nerfstudio" / "transforms.json").read_text(encoding="utf-8"))

@@ -37,7 +37,7 @@ def main(seconds: float = 5.0, fps: float = 6.0, window: int = 6, overlap: int =
 
 def camera(fps: float) -> Iterator[openloger.Frame]:
     """Pictures as they are taken. Whoever comes late gets the newest; those between are dropped."""
-    world = openloger.worlds.world("street", seed=3, size=(64, 80), fps=fps)
+    world = openloger.worlds.World("street", seed=3, size=(64, 80), fps=fps)
     rgb, index, began_s = world[0].rgb, 0, time.monotonic()
     while True:
         yield openloger.Frame(rgb, index, timestamp_s=time.monotonic(), name=f"{index:06d}")

@@ -42,7 +42,7 @@ def labelled_video(data: Path | None, frames: int) -> dict[str, Sequence]:
     if data is not None:
         return dict(open_dataset("folder", data).items())
     # fps is the film's, not the camera's: six pictures a second move about a metre from one to the next
-    return {"street": openloger.worlds.world("street", seed=3, size=(128, 160), fps=6, frames=frames)}
+    return {"street": openloger.worlds.World("street", seed=3, size=(128, 160), fps=6, frames=frames)}
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def written_worlds(folder: Path) -> Path:
     """Two short labelled videos, as they could come from anywhere."""
     for seed in (11, 12):
         if not (folder / f"room-{seed}").exists():
-            world = openloger.worlds.world("rooms", seed=seed, size=(96, 120), fps=6, frames=30)
+            world = openloger.worlds.World("rooms", seed=seed, size=(96, 120), fps=6, frames=30)
             write_folder(world, folder / f"room-{seed}", fps=6.0)
     return folder
 

@@ -14,7 +14,7 @@ import torch
 import tyro
 
 from openloger.geometry import SE3, project, unproject
-from openloger.worlds import Sample, world
+from openloger.worlds import Sample, World
 
 
 def main(family: str = "rooms", seed: int = 4, later: int = 6, out: Path = Path("out/labelled.png")) -> None:
@@ -28,7 +28,7 @@ def main(family: str = "rooms", seed: int = 4, later: int = 6, out: Path = Path(
     """
     from PIL import Image
 
-    scene = world(family, seed=seed, size=(160, 224), fps=10)  # scene[i] is frame i, for any i
+    scene = World(family, seed=seed, size=(160, 224), fps=10)  # scene[i] is frame i, for any i
     here, there = scene[0], scene[later]
     moved, seen = colours_from(there, here)
     difference = np.abs(moved.astype(int) - here.rgb.astype(int)) * seen[..., None]

@@ -16,7 +16,7 @@ import openloger
 from openloger import cli
 from openloger.datasets.writing import VideoWriter
 from openloger.training.config import load_config
-from openloger.worlds import world
+from openloger.worlds import World
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,7 +83,7 @@ def test_python_of_the_readme_and_the_pages_runs(tmp_path, monkeypatch):
     shown: list[openloger.Recording] = []
     monkeypatch.setattr(openloger, "show", shown.append)  # it would serve a viewer
     with VideoWriter(tmp_path / "walk.mp4", fps=4.0) as video:
-        for sample in world("street", seed=7, size=(64, 80), fps=4, frames=10):
+        for sample in World("street", seed=7, size=(64, 80), fps=4, frames=10):
             video.write(sample.rgb)
     first, own_loop = blocks(ROOT / "README.md", "python")[:2]
     smaller = blocks(ROOT / "docs" / "quick-start.md", "python")[0].replace("frames=24", "frames=9&size=64x80")

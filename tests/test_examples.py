@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def labelled(tmp_path_factory):
     """A folder with one short labelled video, `walk`."""
     folder = tmp_path_factory.mktemp("labelled")
-    write_folder(openloger.worlds.world("street", seed=8, size=(64, 80), fps=4, frames=24), folder / "walk", fps=4.0)
+    write_folder(openloger.worlds.World("street", seed=8, size=(64, 80), fps=4, frames=24), folder / "walk", fps=4.0)
     return folder
 
 

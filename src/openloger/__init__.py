@@ -7,6 +7,7 @@ recording.world_from_cam, recording.points_world(0)
 
 from openloger import export, worlds
 from openloger.errors import BadFrameError, InputError, OpenlogerError, RecordingError, WeightsError
+from openloger.export import export_recording
 from openloger.frames import open_frames
 from openloger.frames.live import LiveFrames, LiveOptions, open_live
 from openloger.network import Network, load_network
@@ -38,6 +39,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "export",
+    "export_recording",
     "load_network",
     "open_frames",
     "open_live",

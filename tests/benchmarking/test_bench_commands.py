@@ -16,7 +16,7 @@ from openloger.benchmarking import Ledger, write_clip
 from openloger.benchmarking.stageclock import STAGES
 from openloger.cli import main
 from openloger.errors import InputError
-from openloger.worlds import world
+from openloger.worlds import World
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
@@ -86,7 +86,7 @@ def test_colmap_s_frames_are_the_video_s(script: Any, tmp_path: Path) -> None:
     sequence = colmap.open_sequence("world:rooms:3", size=(32, 48), fps=10.0)
     assert colmap.write_frames(sequence, tmp_path / "frames", frames=3, stride=4) == 3
     cameras = colmap.read_cameras(tmp_path / "frames")
-    shown = world("rooms", seed=3, size=(32, 48), fps=10.0)
+    shown = World("rooms", seed=3, size=(32, 48), fps=10.0)
     assert np.array_equal(cameras, [shown.world_from_cam(4 * number) for number in range(3)])
     again = colmap.open_sequence(str(tmp_path / "frames"), size=(32, 48), fps=10.0)
     assert [np.array_equal(frame.rgb, shown[4 * frame.index].rgb) for frame in again] == [True] * 3
@@ -94,7 +94,7 @@ def test_colmap_s_frames_are_the_video_s(script: Any, tmp_path: Path) -> None:
 
 def test_colmap_s_error_is_up_to_a_similarity(script: Any) -> None:
     colmap: ModuleType = script("colmap")
-    shown = world("rooms", seed=3)
+    shown = World("rooms", seed=3)
     truth = np.array([shown.world_from_cam(9 * number) for number in range(6)])
     moved = truth.copy()
     moved[:, :3, 3] = 5 * truth[:, :3, 3] + [1, 2, 3]

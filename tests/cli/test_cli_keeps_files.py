@@ -11,7 +11,7 @@ from openloger.cli import main
 from openloger.datasets import write_folder
 from openloger.outputs import MANIFEST
 from openloger.recording import Recording
-from openloger.worlds import world
+from openloger.worlds import World
 
 EXPORTS = ["ply", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd", "rerun"]
 FOLDERS = {"colmap", "nerfstudio"}
@@ -111,7 +111,7 @@ def test_worlds_render_into_its_own_folder_with_a_note_in_it(
 
 def test_a_plain_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What `write_folder` wrote for somebody's script is theirs."""
-    write_folder(world("street", seed=1, size=(16, 24), fps=10.0, frames=1), tmp_path / "street", fps=10.0)
+    write_folder(World("street", seed=1, size=(16, 24), fps=10.0, frames=1), tmp_path / "street", fps=10.0)
     refuses(tmp_path, capsys, "worlds", "render", "street", "--out", tmp_path / "street", "--overwrite")
 
 

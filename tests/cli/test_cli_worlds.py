@@ -23,7 +23,7 @@ def test_a_rendered_world_reads_back_as_a_dataset(pictures, tmp_path):
     arguments = ("--seed", "3", "--frames", "4", "--size", "48", "64", "--pictures", pictures)
     assert run("worlds", "render", "rooms", "-o", out, *arguments) == 0
     ((_, sequence),) = open_dataset("folder", out).items()
-    world = worlds.world("rooms", seed=3, size=(48, 64), fps=10)
+    world = worlds.World("rooms", seed=3, size=(48, 64), fps=10)
     assert sequence.length == 4
     for i, frame in enumerate(sequence):
         sample = world[i]

@@ -17,7 +17,7 @@ from openloger.geometry import SE3, rotation_from_axis_angle
 from openloger.network import HybridMemory, Network, Window, WindowPrediction, preset
 from openloger.streaming import Stream
 from openloger.values import Frame
-from openloger.worlds import World, world
+from openloger.worlds import World
 
 FRAMES, WINDOW = 90, 12
 
@@ -75,14 +75,14 @@ def test_the_meter_ranks_runs_as_ate_does(overlap: int) -> None:
     runs = []
     for seed, family in enumerate(["rooms", "street", "terrain"] * 4):
         error = float(np.exp(draw.uniform(np.log(0.003), np.log(0.3))))
-        runs.append(numbers_of(world(family, seed=seed, frames=FRAMES), error=error, seed=seed, overlap=overlap))
+        runs.append(numbers_of(World(family, seed=seed, frames=FRAMES), error=error, seed=seed, overlap=overlap))
     ate = [run["ate_percent"] for run in runs]
     for meter in ("overlap_translation_percent", "overlap_rotation_deg"):
         assert spearmanr([run[meter] for run in runs], ate).statistic > 0.8, meter
 
 
 def test_without_error_there_is_neither() -> None:
-    numbers = numbers_of(world("rooms", seed=0, frames=FRAMES), error=0.0, seed=0, overlap=2)
+    numbers = numbers_of(World("rooms", seed=0, frames=FRAMES), error=0.0, seed=0, overlap=2)
     assert numbers["overlap_translation_percent"] < 1e-3
     assert numbers["overlap_rotation_deg"] < 0.1  # float32 rotations
     assert numbers["ate_percent"] < 1e-3

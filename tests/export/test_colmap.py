@@ -9,7 +9,7 @@ from PIL import Image
 from stand_in import HEIGHT, WIDTH, StandIn, pixels_of
 
 from openloger.errors import InputError
-from openloger.export import PointSelection, export, select_points
+from openloger.export import PointSelection, export_recording, select_points
 
 
 def read(folder: Path, kind: str) -> pycolmap.Reconstruction:
@@ -26,7 +26,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("fixed_lens", [False, True])
 def test_pycolmap_reads_back_equal_cameras_poses_and_points(tmp_path: Path, kind: str, fixed_lens: bool) -> None:
     recording = StandIn(fixed_lens=fixed_lens)
-    written = export(recording, "colmap", tmp_path / "model")
+    written = export_recording(recording, "colmap", tmp_path / "model")
     assert written == [tmp_path / "model" / "images", tmp_path / "model" / "sparse"]
     model = read(tmp_path / "model", kind)
     assert len(model.cameras) == (1 if fixed_lens else 5)
@@ -45,7 +45,7 @@ def test_pycolmap_reads_back_equal_cameras_poses_and_points(tmp_path: Path, kind
 
 
 def test_pycolmap_projects_each_point_to_the_pixel_that_it_came_from(tmp_path: Path, kind: str) -> None:
-    export(StandIn(), "colmap", tmp_path / "model", selection=PointSelection(pixel_stride=2))
+    export_recording(StandIn(), "colmap", tmp_path / "model", selection=PointSelection(pixel_stride=2))
     model = read(tmp_path / "model", kind)
     for point in model.points3D.values():
         ((frame,), (xy,)) = pixels_of(point.color[None])
@@ -58,13 +58,13 @@ def test_pycolmap_projects_each_point_to_the_pixel_that_it_came_from(tmp_path: P
 
 
 def test_binary_is_what_pycolmap_finds_by_itself(tmp_path: Path) -> None:
-    export(StandIn(), "colmap", tmp_path / "model")
+    export_recording(StandIn(), "colmap", tmp_path / "model")
     assert pycolmap.Reconstruction(str(tmp_path / "model" / "sparse" / "0")).num_reg_images() == 5
 
 
 def test_pictures_are_the_recordings(tmp_path: Path) -> None:
     recording = StandIn(frame_count=6, height=64, width=80)
-    export(recording, "colmap", tmp_path / "model", selection=PointSelection(frame_stride=2))
+    export_recording(recording, "colmap", tmp_path / "model", selection=PointSelection(frame_stride=2))
     names = sorted(file.name for file in (tmp_path / "model" / "images").iterdir())
     assert names == ["frame_000000.jpg", "frame_000002.jpg", "frame_000004.jpg"]
     for name, frame in zip(names, (0, 2, 4), strict=True):
@@ -83,7 +83,7 @@ def source_frames(folder: Path, *, size: tuple[int, int], count: int = 5) -> Pat
 
 def test_source_pictures_are_referred_to_at_their_size(tmp_path: Path, kind: str) -> None:
     source = source_frames(tmp_path / "source", size=(3 * WIDTH, 4 * HEIGHT))
-    written = export(StandIn(), "colmap", tmp_path / "model", images=source)
+    written = export_recording(StandIn(), "colmap", tmp_path / "model", images=source)
     assert written == [tmp_path / "model" / "sparse"]
     model = read(tmp_path / "model", kind)
     assert [model.images[i].name for i in range(1, 6)] == [f"shot_{number:03d}.png" for number in range(5)]
@@ -100,18 +100,18 @@ def test_source_pictures_are_referred_to_at_their_size(tmp_path: Path, kind: str
 def test_source_pictures_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     source = source_frames(tmp_path / "source", size=(40, 30), count=4)
     with pytest.raises(InputError, match=r"shot_004.png, which the recording names, does not exist"):
-        export(StandIn(), "colmap", tmp_path / "model", images=source)
+        export_recording(StandIn(), "colmap", tmp_path / "model", images=source)
     Image.new("RGB", (30, 40)).save(source / "shot_004.png")
     with pytest.raises(InputError, match=r"shot_004.png is 30 x 40 pixels, but .*shot_000.png is 40 x 30"):
-        export(StandIn(), "colmap", tmp_path / "model", images=source)
+        export_recording(StandIn(), "colmap", tmp_path / "model", images=source)
     turned = Image.new("RGB", (40, 30))
     turned.getexif()[0x0112] = 6
     turned.save(source / "shot_004.png", exif=turned.getexif())
     with pytest.raises(InputError, match=r"shot_004.png is stored turned \(EXIF orientation 6\)"):
-        export(StandIn(), "colmap", tmp_path / "model", images=source)
+        export_recording(StandIn(), "colmap", tmp_path / "model", images=source)
     (source / "shot_004.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"shot_004.png cannot be read as a picture"):
-        export(StandIn(), "colmap", tmp_path / "model", images=source)
+        export_recording(StandIn(), "colmap", tmp_path / "model", images=source)
     assert not (tmp_path / "model").exists()
 
 
@@ -120,11 +120,11 @@ def test_names_that_text_cannot_hold_are_refused(tmp_path: Path) -> None:
     recording.names[0] = "my shot.png"
     Image.new("RGB", (8, 6)).save(tmp_path / "my shot.png")
     with pytest.raises(InputError, match=r"'my shot\.png' has a blank in it"):
-        export(recording, "colmap", tmp_path / "model", images=tmp_path)
+        export_recording(recording, "colmap", tmp_path / "model", images=tmp_path)
 
 
 def test_skewed_intrinsics_are_refused(tmp_path: Path) -> None:
     recording = StandIn()
     recording.intrinsics[:, 0, 1] = 0.5
     with pytest.raises(InputError, match=r"skew \(0.5\)"):
-        export(recording, "colmap", tmp_path / "model")
+        export_recording(recording, "colmap", tmp_path / "model")

@@ -13,7 +13,7 @@ from pxr import Usd
 from stand_in import StandIn
 
 from openloger.errors import InputError
-from openloger.export import FORMATS, PointSelection, export
+from openloger.export import FORMATS, PointSelection, export_recording
 from openloger.outputs import MANIFEST
 
 
@@ -24,13 +24,13 @@ def path_for(to: str, folder: Path) -> Path:
 def test_an_unknown_format_lists_the_known() -> None:
     known = "choose one of ply, glb, colmap, nerfstudio, tum, kitti, usd"
     with pytest.raises(InputError, match=f"no format 'obj': {known}"):
-        export(StandIn(), "obj", "x.obj")
+        export_recording(StandIn(), "obj", "x.obj")
 
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_an_export_is_all_that_it_leaves(tmp_path: Path, to: str) -> None:
     path = path_for(to, tmp_path)
-    written = export(StandIn(), to, path)
+    written = export_recording(StandIn(), to, path)
     assert written
     assert all(entry.exists() for entry in written)
     assert left_in(tmp_path) == [path]
@@ -39,12 +39,12 @@ def test_an_export_is_all_that_it_leaves(tmp_path: Path, to: str) -> None:
 @pytest.mark.parametrize("to", FORMATS)
 def test_what_exists_is_kept_unless_overwritten(tmp_path: Path, to: str) -> None:
     path = path_for(to, tmp_path)
-    export(StandIn(3), to, path)
+    export_recording(StandIn(3), to, path)
     before = contents(path)
     with pytest.raises(InputError, match="exists: choose another path, or say --overwrite"):
-        export(StandIn(5), to, path)
+        export_recording(StandIn(5), to, path)
     assert contents(path) == before
-    export(StandIn(5), to, path, overwrite=True)
+    export_recording(StandIn(5), to, path, overwrite=True)
     assert contents(path) != before
     assert left_in(tmp_path) == [path]
 
@@ -57,12 +57,12 @@ def test_an_interrupted_export_leaves_what_there_was(tmp_path: Path, to: str) ->
 
     path = path_for(to, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        export(StandIn(), to, path, progress=interrupt)
+        export_recording(StandIn(), to, path, progress=interrupt)
     assert list(tmp_path.iterdir()) == []
-    export(StandIn(3), to, path)
+    export_recording(StandIn(3), to, path)
     before = contents(path)
     with pytest.raises(KeyboardInterrupt):
-        export(StandIn(), to, path, overwrite=True, progress=interrupt)
+        export_recording(StandIn(), to, path, overwrite=True, progress=interrupt)
     assert contents(path) == before
     assert left_in(tmp_path) == [path]
 
@@ -71,18 +71,18 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match=r"thesis.tex is not what `export colmap` wrote.*choose another path"):
-        export(StandIn(), "colmap", tmp_path / "home", overwrite=True)
+        export_recording(StandIn(), "colmap", tmp_path / "home", overwrite=True)
     with pytest.raises(InputError, match="is a folder, and export ply writes one file"):
-        export(StandIn(), "ply", tmp_path / "home", overwrite=True)
+        export_recording(StandIn(), "ply", tmp_path / "home", overwrite=True)
     with pytest.raises(InputError, match="is a file, and export colmap writes a folder"):
-        export(StandIn(), "colmap", tmp_path / "home" / "thesis.tex", overwrite=True)
+        export_recording(StandIn(), "colmap", tmp_path / "home" / "thesis.tex", overwrite=True)
     assert (tmp_path / "home" / "thesis.tex").read_text() == "precious"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*cloud.ply"):
-        export(StandIn(), "ply", tmp_path / "file" / "cloud.ply")
+        export_recording(StandIn(), "ply", tmp_path / "file" / "cloud.ply")
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("openloger.export.ply.PlyFile.add", full)
     with pytest.raises(InputError, match=r"cloud.ply failed, and nothing of it was kept: .*No space left"):
-        export(StandIn(), "ply", tmp_path / "cloud.ply")
+        export_recording(StandIn(), "ply", tmp_path / "cloud.ply")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,7 +101,7 @@ LOWER_IT = r"no pixel passes the selection: lower confidence_min (now 0.99), or 
 
 def test_a_cloud_without_points_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(LOWER_IT)):
-        export(StandIn(), "ply", tmp_path / "cloud.ply", selection=NOTHING)
+        export_recording(StandIn(), "ply", tmp_path / "cloud.ply", selection=NOTHING)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,7 +110,7 @@ def test_cameras_go_without_points_and_a_warning_says_so(
     tmp_path: Path, to: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("openloger"), "propagate", True)
-    export(StandIn(), to, path_for(to, tmp_path), selection=NOTHING)
+    export_recording(StandIn(), to, path_for(to, tmp_path), selection=NOTHING)
     assert f"{LOWER_IT}; the export has no points" in caplog.text
     if to == "glb":
         assert set(trimesh.load_scene(tmp_path / "made.glb").geometry) == {"frusta", "path"}
@@ -125,13 +125,13 @@ def test_cameras_go_without_points_and_a_warning_says_so(
 
 def test_images_go_only_with_formats_that_have_pictures(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ply has no pictures: images go with colmap, nerfstudio"):
-        export(StandIn(), "ply", tmp_path / "cloud.ply", images=tmp_path)
+        export_recording(StandIn(), "ply", tmp_path / "cloud.ply", images=tmp_path)
 
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_progress_reaches_its_end(tmp_path: Path, to: str) -> None:
     steps: list[tuple[int, int]] = []
-    export(StandIn(), to, path_for(to, tmp_path), progress=lambda *step: steps.append(step))
+    export_recording(StandIn(), to, path_for(to, tmp_path), progress=lambda *step: steps.append(step))
     assert steps[-1] == (5, 5)
     assert steps == sorted(steps)
 
@@ -147,7 +147,9 @@ def test_memory_grows_by_the_cameras_alone(tmp_path: Path, to: str, bytes_a_fram
         recording = StandIn(frames, height=72, width=96)
         assert len(recording.world_from_cam) == len(recording.intrinsics)  # made before, and kept
         tracemalloc.start()
-        export(recording, to, path_for(to, tmp_path / str(frames)), selection=PointSelection(max_points=5_000))
+        export_recording(
+            recording, to, path_for(to, tmp_path / str(frames)), selection=PointSelection(max_points=5_000)
+        )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     allowed = np.array(100_000 + (many - few) * bytes_a_frame)

@@ -11,7 +11,7 @@ import trimesh
 from stand_in import HEIGHT, WIDTH, StandIn, WithDepth, pixels_of
 
 from openloger.errors import InputError
-from openloger.export import PointSelection, export
+from openloger.export import PointSelection, export_recording
 from openloger.export.colours import linear_from_srgb
 from openloger.export.glb import MAX_FRUSTA
 
@@ -52,7 +52,7 @@ def colours(path: Path) -> np.ndarray:
 
 def test_frusta_project_the_points_to_their_pixels(tmp_path: Path) -> None:
     """Pixels are read off each frustum itself: where the ray from its tip meets its base."""
-    export(StandIn(), "glb", tmp_path / "scene.glb")
+    export_recording(StandIn(), "glb", tmp_path / "scene.glb")
     scene = read(tmp_path / "scene.glb")
     frames, xy = pixels_of(colours(tmp_path / "scene.glb"))
     edges = segments(scene["frusta"]).reshape(5, EDGES_A_FRUSTUM, 2, 3)[frames]
@@ -66,7 +66,7 @@ def test_frusta_project_the_points_to_their_pixels(tmp_path: Path) -> None:
 
 def test_the_first_camera_stands_upright_and_looks_along_minus_z(tmp_path: Path) -> None:
     recording = WithDepth(1)
-    export(recording, "glb", tmp_path / "scene.glb")
+    export_recording(recording, "glb", tmp_path / "scene.glb")
     scene = read(tmp_path / "scene.glb")
     points = np.asarray(scene["points"].vertices)
     np.testing.assert_allclose(points[:, 2], -1, atol=1e-6)
@@ -77,7 +77,7 @@ def test_the_first_camera_stands_upright_and_looks_along_minus_z(tmp_path: Path)
 
 def test_the_path_passes_all_cameras(tmp_path: Path) -> None:
     recording = StandIn(20)
-    export(recording, "glb", tmp_path / "scene.glb")
+    export_recording(recording, "glb", tmp_path / "scene.glb")
     path = segments(read(tmp_path / "scene.glb")["path"])
     centres = recording.world_from_cam[:, :3, 3] * [1, -1, -1]
     np.testing.assert_allclose(path[:, 0], centres[:-1], atol=1e-6)
@@ -86,7 +86,7 @@ def test_the_path_passes_all_cameras(tmp_path: Path) -> None:
 
 def test_frusta_and_points_are_capped(tmp_path: Path) -> None:
     recording = StandIn(2 * MAX_FRUSTA + 1, height=6, width=8)
-    export(recording, "glb", tmp_path / "scene.glb", selection=PointSelection(max_points=100))
+    export_recording(recording, "glb", tmp_path / "scene.glb", selection=PointSelection(max_points=100))
     scene = read(tmp_path / "scene.glb")
     assert len(scene["points"].vertices) == 100
     frusta = len(segments(scene["frusta"])) / EDGES_A_FRUSTUM
@@ -95,7 +95,7 @@ def test_frusta_and_points_are_capped(tmp_path: Path) -> None:
 
 
 def test_trimesh_reads_linear_colours(tmp_path: Path) -> None:
-    export(StandIn(), "glb", tmp_path / "scene.glb")
+    export_recording(StandIn(), "glb", tmp_path / "scene.glb")
     read_back = read(tmp_path / "scene.glb")["points"].colors[:, :3] / 255
     np.testing.assert_allclose(read_back, linear_from_srgb(colours(tmp_path / "scene.glb")), atol=0.51 / 255)
     np.testing.assert_allclose(linear_from_srgb(np.uint8([0, 10, 128, 255])), [0, 0.003035, 0.215861, 1], atol=1e-6)
@@ -104,4 +104,4 @@ def test_trimesh_reads_linear_colours(tmp_path: Path) -> None:
 def test_more_points_than_the_format_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openloger.export.glb._LONGEST", 50_000)
     with pytest.raises(InputError, match="a GLB holds at most 2083 points: give max_points"):
-        export(StandIn(), "glb", tmp_path / "scene.glb")
+        export_recording(StandIn(), "glb", tmp_path / "scene.glb")

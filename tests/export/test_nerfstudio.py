@@ -10,7 +10,7 @@ import trimesh
 from PIL import Image
 from stand_in import HEIGHT, WIDTH, StandIn, WithDepth, pixels_of
 
-from openloger.export import PointSelection, export
+from openloger.export import PointSelection, export_recording
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def project_opengl(points: np.ndarray, transforms: dict[str, Any], frame: dict[s
 
 @pytest.mark.parametrize("fixed_lens", [False, True])
 def test_the_cameras_project_the_initial_cloud_to_its_pixels(tmp_path: Path, fixed_lens: bool) -> None:
-    export(StandIn(fixed_lens=fixed_lens), "nerfstudio", tmp_path / "scene")
+    export_recording(StandIn(fixed_lens=fixed_lens), "nerfstudio", tmp_path / "scene")
     transforms = read(tmp_path / "scene")
     assert ("fl_x" in transforms) == fixed_lens
     cloud = trimesh.load(tmp_path / "scene" / transforms["ply_file_path"], process=False)
@@ -43,7 +43,7 @@ def test_the_cameras_project_the_initial_cloud_to_its_pixels(tmp_path: Path, fix
 
 def test_depth_maps_are_16_bit_millimetres_and_0_where_distrusted(tmp_path: Path) -> None:
     recording = StandIn()
-    export(recording, "nerfstudio", tmp_path / "scene", selection=PointSelection(frame_stride=2))
+    export_recording(recording, "nerfstudio", tmp_path / "scene", selection=PointSelection(frame_stride=2))
     transforms = read(tmp_path / "scene")
     assert transforms["depth_unit_scale_factor"] == 0.001
     assert [frame["depth_file_path"] for frame in transforms["frames"]] == [
@@ -62,7 +62,7 @@ def test_depth_maps_are_16_bit_millimetres_and_0_where_distrusted(tmp_path: Path
 @pytest.mark.parametrize(("depth_scale", "unit"), [(0.01, 1e-6), (1, 1e-3), (15, 1e-3), (100, 1e-2), (1e4, 1.0)])
 def test_the_unit_of_depth_suits_the_scene(tmp_path: Path, depth_scale: float, unit: float) -> None:
     recording = StandIn(depth_scale=float(depth_scale))
-    export(recording, "nerfstudio", tmp_path / "scene")
+    export_recording(recording, "nerfstudio", tmp_path / "scene")
     transforms = read(tmp_path / "scene")
     assert transforms["depth_unit_scale_factor"] == pytest.approx(unit, rel=1e-9)
     with Image.open(tmp_path / "scene" / "depth" / "frame_000001.png") as picture:
@@ -76,7 +76,7 @@ def test_depth_beyond_16_bits_is_unknown(tmp_path: Path) -> None:
     depth[-1, -1] = 70
     recording = WithDepth(2, depth_map=depth, height=HEIGHT, width=WIDTH)
     selection = PointSelection(confidence_min=0.0, depth_edge=None)
-    export(recording, "nerfstudio", tmp_path / "scene", selection=selection)
+    export_recording(recording, "nerfstudio", tmp_path / "scene", selection=selection)
     unit = read(tmp_path / "scene")["depth_unit_scale_factor"]
     with Image.open(tmp_path / "scene" / "depth" / "frame_000000.png") as picture:
         steps = np.asarray(picture)
@@ -89,7 +89,7 @@ def test_source_pictures_are_referred_to_at_their_size(tmp_path: Path) -> None:
     source.mkdir()
     for number in range(5):
         Image.new("RGB", (2 * WIDTH, 3 * HEIGHT)).save(source / f"shot_{number:03d}.png")
-    export(StandIn(), "nerfstudio", tmp_path / "scene", images=source)
+    export_recording(StandIn(), "nerfstudio", tmp_path / "scene", images=source)
     transforms = read(tmp_path / "scene")
     assert not (tmp_path / "scene" / "images").exists()
     assert transforms["frames"][3]["file_path"] == str((source / "shot_003.png").resolve())

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 from stand_in import StandIn, pixels_of, project
 
-from openloger.export import PointSelection, export, select_points
+from openloger.export import PointSelection, export_recording, select_points
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def test_trimesh_reads_back_the_selected_points(tmp_path: Path) -> None:
     recording = StandIn()
     selection = PointSelection(pixel_stride=3)
-    assert export(recording, "ply", tmp_path / "cloud.ply", selection=selection) == [tmp_path / "cloud.ply"]
+    assert export_recording(recording, "ply", tmp_path / "cloud.ply", selection=selection) == [tmp_path / "cloud.ply"]
     points, rgb = read(tmp_path / "cloud.ply")
     chunks = list(select_points(recording, selection))
     np.testing.assert_allclose(points, np.concatenate([c.points_world for c in chunks]), rtol=1e-6, atol=1e-6)
@@ -28,7 +28,7 @@ def test_trimesh_reads_back_the_selected_points(tmp_path: Path) -> None:
 
 def test_the_recordings_cameras_project_the_points_to_their_pixels(tmp_path: Path) -> None:
     recording = StandIn()
-    export(recording, "ply", tmp_path / "cloud.ply")
+    export_recording(recording, "ply", tmp_path / "cloud.ply")
     points, rgb = read(tmp_path / "cloud.ply")
     frames, xy = pixels_of(rgb)
     back = project(points, recording.intrinsics[frames], recording.world_from_cam[frames])
@@ -37,7 +37,7 @@ def test_the_recordings_cameras_project_the_points_to_their_pixels(tmp_path: Pat
 
 @pytest.mark.parametrize("most", [1, 9, 10, 1000])
 def test_the_header_has_one_length_for_any_count(tmp_path: Path, most: int) -> None:
-    export(StandIn(), "ply", tmp_path / "cloud.ply", selection=PointSelection(max_points=most))
+    export_recording(StandIn(), "ply", tmp_path / "cloud.ply", selection=PointSelection(max_points=most))
     data = (tmp_path / "cloud.ply").read_bytes()
     header_bytes = data.index(b"end_header\n") + len(b"end_header\n")
     assert len(data) == header_bytes + 15 * most

@@ -14,7 +14,7 @@ from placed_windows import placed_window
 from stand_in import StandIn, pixels_of, project
 
 from openloger.cli import main
-from openloger.export import FORMATS, PointSelection, export
+from openloger.export import FORMATS, PointSelection, export_recording
 from openloger.geometry import unproject
 from openloger.outputs import MANIFEST
 from openloger.recording import Recording, RecordingMeta, create_recording, open_recording
@@ -50,7 +50,7 @@ def record(folder: Path, *, complete: bool = True) -> Recording:
 
 def test_pycolmap_projects_a_recordings_points_to_their_pixels(tmp_path: Path) -> None:
     recording = record(tmp_path / "out")
-    export(recording, "colmap", tmp_path / "model", selection=PointSelection(pixel_stride=3))
+    export_recording(recording, "colmap", tmp_path / "model", selection=PointSelection(pixel_stride=3))
     model = pycolmap.Reconstruction(str(tmp_path / "model" / "sparse" / "0"))
     assert model.num_reg_images() == FRAMES
     assert {point.color[1] for point in model.points3D.values()} == set(range(3, 24, 3))  # row 0 has little confidence
@@ -61,7 +61,7 @@ def test_pycolmap_projects_a_recordings_points_to_their_pixels(tmp_path: Path) -
 
 def test_points_are_the_recordings_own(tmp_path: Path) -> None:
     recording = record(tmp_path / "out")
-    export(recording, "ply", tmp_path / "cloud.ply")
+    export_recording(recording, "ply", tmp_path / "cloud.ply")
     cloud = trimesh.load(tmp_path / "cloud.ply", process=False)
     frames, xy = pixels_of(np.asarray(cloud.colors))
     rows, columns = np.floor(xy.T[::-1]).astype(int)

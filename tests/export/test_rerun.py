@@ -15,7 +15,7 @@ from PIL import Image
 from stand_in import HEIGHT, WIDTH, StandIn, WithDepth, pixels_of, project
 
 from openloger.errors import InputError
-from openloger.export import PointSelection, export
+from openloger.export import PointSelection, export_recording
 
 needs_rerun = pytest.mark.skipif(
     importlib.util.find_spec("rerun") is None, reason="rerun-sdk is not installed (openloger[rerun])"
@@ -39,7 +39,7 @@ def read(path: Path) -> dict[str, dict[int | None, dict[str, Any]]]:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int | None, dict[str, Any]]]:
     pytest.importorskip("rerun", reason="rerun-sdk is not installed (openloger[rerun])")
     path = tmp_path_factory.mktemp("rerun") / "scene.rrd"
-    assert export(StandIn(), "rerun", path) == [path]
+    assert export_recording(StandIn(), "rerun", path) == [path]
     return read(path)
 
 
@@ -92,7 +92,7 @@ def test_the_path_leads_from_camera_to_camera(scene: dict[str, Any]) -> None:
 @needs_rerun
 def test_the_selection_holds_and_frames_are_read_one_by_one(tmp_path: Path) -> None:
     source = StandIn(frame_count=9)
-    export(source, "rerun", tmp_path / "some.rrd", selection=PointSelection(frame_stride=4, pixel_stride=3))
+    export_recording(source, "rerun", tmp_path / "some.rrd", selection=PointSelection(frame_stride=4, pixel_stride=3))
     reads = source.reads[1:]  # the first asks for the size
     assert reads == sorted(reads)
     assert set(reads) == {0, 4, 8}
@@ -106,7 +106,7 @@ def test_depth_that_is_none_is_zero(tmp_path: Path, caplog: pytest.LogCaptureFix
     depth = np.full((HEIGHT, WIDTH), 2.0, np.float32)
     depth[0, 0], depth[1, 1], depth[2, 2] = np.nan, -1, 1e9
     nothing = np.zeros((HEIGHT, WIDTH), np.float32)
-    export(WithDepth(2, depth_map=depth, confidence_map=nothing), "rerun", tmp_path / "holes.rrd")
+    export_recording(WithDepth(2, depth_map=depth, confidence_map=nothing), "rerun", tmp_path / "holes.rrd")
     assert "no pixel passes the selection" in caplog.text
     scene = read(tmp_path / "holes.rrd")
     stored = np.frombuffer(_bytes(scene["/world/camera/depth"][1]["DepthImage:buffer"]), np.float16)
@@ -118,14 +118,14 @@ def test_depth_that_is_none_is_zero(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(InputError, match=r"pip install 'openloger\[rerun\]'"):
-        export(StandIn(), "rerun", tmp_path / "scene.rrd")
+        export_recording(StandIn(), "rerun", tmp_path / "scene.rrd")
     assert list(tmp_path.iterdir()) == []
 
 
 @needs_rerun
 def test_a_name_that_rerun_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"scene.blend is no name for Rerun"):
-        export(StandIn(), "rerun", tmp_path / "scene.blend")
+        export_recording(StandIn(), "rerun", tmp_path / "scene.blend")
 
 
 def _bytes(value: Any) -> bytes:

@@ -9,7 +9,7 @@ from pxr import Usd, UsdGeom
 from stand_in import HEIGHT, WIDTH, StandIn, pixels_of
 
 from openloger.errors import InputError
-from openloger.export import export
+from openloger.export import export_recording
 
 
 def srgb(linear: np.ndarray) -> np.ndarray:
@@ -18,7 +18,7 @@ def srgb(linear: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("ending", [".usdc", ".usda"])
 def test_usds_own_frustum_projects_the_points_to_their_pixels(tmp_path: Path, ending: str) -> None:
-    export(StandIn(), "usd", tmp_path / f"scene{ending}")
+    export_recording(StandIn(), "usd", tmp_path / f"scene{ending}")
     stage = Usd.Stage.Open(str(tmp_path / f"scene{ending}"))
     assert UsdGeom.GetStageUpAxis(stage) == "Y"
     assert UsdGeom.GetStageMetersPerUnit(stage) == 1
@@ -39,7 +39,7 @@ def test_usds_own_frustum_projects_the_points_to_their_pixels(tmp_path: Path, en
 
 
 def test_time_runs_as_in_the_video(tmp_path: Path) -> None:
-    export(StandIn(), "usd", tmp_path / "scene.usdc")
+    export_recording(StandIn(), "usd", tmp_path / "scene.usdc")
     stage = Usd.Stage.Open(str(tmp_path / "scene.usdc"))
     assert stage.GetTimeCodesPerSecond() == pytest.approx(30, rel=1e-6)
     assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == pytest.approx((0, 4), abs=1e-4)
@@ -48,9 +48,9 @@ def test_time_runs_as_in_the_video(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pxr", None)
     with pytest.raises(InputError, match=r"pip install 'openloger\[usd\]'"):
-        export(StandIn(), "usd", tmp_path / "scene.usdc")
+        export_recording(StandIn(), "usd", tmp_path / "scene.usdc")
 
 
 def test_a_name_that_usd_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"scene.blend is no name for USD"):
-        export(StandIn(), "usd", tmp_path / "scene.blend")
+        export_recording(StandIn(), "usd", tmp_path / "scene.blend")

@@ -256,7 +256,7 @@ def made_worlds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         asked.append((family, settings))
         return World()
 
-    monkeypatch.setitem(sys.modules, "openloger.worlds", types.SimpleNamespace(world=world))
+    monkeypatch.setitem(sys.modules, "openloger.worlds", types.SimpleNamespace(World=world))
     return asked
 
 
@@ -281,7 +281,7 @@ def test_an_endless_world(made_worlds: list[tuple[object, ...]]) -> None:
 
 def test_a_real_world() -> None:
     frames = list(open_frames("world:rooms:3?size=48x64&fps=20", start=5, stop=12, stride=3))
-    ready = list(open_frames(worlds.world("rooms", seed=3, size=(48, 64), fps=20, frames=12), start=5, stride=3))
+    ready = list(open_frames(worlds.World("rooms", seed=3, size=(48, 64), fps=20, frames=12), start=5, stride=3))
     for taken in (frames, ready):
         assert [(frame.index, frame.timestamp_s, frame.rgb.shape) for frame in taken] == [
             (5, 0.25, (48, 64, 3)),

@@ -13,7 +13,7 @@ from openloger.runtime.prefetch import prefetch
 
 
 def workers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "openloger-run-ahead"]
+    return [thread for thread in threading.enumerate() if thread.name == "openloger-prefetch"]
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_closing_stops_the_thread_and_closes_the_iterator_there() -> None:
     ahead.close()  # type: ignore[attr-defined]
     assert time.perf_counter() - begin < 1.9, "less than the patience of the one who closes"
     assert workers() == []
-    assert counting.closed_in == "openloger-run-ahead"
+    assert counting.closed_in == "openloger-prefetch"
     assert next(ahead, "over") == "over"
 
 
@@ -115,7 +115,7 @@ def test_dropping_it_half_read_stops_the_thread() -> None:
         if item == 5:
             break
     _until(lambda: workers() == [])
-    assert counting.closed_in == "openloger-run-ahead"
+    assert counting.closed_in == "openloger-prefetch"
 
 
 def test_an_error_in_the_consumer_stops_the_thread() -> None:

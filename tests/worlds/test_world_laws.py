@@ -9,7 +9,7 @@ import torch
 from openloger import worlds
 from openloger.errors import InputError
 from openloger.geometry import depth_edges, normals_from_points, project, unproject
-from openloger.worlds import FAMILIES, photos, textures, world
+from openloger.worlds import FAMILIES, World, photos, textures
 from openloger.worlds.families.family import View
 from openloger.worlds.families.plan import Plan
 from openloger.worlds.raycast import render_plain
@@ -62,7 +62,7 @@ def seen_again(sample, other, edge=0.3):
 @EVERY_FAMILY
 @pytest.mark.parametrize("seed", [1, 2])
 def test_depth_reprojects_into_other_frames(family, seed):
-    shown = world(family, seed=seed, size=SIZE)
+    shown = World(family, seed=seed, size=SIZE)
     for first, second in ((3, 4), (40, 44)):
         there, found = seen_again(shown[first], shown[second])
         assert len(there) > 200
@@ -71,7 +71,7 @@ def test_depth_reprojects_into_other_frames(family, seed):
 
 @EVERY_FAMILY
 def test_normals_agree_with_depth(family):
-    sample = world(family, seed=3, size=SIZE)[10]
+    sample = World(family, seed=3, size=SIZE)[10]
     points = unproject(tensor(sample.depth).double(), tensor(sample.intrinsics))
     from_depth = normals_from_points(points).numpy()
     cosine = (from_depth * sample.normal).sum(-1)[inner(sample)]
@@ -85,11 +85,11 @@ def test_normals_agree_with_depth(family):
 
 @EVERY_FAMILY
 def test_frames_do_not_depend_on_who_asks(family):
-    one, other = world(family, seed=5, size=SIZE), world(family, seed=5, size=SIZE)
+    one, other = World(family, seed=5, size=SIZE), World(family, seed=5, size=SIZE)
     later = one[30]
     _ = other[2], other[31]
     again = other[30]
-    clip = worlds.render_clips([(world(family, seed=5, size=SIZE), [29, 30])])
+    clip = worlds.render_clips([(World(family, seed=5, size=SIZE), [29, 30])])
     for a, b, c in ((later.rgb, again.rgb, clip.rgb[0, 1]), (later.depth, again.depth, clip.depth[0, 1])):
         assert np.array_equal(a, b)
         assert np.array_equal(a, c.numpy())
@@ -98,14 +98,14 @@ def test_frames_do_not_depend_on_who_asks(family):
 
 @EVERY_FAMILY
 def test_seeds_differ(family):
-    one, other = world(family, seed=1, size=SIZE)[0], world(family, seed=2, size=SIZE)[0]
+    one, other = World(family, seed=1, size=SIZE)[0], World(family, seed=2, size=SIZE)[0]
     assert np.abs(one.rgb.astype(int) - other.rgb).mean() > 5
 
 
 @EVERY_FAMILY
 def test_what_moves_is_under_the_mask(family):
     """Where two frames of one camera path disagree about depth, something moved, or came from behind something."""
-    shown = world(family, seed=11, size=SIZE)
+    shown = World(family, seed=11, size=SIZE)
     for first in (0, 25, 60):
         sample = shown[first]
         assert not (sample.moving & ~sample.valid).any()
@@ -116,7 +116,7 @@ def test_what_moves_is_under_the_mask(family):
 
 @EVERY_FAMILY
 def test_pictures_are_rich_enough_to_match_points_on(family):
-    shown = world(family, seed=4, size=(120, 160))
+    shown = World(family, seed=4, size=(120, 160))
     for index in (0, 50):
         grey = shown[index].rgb.mean(-1)
         patches = grey[:120, :160].reshape(15, 8, 20, 8).std(axis=(1, 3))
@@ -126,14 +126,14 @@ def test_pictures_are_rich_enough_to_match_points_on(family):
 
 @EVERY_FAMILY
 def test_cameras_stay_outside_of_things(family):
-    shown = world(family, seed=6, size=(32, 40), frames=400)
+    shown = World(family, seed=6, size=(32, 40), frames=400)
     nearest = [shown[i].depth[shown[i].valid].min() for i in range(0, 400, 57)]
     assert min(nearest) > 0.05
 
 
 @EVERY_FAMILY
 def test_cameras_move_smoothly_and_are_rigid(family):
-    shown = world(family, seed=8, size=SIZE, fps=10)
+    shown = World(family, seed=8, size=SIZE, fps=10)
     poses = np.stack([shown.world_from_cam(i) for i in range(60)])
     rotation = poses[:, :3, :3]
     assert np.allclose(rotation @ rotation.transpose(0, 2, 1), np.eye(3), atol=1e-9)
@@ -146,14 +146,14 @@ def test_cameras_move_smoothly_and_are_rigid(family):
 def test_intrinsics_are_in_the_promised_range(size):
     for family in FAMILIES:
         for seed in range(6):
-            intrinsics = world(family, seed=seed, size=size)[0].intrinsics
+            intrinsics = World(family, seed=seed, size=size)[0].intrinsics
             longer_fov_deg = np.degrees(2 * np.arctan(max(size) / 2 / intrinsics[0, 0]))
             assert 44 <= longer_fov_deg <= 101
             assert np.abs(intrinsics[:2, 2] - (size[1] / 2, size[0] / 2)).max() < 0.05 * max(size)
 
 
 def test_as_a_source_of_frames():
-    shown = world("rooms", seed=1, size=(16, 24), frames=5)
+    shown = World("rooms", seed=1, size=(16, 24), frames=5)
     assert len(shown) == shown.length == 5
     assert [frame.index for frame in shown.frames(3)] == [3, 4]
     with pytest.raises(IndexError):
@@ -164,7 +164,7 @@ def test_as_a_source_of_frames():
 def test_what_cannot_be(wrong):
     options = {"family": "rooms", "size": SIZE, "fps": 10.0} | wrong
     with pytest.raises(InputError):
-        world(options.pop("family"), seed=0, **options)
+        World(options.pop("family"), seed=0, **options)
 
 
 def test_an_empty_cell_has_no_clusters() -> None:
@@ -177,7 +177,7 @@ def test_paths_move_to_every_side_of_the_gaze() -> None:
     """Seen from the camera, rooms are crossed forwards, sideways and backwards."""
     aside = []
     for seed in range(12):
-        walked = world("rooms", seed=seed, size=(16, 16), fps=1)
+        walked = World("rooms", seed=seed, size=(16, 16), fps=1)
         for index in range(0, 120, 3):
             here, there = walked.world_from_cam(index), walked.world_from_cam(index + 1)
             step = here[:3, :3].T @ (there[:3, 3] - here[:3, 3])
@@ -210,7 +210,7 @@ def test_the_relief_that_rays_meet_is_the_terrain_that_things_stand_on() -> None
 
 @EVERY_FAMILY
 def test_the_fast_ray_caster_sees_what_the_plain_one_sees(family) -> None:
-    shown = [world(family, seed=seed, size=(40, 56), fps=2) for seed in (1, 8)]
+    shown = [World(family, seed=seed, size=(40, 56), fps=2) for seed in (1, 8)]
     shot = make_shot([(one, index) for one in shown for index in (3, 41)])
     fast, plain = render_fast(shot), render_plain(shot)
     alike = fast.valid == plain.valid
@@ -227,7 +227,7 @@ def test_the_fast_ray_caster_sees_what_the_plain_one_sees(family) -> None:
 
 @EVERY_FAMILY
 def test_frames_in_a_row_are_those_asked_for_one_by_one(family) -> None:
-    shown = world(family, seed=2, size=(24, 32), fps=5, frames=19)
+    shown = World(family, seed=2, size=(24, 32), fps=5, frames=19)
     row = list(shown.frames(1))
     assert [sample.index for sample in row] == list(range(1, 19))
     for sample in row[::6]:
@@ -238,7 +238,7 @@ def test_frames_in_a_row_are_those_asked_for_one_by_one(family) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_nothing_stands_in_a_streets_way(seed: int) -> None:
-    shown = world("street", seed=seed, size=(16, 24), fps=1)
+    shown = World("street", seed=seed, size=(16, 24), fps=1)
     nearest = [
         float(sample.depth[sample.valid & ~sample.moving].min()) for sample in (shown[i] for i in range(0, 60, 6))
     ]
@@ -259,7 +259,7 @@ GOLDEN = {
 def test_a_seeds_pictures_change_only_with_the_version(family) -> None:
     """Where this fails on purpose, raise `worlds.VERSION` and put the new numbers here."""
     colour, depth, valid = GOLDEN[family]
-    shown = world(family, seed=1, size=(24, 32))[3]
+    shown = World(family, seed=1, size=(24, 32))[3]
     assert worlds.VERSION == 4
     assert shown.rgb.mean((0, 1)) == pytest.approx(colour, abs=1.0)
     assert shown.depth[shown.valid].mean() == pytest.approx(depth, rel=0.01)
@@ -269,7 +269,7 @@ def test_a_seeds_pictures_change_only_with_the_version(family) -> None:
 @EVERY_FAMILY
 def test_only_the_sky_is_not_valid(family) -> None:
     """Nothing but a ray that meets nothing has no depth; indoors every ray meets something."""
-    shown = world(family, seed=7, size=SIZE)
+    shown = World(family, seed=7, size=SIZE)
     for frame in (shown[20], shown[200]):
         assert np.array_equal(frame.valid, frame.depth > 0)
         if family in ("rooms", "halls"):
@@ -278,7 +278,7 @@ def test_only_the_sky_is_not_valid(family) -> None:
 
 def test_rooms_without_shadows_have_none() -> None:
     """A zone whose lamp throws no shadows looks the same with and without anything between."""
-    shown = world("rooms", seed=1, size=(24, 32))
+    shown = World("rooms", seed=1, size=(24, 32))
     shot = make_shot([(shown, 3)])
     shot.tables.zones[:, ZoneColumn.SHADOW] = 0.0
     without = render_fast(shot).rgb
@@ -313,8 +313,8 @@ def miniworld(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("miniworld")
 def test_photographs_change_colours_and_nothing_else() -> None:
-    drawn = world("rooms", seed=1, size=(24, 32))
-    photographed = world("rooms", seed=1, size=(24, 32), textures="miniworld")
+    drawn = World("rooms", seed=1, size=(24, 32))
+    photographed = World("rooms", seed=1, size=(24, 32), textures="miniworld")
     assert photographed.name == "world:rooms:1:miniworld"
     before, after = drawn[3], photographed[3]
     assert np.array_equal(before.depth, after.depth)
@@ -329,9 +329,9 @@ def test_photographs_that_are_not_there_are_said(monkeypatch) -> None:
     photos.mean_colours.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install --no-deps miniworld"):
-        _ = world("rooms", seed=1, size=(24, 32), textures="miniworld")[0]
+        _ = World("rooms", seed=1, size=(24, 32), textures="miniworld")[0]
     with pytest.raises(InputError, match="unknown textures"):
-        world("rooms", seed=1, textures="nowhere")
+        World("rooms", seed=1, textures="nowhere")
 
 
 def test_rooms_are_looked_into_wherever_they_are() -> None:

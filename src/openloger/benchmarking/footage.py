@@ -13,7 +13,6 @@ from openloger.outputs import staged_file
 from openloger.runtime.progress import Progress, Stopwatch
 from openloger.shapes import UInt8
 from openloger.values import Frame
-from openloger.worlds import world
 
 NOMINAL_FPS = 30.0
 
@@ -78,7 +77,7 @@ class WorldVideo:
         path = folder / self.file_name(frames)
         if path.exists():
             return path
-        shown = world(self.family, seed=self.seed, size=self.size, fps=self.fps, frames=frames)
+        shown = World(self.family, seed=self.seed, size=self.size, fps=self.fps, frames=frames)
         watch = Stopwatch(total=frames)
         with staged_file(path, made_by="bench") as draft, VideoWriter(draft, fps=self.fps) as video:
             for sample in shown:

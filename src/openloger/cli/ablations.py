@@ -13,7 +13,9 @@ from typing import Any
 import tyro
 
 from openloger.benchmarking import BenchmarkNetwork, Ledger
-from openloger.benchmarking.ablations import (
+from openloger.benchmarking.ablations.plan import AblationPlan, rows
+from openloger.benchmarking.ablations.report import ablation_table, draw_ablations, need_matplotlib
+from openloger.benchmarking.ablations.run import (
     AblationSettings,
     RenderedWorlds,
     measure_ablations,
@@ -24,8 +26,6 @@ from openloger.benchmarking.tables import machine_line, markdown
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.progress import progress_bar
 from openloger.cli.results import show
-from openloger.evaluation.ablation_report import ablation_table, draw_ablations, need_matplotlib
-from openloger.evaluation.ablations import AblationPlan, rows
 from openloger.evaluation.provenance import machine
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash

@@ -13,8 +13,7 @@ import tyro
 
 from openloger.cli.progress import progress_bar
 from openloger.cli.terminal import printable, say
-from openloger.export import PointSelection
-from openloger.export import export as write
+from openloger.export import PointSelection, export_recording
 from openloger.export.formats import find_format
 from openloger.export.reconstruction import Progress as OnProgress
 from openloger.recording import open_recording
@@ -53,7 +52,9 @@ def export(
     if not opened.complete:
         say(f"openloger: {recording} is not complete; its {len(opened)} frames are exported")
     with _progress(f"{to} {path.name}") as show:
-        written = write(opened, to, path, selection=selection, images=images, overwrite=overwrite, progress=show)
+        written = export_recording(
+            opened, to, path, selection=selection, images=images, overwrite=overwrite, progress=show
+        )
     if json:
         summary = {"recording": str(recording), "format": to, "frames": len(opened), "complete": opened.complete}
         print(json_module.dumps({**summary, "written": [str(entry) for entry in written]}))

@@ -126,7 +126,7 @@ class _Worlds:
         if not seed.isdigit():
             raise InputError(f"{name!r} names no world; write FAMILY:SEED, as street:7")
         made = self.arguments
-        return worlds.world(family, seed=int(seed), size=made.size, fps=made.fps, frames=made.frames)
+        return worlds.World(family, seed=int(seed), size=made.size, fps=made.fps, frames=made.frames)
 
 
 def _evaluate(

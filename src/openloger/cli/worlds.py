@@ -14,7 +14,7 @@ from openloger.datasets import write_folder
 from openloger.datasets.writing import VideoWriter
 from openloger.outputs import check_place, staged_file, staged_folder
 from openloger.runtime.progress import Stopwatch
-from openloger.worlds import contact_sheet, world
+from openloger.worlds import World, contact_sheet
 
 Out = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
@@ -50,7 +50,7 @@ def preview(
     """
     from PIL import Image
 
-    shown = world(family, seed=seed, size=size, fps=fps, frames=frames)
+    shown = World(family, seed=seed, size=size, fps=fps, frames=frames)
     path = out / f"{family}-{seed}"
     place = {"made_by": "worlds preview", "overwrite": overwrite}
     for file in (path.with_suffix(".png"), path.with_suffix(".mp4")):
@@ -90,7 +90,7 @@ def render(
         depth: Write depth/000000.npy, float16 metres.
         overwrite: Replace a folder that this command wrote, as long as nothing in it has changed.
     """
-    shown = world(family, seed=seed, size=size, fps=fps, frames=frames)
+    shown = World(family, seed=seed, size=size, fps=fps, frames=frames)
     watch = Stopwatch(total=frames)
     with staged_folder(out, made_by="worlds render", overwrite=overwrite) as draft, progress_bar(shown.name) as show:
         write_folder(

@@ -1,11 +1,11 @@
 """A reconstruction in other programs' formats: PLY, GLB, COLMAP, nerfstudio, TUM and KITTI trajectories, USD, Rerun.
 
-`export` writes any of them; `select_points` gives the points themselves, a frame at a time. What is written keeps the
-recording's world (OpenCV axes: x right, y down, z forward, of the first window), except where a format fixes
-its own axes (glb, usd), and says so in its module.
+`export_recording` writes any of them; `select_points` returns the points themselves, a frame at a time. Exports keep the
+recording's world (OpenCV axes: x right, y down, z forward, of the first window), except where a format fixes its own
+axes (glb, usd); the module of the format describes them.
 """
 
-from openloger.export.formats import FORMATS, Format, export
+from openloger.export.formats import FORMATS, Format, export_recording
 from openloger.export.selection import PointChunk, PointSelection, select_points
 
-__all__ = ["FORMATS", "Format", "PointChunk", "PointSelection", "export", "select_points"]
+__all__ = ["FORMATS", "Format", "PointChunk", "PointSelection", "export_recording", "select_points"]

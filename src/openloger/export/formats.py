@@ -48,7 +48,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 )
 
 
-def export(
+def export_recording(
     recording: Reconstruction,
     to: str,
     path: Path | str,

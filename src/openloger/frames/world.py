@@ -41,7 +41,7 @@ class WorldFrames:
 
 def world_frames(text: str) -> WorldFrames:
     """The source that `text` names; raises InputError where it is not of the form above."""
-    from openloger.worlds import world
+    from openloger.worlds import World
 
     found = re.fullmatch(r"world:([^:?]+):(\d+)(?:\?(.*))?", text)
     if found is None:
@@ -57,7 +57,7 @@ def world_frames(text: str) -> WorldFrames:
     frame_count = int(_fitting(text, wanted.pop("frames"), r"([1-9]\d*)")[0]) if "frames" in wanted else None
     if wanted:
         raise InputError(f"{text!r}: a world has no {', '.join(sorted(wanted))}; write {FORM}")
-    return WorldFrames(text, world(family, seed=int(seed), **settings), settings["fps"], frame_count)
+    return WorldFrames(text, World(family, seed=int(seed), **settings), settings["fps"], frame_count)
 
 
 def _fitting(text: str, value: str, pattern: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 
 from openloger.errors import BadFrameError, InputError
@@ -12,6 +13,28 @@ from openloger.runtime.prefetch import prefetch
 from openloger.runtime.progress import Stopwatch
 from openloger.streaming import Stream, network_size
 from openloger.values import Frame, FrameSource
+
+
+@dataclass(frozen=True)
+class TimedSource:
+    """A FrameSource, with the time its frames take to come counted as waiting."""
+
+    source: FrameSource
+    watch: Stopwatch
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def length(self) -> int | None:
+        return self.source.length
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        return self.watch.timed(self.source.frames(first))
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
 
 
 class DecodedAhead:
@@ -24,7 +47,6 @@ class DecodedAhead:
     def __init__(self, source: FrameSource, stream: Stream, before: RecordedPrefix, *, depth: int) -> None:
         self.name, self.length = source.name, source.length
         self.error: BadFrameError | None = None
-        self.watch = Stopwatch()
         self._stream = stream
         recorded = before.unseen
         first = recorded[-1].index + 1 if recorded else stream.state.next_index
@@ -38,7 +60,7 @@ class DecodedAhead:
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         try:
-            for frame in self.watch.timed(chain(self._recorded, self._head, self._ready)):
+            for frame in chain(self._recorded, self._head, self._ready):
                 if frame.index >= first:
                     yield frame
         except BadFrameError as error:

@@ -14,7 +14,7 @@ from openloger.errors import BadFrameError
 from openloger.frames import open_frames
 from openloger.frames.live import LiveFrames
 from openloger.network import Network, load_network
-from openloger.pipeline.decode_ahead import DecodedAhead
+from openloger.pipeline.decode_ahead import DecodedAhead, TimedSource
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame
 from openloger.pipeline.resume import RecordedPrefix, StateSaver, recorded_prefix, restore
 from openloger.recording import BackgroundWriter, Cost, Recording, create_recording, open_recording, resume_recording
@@ -89,10 +89,9 @@ def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, opti
     """All windows into the recording, with the stream's state saved beside them as often as that is cheap."""
     watch = Stopwatch(frames=recording.frame_count, total=frames.length)
     saver = StateSaver(recording.state_path)
-    frames.watch = watch
     device = device_name(stream.network.device)
     before, peak_bytes = watch.now(), 0
-    for placed in stream.run(frames, known_intrinsics_px=options.known_intrinsics_px):
+    for placed in stream.run(TimedSource(frames, watch), known_intrinsics_px=options.known_intrinsics_px):
         state, now = stream.state, watch.now()
         peak_bytes = max(peak_bytes, peak_memory_bytes())  # Linux counts a peak but roughly: it may seem to shrink
         cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_bytes, device)

@@ -1,22 +1,25 @@
-"""Working ahead: an iterator that runs in its own thread, a bounded number of items before its consumer."""
+"""Prefetching: an iterator that runs in its own thread, a bounded number of items ahead of its consumer."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Generator, Iterable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from openloger.errors import InputError
+from openloger.runtime.worker import Worker
 
 ItemT = TypeVar("ItemT")
-PATIENCE_S = 2.0  # how long to wait for the thread; one blocked on live input is left to end with its input
+PATIENCE_S = 2.0  # timeout of the join; a thread that is blocked on live input ends with its input
 
 
 @dataclass(frozen=True)
 class _End:
-    """The iterator is over: by itself, or by `error`."""
+    """The iterator ended, by itself or with `error`."""
 
     error: BaseException | None = None
 
@@ -35,7 +38,12 @@ def prefetch(iterator: Iterable[ItemT], *, depth: int = 8) -> Generator[ItemT, N
 def _consume(iterator: Iterable[ItemT], depth: int) -> Generator[ItemT, None, None]:
     ready: queue.Queue[Any] = queue.Queue(maxsize=depth)
     stop = threading.Event()
-    worker = threading.Thread(target=_produce, args=(iterator, ready, stop), name="openloger-run-ahead", daemon=True)
+
+    def end(error: BaseException | None) -> None:
+        if not stop.is_set():
+            ready.put(_End(error))
+
+    worker = Worker(partial(_produce, iterator, ready, stop), name="openloger-prefetch", on_end=end)
     worker.start()
     try:
         while not isinstance(item := ready.get(), _End):
@@ -44,27 +52,17 @@ def _consume(iterator: Iterable[ItemT], depth: int) -> Generator[ItemT, None, No
             raise item.error
     finally:
         stop.set()
-        _drain(ready)  # frees a producer that waits for room; it looks at `stop` before it works on
+        _drain(ready)  # unblocks a producer that waits for room; it checks `stop` before the next item
         worker.join(PATIENCE_S)
 
 
 def _produce(iterator: Iterable[Any], ready: queue.Queue[Any], stop: threading.Event) -> None:
-    end = _End()
-    try:
+    with closing(iterator) if isinstance(iterator, Generator) else nullcontext():
         for item in iterator:
             if not stop.is_set():
                 ready.put(item)
             if stop.is_set():
                 break
-    except BaseException as error:  # noqa: BLE001 - handed to the consumer, who raises it
-        end = _End(error)
-    try:
-        if isinstance(iterator, Generator):
-            iterator.close()
-    except BaseException as error:  # noqa: BLE001 - as above
-        end = _End(end.error or error)
-    if not stop.is_set():
-        ready.put(end)
 
 
 def _drain(ready: queue.Queue[Any]) -> None:

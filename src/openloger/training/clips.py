@@ -44,10 +44,6 @@ class ClipBatch:
         """The same clips on another device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pin(self) -> ClipBatch:
-        """The same clips in page-locked memory, from where they reach a GPU without waiting."""
-        return self._map(lambda tensor: tensor.pin_memory())
-
     def take_frames(self, index: Int[Tensor, " chosen"]) -> ClipBatch:
         """The clips with only these frames, in this order; a frame may come twice."""
         return self._map(lambda tensor: tensor.index_select(1, index.to(tensor.device)))
@@ -59,16 +55,6 @@ class ClipBatch:
     def _map(self, change) -> ClipBatch:
         tensors = [change(getattr(self, field.name)) for field in fields(self) if field.name != "names"]
         return ClipBatch(*tensors, names=self.names)
-
-
-def join_clips(batches: list[ClipBatch]) -> ClipBatch:
-    """One batch of all the clips, in order."""
-    tensors = [
-        torch.cat([getattr(batch, field.name) for batch in batches])
-        for field in fields(ClipBatch)
-        if field.name != "names"
-    ]
-    return ClipBatch(*tensors, names=tuple(name for batch in batches for name in batch.names))
 
 
 def choose_frames(clip: Clip, count: int, draw: np.random.Generator, *, suited: FramePairs, shuffle_time: bool) -> Clip:

@@ -30,7 +30,7 @@ _AHEAD = 8  # such groups that wait in each background process' queue
 def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
     """Render clips of one size and length, all frames at once; clips of one world share what is built of it."""
     opened = {
-        (spec.family, spec.seed, spec.fps): worlds.world(
+        (spec.family, spec.seed, spec.fps): worlds.World(
             spec.family, seed=spec.seed, size=spec.size, fps=spec.fps, textures=spec.textures
         )
         for spec in specs

@@ -1,6 +1,6 @@
 """Photographs as textures: pictures of real surfaces out of an installed package, for worlds that ask for them.
 
-`world(..., textures="miniworld")` takes some of its surfaces from the pictures of the PyPI package miniworld
+`World(..., textures="miniworld")` takes some of its surfaces from the pictures of the PyPI package miniworld
 (Apache-2.0, `pip install --no-deps miniworld`; its pictures alone are read, its code is never run). Without that
 argument nothing here is touched and worlds look the same whatever is installed.
 """

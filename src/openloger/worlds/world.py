@@ -63,11 +63,16 @@ class World:
 
     Args:
         family: one of FAMILIES.
-        seed: which world of the family.
+        seed: any whole number; equal seeds give equal worlds.
         size: (height, width) in pixels.
         fps: frames per second of the video.
-        frames: how many frames `frames()` gives and `len()` says; endless where None.
-        textures: "procedural", or a source of photographs (photos.py) that some surfaces are taken from.
+        frames: the number of frames, which `frames()` ends after; endless where None.
+        textures: one of TEXTURES: "procedural", or "miniworld" for photographs on about half of the surfaces that
+            have a pattern, from the pictures of that package (Apache-2.0; `pip install --no-deps miniworld`).
+
+    Raises:
+        InputError: for an unknown family, a size under 8 pixels, a frame rate that is not positive, unknown textures
+            or textures whose package is not installed.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 
 from openloger.errors import InputError
@@ -24,6 +25,7 @@ from openloger.frames.live.reconnect import SourceLostError
 from openloger.frames.selected import OnBadFrame, SelectedFrames, with_times
 from openloger.frames.selection import Place, Selection
 from openloger.runtime.prefetch import PATIENCE_S
+from openloger.runtime.worker import Worker
 from openloger.values import Frame
 
 WAITING_FRAMES = 16
@@ -140,7 +142,7 @@ class LiveFrames:
 
     def _captured(self, first: int) -> Generator[Frame, None, None]:
         room = self._room = FrameBuffer(WAITING_FRAMES, keep=self.keep, time_of=lambda slot: slot.timestamp_s)
-        worker = threading.Thread(target=self._capture, args=(room, first), name="openloger-capture", daemon=True)
+        worker = Worker(partial(self._capture, room, first), name="openloger-capture", on_end=room.close)
         chosen = self._chosen = SelectedFrames(_Waiting(self, room, first), Selection(), self.options.on_bad_frame)
         if self._stop.is_set():
             room.close()
@@ -155,17 +157,13 @@ class LiveFrames:
             worker.join(PATIENCE_S)
 
     def _capture(self, room: FrameBuffer[LazyFrame], first: int) -> None:
-        """The thread's work: slots into the room, until either has enough."""
-        try:
-            with closing(self.feed.slots(first, self._stop)) as slots:
-                for slot in self._selection.of(with_times(slots, fps=self.options.fps, name=self.name)):
-                    self._arrivals.append((slot.index, self._clock.now_s()))
-                    if not room.put(slot):
-                        break
-                    self.captured += 1
-        except BaseException as error:  # noqa: BLE001 - handed to whoever takes the frames, who raises it
-            room.close(error)
-        room.close()
+        """The thread's work: slots into the buffer, until either has enough."""
+        with closing(self.feed.slots(first, self._stop)) as slots:
+            for slot in self._selection.of(with_times(slots, fps=self.options.fps, name=self.name)):
+                self._arrivals.append((slot.index, self._clock.now_s()))
+                if not room.put(slot):
+                    break
+                self.captured += 1
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from openloger.benchmarking import ablations as room
-from openloger.benchmarking.ablations import RenderedWorlds, stream_of
+from openloger.benchmarking.ablations.plan import Variant
+from openloger.benchmarking.ablations.run import RenderedWorlds, stream_of
 from openloger.benchmarking.child import OverLimitError
 from openloger.cli import EXIT_BAD_INPUT, EXIT_INTERRUPTED, main
 from openloger.datasets import open_dataset
 from openloger.errors import InputError
-from openloger.evaluation.ablations import Variant
 from openloger.network import load_network
-from openloger.worlds import world
+from openloger.worlds import World
 
 SMALL = ("--network", "pocket", "--families", "rooms", "--size", "32", "40", "--fps", "5", "--device", "cpu")
 
@@ -172,7 +172,7 @@ def test_wrong_input_is_one_line_before_anything_runs(
 def test_rendered_worlds_are_the_worlds(rendered: Path) -> None:
     worlds = RenderedWorlds(rendered, (32, 40), 5.0, 20)
     sequence = open_dataset("folder", rendered, sequences=(worlds.name("rooms:0"),))[worlds.name("rooms:0")]
-    truth = world("rooms", seed=0, size=(32, 40), fps=5.0, frames=20)
+    truth = World("rooms", seed=0, size=(32, 40), fps=5.0, frames=20)
     assert sequence.length == 20
     for index, frame in enumerate(sequence.frames()):
         assert np.array_equal(frame.rgb, truth[index].rgb)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from openloger import worlds
+from openloger.benchmarking.ablations.plan import AblationPlan, Cell, Variant, default_variants, plan
 from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
 from openloger.benchmarking.ledger import Ledger
 from openloger.datasets import open_dataset, write_folder
 from openloger.errors import InputError
 from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed, measure
-from openloger.evaluation.ablations import AblationPlan, Cell, Variant, default_variants, plan
 from openloger.frames import open_frames
 from openloger.network import Network
 from openloger.outputs import staged_folder
@@ -84,7 +84,7 @@ class RenderedWorlds:
         if (self.folder / name).is_dir():
             return name
         family, _, seed = world.partition(":")
-        shown = worlds.world(family, seed=int(seed), size=self.size, fps=self.fps, frames=self.frames)
+        shown = worlds.World(family, seed=int(seed), size=self.size, fps=self.fps, frames=self.frames)
         watch = Stopwatch(total=self.frames)
         with staged_folder(self.folder / name, made_by="evaluate ablations") as draft:
             write_folder(
@@ -106,7 +106,7 @@ def plan_ablations(settings: AblationSettings, network: Network) -> AblationPlan
             "videos have at least 3 frames, and seeds and limits are not negative"
         )
     for family in settings.families:
-        worlds.world(family, seed=0, size=size_of(settings, network), fps=settings.fps)
+        worlds.World(family, seed=0, size=size_of(settings, network), fps=settings.fps)
     named = [f"{family}:{seed}" for family in settings.families for seed in settings.seeds]
     return plan(variants, settings.frames, named, full_limit=settings.full_limit)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from openloger.benchmarking.ablations.plan import GUESS, Cell, Variant, default_variants, plan, rows
+from openloger.benchmarking.ablations.report import ablation_table, draw_ablations
 from openloger.errors import InputError
-from openloger.evaluation.ablation_report import ablation_table, draw_ablations
-from openloger.evaluation.ablations import GUESS, Cell, Variant, default_variants, plan, rows
 
 
 def result(variant: str, frames: int, world: str, **numbers: Any) -> dict[str, Any]:

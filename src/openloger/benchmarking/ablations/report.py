@@ -8,8 +8,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from openloger.benchmarking.ablations.plan import GUESS, Row
 from openloger.errors import InputError
-from openloger.evaluation.ablations import GUESS, Row
 from openloger.evaluation.report import TableRows
 from openloger.outputs import replace_file
 
