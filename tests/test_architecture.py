@@ -108,7 +108,7 @@ BREACHES = {
     "geometry/cameras.py: from ..frames.frame import Frame": "geometry imports frames",
     "geometry/lazy.py: def f():\n    from openloger import network": "geometry imports network",
     "worlds/hidden.py: def f():\n    import openloger.datasets.tum as tum": "worlds imports datasets",
-    "export/ply.py: from openloger.export import mesh\nimport openloger.cli.main": "export_recording imports cli",
+    "export/ply.py: from openloger.export import mesh\nimport openloger.cli.main": "export imports cli",
     "pipeline/reconstruct.py: from openloger import cli": "pipeline imports cli",
     "recording/write.py: import openloger": "recording imports __init__",
     "recording/meta.py: from openloger import Stream": "recording imports __init__",

@@ -13,6 +13,7 @@ from openloger.outputs import staged_file
 from openloger.runtime.progress import Progress, Stopwatch
 from openloger.shapes import UInt8
 from openloger.values import Frame
+from openloger.worlds import World
 
 NOMINAL_FPS = 30.0
 

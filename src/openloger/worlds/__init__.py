@@ -10,6 +10,7 @@ find what each pixel meets; shading.py colours it with surfaces (surfaces.py) fr
 from __future__ import annotations
 
 from openloger.worlds.clips import Clips, render_clip, render_clips
+from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.photos import SOURCES as TEXTURES
 from openloger.worlds.preview import contact_sheet
 from openloger.worlds.world import FAMILIES, Sample, World
@@ -19,6 +20,7 @@ VERSION: int = 4
 
 __all__ = [
     "FAMILIES",
+    "PROCEDURAL",
     "TEXTURES",
     "VERSION",
     "Clips",
