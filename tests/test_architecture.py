@@ -32,7 +32,7 @@ ROOMS = {
     "export": {"recording", "frames", "geometry", "outputs"},  # pictures are opened in one place
     "viewing": {"recording", "export", "geometry", "pages", "outputs"},  # it exports what is seen
     "training": {"runtime", "network", "streaming", "worlds", "datasets", "geometry", "outputs"},
-    "pipeline": {"values", "runtime", "frames", "network", "streaming", "recording", "outputs"},
+    "pipeline": {"values", "geometry", "runtime", "frames", "network", "streaming", "recording", "outputs"},
 }
 ALLOWED = {
     **ROOMS,

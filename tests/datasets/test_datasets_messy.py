@@ -23,6 +23,12 @@ TUM = "rgbd_dataset_freiburg2_desk"
 TEXTS = (".txt", ".csv", ".yaml")
 
 
+def hear(caplog: pytest.LogCaptureFixture) -> None:
+    """What openloger logs reaches `caplog`, whatever earlier tests made of its logger."""
+    logging.getLogger("openloger").propagate = True
+    caplog.set_level(logging.INFO, logger="openloger")
+
+
 @pytest.fixture(params=LAYOUTS)
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Made]:
     dataset, make = LAYOUTS[request.param]
@@ -267,8 +273,7 @@ def test_sixteen_bits_full_are_no_depth_in_a_plain_folder(tmp_path: Path) -> Non
 def test_times_since_1970_are_seconds_whatever_they_count(
     tmp_path: Path, unit: float, said: str | None, step_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("openloger").propagate = True
-    logging.getLogger("openloger").setLevel(logging.INFO)
+    hear(caplog)
     times_s = 1305031102.175 + step_s * np.arange(20)
     np.testing.assert_allclose(in_seconds(times_s * unit, tmp_path / "rgb.txt"), times_s, atol=1e-6, rtol=0)
     assert (f"its times are {said}" in caplog.text) == (said is not None)

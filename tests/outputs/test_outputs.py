@@ -25,6 +25,12 @@ from openloger.outputs import (
 )
 
 
+def hear(caplog: pytest.LogCaptureFixture) -> None:
+    """What openloger logs reaches `caplog`, whatever earlier tests made of its logger."""
+    logging.getLogger("openloger").propagate = True
+    caplog.set_level(logging.INFO, logger="openloger")
+
+
 def put(path: Path, text: str = "mine") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -209,7 +215,7 @@ def test_a_manifest_that_names_files_elsewhere_reaches_none_of_them(tmp_path: Pa
 
 
 def test_a_long_job_keeps_what_is_not_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("openloger").propagate = True
+    hear(caplog)
     path = tmp_path / "weights.bin"
     for text in ("one", "two"):
         with replace_file(path, made_by="tests") as draft:

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -150,13 +151,16 @@ class DiskFault:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls, self.fails_at = 0, sys.maxsize
+        self._one_by_one = threading.Lock()
         monkeypatch.setattr(os, "fsync", self._counted(lambda descriptor: None))  # here no power is cut
         monkeypatch.setattr(os, "replace", self._counted(os.replace))
 
     def _counted(self, function: Callable[..., None]) -> Callable[..., None]:
         def wrapper(*args: object) -> None:
-            self.calls += 1
-            if self.calls > self.fails_at:
+            with self._one_by_one:  # chunks are written in threads
+                self.calls += 1
+                fails = self.calls > self.fails_at
+            if fails:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             function(*args)
 

@@ -27,6 +27,12 @@ from openloger.training.metrics import MetricsLog, read_metrics
 from openloger.training.optimiser import RunningMean
 
 
+def hear(caplog: pytest.LogCaptureFixture) -> None:
+    """What openloger logs reaches `caplog`, whatever earlier tests made of its logger."""
+    logging.getLogger("openloger").propagate = True
+    caplog.set_level(logging.INFO, logger="openloger")
+
+
 class State:
     """The least that a checkpoint holds; its weights are the number of the step."""
 
@@ -70,7 +76,7 @@ def test_the_newest_and_the_one_before_are_kept(run: Path) -> None:
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     run: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("openloger").propagate = True
+    hear(caplog)
     newest = run / "step-00000003"
     shard = newest / "state-000.safetensors"
     data = bytearray(shard.read_bytes())

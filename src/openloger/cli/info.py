@@ -9,20 +9,25 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.advice import about_network
 from openloger.cli.terminal import printable
 from openloger.frames.live import is_captured
 from openloger.recording import open_recording
+from openloger.recording.check import find_damage
 from openloger.viewing.report.summary import RecordingSummary, RunCost, summarise
 
 
-def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:
+def info(recording: tyro.conf.Positional[Path], /, *, check: bool = False, json: bool = False) -> int:
     """Tell what a recording holds, and how to go on with it where it is not complete.
 
     Args:
         recording: The recording's folder.
+        check: Read all of it instead, and list the files that are damaged and the frames that they cost; 2 if any.
         json: Print it for programs.
     """
+    if check:
+        return _check(recording)
     opened = open_recording(recording)
     summary = summarise(opened)
     if summary.resume is not None and is_captured(summary.source):
@@ -42,6 +47,16 @@ def info(recording: tyro.conf.Positional[Path], /, *, json: bool = False) -> int
     if summary.resume is not None:
         print(printable(f"\nThis goes on with it, given the options that it began with:\n{summary.resume}"))
     return 0
+
+
+def _check(recording: Path) -> int:
+    damaged = 0
+    for line in find_damage(recording):
+        print(printable(line), flush=True)
+        damaged += 1
+    if not damaged:
+        print(printable(f"{recording}: every file is whole"))
+    return EXIT_BAD_INPUT if damaged else 0
 
 
 def _rows(summary: RecordingSummary) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from openloger.network import Network, weights_hash
 from openloger.pipeline.decode_ahead import DecodedAhead
@@ -30,7 +30,9 @@ class RunOptions:
     should_stop: Callable[[], bool] = lambda: False  # asked between windows; what was done stays, for "resume"
 
 
-def describe(stream: Stream, frames: DecodedAhead, options: RunOptions) -> RecordingMeta:
+def describe(
+    stream: Stream, frames: DecodedAhead, options: RunOptions, *, source_identity: Mapping[str, Any] | None = None
+) -> RecordingMeta:
     """The contents of `meta.json`, which must agree when the recording is continued."""
     height, width = frames.size
     known = options.known_intrinsics_px
@@ -43,6 +45,7 @@ def describe(stream: Stream, frames: DecodedAhead, options: RunOptions) -> Recor
         width=width,
         source_size=frames.source_size,
         source=frames.name,
+        source_identity=source_identity,
         network=stream.network.config.name,
         weights_hash=None if path is None else weights_hash(path),
         settings={

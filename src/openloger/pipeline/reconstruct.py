@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,20 @@ import numpy as np
 
 from openloger.errors import BadFrameError
 from openloger.frames import open_frames
+from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
 from openloger.network import Network, load_network
 from openloger.pipeline.decode_ahead import DecodedAhead, TimedSource
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame
-from openloger.pipeline.resume import RecordedPrefix, StateSaver, recorded_prefix, restore
+from openloger.pipeline.resume import (
+    RecordedPrefix,
+    StateSaver,
+    check_source,
+    recorded_prefix,
+    recording_to_resume,
+    restore,
+)
 from openloger.recording import BackgroundWriter, Cost, Recording, create_recording, open_recording, resume_recording
-from openloger.recording.meta import is_recording
 from openloger.runtime.allocator import keep_freed_memory
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import device_name, peak_memory_bytes
@@ -64,18 +72,22 @@ def reconstruct(
         size=size,
         keyframes=keyframes,
     )
-    stored = open_recording(out) if options.existing == "resume" and is_recording(Path(out)) else None
-    if stored is not None and stored.complete and not live:
-        return stored
+    opened = open_frames(source)
+    stored = recording_to_resume(Path(out)) if options.existing == "resume" else None
+    if stored is not None and not live:
+        check_source(stored, opened)
+        if stored.complete:
+            return stored
     if stored is not None:
         restore(stream, stored)
         stream.size = stream.size or (stored.meta.height, stored.meta.width)
     before = recorded_prefix(stream, stored) if live and stored is not None else RecordedPrefix([], np.zeros(0))
-    with closing(DecodedAhead(open_frames(source), stream, before, depth=1 if live else 8)) as frames:
-        meta = describe(stream, frames, options)
+    with closing(DecodedAhead(opened, stream, before, depth=1 if live else 8)) as frames:
+        meta = describe(stream, frames, options, source_identity=None if live else identity(opened))
         if stored is None:
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
         else:
+            meta = meta if live else replace(meta, source=stored.meta.source)  # `check_source` accepts a moved file
             writer = resume_recording(out, meta, frames=stream.state.final_frames)
         with cores_shared(work=operations_per_frame(network, frames.size)), BackgroundWriter(writer) as recording:
             _run(stream, frames, recording, options, live=live)

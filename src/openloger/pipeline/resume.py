@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from safetensors import SafetensorError
 
-from openloger.errors import RecordingError
+from openloger.errors import InputError, RecordingError
+from openloger.frames.identity import difference
+from openloger.geometry import SE3, Sim3
 from openloger.outputs import write_atomically
-from openloger.recording import Recording
-from openloger.recording.layout import STATE_FILE
+from openloger.recording import RecordedFrame, RecordedWindow, Recording, open_recording
+from openloger.recording.files import explain_os_errors
+from openloger.recording.meta import is_recording, meta_hash
 from openloger.shapes import Float64
 from openloger.streaming import Stream, StreamState
-from openloger.values import Frame
+from openloger.streaming.placement import Anchor
+from openloger.streaming.windows import SizedFrame
+from openloger.values import Frame, FrameSource
+
+_log = logging.getLogger("openloger")
 
 
 class RecordedPrefix(NamedTuple):
@@ -50,7 +61,9 @@ class StateSaver:
     share_of_time = 0.05
 
     def __init__(self, path: Path) -> None:
+        """`path` lies in the recording's folder."""
         self.path = path
+        self.made_for = meta_hash(path.parent)
         self._saved_at_s, self._cost_s = time.perf_counter(), 0.0
 
     def offer(self, state: StreamState) -> None:
@@ -62,16 +75,109 @@ class StateSaver:
         if state.finished:  # a bad frame may have ended the video here; a resume shall try that window again
             return
         began_s = time.perf_counter()
-        write_atomically(self.path, state.to_bytes())
+        try:
+            content = state.to_bytes(made_for=self.made_for)
+        except (RuntimeError, ValueError, SafetensorError) as error:
+            raise RecordingError(f"{self.path}: the run's state cannot be saved: {error}") from error
+        write_atomically(self.path, content)
         self._saved_at_s = time.perf_counter()
         self._cost_s = self._saved_at_s - began_s
 
 
+def recording_to_resume(path: Path) -> Recording | None:
+    """The recording in a folder; None where there is none yet.
+
+    Raises RecordingError where it cannot be looked into, or is damaged.
+    """
+    with explain_os_errors(path, "choose another folder"):
+        return open_recording(path) if is_recording(path) else None
+
+
+def check_source(stored: Recording, source: FrameSource) -> None:
+    """Check that a recording is continued from the source that it was begun with.
+
+    Files that have grown, or become more, are the same source, as is one that was moved.
+
+    Raises RecordingError where it is another one, by its name or by its files.
+    """
+    ways_out = "give that source, choose another folder, or begin again with --overwrite"
+    known = stored.meta.source_identity  # recordings once had none
+    found = None if known is None else difference(known, source)
+    may_have_moved = known is not None and known["files"] > 0 and found is None
+    if source.name != stored.meta.source and not may_have_moved:
+        raise RecordingError(
+            f"{stored.path}: was made from {stored.meta.source!r}, not from {source.name!r}: {ways_out}"
+        )
+    if found is not None:
+        raise RecordingError(f"{stored.path}: was made from another {source.name!r}; {found}: {ways_out}")
+
+
 def restore(stream: Stream, stored: Recording) -> None:
-    """Put the stream where the interrupted run last left its state; at the beginning where it left none."""
-    path = stored.path / STATE_FILE
-    if path.is_file():
-        stream.state = StreamState.from_bytes(path.read_bytes(), device=stream.network.device)
+    """Put the stream where the interrupted run last left its state.
+
+    A run that was interrupted before it kept one begins again. Where the state is damaged, missing or another run's, it
+    is rebuilt from the recording, and a warning says so.
+
+    Raises RecordingError where it cannot be read, or not be rebuilt.
+    """
+    path = stored.state_path
+    if not path.exists() and (stored.complete or len(stored.windows) < 2):
+        return
+    try:
+        with explain_os_errors(path, "allow it to be read"):
+            content = path.read_bytes() if path.exists() else None
+        if content is None:
+            raise InputError("it is missing")
+        state = StreamState.from_bytes(content, device=stream.network.device, made_for=meta_hash(stored.path))
+        if state.final_frames > len(stored):
+            raise InputError(f"it is of frame {state.final_frames}, and {len(stored)} are recorded")
+        stream.state = state
+    except InputError as error:
+        stream.state = rebuilt_state(stream, stored, reason=str(error))
+        _log.warning(
+            "%s cannot be used (%s): the run goes on from the last recorded window, its memory begun anew", path, error
+        )
+
+
+def rebuilt_state(stream: Stream, stored: Recording, *, reason: str) -> StreamState:
+    """The state before the last recorded window, from the recording alone.
+
+    Pictures, cameras and depth of the frames that it shares with the one before place it; only memory begins anew, as
+    it does after a reset. The window's frames are computed again; all before them stay.
+
+    Raises RecordingError where windows share no frame, so that nothing places the next one.
+    """
+    fresh, rows = stream.state, stored.windows
+    if stream.overlap == 0 and len(rows) > 1:
+        raise RecordingError(
+            f"{stored.path}: the state of the run cannot be used ({reason}), and windows that share no frame cannot be "
+            "continued without it; begin again with --overwrite, or reconstruct the rest into another folder"
+        )
+    states = (_state_before(stream, stored, window) for window in reversed(rows[1:]))
+    return next((state for state in states if state is not None), fresh)
+
+
+def _state_before(stream: Stream, stored: Recording, window: RecordedWindow) -> StreamState | None:
+    """The state before a window; None where not all frames that it shares with the one before are recorded."""
+    frames = (SizedFrame.of(_as_given(frame, stored)) for frame in stored.frames(window.first_frame))
+    shared = tuple(islice(stream.keyed(frames), stream.overlap))
+    if len(shared) < stream.overlap:
+        return None
+    places = window.first_frame + np.cumsum([0, *(len(keyed.frames) for keyed in shared[1:])])
+    rigid = SE3.from_matrix(torch.tensor(window.world_from_window, dtype=torch.float64))
+    scale = torch.tensor(window.world_from_window_scale, dtype=torch.float64)
+    return replace(
+        stream.state,
+        number=window.number,
+        final_frames=window.first_frame,
+        anchor=Anchor(
+            Sim3(scale, rigid.rotation, rigid.translation),
+            torch.from_numpy(stored.world_from_cam[places]),
+            torch.from_numpy(np.stack([stored.depth(int(place)) for place in places])),
+        ),
+        pending=shared,
+        memory_lost=True,
+    )
 
 
 def recorded_prefix(stream: Stream, stored: Recording) -> RecordedPrefix:
@@ -80,13 +186,15 @@ def recorded_prefix(stream: Stream, stored: Recording) -> RecordedPrefix:
     It has the frames as the network saw them, so what follows is what an uncut run would have made of them.
     Raises RecordingError where there is no state although there was more than a window.
     """
-    if not stored.state_path.is_file() and len(stored) > stream.window:
+    if stream.state.number == 0 and len(stored) > stream.window:
         raise RecordingError(
             f"{stored.path}: cannot be appended to, as no state of the run was kept, which only live runs keep when "
             "they are complete; choose another folder, or begin again with --overwrite"
         )
     seen = int(np.searchsorted(stored.source_index, stream.state.next_index))
-    kept = stored.frames(start=seen)
-    size = stored.meta.source_size
-    unseen = [Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name, size) for frame in kept]
-    return RecordedPrefix(unseen, stored.timestamps_s)
+    return RecordedPrefix([_as_given(frame, stored) for frame in stored.frames(start=seen)], stored.timestamps_s)
+
+
+def _as_given(frame: RecordedFrame, stored: Recording) -> Frame:
+    """A recorded frame as the stream saw it."""
+    return Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name, stored.meta.source_size)

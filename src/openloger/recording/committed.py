@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from openloger.errors import RecordingError
 from openloger.recording.files import write_json
-from openloger.recording.layout import COMMITTED_FILE
+from openloger.recording.layout import COMMITTED_FILE, NAMES_FILE, WINDOWS_FILE
+from openloger.recording.lines import is_whole, sealed
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ def write_committed(folder: Path, committed: Committed) -> None:
     Raises:
         OSError: what the file system said; what counted before still does.
     """
-    write_json(folder / COMMITTED_FILE, asdict(committed))
+    write_json(folder / COMMITTED_FILE, sealed(asdict(committed)))
 
 
 def read_committed(folder: Path) -> Committed:
@@ -40,9 +42,25 @@ def read_committed(folder: Path) -> Committed:
     """
     file = folder / COMMITTED_FILE
     try:
-        value = json.loads(file.read_bytes())
-        return Committed(int(value["frames"]), int(value["windows"]), bool(value["complete"]))
+        value: Any = json.loads(file.read_bytes())
+        counts, complete = (value["frames"], value["windows"]), value["complete"]
+        if not (is_whole(value) and isinstance(complete, bool)):
+            raise ValueError("its checksum does not match")
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
+            raise ValueError(f"frames and windows are {counts}")
+        return Committed(*counts, complete=complete)
     except FileNotFoundError:
         return NOTHING
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RecordingError(f"{file}: cannot be read ({error!r}); the recording is damaged") from error
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise RecordingError(
+            f"{file}: cannot be read ({error}); put it back from a copy, or write {_likely(folder)} there"
+        ) from error
+
+
+def _likely(folder: Path) -> str:
+    """The counts that a damaged file must have had, going by the lines beside it."""
+    counts = []
+    for name in (NAMES_FILE, WINDOWS_FILE):
+        lines = (folder / name).read_bytes().count(b"\n") if (folder / name).is_file() else 0
+        counts.append(lines)
+    return json.dumps(asdict(Committed(counts[0], counts[1], complete=False)))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from openloger.errors import RecordingError
+from openloger.outputs import is_clutter
 from openloger.outputs.atomic import PARTIAL_SUFFIX
 from openloger.recording.committed import NOTHING, Committed, read_committed, write_committed
-from openloger.recording.files import WriterLock, explain_os_errors, keep_lines, read_json_lines
-from openloger.recording.layout import ARRAYS_FOLDER, ENTRIES, META_FILE, NAMES_FILE, WINDOWS_FILE
+from openloger.recording.files import explain_os_errors, writer_lock
+from openloger.recording.layout import ARRAYS_FOLDER, FILES, LOCK_FILE, META_FILE
+from openloger.recording.line_files import name_lines, read_windows, window_lines
 from openloger.recording.meta import RecordingMeta, is_recording, read_meta, write_meta
-from openloger.recording.windows import window_from_json
+from openloger.recording.store import remove_arrays
 from openloger.recording.writer import RecordingWriter
 
 _ADVICE = "choose a folder that can be written to"
@@ -31,10 +32,14 @@ def create_recording(path: str | os.PathLike[str], meta: RecordingMeta, *, overw
     """
     folder = Path(path)
     with explain_os_errors(folder, _ADVICE), ExitStack() as on_error:
-        _make_room(folder, overwrite=overwrite)
-        write_meta(folder, meta)  # first: from here on the folder is a recording, which --overwrite may delete
-        lock = WriterLock(folder / META_FILE)
+        _check_folder(folder, overwrite=overwrite)  # before anything is made in it, and again once it is ours alone
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = writer_lock(folder)
         on_error.callback(lock.release)
+        _check_folder(folder, overwrite=overwrite)
+        if is_recording(folder):
+            _delete_recording(folder)
+        write_meta(folder, meta)  # first: from here on the folder is a recording, which --overwrite may delete
         write_committed(folder, NOTHING)
         writer = RecordingWriter(folder, meta, committed=NOTHING, lock=lock)
         on_error.pop_all()
@@ -49,62 +54,67 @@ def resume_recording(path: str | os.PathLike[str], meta: RecordingMeta, *, frame
             writing to it.
     """
     folder = Path(path)
-    stored = read_meta(folder)
-    if differences := stored.differences(meta):
-        raise RecordingError(
-            f"{folder}: cannot be continued, it was made with {'; '.join(differences)}: "
-            "resume with the same settings, or begin again with --overwrite"
-        )
+    read_meta(folder)  # a folder that holds no recording is left as it is
     with explain_os_errors(folder, _ADVICE), ExitStack() as on_error:
-        lock = WriterLock(folder / META_FILE)
+        lock = writer_lock(folder)
         on_error.callback(lock.release)
-        committed = _roll_back(folder, frames)
+        stored = read_meta(folder)
+        _check_settings(folder, stored, meta)
+        committed = _roll_back(folder, stored, frames)
         writer = RecordingWriter(folder, stored, committed=committed, lock=lock)
         on_error.pop_all()
         return writer
 
 
-def _make_room(folder: Path, *, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
+def _check_settings(folder: Path, stored: RecordingMeta, meta: RecordingMeta) -> None:
+    if differences := stored.differences(meta):
+        raise RecordingError(
+            f"{folder}: cannot be continued, it was made with {'; '.join(differences)}: "
+            "resume with the same settings, or begin again with --overwrite"
+        )
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    if "\0" in str(folder):
+        raise RecordingError(f"{str(folder)!r}: no path holds a NUL; choose another folder")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
         raise RecordingError(f"{folder}: is a file; give a folder for the recording")
-    folder.mkdir(parents=True, exist_ok=True)
     if is_recording(folder):
         if not overwrite:
             raise RecordingError(
                 f"{folder}: already holds a recording; go on with it (--resume), "
                 "replace it (--overwrite), or choose another folder"
             )
-        _delete_recording(folder)
-    elif {entry.name for entry in folder.iterdir()} - {META_FILE + PARTIAL_SUFFIX}:
+        return
+    entries = {entry.name for entry in folder.iterdir() if not is_clutter(entry.name)}
+    if entries - {META_FILE + PARTIAL_SUFFIX, LOCK_FILE}:
         raise RecordingError(
             f"{folder}: is not empty and not a recording, so it is left alone (--overwrite too); choose another folder"
         )
 
 
 def _delete_recording(folder: Path) -> None:
-    lock = WriterLock(folder / META_FILE)
-    try:
-        for partial in _partials(folder):
-            partial.unlink()
-        for entry in (folder / name for name in ENTRIES):  # meta.json last: till then it is a recording, to be deleted
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
-    finally:
-        lock.release()
+    """Its own files; what else lies in its folders stays."""
+    for partial in _partials(folder):
+        partial.unlink()
+    remove_arrays(folder)
+    for name in FILES:  # meta.json last: till then it is a recording, to be deleted
+        (folder / name).unlink(missing_ok=True)
 
 
-def _roll_back(folder: Path, frames: int) -> Committed:
+def _roll_back(folder: Path, meta: RecordingMeta, frames: int) -> Committed:
     committed = read_committed(folder)
     if not 0 <= frames <= committed.frames:
         raise RecordingError(f"{folder}: cannot go on after {frames} frames; {committed.frames} are committed")
-    windows = [window_from_json(row) for row in read_json_lines(folder / WINDOWS_FILE, committed.windows)]
-    kept = sum(window.first_frame + window.final_count <= frames for window in windows)
+    windows = read_windows(folder, meta, committed.windows)
+    ends = [0 if window is None else window.first_frame + window.final_count for window in windows]
+    kept = next((row for row, end in enumerate(ends) if end > frames), len(windows))  # damaged ones before it stay
     rolled_back = Committed(frames, kept, complete=False)
     write_committed(folder, rolled_back)  # first: what it no longer counts may then go
-    keep_lines(folder / NAMES_FILE, frames)
-    keep_lines(folder / WINDOWS_FILE, kept)
+    name_lines(folder, meta).cut(frames)
+    window_lines(folder, meta).cut(kept)
     for partial in _partials(folder):
         partial.unlink()
     return rolled_back
@@ -112,6 +122,6 @@ def _roll_back(folder: Path, frames: int) -> Committed:
 
 def _partials(folder: Path) -> Iterator[Path]:
     """Files that a killed writer left half-written."""
-    for name in ENTRIES:
+    for name in FILES:
         yield from folder.glob(name + PARTIAL_SUFFIX)
     yield from (folder / ARRAYS_FOLDER).rglob("*" + PARTIAL_SUFFIX)

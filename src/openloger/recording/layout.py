@@ -2,12 +2,14 @@
 
     meta.json        what made it; written first, never changed
     arrays.zarr/     a zarr v3 group with one array a quantity, chunked on the frame axis (`array_layouts`)
-    names.jsonl      one JSON string a frame
+    names.jsonl      one JSON object a frame: its name
     windows.jsonl    one JSON object a window
     committed.json   how many frames and windows count; replaced last and whole, so it is true at any moment
     state.safetensors  where the stream stood after some commit; whoever runs the stream writes it
+    writer.lock      locked by the one who writes; never replaced
 
-Arrays and .jsonl files may be longer than what is committed. What lies beyond is unfinished and never shown.
+Arrays and .jsonl files may be longer than what is committed. What lies beyond is unfinished and never shown. Every
+chunk, every line and every JSON document has a CRC-32C, except in recordings of format 1, whose names are JSON strings.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 FORMAT = "openloger recording"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 
 META_FILE = "meta.json"
 ARRAYS_FOLDER = "arrays.zarr"
@@ -24,7 +27,8 @@ NAMES_FILE = "names.jsonl"
 WINDOWS_FILE = "windows.jsonl"
 COMMITTED_FILE = "committed.json"
 STATE_FILE = "state.safetensors"
-ENTRIES = (ARRAYS_FOLDER, NAMES_FILE, WINDOWS_FILE, COMMITTED_FILE, STATE_FILE, META_FILE)
+LOCK_FILE = "writer.lock"
+FILES = (NAMES_FILE, WINDOWS_FILE, COMMITTED_FILE, STATE_FILE, META_FILE)
 
 DepthDtype = Literal["float16", "float32"]
 
@@ -53,6 +57,11 @@ class ArrayLayout:
         return self.chunk_frames, *self.frame_shape
 
 
+def has_checksums(format_version: int) -> bool:
+    """Whether chunks and lines of recordings of this format have checksums."""
+    return format_version >= 2
+
+
 def array_layouts(height: int, width: int, *, depth_dtype: DepthDtype) -> tuple[ArrayLayout, ...]:
     """The arrays of a recording whose frames are `height` by `width` pixels.
 
@@ -72,3 +81,6 @@ def array_layouts(height: int, width: int, *, depth_dtype: DepthDtype) -> tuple[
         ArrayLayout("timestamp_s", "float64", (), (), many, byte, "seconds"),
         ArrayLayout("source_index", "int64", (), (), many, byte, "the frame's number in the source"),
     )
+
+
+ARRAY_NAMES = tuple(layout.name for layout in array_layouts(1, 1, depth_dtype="float16"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,11 +13,20 @@ import numpy as np
 
 from openloger.errors import InputError, RecordingError
 from openloger.recording.files import explain_os_errors, write_json
-from openloger.recording.layout import FORMAT, FORMAT_VERSION, META_FILE, DepthDtype
+from openloger.recording.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    META_FILE,
+    READABLE_VERSIONS,
+    DepthDtype,
+    has_checksums,
+)
+from openloger.recording.lines import CHECKSUM, is_whole, sealed
 from openloger.shapes import Float64
 from openloger.version import __version__, versions
 
-_NOT_COMPARED = ("package_version", "versions", "settings", "source_size")  # settings one by one
+# Settings are compared one by one, and the source by whoever opens it
+_NOT_COMPARED = ("package_version", "format_version", "versions", "settings", "source_size", "source_identity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +48,7 @@ class RecordingMeta:
     known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy at this height and width
     depth_dtype: DepthDtype = "float16"
     source_size: tuple[int, int] | None = None  # (height, width) of the source's pictures; older ones have none
+    source_identity: Mapping[str, Any] | None = None  # of the source's files; None: it has none, or was not kept
     package_version: str = __version__
     format_version: int = FORMAT_VERSION
     versions: Mapping[str, str] = field(default_factory=versions)  # of what it was computed with; older ones have none
@@ -52,6 +63,11 @@ class RecordingMeta:
         if self.known_intrinsics_px is not None and not min(self.known_intrinsics_px[:2]) > 0:
             raise InputError(f"known intrinsics {self.known_intrinsics_px}: focal lengths must be positive")
         object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings))))
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether its chunks and lines have checksums."""
+        return has_checksums(self.format_version)
 
     @property
     def pixel_aspect(self) -> float:
@@ -85,7 +101,18 @@ def write_meta(folder: Path, meta: RecordingMeta) -> None:
     Raises:
         OSError: what the file system said.
     """
-    write_json(folder / META_FILE, {"format": FORMAT, **asdict(meta)})
+    value = {"format": FORMAT, **asdict(meta)}
+    write_json(folder / META_FILE, sealed(value) if meta.has_checksums else value)
+
+
+def meta_hash(folder: Path) -> str:
+    """The SHA-256 of `meta.json`, which tells recordings apart.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
+    with explain_os_errors(folder / META_FILE, "give a recording that can be read"):
+        return hashlib.sha256((folder / META_FILE).read_bytes()).hexdigest()
 
 
 def is_recording(folder: Path) -> bool:
@@ -96,7 +123,7 @@ def is_recording(folder: Path) -> bool:
     """
     try:
         value = json.loads((folder / META_FILE).read_bytes())
-    except (FileNotFoundError, IsADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return False
     return isinstance(value, dict) and value.get("format") == FORMAT
 
@@ -111,30 +138,36 @@ def read_meta(folder: Path) -> RecordingMeta:
         if not folder.is_dir():
             raise RecordingError(f"{folder}: there is no such folder; give the folder that `reconstruct -o` wrote")
         if not is_recording(folder):
-            raise RecordingError(f"{folder}: not a recording (no {META_FILE} of one); give the folder of a recording")
+            reason = (
+                "its meta.json is damaged, or none of one"
+                if (folder / META_FILE).exists()
+                else f"no {META_FILE} of one"
+            )
+            raise RecordingError(f"{folder}: not a recording ({reason}); give the folder of a recording")
         value = json.loads((folder / META_FILE).read_bytes())
     version = value.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise RecordingError(
             f"{folder}: recording format {version}, written by openloger {value.get('package_version')}; this is "
-            f"openloger {__version__}, which reads format {FORMAT_VERSION}: use the version that wrote it"
+            f"openloger {__version__}, which reads formats up to {FORMAT_VERSION}: use the version that wrote it"
         )
+    if not is_whole(value):
+        raise RecordingError(f"{folder / META_FILE}: is damaged (its checksum does not match); put it back from a copy")
     return _meta_from_json(folder, value)
 
 
 def _meta_from_json(folder: Path, value: dict[str, Any]) -> RecordingMeta:
-    value = {"versions": {}, "source_size": None} | value  # recordings once had none
-    given, wanted = set(value) - {"format"}, {f.name for f in fields(RecordingMeta)}
+    value = {"versions": {}, "source_size": None, "source_identity": None} | value  # recordings once had none
+    given, wanted = set(value) - {"format", CHECKSUM}, {f.name for f in fields(RecordingMeta)}
     if given != wanted:
         raise RecordingError(
             f"{folder}: {META_FILE} is damaged: fields {sorted(given ^ wanted)} are missing or unknown"
         )
     arguments: dict[str, Any] = {name: value[name] for name in wanted}
-    if value["known_intrinsics_px"] is not None:
-        arguments["known_intrinsics_px"] = tuple(value["known_intrinsics_px"])
-    if value["source_size"] is not None:
-        arguments["source_size"] = tuple(value["source_size"])
     try:
+        for name in ("known_intrinsics_px", "source_size"):
+            if value[name] is not None:
+                arguments[name] = tuple(value[name])
         return RecordingMeta(**arguments)
-    except (InputError, TypeError) as error:
+    except (InputError, TypeError, ValueError) as error:
         raise RecordingError(f"{folder}: {META_FILE} is damaged: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +18,15 @@ import torch
 from openloger.errors import RecordingError
 from openloger.geometry import LensFit, fit_lens, unproject
 from openloger.recording.committed import Committed, read_committed
-from openloger.recording.files import read_json_lines
 from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
+from openloger.recording.line_files import lost_lines, read_names, read_windows
 from openloger.recording.meta import RecordingMeta, read_meta
 from openloger.recording.store import ChunkReader
-from openloger.recording.windows import RecordedWindow, window_from_json
+from openloger.recording.windows import RecordedWindow
 from openloger.shapes import Float32, Float64, Int, UInt8
 
-CACHED_CHUNKS = 6  # two of each kind of picture
+CACHED_CHUNKS = 6  # two of each kind of picture; as many of the small arrays
+_log = logging.getLogger("openloger")
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,12 +152,12 @@ class Recording:
 
     def points_cam(self, number: int) -> Float32[np.ndarray, "height width 3"]:
         """Points in the camera's frame."""
-        return _unproject(self.depth(number), self._view.intrinsics[number]).astype(np.float32)
+        return _unproject(self.depth(number), self._view.camera(number)).astype(np.float32)
 
     def points_world(self, number: int) -> Float32[np.ndarray, "height width 3"]:
         """Points in the world's frame."""
-        points = _unproject(self.depth(number), self._view.intrinsics[number])
-        return _move(self._view.numbers("world_from_cam")[number], points).astype(np.float32)
+        points = _unproject(self.depth(number), self._view.camera(number))
+        return _move(self._view.row("world_from_cam", number), points).astype(np.float32)
 
     def frame(self, number: int) -> RecordedFrame:
         """All of one frame."""
@@ -165,10 +168,10 @@ class Recording:
             confidence=self.confidence(number),
             rgb=self.rgb(number),
             name=view.names[number],
-            source_index=int(view.numbers("source_index")[number]),
-            timestamp_s=float(view.numbers("timestamp_s")[number]),
-            world_from_cam=view.numbers("world_from_cam")[number].copy(),
-            intrinsics=view.intrinsics[number].copy(),
+            source_index=int(view.row("source_index", number)),
+            timestamp_s=float(view.row("timestamp_s", number)),
+            world_from_cam=view.row("world_from_cam", number).copy(),
+            intrinsics=view.camera(number).copy(),
         )
 
     def frames(self, start: int = 0, stop: int | None = None, stride: int = 1) -> Iterator[RecordedFrame]:
@@ -200,15 +203,22 @@ class _View:
         self._arrays: dict[str, ChunkReader] = {}
         self._numbers: dict[str, np.ndarray] = {}
         self._chunks: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
+        self._number_chunks: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        return tuple(read_json_lines(self._folder / NAMES_FILE, self.committed.frames))
+        names = read_names(self._folder, self._meta, self.committed.frames)
+        if None in names:
+            _log.warning("%s: damaged; the names of frames %s are lost", self._folder / NAMES_FILE, lost_lines(names))
+        return tuple(f"lost-{frame:06d}" if name is None else name for frame, name in enumerate(names))
 
     @cached_property
     def windows(self) -> tuple[RecordedWindow, ...]:
-        return tuple(map(window_from_json, read_json_lines(self._folder / WINDOWS_FILE, self.committed.windows)))
+        windows = read_windows(self._folder, self._meta, self.committed.windows)
+        if None in windows:
+            _log.warning("%s: damaged; windows %s are lost", self._folder / WINDOWS_FILE, lost_lines(windows))
+        return tuple(window for window in windows if window is not None)
 
     @cached_property
     def intrinsics(self) -> np.ndarray:
@@ -216,12 +226,19 @@ class _View:
         fit = self.lens_fit
         return each if fit is None else np.broadcast_to(fit.intrinsics.numpy(), each.shape)
 
+    def camera(self, number: int) -> np.ndarray:
+        """One frame's intrinsics."""
+        fit = self.lens_fit
+        return self.row("intrinsics", number) if fit is None else fit.intrinsics.numpy()
+
     @cached_property
     def lens_fit(self) -> LensFit | None:
         meta = self._meta
         if meta.lens == "varying" or meta.known_intrinsics_px is not None:
             return None
         rows = [row for window in self.windows for row in window.lens_statistics or ()]
+        if len(rows) != self.committed.frames and len(self.windows) < self.committed.windows:
+            raise RecordingError(f"{self._folder / WINDOWS_FILE}: damaged; the fixed lens cannot be fitted without it")
         if len(rows) != self.committed.frames:
             raise RecordingError(
                 f"{self._folder}: its fixed lens was recorded by an older version, which kept no numbers to fit it to; "
@@ -237,19 +254,27 @@ class _View:
                 self._numbers[name] = self._read_numbers(name)
             return self._numbers[name]
 
+    def row(self, name: str, number: int) -> Any:
+        """One frame of a small array, which may be damaged elsewhere."""
+        known = self._numbers.get(name)
+        return self._cached(self._number_chunks, name, number) if known is None else known[number]
+
     def image(self, name: str, number: int) -> np.ndarray:
         """One frame of a large array."""
+        return self._cached(self._chunks, name, number)
+
+    def _cached(self, chunks: OrderedDict[tuple[str, int], np.ndarray], name: str, number: int) -> Any:
         if not 0 <= number < self.committed.frames:
             raise IndexError(f"frame {number} of a recording of {self.committed.frames} frames")
         with self._lock:
             chunk_number, row = divmod(number, self._array(name).chunk_frames)
             key = (name, chunk_number)
-            if key not in self._chunks:
-                self._chunks[key] = self._array(name).chunk(chunk_number)
-            self._chunks.move_to_end(key)
-            if len(self._chunks) > CACHED_CHUNKS:
-                self._chunks.popitem(last=False)
-            return self._chunks[key][row]
+            if key not in chunks:
+                chunks[key] = self._array(name).chunk(chunk_number)
+            chunks.move_to_end(key)
+            if len(chunks) > CACHED_CHUNKS:
+                chunks.popitem(last=False)
+            return chunks[key][row]
 
     def _read_numbers(self, name: str) -> np.ndarray:
         if self.committed.frames == 0:  # the arrays may not be there yet
@@ -259,7 +284,7 @@ class _View:
 
     def _array(self, name: str) -> ChunkReader:
         if name not in self._arrays:
-            self._arrays[name] = ChunkReader(self._folder, name)
+            self._arrays[name] = ChunkReader(self._folder, self._layouts[name])
         return self._arrays[name]
 
 

@@ -7,6 +7,7 @@ what it does around each small write took four times as long.
 from __future__ import annotations
 
 import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,53 +15,86 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openloger.errors import RecordingError
-from openloger.outputs import replace_whole
+from openloger.outputs import replace_whole, write_atomically
 from openloger.recording.files import write_json
-from openloger.recording.layout import ARRAYS_FOLDER, GROWTH_FRAMES, ArrayLayout
+from openloger.recording.layout import ARRAY_NAMES, ARRAYS_FOLDER, GROWTH_FRAMES, ArrayLayout
+from openloger.recording.lines import crc32c
+from openloger.runtime.platform import sync_folder
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
 ZSTD_LEVEL = 1  # on depths and pictures level 3 is within 4 % of its size at half the speed or less
 METADATA_FILE = "zarr.json"
+_CHUNK = re.compile(r"c(\.[0-9]+)+")
 
 
-def open_for_writing(folder: Path, layouts: tuple[ArrayLayout, ...], *, frames: int) -> dict[str, GrowingArray]:
+def open_for_writing(
+    folder: Path, layouts: tuple[ArrayLayout, ...], *, frames: int, checked: bool
+) -> dict[str, GrowingArray]:
     """The arrays of a recording, to be appended to after `frames`; those that are not there yet are made, empty.
+
+    Chunks of `checked` arrays end in their CRC-32C.
 
     Raises:
         OSError: what the file system said.
         RecordingError: an array or the chunk to be continued is damaged.
     """
-    for key, content in _metadata(layouts).items():
+    for key, content in _metadata(layouts, checked=checked).items():
         if not (folder / ARRAYS_FOLDER / key).exists():
-            replace_whole(folder / ARRAYS_FOLDER / key, content)
+            write_atomically(folder / ARRAYS_FOLDER / key, content)
     return {layout.name: GrowingArray(folder, layout, frames=frames) for layout in layouts}
 
 
-def _metadata(layouts: tuple[ArrayLayout, ...]) -> dict[str, bytes]:
+def remove_arrays(folder: Path) -> None:
+    """Remove the files of a recording's arrays; whatever else lies among them stays.
+
+    Raises:
+        OSError: what the file system reported.
+    """
+    root = folder / ARRAYS_FOLDER
+    for array in (root / name for name in ARRAY_NAMES):
+        for file in array.iterdir() if array.is_dir() else ():
+            if file.name == METADATA_FILE or _CHUNK.fullmatch(file.name):
+                file.unlink()
+        _remove_if_empty(array)
+    (root / METADATA_FILE).unlink(missing_ok=True)
+    _remove_if_empty(root)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _metadata(layouts: tuple[ArrayLayout, ...], *, checked: bool) -> dict[str, bytes]:
     """The files that make a folder a zarr group with empty arrays."""
     import zarr
-    from zarr.codecs import BloscCodec
+    from zarr.codecs import BloscCodec, Crc32cCodec
     from zarr.storage import MemoryStore
 
     files: dict[str, Buffer] = {}
     store = MemoryStore(files)
     zarr.create_group(store, zarr_format=3)
     for layout in layouts:
+        blosc = BloscCodec(cname="zstd", clevel=ZSTD_LEVEL, shuffle=layout.shuffle)
         zarr.create_array(
             store,
             name=layout.name,
             shape=(0, *layout.frame_shape),
             chunks=layout.chunk_shape,
             dtype=layout.dtype,
-            compressors=BloscCodec(cname="zstd", clevel=ZSTD_LEVEL, shuffle=layout.shuffle),
+            compressors=[blosc, Crc32cCodec()] if checked else [blosc],
             fill_value=0,
             attributes={"meaning": layout.meaning},
             chunk_key_encoding={"name": "default", "separator": "."},
             dimension_names=("frame", *layout.axes),
         )
     return {key: content.to_bytes() for key, content in files.items()}
+
+
+def _codecs(array: Path) -> list[dict[str, Any]]:
+    return json.loads((array / METADATA_FILE).read_bytes())["codecs"]
 
 
 def _chunk_file(array: Path, number: int, axes: int) -> Path:
@@ -84,14 +118,14 @@ class GrowingArray:
         self._layout = layout
         self._frames = frames
         self._tail = np.zeros(layout.chunk_shape, np.dtype(layout.dtype).newbyteorder("<"))
-        stored = ChunkReader(folder, layout.name)
-        self._length = stored.length
+        stored = ChunkReader(folder, layout)
+        self._length, self._checked = stored.length, stored.checked
         number, filled = divmod(frames, layout.chunk_frames)
         if filled:
             self._tail[:filled] = stored.chunk(number)[:filled]
 
     def append(self, rows: np.ndarray) -> None:
-        """Write one row a frame.
+        """Write one row a frame; on return the disk has them.
 
         Raises:
             OSError: what the file system said.
@@ -101,10 +135,11 @@ class GrowingArray:
             number, filled = divmod(self._frames, self._layout.chunk_frames)
             now, rows = np.split(rows, [self._layout.chunk_frames - filled])
             self._tail[filled : filled + len(now)] = now
-            replace_whole(_chunk_file(self._path, number, self._tail.ndim), self._compressor.encode(self._tail))
+            replace_whole(_chunk_file(self._path, number, self._tail.ndim), self._encoded())
             self._frames += len(now)
             if filled + len(now) == self._layout.chunk_frames:
                 self._tail[:] = 0
+        sync_folder(self._path)
 
     def trim(self) -> None:
         """Give the array exactly the length of its frames; chunks that a longer run left behind them go.
@@ -128,6 +163,10 @@ class GrowingArray:
         write_json(self._path / METADATA_FILE, metadata)
         self._length = frames
 
+    def _encoded(self) -> bytes:
+        content = self._compressor.encode(self._tail)
+        return content + crc32c(content).to_bytes(4, "little") if self._checked else content
+
     @cached_property
     def _compressor(self) -> Any:
         """The array's metadata, as zarr writes it."""
@@ -140,15 +179,24 @@ class GrowingArray:
 class ChunkReader:
     """One array of a recording, read chunk by chunk."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, layout: ArrayLayout) -> None:
+        """Open it.
+
+        Raises:
+            RecordingError: it is missing, or its metadata do not describe this array.
+        """
         import zarr
 
-        self._folder = folder / ARRAYS_FOLDER / name
+        self._folder = folder / ARRAYS_FOLDER / layout.name
         try:
             self._array = zarr.open_array(self._folder, mode="r")
-        except (OSError, ValueError) as error:
-            raise RecordingError(f"{folder}: array {name} cannot be read; the recording is damaged") from error
-        self.chunk_frames: int = self._array.chunks[0]
+            self.checked = any(codec["name"] == "crc32c" for codec in _codecs(self._folder))
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise RecordingError(f"{folder}: array {layout.name} cannot be read; the recording is damaged") from error
+        stored = (self._array.chunks, self._array.shape[1:], self._array.dtype)
+        if stored != (layout.chunk_shape, layout.frame_shape, np.dtype(layout.dtype)):
+            raise RecordingError(f"{self._folder / METADATA_FILE}: describes another array; the recording is damaged")
+        self.chunk_frames = layout.chunk_frames
         self.length: int = self._array.shape[0]  # committed or not
 
     def chunk(self, number: int) -> np.ndarray:
@@ -158,13 +206,16 @@ class ChunkReader:
             RecordingError: the chunk is missing or cannot be decoded.
         """
         file = _chunk_file(self._folder, number, self._array.ndim)
-        if not file.is_file():
-            raise RecordingError(f"{file}: missing; the recording is damaged or was copied in part")
         start = number * self.chunk_frames
+        lost = f"frames {start} to {start + self.chunk_frames - 1} have no {self._folder.name}, the others can be read"
+        if not file.is_file():
+            raise RecordingError(f"{file}: missing; the recording is damaged or was copied in part: {lost}")
         try:
             values = np.asarray(self._array[start : start + self.chunk_frames])
-        except (OSError, RuntimeError, ValueError) as error:
-            raise RecordingError(f"{file}: cannot be decoded; the recording is damaged") from error
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
+            raise RecordingError(f"{file}: cannot be decoded; the recording is damaged: {lost}") from error
+        if len(values) < self.chunk_frames and start + len(values) < self.length:
+            raise RecordingError(f"{file}: is cut off; the recording is damaged: {lost}")
         values.setflags(write=False)
         return values
 

@@ -7,19 +7,22 @@ that moment nobody sees the new frames; after it everybody does. So a kill at an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from openloger.errors import RecordingError
+from openloger.outputs import FileLock
 from openloger.recording.committed import Committed, write_committed
-from openloger.recording.files import WriterLock, append_json_lines, explain_os_errors
-from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
+from openloger.recording.files import explain_os_errors
+from openloger.recording.layout import STATE_FILE, array_layouts
+from openloger.recording.line_files import name_lines, name_values, window_lines, window_value
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.rows import rows_of
-from openloger.recording.store import open_for_writing
-from openloger.recording.windows import Cost, window_row, window_to_json
+from openloger.recording.store import GrowingArray, open_for_writing
+from openloger.recording.windows import Cost, window_row
 from openloger.values import PlacedWindow
 
 _log = logging.getLogger(__name__)
@@ -28,13 +31,14 @@ _log = logging.getLogger(__name__)
 class RecordingWriter:
     """Appends to one recording; made by `create_recording` or `resume_recording`. A context manager: leaving closes."""
 
-    def __init__(self, path: Path, meta: RecordingMeta, *, committed: Committed, lock: WriterLock) -> None:
+    def __init__(self, path: Path, meta: RecordingMeta, *, committed: Committed, lock: FileLock) -> None:
         self.path = path
         self.meta = meta
         self._committed = committed
         self._lock = lock
         layouts = array_layouts(meta.height, meta.width, depth_dtype=meta.depth_dtype)
-        self._arrays = open_for_writing(path, layouts, frames=committed.frames)
+        self._arrays = open_for_writing(path, layouts, frames=committed.frames, checked=meta.has_checksums)
+        self._threads = ThreadPoolExecutor(max_workers=len(layouts), thread_name_prefix="chunks")
         self._usable = True
         self._told_of_clipping = False
 
@@ -64,10 +68,11 @@ class RecordingWriter:
                 cost=cost,
                 fixed_lens=self.meta.lens == "fixed",
             )
-            for name, values in rows.arrays.items():
-                self._arrays[name].append(values)
-            append_json_lines(self.path / NAMES_FILE, rows.names)
-            append_json_lines(self.path / WINDOWS_FILE, [window_to_json(window)])
+            self._in_parallel(lambda name, array: array.append(rows.arrays[name]))
+            names = name_values(rows.names, self.meta, first_frame=self.frame_count)
+            name_lines(self.path, self.meta).append(names)
+            row = window_value(window, self.meta, row=self._committed.windows)
+            window_lines(self.path, self.meta).append([row])
             self._commit(Committed(self.frame_count + len(rows.names), self._committed.windows + 1, complete=False))
         if rows.clipped_pixels:
             self._tell_of_clipping(rows.clipped_pixels)
@@ -79,14 +84,14 @@ class RecordingWriter:
             RecordingError: the disk refuses.
         """
         with self._writing():
-            for array in self._arrays.values():
-                array.trim()
+            self._in_parallel(lambda name, array: array.trim())
             self._commit(Committed(self.frame_count, self._committed.windows, complete=complete))
         self.close()
 
     def close(self) -> None:
         """Let others write. Nothing is pending: what is not committed was not appended."""
         self._usable = False
+        self._threads.shutdown(wait=True)
         self._lock.release()
 
     def __enter__(self) -> RecordingWriter:
@@ -96,6 +101,17 @@ class RecordingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _in_parallel(self, work: Callable[[str, GrowingArray], None]) -> None:
+        """On every array at once: most of the time of a write is waiting for the disk.
+
+        Raises:
+            OSError: what the file system reported first; the others are waited for.
+        """
+        done = [self._threads.submit(work, name, array) for name, array in self._arrays.items()]
+        wait(done)
+        for one in done:
+            one.result()
 
     def _commit(self, committed: Committed) -> None:
         write_committed(self.path, committed)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from openloger.errors import InputError
 from openloger.geometry import Sim3
 from openloger.network import HybridMemory
 from openloger.shapes import Tensor
@@ -18,7 +21,9 @@ from openloger.streaming.placement import Anchor
 from openloger.streaming.windows import SizedFrame
 from openloger.values import Frame
 
-_NUMBERS = "numbers"  # the name of the JSON among the tensors
+_NUMBERS, _CHECKSUM = "numbers", "crc32"  # the names of the JSON, and of the checksum of all else, among the tensors
+# What a file that is damaged, or something else, raises on the way to a state
+_UNREADABLE = (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError)
 _PLACED_PARTS = ("scale", "rotation", "translation")
 
 
@@ -33,14 +38,18 @@ class StreamState:
     pending: tuple[KeyedFrame, ...] = ()  # the overlap, and the keyframe read ahead
     finished: bool = False
     reset_every: int | None = None  # windows, as resolved when the run began; 0 for never
+    memory_lost: bool = False  # rebuilt from a recording: the next window is placed like the first of a block
 
     @property
     def next_index(self) -> int:
         """The `index` of the first frame that has not been read."""
         return self.pending[-1].key.frame.index + 1 if self.pending else 0
 
-    def to_bytes(self) -> bytes:
-        """Exactly, in the safetensors format; `from_bytes` is the inverse."""
+    def to_bytes(self, *, made_for: str = "") -> bytes:
+        """Exactly, in the safetensors format, with a checksum; `from_bytes` is the inverse.
+
+        `made_for` identifies the run, so that no other one takes the state for its own.
+        """
         tensors = {f"memory.{name}": tensor.cpu() for name, tensor in self.memory.to_tensors().items()}
         if self.anchor is not None:
             for part in _PLACED_PARTS:
@@ -56,17 +65,36 @@ class StreamState:
             "final_frames": self.final_frames,
             "finished": self.finished,
             "reset_every": self.reset_every,
+            "made_for": made_for,
             "pending": [[p.frame.index, p.frame.timestamp_s, p.frame.name, p.frame.source_size] for p in pending],
             "keyed": [len(keyed.frames) for keyed in self.pending],
         }
         tensors[_NUMBERS] = torch.frombuffer(bytearray(json.dumps(numbers).encode()), dtype=torch.uint8)
-        return save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        tensors = _each_its_own(tensors)
+        tensors[_CHECKSUM] = torch.tensor([_checksum(tensors)])
+        return save(tensors)
 
     @staticmethod
-    def from_bytes(content: bytes, *, device: torch.device | str = "cpu") -> StreamState:
-        """The state, its memory on `device`."""
-        tensors = {name: t.clone() for name, t in load(content).items()}  # aligned: the last bits of a product need it
-        numbers = json.loads(tensors.pop(_NUMBERS).numpy().tobytes())
+    def from_bytes(content: bytes, *, device: torch.device | str = "cpu", made_for: str = "") -> StreamState:
+        """The state, its memory on `device`.
+
+        Raises InputError where the bytes are damaged, no state, or that of another run than `made_for`.
+        """
+        try:
+            tensors = {name: t.clone() for name, t in load(content).items()}  # aligned, as the bits of a product need
+            checksum = tensors.pop(_CHECKSUM, None)  # states once had none
+            if checksum is not None and int(checksum) != _checksum(tensors):
+                raise ValueError("its checksum does not match")
+            numbers = json.loads(tensors.pop(_NUMBERS).numpy().tobytes())
+            state = StreamState._of(tensors, numbers, device)
+        except _UNREADABLE as error:
+            raise InputError(f"it is damaged, or no state of a run: {str(error).splitlines()[0][:200]}") from error
+        if made_for and numbers.get("made_for", made_for) != made_for:
+            raise InputError("it belongs to another run")
+        return state
+
+    @staticmethod
+    def _of(tensors: dict[str, Tensor], numbers: dict[str, Any], device: torch.device | str) -> StreamState:
         memory = {
             name.removeprefix("memory."): t.to(device) for name, t in tensors.items() if name.startswith("memory.")
         }
@@ -89,6 +117,26 @@ def _pending(tensors: dict[str, Tensor], frames: list[Any], counts: list[int] | 
     )
     groups = (tuple(islice(sized, count)) for count in counts or [1] * len(frames))
     return tuple(KeyedFrame(group[-1], group[:-1]) for group in groups)
+
+
+def _each_its_own(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous, and copied where two share memory (a frame that was repeated), which a file cannot hold."""
+    own: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return own
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    found = 0
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, found)
+    return found
 
 
 def _frame(rgb: Tensor, numbers: list[Any]) -> Frame:

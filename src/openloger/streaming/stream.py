@@ -97,8 +97,7 @@ class Stream:
         size = self.size or (state.pending[0].key.size if state.pending else None)
         items = sized_frames(source, self.network.config, size=size, first=state.next_index)
         encodings = Encodings(self.network) if self.keyframes == "auto" else None
-        moved = encodings and moved_far(self.network, encodings)
-        keyed = keyed_frames(items, moved, key=state.pending[-1].key if state.pending else None)
+        keyed = self.keyed(items, encodings, key=state.pending[-1].key if state.pending else None)
         for group in windows(keyed, size=self.window, overlap=self.overlap, pending=state.pending):
             with observer():
                 placed = self._step(group, known_intrinsics_px, encodings)
@@ -107,6 +106,14 @@ class Stream:
             yield placed
         if self.state.number == 0:
             raise InputError("the source gives no frames")
+
+    def keyed(
+        self, frames: Iterator[SizedFrame], encodings: Encodings | None = None, *, key: SizedFrame | None = None
+    ) -> Iterator[KeyedFrame]:
+        """Frames grouped by keyframe, as `keyframes` says; `key` is the latest keyframe of a run that is continued."""
+        if self.keyframes != "auto":
+            return keyed_frames(frames, None, key=key)
+        return keyed_frames(frames, moved_far(self.network, encodings or Encodings(self.network)), key=key)
 
     def resets(self, source: Any) -> int:
         """After how many windows this stream resets its fast weights on `source`; 0 for never."""
@@ -135,7 +142,8 @@ class Stream:
         self, group: FrameWindow[KeyedFrame], known_px: tuple[float, ...] | None, encodings: Encodings | None
     ) -> PlacedWindow:
         state = self.state
-        starts_block = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
+        resets = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
+        starts_block = resets or state.memory_lost
         window = self._window([keyed.key for keyed in group.frames], encodings)
         recalled = self._recalled(starts_block=starts_block)
         prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])

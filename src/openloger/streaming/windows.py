@@ -55,6 +55,12 @@ class SizedFrame:
     frame: Frame
     image: Float32[Tensor, "3 height width"]  # sRGB in [0, 1]
 
+    @staticmethod
+    def of(frame: Frame) -> SizedFrame:
+        """A frame that has the network's size."""
+        image = torch.from_numpy(np.ascontiguousarray(frame.rgb)).permute(2, 0, 1).float() / 255
+        return SizedFrame(frame, image)
+
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels"""
@@ -84,7 +90,7 @@ def sized_frames(
         size = size or network_size(*frame.native_size, config)
         if own != size:
             frame, image = resize_frame(frame, size), None
-        yield SizedFrame(frame, _image(frame) if image is None else image)
+        yield SizedFrame.of(frame) if image is None else SizedFrame(frame, image)
 
 
 def _read(item: Any, index: int) -> tuple[Frame, Tensor | None]:
@@ -105,7 +111,3 @@ def _read(item: Any, index: int) -> tuple[Frame, Tensor | None]:
         raise InputError(f"item {index} is a {type(item).__name__}, not a frame; open files with openloger.open_frames")
     source_size = getattr(item, "source_size", None)
     return Frame(item.rgb, item.index, item.timestamp_s, item.name, source_size), None
-
-
-def _image(frame: Frame) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(frame.rgb)).permute(2, 0, 1).float() / 255

@@ -1,0 +1,129 @@
+"""What a source is made of, so that another one of the same name is told from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from openloger.frames.animation import Animation
+from openloger.frames.archive import ZipPictures
+from openloger.frames.files import open_regular
+from openloger.frames.images import PictureFiles
+from openloger.frames.joined import JoinedVideos
+from openloger.frames.selected import SelectedFrames
+from openloger.frames.selection import Selection
+from openloger.frames.video import VideoFile
+from openloger.values import FrameSource
+
+BEGINNING_BYTES = 1 << 20  # of a file; the first frames of a video are in it
+
+
+def files_of(source: object) -> tuple[Path, ...]:
+    """The files that a source reads, in order; none where it reads none, or they are not known."""
+    *_, source = _layers(source)
+    match source:
+        case VideoFile() | Animation() | ZipPictures():
+            return (source.path,)
+        case JoinedVideos():
+            return tuple(part.path for part in source.parts)
+        case PictureFiles():
+            return source.paths
+        case _:
+            return ()
+
+
+def identity(source: FrameSource) -> dict[str, Any]:
+    """How many files a source has, their bytes, a hash of how they begin, which frames are taken and how many they are.
+
+    The hash is of the first MiB of the first file and,
+    where there are several, of all their names and sizes.
+
+    Raises InputError for what is no file.
+    """
+    files = files_of(source)
+    size = sum(map(_size, files))
+    return {
+        "files": len(files),
+        "bytes": size,
+        "begins": _beginning(files, len(files), size),
+        "selections": [asdict(one) for one in _selections(source)],
+        "frames": source.length,
+    }
+
+
+def difference(known: Mapping[str, Any], source: FrameSource) -> str | None:
+    """Why a source is not that of an earlier `identity`; None where it is, or has only become longer.
+
+    Raises InputError for what is no file.
+    """
+    return _other_files(known, files_of(source)) or _other_frames(known, source)
+
+
+def _other_files(known: Mapping[str, Any], files: tuple[Path, ...]) -> str | None:
+    if len(files) < known["files"]:
+        return f"it had {known['files']} files, and {len(files)} are there"
+    size = sum(_size(path) for path in islice(files, known["files"]))
+    if size < known["bytes"]:
+        return f"it had {known['bytes']:,} bytes, and {size:,} are there"
+    if _beginning(files, known["files"], known["bytes"]) != known["begins"]:
+        return "it began with other bytes" if known["files"] == 1 else "it had other files"
+    return None
+
+
+def _other_frames(known: Mapping[str, Any], source: FrameSource) -> str | None:
+    before, now = [Selection(**one) for one in known["selections"]], _selections(source)
+    if [replace(one, stop=None) for one in before] != [replace(one, stop=None) for one in now]:
+        return f"its frames were chosen by {_shown(before)}, not by {_shown(now)}"
+    length, frames = source.length, known["frames"]
+    if before == now and length is not None and frames is not None and length < frames:
+        return f"it had {frames} frames, and {length} are there"
+    return None
+
+
+def _selections(source: object) -> list[Selection]:
+    """What chooses among the frames, the last choice first; one of all frames does not count."""
+    chosen = [layer.selection for layer in _layers(source) if isinstance(layer, SelectedFrames)]
+    return [one for one in chosen if replace(one, stop=None) != Selection()]
+
+
+def _layers(source: object) -> Iterator[object]:
+    """A source, and the sources within it."""
+    yield source
+    while hasattr(source, "source"):
+        source = getattr(source, "source")  # noqa: B009
+        yield source
+
+
+def _shown(selections: list[Selection]) -> str:
+    chosen = [f"start {one.start}, stride {one.stride}, fps {one.fps or 'all'}" for one in selections]
+    return "; ".join(chosen) or "nothing (all are taken)"
+
+
+def _beginning(files: tuple[Path, ...], count: int, size: int) -> str:
+    """Of the first `count` files, which had `size` bytes; a single one may be longer by now."""
+    if count == 0:
+        return ""
+    digest = hashlib.sha256(_first_bytes(files[0], min(size, BEGINNING_BYTES)))
+    for path in files[:count] if count > 1 else ():
+        digest.update(f"{os.fsencode(path.name)!r} {_size(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(count)
+    except OSError:
+        return b""  # a picture that is missing, or may not be read, is reported when its turn comes
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # as above
