@@ -18,15 +18,19 @@ class Tile:
 
 
 def document(title: str, body: Sequence[str], *, about: str = "", foot: str = "") -> str:
-    """The whole page: the title with a line about it, the parts (HTML), and a last line."""
+    """The whole page: the title with a line about it, the parts (HTML), and a last line.
+
+    What is no character, as in names that are not UTF-8, is a question mark.
+    """
     said = html.escape(title)
-    return (
+    page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{said}</title><style>{style()}</style></head>'
         f"<body><main><header><h1>{said}</h1>{_paragraph(about, 'about')}</header>"
         f"{''.join(body)}{_paragraph(foot, 'foot')}</main></body></html>\n"
     )
+    return page.encode(errors="replace").decode()
 
 
 def style() -> str:

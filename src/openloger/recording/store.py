@@ -43,6 +43,7 @@ def open_for_writing(
     for key, content in _metadata(layouts, checked=checked).items():
         if not (folder / ARRAYS_FOLDER / key).exists():
             write_atomically(folder / ARRAYS_FOLDER / key, content)
+    sync_folder(folder / ARRAYS_FOLDER)  # it has new folders
     return {layout.name: GrowingArray(folder, layout, frames=frames) for layout in layouts}
 
 

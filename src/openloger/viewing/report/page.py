@@ -112,8 +112,8 @@ def _fitting(pictures: Sequence[UInt8[np.ndarray, "height width 3"]]) -> str:
 def _hero(known: SceneSnapshot, summary: RecordingSummary, *, unit: str, scene: str | None) -> str:
     link = ""
     if scene is not None:
-        name = html.escape(scene)
-        link = f'<p class="note"><a href="{quote(scene)}">Walk through the scene</a>: {name}, beside this page</p>'
+        name, address = html.escape(scene), quote(scene, errors="surrogateescape")
+        link = f'<p class="note"><a href="{address}">Walk through the scene</a>: {name}, beside this page</p>'
     return row([preview(known), glance(known, summary, unit=unit)], "hero") + link
 
 
