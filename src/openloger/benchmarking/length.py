@@ -28,7 +28,7 @@ PICTURE = (480, 640)  # the video's height and width, which the network sizes as
 
 @dataclass(frozen=True)
 class LengthSettings:
-    """What is run. Each length runs in a process of its own, so that its peak of memory is its own."""
+    """Settings of the benchmark. Each length runs in a process of its own, so that its peak memory is its own."""
 
     frames: tuple[int, ...] = (100, 1000, 5000, 19000)
     """Lengths for the streaming engine."""

@@ -1,4 +1,4 @@
-"""How fast each network is by itself, in each precision, on each device that this machine has."""
+"""The speed of each network by itself, in each precision, on each device of this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "bfloat16", "f
 
 @dataclass(frozen=True)
 class PresetsSettings:
-    """What is run. Each combination runs in a process of its own."""
+    """Settings of the benchmark. Each combination runs in a process of its own."""
 
     presets: tuple[str, ...] = ()
     """By default all on a GPU, those that a CPU can run in a minute on a CPU."""
@@ -112,7 +112,7 @@ def time_network(
 
 
 def window_seconds(stream: Stream, source: FrameSource, wait: Callable[[], None]) -> list[float]:
-    """How long each window took."""
+    """The seconds that each window took."""
     moments = [time.perf_counter()]
     for _ in stream.run(source):
         wait()

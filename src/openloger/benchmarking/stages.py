@@ -21,14 +21,14 @@ from openloger.runtime.progress import Progress, Stopwatch
 
 @dataclass(frozen=True)
 class StagesSettings:
-    """What is run."""
+    """Settings of the benchmark."""
 
     frames: int = 100
     """Of a made-up video; a video of your own is taken whole."""
     size: tuple[int, int] = (480, 640)
     """Height and width of the made-up video in pixels."""
     repeats: int = 5
-    """How often; medians are reported. One more run comes first and is not counted."""
+    """The number of runs; medians are reported. One more run comes first and is not counted."""
 
 
 def measure_stages(

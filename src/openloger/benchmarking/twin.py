@@ -32,14 +32,14 @@ AGREE = 1e-3  # relative difference up to which two results are called the same
 
 @dataclass(frozen=True)
 class TwinSettings:
-    """What both run."""
+    """Settings of both runs."""
 
     frames: int = 200
     """Of a made-up video; a video of your own is taken whole."""
     size: tuple[int, int] = (480, 640)
     """Height and width of the made-up video in pixels."""
     repeats: int = 5
-    """How often each runs; medians are reported. One run of each comes first and is not counted."""
+    """The number of runs of each; medians are reported. One run of each comes first and is not counted."""
 
 
 class ForgetfulNetwork(Network):
@@ -100,7 +100,7 @@ def summarise(frames: int, pipelined_s: list[float], naive_s: list[float]) -> di
 
 
 def differences(ours: Recording, twins: Recording) -> dict[str, Any]:
-    """How far two recordings of one video are apart: largest relative difference of cameras and of depth."""
+    """The distance of two recordings of one video: largest relative difference of cameras and of depth."""
     if len(ours) != len(twins):
         return {"identical": False, "agree": False, "camera_difference": None, "depth_difference": None}
     reach = max(float(np.abs(ours.world_from_cam[:, :3, 3]).max()), 1.0)

@@ -80,7 +80,7 @@ def evaluate_ablations(
 
 
 def _must_agree(loaded: Network, choice: BenchmarkNetwork, size: tuple[int, int], fps: float) -> dict[str, Any]:
-    """What results must have in common to be put side by side."""
+    """The settings that results must have in common to be compared."""
     made = machine()
     return {
         "network": loaded.config.name,

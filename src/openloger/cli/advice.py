@@ -1,4 +1,4 @@
-"""What is said at the end of a run: what the network was, and what to do next."""
+"""The last lines of a run: the network's purpose, and the next commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FULL_NETWORK = "loger"
 
 
 def about_network(meta: RecordingMeta) -> str | None:
-    """What the model in the box is for; None where another network was used, or random weights."""
+    """The purpose of the model in the box; None where another network was used, or random weights."""
     if meta.weights_hash is None:
         return None
     return about(meta.network, size=(meta.height, meta.width))
@@ -29,7 +29,7 @@ def about(network: str, *, size: tuple[int, int]) -> str | None:
 
 
 def next_step(path: Path, *, complete: bool) -> str:
-    """How to look at a recording, or to go on with it."""
+    """The commands that show a recording, or continue it."""
     if not complete:
         return "interrupted; the same command with --resume goes on from there"
     return f"look at it: openloger view {path}"

@@ -32,7 +32,7 @@ _LENGTH, _STAGES, _PRESETS, _TWIN = LengthSettings(), StagesSettings(), PresetsS
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """What can be measured."""
+    """The `bench` commands."""
     return {"length": length, "stages": stages, "presets": presets, "twin": twin, "soak": soak}
 
 

@@ -21,7 +21,7 @@ from openloger.recording import open_recording
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """What can be evaluated: a recording, a suite by its name, or what a network's parts are worth."""
+    """The `evaluate` commands: a recording, a suite by its name, or ablations of a network."""
     return {"recording": evaluate_recording, **suite_commands(), "ablations": evaluate_ablations}
 
 

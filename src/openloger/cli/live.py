@@ -32,7 +32,7 @@ _WINDOWS, _RECORDING, _SHOW = WindowArguments(), RecordingArguments(), ShowArgum
 
 @dataclass(frozen=True)
 class LiveArguments:
-    """What is taken of the source."""
+    """Which frames of the source are taken."""
 
     seconds: float | None = None
     """Stop after so many, by the frames' times."""
@@ -48,7 +48,7 @@ class LiveArguments:
     size: tuple[int, int] | None = None
     """Height and width that the network sees, in pixels. By default what it is made for, at the video's aspect."""
     on_bad_frame: Literal["stop", "repeat", "skip"] = "skip"
-    """What to do with a frame that cannot be decoded."""
+    """Action on a frame that cannot be decoded."""
     stall: float = Patience.stall_s
     """A camera, stream or pipe that gives nothing for so many seconds is lost."""
     reconnect: float = Patience.reconnect_s
@@ -104,7 +104,7 @@ def live(
 
 @dataclass
 class LatencyMeter:
-    """How long frames wait: from when they arrive at this machine to when their window is placed."""
+    """Latency: from the arrival of a frame at this machine to the placement of its window."""
 
     source: LiveFrames
     on_first_window: Callable[[], None] = lambda: None

@@ -41,14 +41,14 @@ class FrameArguments:
     fps: float | None = None
     """Take at most this many frames a second, by their timestamps."""
     on_bad_frame: Literal["stop", "repeat", "skip"] = "stop"
-    """What to do with a frame that cannot be decoded."""
+    """Action on a frame that cannot be decoded."""
     size: tuple[int, int] | None = None
     """Height and width that the network sees, in pixels. By default what it is made for, at the video's aspect."""
 
 
 @dataclass(frozen=True)
 class WindowArguments:
-    """How the video is cut and put together; by default as the network was made for."""
+    """How windows are formed and placed; by default as the network was made for."""
 
     window: int | None = None
     """Frames in a window."""
@@ -65,7 +65,7 @@ class WindowArguments:
 
 @dataclass(frozen=True)
 class RecordingArguments:
-    """What is written."""
+    """Settings of the recording."""
 
     resume: bool = False
     """Go on with an interrupted recording (begin one where there is none)."""
@@ -76,7 +76,7 @@ class RecordingArguments:
     intrinsics: tuple[float, float, float, float] | None = None
     """Known fx fy cx cy in pixels of the source, instead of fitted ones."""
     depth_dtype: Literal["float16", "float32"] = "float16"
-    """How depth is stored."""
+    """The precision in which depth is stored."""
 
     @property
     def existing(self) -> Literal["refuse", "resume", "overwrite"]:

@@ -1,4 +1,4 @@
-"""What a measurement leaves: a table or JSON on standard output, and a page."""
+"""Results of a measurement: a table or JSON on standard output, and a page."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def suite_commands() -> dict[str, Callable[..., int]]:
 
 @dataclass(frozen=True)
 class ProtocolArguments:
-    """What differs from the suite's protocol."""
+    """Deviations from the suite's protocol."""
 
     sequences: tuple[str, ...] = ()
     """Only these; by default all of the suite that are there."""

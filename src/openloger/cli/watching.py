@@ -21,7 +21,7 @@ _PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class ShowArguments:
-    """What is seen of it meanwhile."""
+    """Settings of the viewer during the run."""
 
     view: bool = True
     """Show the recording in the browser as it grows."""

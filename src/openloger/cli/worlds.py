@@ -20,7 +20,7 @@ Out = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """What can be done with worlds."""
+    """The `worlds` commands."""
     return {"preview": preview, "render": render}
 
 

@@ -175,7 +175,7 @@ class SparseDepth:
 
 
 def _depth_maps(path: Path, count: int) -> dict[int, partial[np.ndarray]]:
-    """How to read the depth of the frames that have one."""
+    """Readers of the depth of the frames that have one."""
     if path.is_dir():
         files = natural(one for one in path.iterdir() if one.suffix in {".npy", ".png"} and one.stem.isdecimal())
         maps = {

@@ -1,4 +1,4 @@
-"""What a dataset's reader is, and the sequences of a dataset in a folder."""
+"""Readers of datasets, and the sequences of a dataset in a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openloger.outputs import is_clutter
 
 @dataclass(frozen=True)
 class Reader:
-    """How the sequences of one dataset are found and read."""
+    """Finds and reads the sequences of one dataset."""
 
     title: str
     layout: str  # one sequence of it, for messages
@@ -54,5 +54,5 @@ def found_below(folder: Path, *patterns: str, up: int = 1) -> list[str]:
 
 
 def called(folder: Path, name: str) -> str:
-    """What a sequence is called: its name, or that of the folder where the folder itself is the sequence."""
+    """The name of a sequence, or of the folder where the folder itself is the sequence."""
     return folder.resolve().name if name == "." else name

@@ -19,7 +19,7 @@ from openloger.values import Frame, FrameSource
 
 @runtime_checkable
 class FrameTruth(Protocol):
-    """What is true of one frame. What is None is not known of this frame."""
+    """Ground truth of one frame; None where it is not known."""
 
     @property
     def index(self) -> int: ...
@@ -58,13 +58,13 @@ class Labelled(FrameTruth, Protocol):
 
 @runtime_checkable
 class Truth(Protocol):
-    """What is true of a video's frames, by their index; pictures are not asked for."""
+    """Ground truth of a video's frames, by their index; pictures are not read."""
 
     @property
     def name(self) -> str: ...
     @property
     def length(self) -> int | None:
-        """How many frames there are; None where there is no end."""
+        """The number of frames; None where there is no end."""
         ...
 
     def world_from_cam(self, index: int) -> Float64[np.ndarray, "4 4"] | None:
@@ -87,7 +87,7 @@ class Sequence(Truth, Protocol):
 
 @dataclass(frozen=True)
 class Label:
-    """What is known of one frame; the depth is read when it is asked for."""
+    """Ground truth of one frame; the depth is read when it is first used."""
 
     timestamp_s: float
     world_from_cam: Float64[np.ndarray, "4 4"] | None = None

@@ -28,7 +28,7 @@ GLIMPSES = 6
 
 @dataclass(frozen=True)
 class GatherSettings:
-    """What is compared, and how densely."""
+    """Which values are compared, and how densely."""
 
     depth: bool = True  # where there is true depth
     depth_every: int = 1  # frames; 10: of every tenth frame that has a true camera
@@ -49,7 +49,7 @@ class FrameImages:
 
 @dataclass(frozen=True, eq=False)
 class EstimatedFrame:
-    """One frame of an estimate; its pictures are read when they are asked for."""
+    """One frame of an estimate; its pictures are read on first use."""
 
     index: int  # in the video
     world_from_cam: Float64[np.ndarray, "4 4"]
@@ -121,7 +121,7 @@ def _placed(placed: Iterable[PlacedWindow], disagreements: list[Any]) -> Iterato
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """The pictures of a placed window; its confidence is worked out once, when it is first asked for."""
+    """The pictures of a placed window; its confidence is computed once, on first use."""
 
     window: PlacedWindow
 

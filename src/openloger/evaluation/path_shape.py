@@ -44,7 +44,7 @@ def scale_drift(aligned: AlignedPath, truth: Float64[np.ndarray, "frame 4 4"], *
     """
     check_paths(aligned.world_from_cam, truth)
     if parts < 2:
-        raise InputError(f"a drift needs at least 2 parts of the path; {parts} were asked for")
+        raise InputError(f"a drift needs at least 2 parts of the path, not {parts}")
     along = distance_along(truth)
     whole = _spread_ratio(aligned.world_from_cam, truth)
     edges = np.linspace(0, along[-1], parts + 1)

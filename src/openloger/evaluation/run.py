@@ -21,7 +21,7 @@ _log = logging.getLogger("openloger")
 
 @runtime_checkable
 class Sequences(Protocol):
-    """Names, and what they stand for, opened when asked for: a `DatasetFolder`, a dict, worlds."""
+    """Names, and what they stand for, opened on first use: a `DatasetFolder`, a dict, worlds."""
 
     def __iter__(self) -> Iterator[str]: ...
     def __len__(self) -> int: ...
@@ -61,7 +61,7 @@ class SuiteResult:
 
     @property
     def average(self) -> float | None:
-        """Over the sequences that have a number; `complete` says whether these are all."""
+        """Over the sequences that have a number; `complete` is True where these are all."""
         return self.average_of(self.suite.metric)
 
     def average_of(self, name: str) -> float | None:

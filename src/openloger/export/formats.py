@@ -18,7 +18,7 @@ from openloger.outputs import staged_file, staged_folder
 
 @dataclass(frozen=True)
 class Format:
-    """How a reconstruction becomes files of one kind."""
+    """A file format, and the function that writes it."""
 
     write: Callable[..., int | None]  # (recording, path, *, selection, progress[, images]); how many points, if any
     ending: str  # what a path of this format ends in, where none is given

@@ -63,7 +63,7 @@ def network_options() -> dict[str, str]:
 
 
 def decoder_options() -> dict[str, str]:
-    """What decoders may allocate."""
+    """The limit of what decoders may allocate."""
     return {"max_pixels": str(MOST_PIXELS.value)}
 
 

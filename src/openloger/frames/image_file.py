@@ -74,5 +74,5 @@ def _register_heif(name: str) -> None:
 
 
 def frame_count(image: Any) -> int:
-    """How many frames a Pillow image has; 1 for formats whose further pictures are not moments."""
+    """The number of frames of a Pillow image; 1 for formats whose further pictures are not moments."""
     return int(getattr(image, "n_frames", 1)) if image.format in ANIMATED else 1

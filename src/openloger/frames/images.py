@@ -85,7 +85,7 @@ def matching(pattern: str) -> LazyFrameSource:
 
 
 def _glob(pattern: str) -> list[str]:
-    """What matches; brackets of a folder that is there, or else all, are letters where they match nothing else."""
+    """Paths that match; brackets of a folder that exists, or else all, are literal where they match nothing else."""
     parent, last = os.path.split(pattern)
     tries = [pattern]
     if os.path.isdir(parent):

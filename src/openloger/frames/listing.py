@@ -1,4 +1,4 @@
-"""What a folder holds: pictures in natural order, videos, and what is left out."""
+"""The contents of a folder: pictures in natural order, videos, and files that are left out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def say_left_out(name: str, taken: int, others: Sequence[str]) -> None:
 
 
 def no_picture_in(path: Path, entries: Sequence[Path]) -> InputError:
-    """What to say of a folder without pictures: where some are, up to two folders deep."""
+    """The error text for a folder without pictures: where some are, up to two folders deep."""
     if not entries:
         return InputError(f"{path} is an empty folder; give one that holds pictures")
     lists = [path / entry.name for entry in entries if entry.name == "rgb.txt"]

@@ -133,7 +133,7 @@ def container_slots(
 
 
 def frame_times(container: Any, stream: Any, name: str) -> FrameTimes:
-    """What gives the frames of a container their times."""
+    """The source of the times of a container's frames."""
     return FrameTimes(frame_interval_s(stream), name, from_zero=container.format.name in BEGIN_ANYWHERE)
 
 

@@ -15,12 +15,12 @@ from openloger.shapes import Float, Tensor
 
 
 def matrix_product(a: Float[Tensor, "*a 3 3"], b: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "... 3 3"]:
-    """a b, batches broadcast, in the precision of the input whatever autocast says."""
+    """a b, batches broadcast, in the precision of the input, also under autocast."""
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
 
 
 def rotate(rotation: Float[Tensor, "*a 3 3"], vectors: Float[Tensor, "*b 3"]) -> Float[Tensor, "... 3"]:
-    """R v for every v, batches broadcast, in the precision of the input whatever autocast says."""
+    """R v for every v, batches broadcast, in the precision of the input, also under autocast."""
     x, y, z = vectors[..., 0:1], vectors[..., 1:2], vectors[..., 2:3]
     return rotation[..., :, 0] * x + rotation[..., :, 1] * y + rotation[..., :, 2] * z
 

@@ -1,4 +1,4 @@
-"""Pre-norm transformer blocks with 2-D rotary positions (RoPE, arXiv 2104.09864), shared by every part of the network.
+"""Pre-norm transformer blocks with 2-D rotary positions (RoPE, arXiv 2104.09864), shared by all parts of the network.
 
 Legend: B batch, T token, H head, D head width, C channel (C = H·D).
 """

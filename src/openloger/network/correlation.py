@@ -1,4 +1,4 @@
-"""What a frame's features have in common with its neighbours': the local correlation volume of optical flow
+"""Correlation of a frame's features with its neighbours': the local correlation volume of optical flow
 (PWC-Net, arXiv 1709.02371; RAFT, arXiv 2003.12039), as an input to the decoder and the dense head.
 
 Legend: B batch, N frame, C channel, h·w cell of a feature map, R radius in cells, K = (2R + 1)² displacements,

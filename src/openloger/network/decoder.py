@@ -1,4 +1,5 @@
-"""The decoder: blocks that look within a frame and over the whole window in turn, with the memory between them.
+"""The decoder: blocks that attend within a frame and over the whole window in turn, as in π³ (arXiv
+2507.13347), with the memory layers of LoGeR (arXiv 2603.03269) after some of them.
 
 Legend: B batch, N frame of the window, L = S + h·w tokens a frame (S special ones first), C channel.
 """
@@ -37,13 +38,13 @@ class Decoder(nn.Module):
             Block(config.width, config.heads, qk_norm=True, layer_scale=config.layer_scale) for _ in range(config.depth)
         )
         self.roles, self.memory = None, None
-        if memory is not None:  # one token says whether a frame is shared with the previous window, own, or the next's
+        if memory is not None:  # a role token a frame: shared with the previous window, own, or shared with the next
             self.roles = nn.ParameterList(torch.randn(1, 1, 1, config.width) * 0.02 for _ in range(3))
             self.memory = HybridLayers(memory, width=config.width, heads=config.heads, layer_scale=config.layer_scale)
 
     @property
     def special_tokens(self) -> int:
-        """How many tokens stand in front of each frame's patches."""
+        """The number of tokens in front of each frame's patches."""
         return self.config.registers + (self.roles is not None)
 
     def positions_yx(self, rows: int, columns: int, device: torch.device) -> Float[Tensor, "token 2"]:

@@ -27,7 +27,7 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """Normalised images to one feature a patch; every image for itself."""
+    """Normalised images to one feature a patch, each image by itself (DINOv2 with registers, arXiv 2309.16588)."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

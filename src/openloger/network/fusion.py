@@ -17,7 +17,7 @@ Pyramid = tuple[Float[Tensor, "batch frame _ _ _"], ...]  # by stride, from the 
 
 
 class Fused(NamedTuple):
-    """What the decoder and the dense head read of a window."""
+    """The inputs of the decoder and the dense head for one window."""
 
     tokens: Float[Tensor, "batch frame patch channel"]
     motion: Float[Tensor, "batch frame channel2 row8 column8"]  # correlation features at stride 8

@@ -92,7 +92,7 @@ class ResidualPerceptron(nn.Module):
 
 
 class CameraHead(nn.Module):
-    """A frame's patches to its camera-to-world transform, with the rotation projected from nine free numbers."""
+    """A frame's patches to its camera-to-world transform, the rotation projected from nine numbers (π³, 2507.13347)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -118,14 +118,14 @@ class CameraHead(nn.Module):
 
 
 def points_from_maps(maps: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame height width 3"]:
-    """(x, y, z) maps to camera-frame points (x·Z, y·Z, Z) at depth Z = exp(z)."""
+    """(x, y, z) maps to camera-frame points (x·Z, y·Z, Z) at depth Z = exp(z) (π³, arXiv 2507.13347)."""
     x, y, z = maps.unbind(1)
     depth = z.exp()
     return torch.stack([x * depth, y * depth, depth], dim=-1)
 
 
 class HeadOutputs(NamedTuple):
-    """What the heads say of a window, before anything is placed in the world."""
+    """The outputs of the heads for one window, before it is placed in the world."""
 
     world_from_cam: Float[Tensor, "batch frame 4 4"]
     points_cam: Float[Tensor, "batch frame height width 3"]

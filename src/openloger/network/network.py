@@ -33,7 +33,7 @@ _EFFICIENTNET_STD = (128 / 255,) * 3
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What a network is; `presets.py` holds the named ones."""
+    """The configuration of a network; `presets.py` holds the named ones."""
 
     name: str
     encoder: EncoderConfig | EfficientNetConfig  # a vision transformer, or convolutions
@@ -80,12 +80,12 @@ class Window:
 
 @dataclass(frozen=True)
 class WindowPrediction:
-    """What the network sees in a window. The window's own world: its scale and frame are what memory makes them."""
+    """The prediction for one window, in the window's own world, whose scale and frame the memory determines."""
 
     world_from_cam: Float[Tensor, "batch frame 4 4"]  # rigid
     points_cam: Float[Tensor, "batch frame height width 3"]  # in each frame's camera, z forward
     confidence_logit: Float[Tensor, "batch frame height width"]
-    metric_scale: Float[Tensor, " batch"] | None  # metres per unit, already applied; None where no head says it
+    metric_scale: Float[Tensor, " batch"] | None  # metres per unit, already applied; None without a metric head
     sky_logit: Float[Tensor, "batch frame height width"] | None = None  # of dense heads alone, as what follows
     moving_logit: Float[Tensor, "batch frame height width"] | None = None  # of what moves by itself
     focal_px: Float[Tensor, "batch frame"] | None = None  # equal throughout a window; principal point centred
@@ -263,7 +263,7 @@ def _matched(pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
 
 
 def _metric(prediction: WindowPrediction) -> WindowPrediction:
-    """Points and camera centres in metres, where the network says how long its unit is."""
+    """Points and camera centres in metres, where the network predicts a metric scale."""
     if (scale := prediction.metric_scale) is None:
         return prediction
     world_from_cam = prediction.world_from_cam.clone()

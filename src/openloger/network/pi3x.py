@@ -1,4 +1,4 @@
-"""The π³X heads: a convolutional point head and a metric scale for the window.
+"""The π³X heads (π³, arXiv 2507.13347): a convolutional point head and a metric scale for the window.
 
 Legend: F frame, h×w patch grid, C channel, B batch, M context token.
 """
@@ -130,7 +130,7 @@ class CrossBlock(nn.Module):
 
 
 class MetricHead(nn.Module):
-    """One learned token that reads the whole window and says how many metres its unit is."""
+    """One learned token that attends to the whole window and predicts the metres per unit of the window."""
 
     def __init__(self, input_width: int, config: Pi3XConfig) -> None:
         super().__init__()

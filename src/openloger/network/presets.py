@@ -66,7 +66,7 @@ def compact() -> NetworkConfig:
 
 
 def pocket() -> NetworkConfig:
-    """What two CPU cores can train: coarse depth and a camera path, and the fast preset of the tests."""
+    """A network that two CPU cores can train: coarse depth and a camera path; the fast preset of the tests."""
     return NetworkConfig(
         name="pocket",
         encoder=EncoderConfig(width=128, depth=2, heads=4, patch=8, registers=1, position_grid=10, layer_scale=1.0),

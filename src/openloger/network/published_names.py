@@ -64,7 +64,7 @@ UNUSED = re.compile(r"^ttt_layers\.\d+\.to_qkv_stack\.")
 
 
 def published_name(ours: str) -> str:
-    """What the published checkpoints call the parameter that we call `ours`."""
+    """The published checkpoints' name of our parameter `ours`."""
     for pattern, replacement in _COMPILED:
         ours = pattern.sub(replacement, ours)
     return ours

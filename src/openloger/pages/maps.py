@@ -63,7 +63,7 @@ def map_plot(
 
 
 def fitted(edges: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """What a plan of these edges shows: more on two sides, where it would be too wide or too high for the page."""
+    """The axes of a plan of these edges: more on two sides, where it would be too wide or too high for the page."""
     frame = _frame(edges)
     return frame.x_low, frame.y_low, frame.x_high, frame.y_high
 

@@ -41,7 +41,7 @@ class DecodedAhead:
     """A FrameSource, once: the source's frames from where the stream stands, at the network's size, decoded ahead.
 
     Those that a live source gave `before` come first, from what was recorded. A frame that cannot be decoded ends it
-    like the video's end; `error` then says why.
+    like the video's end; `error` then holds the reason.
     """
 
     def __init__(self, source: FrameSource, stream: Stream, before: RecordedPrefix, *, depth: int) -> None:

@@ -1,6 +1,6 @@
 """The reconstruction on disk: a folder that is appended to, resumed, and read while it is written.
 
-`layout` says what lies in it. Frames count once `committed.json` counts them; a kill, a full disk or a lost network
+`layout` describes its contents. Frames count once `committed.json` counts them; a kill, a full disk or a lost network
 share costs at most the window in hand.
 """
 

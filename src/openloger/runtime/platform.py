@@ -1,7 +1,7 @@
 """What systems do differently: locks, memory, processors, and files that another program has open.
 
 The only module that imports what exists on some systems alone (`fcntl`, `msvcrt`, `resource`) or reads `/proc`. On a
-system without one of them its function says so in its result; it never fails.
+system without one of them its function returns None or False; it never fails.
 
 On Windows a file cannot be replaced, removed or opened while another program has it open in certain ways. Virus
 scanners, indexers and our own viewer hold files for moments, so `patiently` repeats what was refused for that reason.

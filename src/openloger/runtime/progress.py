@@ -16,7 +16,7 @@ class Progress:
     """A moment of a run; seconds since it began."""
 
     frames: int  # since the video began, earlier runs included
-    total: int | None  # where the source knows
+    total: int | None  # where it is known
     new_frames: int  # of this run
     seconds: float
     waiting_s: float  # of these, how long the network stood still for frames to come or windows to be taken

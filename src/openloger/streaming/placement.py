@@ -1,6 +1,6 @@
 """Where a window sits in the world, from the frames it shares with the one before it (LoGeR §3; π³ for `sim3`).
 
-- `none`: as the network says; memory alone keeps the frame.
+- `none`: as predicted; memory alone keeps the frame (LoGeR, arXiv 2603.03269).
 - `se3`: moved rigidly so that the first frame of the overlap stands where the previous window put it.
 - `sim3`: the same after scaling by the ratio of depths on the overlap, so that scales accumulate.
 - with resets, `none` becomes `se3` at each block's first window, and the block's windows share that motion.

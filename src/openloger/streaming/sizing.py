@@ -75,7 +75,7 @@ def stretch(from_size: Size, to_size: Size) -> float:
 
 
 def check_network_size(size: Size, config: NetworkConfig) -> None:
-    """Raises InputError for a size that was asked for and that the network cannot take."""
+    """Raises InputError for a size that the network cannot take."""
     height, width = check_size(size)
     patch = config.encoder.patch
     if height * width > _OVERSIZE * config.max_pixels:

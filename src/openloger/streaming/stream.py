@@ -41,9 +41,9 @@ class Stream:
     `window` and `overlap` are in frames and default to what the network is made for, as do `placement` ("auto", or
     one that `Placement.parse` reads) and `reset_every` (windows; 0 for never; None resets every few windows in videos
     past 1,000 frames, or of unknown length, where the network asks for it). `size` is (height, width) in pixels.
-    `memory` says which of the network's memory layers take part: "all", "ttt" or "swa" alone, "none" (each window is
+    `memory` selects the network's memory layers: "all", "ttt" or "swa" alone, "none" (each window is
     seen without them), or "fresh": all, but every window finds the memory as the first one does.
-    `keyframes` says which frames windows are made of: "all", or "auto" for those that moved (`keyframes.py`); None is
+    `keyframes` selects the frames of windows: "all", or "auto" for those that moved (`keyframes.py`); None is
     the network's own choice.
 
     `state` can be read between two windows and set on another Stream: a run cut in two equals the run in one piece.

@@ -1,4 +1,4 @@
-"""What a clip might as well have looked like: mirrored, in other colours, or seen through a worse camera.
+"""Augmentation of clips: mirrored, in other colours, or seen through a worse camera.
 
 Geometry stays true: a mirrored clip is the mirrored world's, and everything else touches colours alone.
 """
@@ -49,7 +49,7 @@ def recolour(clip: Clip, draw: np.random.Generator, *, swaps: float = 1.0) -> Cl
 
 
 def camera_faults(clip: Clip, draw: np.random.Generator) -> Clip:
-    """What a phone does to its pictures, in the order in which it does it: motion blur, a lens darker at its rim,
+    """The degradations of a phone camera, in the order in which they occur: motion blur, a lens darker at its rim,
     exposure and white balance that wander, noise, and compression; each of a strength of its own."""
     rgb = clip.rgb.astype(np.float32) / 255
     blurred = np.stack([motion_blur(image, draw.normal(0, 0.8, size=2)) for image in rgb])
@@ -77,7 +77,7 @@ def vignette(images: Images, strength: float) -> Images:
 
 
 def compress(image: Float32[np.ndarray, "height width 3"], quality: int) -> Float32[np.ndarray, "height width 3"]:
-    """What JPEG leaves of an image: cosine coefficients of 8×8 blocks, rounded to steps that grow with frequency.
+    """JPEG compression of an image: cosine coefficients of 8×8 blocks, rounded to steps that grow with frequency.
 
     ITU-T T.81, with one ramp of steps in place of its example tables: 100 rounds to a 255th, 30 to about a tenth.
     """

@@ -40,7 +40,7 @@ _EIGHT_BIT = ("moment.exp_avg.", "moment.momentum_buffer.")
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far a run has come; `seconds` and `frames` add up over its resumptions."""
+    """The progress of a run; `seconds` and `frames` add up over its resumptions."""
 
     stage: str
     step: int  # optimiser steps done in the stage
@@ -106,7 +106,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def checkpoint_fault(path: Path) -> str | None:
-    """What is wrong with a checkpoint; None where it is whole. One without a list of files is judged by its form."""
+    """The damage to a checkpoint; None where it is complete. One without a list of files is judged by its form."""
     try:
         read_progress(path)
         for shard in path.glob("state-*.safetensors"):
@@ -119,7 +119,7 @@ def checkpoint_fault(path: Path) -> str | None:
 
 
 def read_progress(path: Path) -> TrainingProgress:
-    """How far the run had come."""
+    """The progress of the run at a checkpoint."""
     return TrainingProgress(**json.loads((path / _STATE_FILE).read_text(encoding="utf-8")))
 
 

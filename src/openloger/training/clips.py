@@ -1,4 +1,4 @@
-"""What the trainer learns from: clips of labelled video as they are kept, and stacked into a batch of tensors."""
+"""Training data: clips of labelled video as they are kept, and stacked into a batch of tensors."""
 
 from __future__ import annotations
 

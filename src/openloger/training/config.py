@@ -14,7 +14,7 @@ from openloger.training.curriculum import Stage, compact_stages, pocket_stages, 
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """How weights move."""
+    """Optimiser settings."""
 
     kind: str = "adamw"  # "adamw" | "muon": Muon for the matrices, AdamW for the rest
     betas: tuple[float, float] = (0.9, 0.95)
@@ -30,7 +30,7 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """What is looked at on seeds that training never sees."""
+    """Validation settings; its seeds are never trained on."""
 
     every: int = 500  # steps; 0: never
     clips: int = 64  # a family

@@ -62,14 +62,14 @@ def covisibility(clip: Clip, *, patch: int) -> FramePairs:
 
 
 def baseline(clip: Clip) -> FramePairs:
-    """How far the camera moved from one frame to another, as a part of the mean depth of all of them."""
+    """The camera's motion from one frame to another, as a part of the mean depth of all of them."""
     centre = clip.world_from_cam[:, :3, 3]
     apart = np.linalg.norm(centre[:, None] - centre, axis=-1)
     return apart / max(clip.depth[clip.valid].mean(dtype=np.float64) if clip.valid.any() else 0.0, 1e-12)
 
 
 def at_centres(image: Tensor, patch: int) -> Tensor:
-    """What a "batch frame height width ..." has at the centre of every patch."""
+    """The values of a "batch frame height width ..." at the centre of every patch."""
     centre = slice(patch // 2, None, patch)
     return image[:, :, centre, centre]
 

@@ -16,7 +16,7 @@ from openloger.shapes import Float32, Float64, UInt8
 from openloger.training.clips import Clip
 from openloger.training.data import FileClipSpec
 
-_TRIES = 16  # places looked at before a folder is said to have no such clip
+_TRIES = 16  # places tried before a folder is reported to have no such clip
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 

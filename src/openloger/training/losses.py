@@ -1,4 +1,4 @@
-"""The objective: how far a prediction is from the truth, up to the one scale that is not observable.
+"""The objective: how far a prediction is from the truth, up to the one scale that is not observable (LoGeR, π³).
 
 LoGeR (arXiv 2603.03269) and π³ (arXiv 2507.13347). Both sides are put into their own first frame's coordinates; the
 truth is divided by the mean distance of its valid points, the prediction by the mean distance of its own *with
@@ -38,13 +38,13 @@ CLEAR_BASELINE = 0.05  # of the mean distance: a pair that moved by this or more
 SHORT_STEP = 0.02  # of the mean distance: a predicted translation below it has a direction only in part
 GRADIENT_STEPS = (1, 2, 4, 8)  # pixels
 NORMAL_EDGE = 0.1  # a 2×2 block whose depth range is over this part of its nearest depth is an edge
-SAMPLES = 4096  # points that the solver looks at, per clip
+SAMPLES = 4096  # points that the solver takes, per clip
 _TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each term counts; the defaults are the published ones."""
+    """Weights of the terms; the defaults are the published ones."""
 
     local: float = 1.0
     world: float = 1.0

@@ -1,4 +1,4 @@
-"""What teaches a network from scratch to find motion: tokens that name what sees the same thing, and how far it went.
+"""Auxiliary losses that teach a network from scratch to find motion: matches between tokens, and their displacement.
 
 With the reconstruction losses alone a small network learns depth and hardly any rotation. So some blocks that attend
 over the window are listened to. L_match asks their queries and keys to correspond: the softmax over another frame's
@@ -94,7 +94,7 @@ def matching_blocks(depth: int) -> tuple[int, ...]:
 
 
 def match(heard: Heard, correspondence: Correspondence, *, special_tokens: int) -> MatchResult:
-    """What one block made of one window."""
+    """The output of one block for one window."""
     frames, tokens = correspondence.target.shape[2:]
     query, key = (_patch_tokens(side.transpose(1, 2).flatten(2), frames, special_tokens) for side in heard[:2])
     logits = torch.einsum("bitc,bjuc->bijtu", query, key) * query.shape[-1] ** -0.5

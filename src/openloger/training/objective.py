@@ -60,7 +60,7 @@ class Objective(nn.Module):
 
 
 def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) -> tuple[Chain, MatchResult]:
-    """What `run` gives, and how well the tokens of the blocks in the middle correspond in each of its windows."""
+    """The result of `run`, and how well the tokens of the middle blocks correspond in each of its windows."""
     blocks = network.decoder.blocks
     with ExitStack() as stack:
         probes = [stack.enter_context(probe_tokens(blocks[number])) for number in matching_blocks(len(blocks))]

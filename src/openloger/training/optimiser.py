@@ -1,4 +1,4 @@
-"""How weights move: AdamW, or Muon for the matrices with AdamW for the rest; the rate over a stage; the running mean.
+"""Optimisers: AdamW, or Muon for matrices with AdamW for the rest; the rate over a stage; the running mean of weights.
 
 Muon: Jordan et al. 2024, through torch.optim.Muon where torch has it. Warm-up, stable, decay: arXiv 2404.06395.
 """
@@ -18,12 +18,12 @@ from openloger.training.curriculum import RatePlan
 
 
 def make_optimisers(network: nn.Module, config: OptimiserConfig, *, encoder_rate: float) -> list[torch.optim.Optimizer]:
-    """The optimisers that together move every trainable weight once; each group knows its part of the rate.
+    """The optimisers that together move every trainable weight once; each group has its part of the rate.
 
     Matrices decay; vectors (norms, biases, gates), learned tokens and position grids do not.
 
     Raises:
-        InputError: Muon was asked for and this torch has none.
+        InputError: Muon is selected and this torch has none.
     """
     groups = _group(network, config, encoder_rate)
     adam, muon = ([group for kind, group in groups if kind == wanted] for wanted in ("adamw", "muon"))

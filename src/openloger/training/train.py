@@ -71,7 +71,7 @@ class Budget:
 
 @dataclass
 class Run:
-    """What a stage moves; owned by the loop."""
+    """The state that a stage changes; owned by the loop."""
 
     network: Network
     mean: RunningMean

@@ -1,4 +1,4 @@
-"""How good the network is on worlds that training never sees, beside what guessing gets.
+"""Validation on worlds that are never trained on, beside trivial baselines.
 
 Each clip is one window of a few frames; some are also run whole, as the stage's chain of windows.
 Depth: mean |s·d̂ − d|/d after one scale s a window (the minimiser of that very number).

@@ -19,7 +19,7 @@ from openloger.viewing.scene.snapshot import load_snapshot
 
 @dataclass(frozen=True)
 class Shown:
-    """What a notebook shows where it is the last value of a cell."""
+    """The HTML that a notebook displays."""
 
     page: str  # HTML that holds everything it shows
     height: int  # pixels

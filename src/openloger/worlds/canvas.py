@@ -1,4 +1,4 @@
-"""What a layer of the texture atlas is painted on: its random numbers, its coordinates, and noise that tiles.
+"""The canvas of a layer of the texture atlas: its random numbers, its coordinates, and noise that tiles.
 
 A layer is float32 (size, size, 4) in 0..1. Channels: red leads from a surface's first colour to its second, green to
 its third (joints, dark features), blue is brightness around one half, alpha is gloss. In layers of prints (prints.py)

@@ -124,7 +124,7 @@ def screen(canvas: Canvas) -> np.ndarray:
 
 
 def view(canvas: Canvas) -> np.ndarray:
-    """What a window shows: a bright sky over trees and house fronts, out of focus."""
+    """The view through a window: a bright sky over trees and house fronts, out of focus."""
     dice = canvas.dice
     line = dice.uniform(0.35, 0.8) + 0.2 * (canvas.octaves(1, 3, 4)[:1] - 0.5)
     sky = np.array([0.85, 0.93, 1.0]) * dice.uniform(0.85, 1.0) + 0.1 * canvas.octaves(2, 2, 3)[..., None]

@@ -64,7 +64,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class RenderedFrames:
-    """What the cameras see. Depth is along z in metres, 0 and not valid where nothing is met (sky)."""
+    """Rendered frames. Depth is along z in metres, 0 and not valid where nothing is met (sky)."""
 
     rgb: UInt8[Tensor, "frame height width 3"]
     depth: Float32[Tensor, "frame height width"]

@@ -38,7 +38,7 @@ class Lattice(Protocol):
 
 @dataclass(frozen=True)
 class RouteStyle:
-    """How fast and how round one moves."""
+    """Speed and radius of turns along a route."""
 
     tour_s: float
     rounding: float  # metres of path over which corners are averaged

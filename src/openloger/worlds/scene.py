@@ -82,7 +82,7 @@ class Zone(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What a solid is covered with: a row of the world's surfaces and how the texture lies on it."""
+    """The cover of a solid: a row of the world's surfaces and the placement of the texture on it."""
 
     surface: int
     period: float = 1.0  # metres of one texture period; not used where `fit` is given

@@ -36,7 +36,7 @@ class SkyColumn:
 
 
 class Tables(NamedTuple):
-    """What rays may meet, one row each (float32), and the texture atlas."""
+    """The surfaces that rays may meet, one row each (float32), and the texture atlas."""
 
     solids: Float[Tensor, "solid column"]
     zones: Float[Tensor, "zone column"]
@@ -288,7 +288,7 @@ def _light(
 
 
 def _sheen(zones: Tensor, zone: Tensor, point: Vector, mirrored: Vector, facing: Tensor) -> Tensor:
-    """What a smooth surface mirrors of the ambient light (Schlick): more from above, and bright fields of a ceiling."""
+    """The ambient light that a smooth surface reflects (Schlick): more from above, and bright fields of a ceiling."""
     slant = torch.clamp(1.0 + facing, 0.0, 1.0)  # 1 − cosine of the angle of sight
     slant = slant * slant
     share = 0.03 + 0.97 * slant * slant

@@ -139,7 +139,7 @@ def clearance(relief: Relief, origin: Vector, direction: Vector, t: Tensor) -> T
 
 
 class March(NamedTuple):
-    """How far rays have been followed, (tile, ray) each."""
+    """The distance along rays so far, (tile, ray) each."""
 
     above: Tensor  # the last depth known to be in the air
     below: Tensor  # the first depth known to be in the ground, inf while there is none

@@ -204,7 +204,7 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
 
 
 def _view(pose: np.ndarray, world: World) -> View:
-    """What a camera sees, from above: all around where it looks too steeply up or down for a sector to be sure."""
+    """A camera's view from above: all around where it points too steeply up or down for a sector to be certain."""
     (height, width), lens = world.size, world.intrinsics
     x = np.array([0.0, width, 0.0, width]) - lens[0, 2]
     y = np.array([0.0, 0.0, height, height]) - lens[1, 2]

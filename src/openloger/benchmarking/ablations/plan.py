@@ -1,4 +1,4 @@
-"""What each part of a network is worth: the same worlds with a part taken away, against the length of the video.
+"""Ablations: the same worlds with a part of the network removed, against the length of the video.
 
 A variant is named by what takes part, then by what else differs: `both`, `swa`, `both+sim3`, `both+reset5`.
 
@@ -30,7 +30,7 @@ NUMBERS = ("ate_percent", "ate_rmse", "depth_abs_rel", "overlap_translation_perc
 
 @dataclass(frozen=True)
 class Variant:
-    """How a network is run."""
+    """One way of running a network."""
 
     name: str
     memory: str  # as `Stream` takes it
@@ -100,7 +100,7 @@ class AblationPlan:
 
     @property
     def note(self) -> str:
-        """What is not run; "" where all is."""
+        """A note on the runs that are left out; "" where there are none."""
         if not self.left_out:
             return ""
         lengths = ", ".join(f"{frames:,}" for frames in self.left_out)

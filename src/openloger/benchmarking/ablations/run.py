@@ -46,7 +46,7 @@ START_FRAMES = 200  # a process takes about as long to begin as so many frames; 
 
 @dataclass(frozen=True)
 class AblationSettings:
-    """What is run. Every run is a process of its own, so that its peak of memory is its own."""
+    """Settings of the ablations. Every run is a process of its own, so that its peak memory is its own."""
 
     variants: tuple[str, ...] = ()
     """full, windows, fresh, swa, ttt, both; behind it +none, +se3 or +sim3, +resetN. By default all that make sense."""

@@ -1,7 +1,7 @@
 """The hybrid memory: what one window leaves to the next, and the layers that read and write it.
 
 The state is a frozen value that the caller owns: it can be saved, moved, compared and taken up again. Its size does not
-depend on how much video it has seen.
+depend on the length of the video.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class HybridMemory:
     overlap_features: tuple[Float[Tensor, "batch frame ..."], ...] = ()  # the encoder's maps of frames seen again next
 
     def reset(self) -> HybridMemory:
-        """Forget the fast weights; the cache of the previous window survives."""
+        """Drop the fast weights (LoGeR's reset for long videos); the keys and values of the previous window stay."""
         return replace(self, fast_weights={})
 
     def forget(self) -> HybridMemory:
-        """Forget all that was learned of the video; features of shared frames stay, which only save their encoding."""
+        """Drop everything learned from the video; features of shared frames stay, which only save their encoding."""
         return replace(self, fast_weights={}, keys_values={})
 
     def map(self, change: Callable[[Tensor], Tensor]) -> HybridMemory:

@@ -1,4 +1,4 @@
-"""Sliding-window attention: the current window also looks at the keys and values of the one before it."""
+"""Sliding-window attention (LoGeR, arXiv 2603.03269): windows attend to the previous one's keys and values."""
 
 from __future__ import annotations
 

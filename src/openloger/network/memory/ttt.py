@@ -39,7 +39,7 @@ class LearningRates(NamedTuple):
 
 
 def apply(weights: FastWeights, u: Float[Tensor, "batch head token dim"]) -> Float[Tensor, "batch head token dim"]:
-    """f(u) = (SiLU(u w0) ⊙ (u w2)) w1."""
+    """The fast network of LaCT (arXiv 2505.23884): f(u) = (SiLU(u w0) ⊙ (u w2)) w1."""
     return (F.silu(u @ weights.w0) * (u @ weights.w2)) @ weights.w1
 
 
@@ -49,7 +49,7 @@ def gradient(
     v: Float[Tensor, "batch head token dim"],
     rates: LearningRates,
 ) -> FastWeights:
-    """The descent direction of −Σ_tokens ⟨f(k), v⟩, each token weighted by its learning rates."""
+    """The descent direction of LaCT's objective −Σ_tokens ⟨f(k), v⟩, each token weighted by its learning rates."""
     g, m = k @ weights.w0, k @ weights.w2  # (B, H, T, e)
     sigmoid = torch.sigmoid(g)
     silu = g * sigmoid
@@ -79,7 +79,7 @@ def newton_schulz(
 
 
 def update(weights: FastWeights, step: FastWeights, *, dtype: torch.dtype) -> FastWeights:
-    """Add the orthogonalised step, then give every column its old norm back. All weights and heads go as one batch."""
+    """Add the orthogonalised step, then restore the norm of every column (LaCT, arXiv 2505.23884), as one batch."""
     stacked = torch.stack([step.w0, step.w1.mT, step.w2]).float()  # (3, B, H, d, e)
     s0, s1, s2 = newton_schulz(stacked, dtype=dtype).unbind(0)
     return FastWeights(
@@ -118,7 +118,7 @@ class FastWeightUpdate(nn.Module):
 
 
 class TestTimeTraining(nn.Module):
-    """One memory layer over all tokens of a window; its state is handed in and handed back."""
+    """One memory layer over all tokens of a window (LoGeR, arXiv 2603.03269): apply, then update."""
 
     __test__ = False  # not a test case
 
@@ -138,7 +138,7 @@ class TestTimeTraining(nn.Module):
         self.gate = closed_gate(width)
 
     def initial_weights(self, batch: int) -> FastWeights:
-        """The learned weights that every video starts from."""
+        """The learned initial weights of every video."""
         return FastWeights(*(w.float().expand(batch, -1, -1, -1) for w in (self.w0, self.w1, self.w2)))
 
     def forward(

@@ -1,7 +1,7 @@
 """The geometric camera: motion between frames from flow and depth; layers without weights.
 
 `flow_features` of pictures and frozen feature maps, then `geometric_camera` of those, depth, intrinsics and the
-regressed cameras. `flow_between` alone says how far frames moved, before there is depth.
+regressed cameras. `flow_between` alone measures how far frames moved, before there is depth.
 """
 
 from openloger.network.motion.camera import (

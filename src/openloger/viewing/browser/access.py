@@ -43,7 +43,7 @@ class Access:
         return cls(host, None if is_loopback(host) else secrets.token_urlsafe(24))
 
     def url(self, port: int) -> str:
-        """What to open in a browser."""
+        """The address to open in a browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{port}" + (f"/?token={self.token}" if self.token else "")
 

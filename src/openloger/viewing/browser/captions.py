@@ -19,7 +19,7 @@ def caption(frame: RecordedFrame, *, first_s: float, count: int) -> str:
 
 
 def reading(snapshot: Snapshot, recording: Recording, *, problem: str | None) -> str:
-    """How far the overview is, and what the disk did not hold."""
+    """The progress of the overview, and the last error of the disk."""
     if problem is not None:
         return f"**{escaped(problem)}**"
     points = f"{len(snapshot.points):,} points".replace(",", " ")
@@ -46,7 +46,7 @@ def about(recording: Recording) -> str:
 
 
 def alignment(overlay: Overlay) -> str:
-    """How well the truth fits."""
+    """The fit to the ground truth."""
     return (
         f"{overlay.error:.3g} off (RMS, in the truth's unit) over {overlay.matched} frames; "
         f"one of its units is {overlay.scale:.3g} here"
@@ -54,7 +54,7 @@ def alignment(overlay: Overlay) -> str:
 
 
 def export_note(recording: Path, settings: Settings) -> str:
-    """What writes every point that the sliders leave, at full density; time and depth range are the page's alone."""
+    """The command that writes every point within the sliders, at full density, of all times and depths."""
     edge = "None" if settings.edge_max is None else f"{settings.edge_max:g}"
     path = shlex.quote(str(recording))
     command = f"openloger export {path} --to ply --confidence-min {settings.confidence_min:g} --depth-edge {edge}"

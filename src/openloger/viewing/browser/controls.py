@@ -47,7 +47,7 @@ _KEYS = """
 
 @dataclass(frozen=True)
 class Page:
-    """What the page asks for at a moment."""
+    """The requests of the page at a moment."""
 
     settings: Settings
     following: Following
@@ -161,7 +161,7 @@ class Controls:
             command.on_trigger(lambda event, wish=wish: self._ask(wish, event.client))
 
     def page(self, frame: int) -> Page:
-        """What is asked for now, at a frame."""
+        """The current settings, at a frame."""
         (nearest, furthest), (low, high) = self._depth.value, self._height.value
         edge = float(self._edge.value)
         settings = Settings(
@@ -214,7 +214,7 @@ class Controls:
             self._frame.value = frame
 
     def cycle(self, wish: str) -> None:
-        """What a key does to a dropdown or a checkbox."""
+        """The effect of a key on a dropdown or a checkbox."""
         widget = {
             "following": self._following,
             "colouring": self._colouring,

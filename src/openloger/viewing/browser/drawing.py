@@ -48,7 +48,7 @@ class Drawing:
         self._controls.say(export=export_note(self._recording.path, settings))
 
     def _draw_frame(self, known: SceneSnapshot, page: Page) -> None:
-        """What belongs to the current frame: its pictures, its camera, its own points."""
+        """Draw the current frame: its pictures, its camera, its own points."""
         settings, place = page.settings, known.place
         frame = self._read(settings.frame)
         if frame is None:

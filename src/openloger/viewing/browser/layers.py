@@ -31,7 +31,7 @@ _UP_RGB = (90, 200, 120)
 
 @dataclass
 class _Slab:
-    """What the browser has of one stretch of time."""
+    """The nodes in the browser of one stretch of time."""
 
     key: object = None  # what it was made of
     nodes: dict[int, _Node] = field(default_factory=dict)

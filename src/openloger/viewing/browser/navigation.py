@@ -32,7 +32,7 @@ class Gaze:
 
 @dataclass(frozen=True, eq=False)
 class Closeness:
-    """What detail is wanted of; in the recording's unit."""
+    """The region of which detail is wanted, in the recording's unit."""
 
     focus: Float64[np.ndarray, " 3"]
     distance: float

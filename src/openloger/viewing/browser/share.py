@@ -1,4 +1,4 @@
-"""What leaves the viewer: a page that needs no server, the points visible_points, and pictures of the view."""
+"""Files from the viewer: a page that needs no server, the visible points, and pictures of the view."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def ply_bytes(known: SceneSnapshot, settings: Settings) -> bytes:
 
 
 def picture(client: Any) -> bytes:
-    """What a browser shows, as PNG on the page's background.
+    """The view of a browser, as PNG on the page's background.
 
     Raises RuntimeError or TimeoutError where the browser does not answer.
     """

@@ -1,4 +1,4 @@
-"""What a button, a key or a click asks for beyond settings: measures, and files for the browser to save."""
+"""Actions of buttons, keys and clicks beyond settings: measures, and files for the browser to save."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Tools:
 
 
 def page_name(recording: Path) -> str:
-    """What files are called that are saved of a recording."""
+    """The base name of files that are saved of a recording."""
     return recording.resolve().name or "recording"
 
 

@@ -37,7 +37,7 @@ _LEAST_PAUSE_S = 0.005
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """How a recording is served."""
+    """Settings of the server."""
 
     host: str = "127.0.0.1"
     port: int = 8080  # or the next that is free
@@ -93,7 +93,7 @@ class Viewer:
 
     @property
     def latest(self) -> Snapshot | None:
-        """What is read by now."""
+        """The latest snapshot of the overview."""
         return self._reader.latest
 
     def run(self, *, should_stop: Callable[[], bool] = lambda: False) -> None:

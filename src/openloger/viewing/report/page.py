@@ -57,7 +57,7 @@ def title_of(recording: Recording) -> str:
 
 
 def about_line(summary: RecordingSummary) -> str:
-    """What was reconstructed by what."""
+    """The source and the network."""
     source = Path(summary.source).name or summary.source
     made_by = f"{summary.network}, openloger {summary.openloger_version}"
     return f"{summary.frames} frames of {source}, reconstructed by {made_by}"
@@ -145,7 +145,7 @@ def _warnings(summary: RecordingSummary, recording: Recording) -> list[str]:
 
 
 def made_rows(summary: RecordingSummary, recording: Recording) -> list[tuple[str, str]]:
-    """How the recording was made, row by row."""
+    """The settings of the recording, row by row."""
     meta, settings = recording.meta, dict(summary.settings)
     low, median, high = summary.focal_px or (np.nan,) * 3
     windows = f"{settings.pop('window', '?')} frames, {settings.pop('overlap', '?')} of them shared with the next"
@@ -167,7 +167,7 @@ def made_rows(summary: RecordingSummary, recording: Recording) -> list[tuple[str
 
 
 def commands(recording: Recording) -> str:
-    """What to do next, to be copied."""
+    """The next commands, to be copied."""
     path = shlex.quote(str(recording.path))
     told = {
         f"openloger view {path}": "look around in the browser",

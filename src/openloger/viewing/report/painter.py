@@ -25,7 +25,7 @@ def paint(
     background: tuple[int, int, int],
     lines: Iterable[Lines] = (),
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """What is seen from a viewpoint; `size` is (height, width), `fov` the vertical angle in radians."""
+    """The view from a viewpoint; `size` is (height, width), `fov` the vertical angle in radians."""
     height, width = size
     focal = height / 2 / np.tan(fov / 2)
     cam_from_display = _look(viewpoint, up)

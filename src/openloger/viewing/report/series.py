@@ -1,4 +1,4 @@
-"""What changes along a recording, as plots: drift, confidence, lens, speed and memory. HTML."""
+"""Plots along a recording: drift, confidence, lens, speed and memory. HTML."""
 
 from __future__ import annotations
 

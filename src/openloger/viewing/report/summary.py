@@ -1,4 +1,4 @@
-"""What a recording holds, in numbers: what `openloger info` prints and a report begins with."""
+"""The summary of a recording in numbers, which `openloger info` prints and a report begins with."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Box:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What the run took of the machine, over the windows that say so."""
+    """Time and memory of the run, over the windows that recorded them."""
 
     frames: int
     seconds: float
@@ -57,7 +57,7 @@ class RunCost:
 
 @dataclass(frozen=True)
 class RecordingSummary:
-    """What `info` tells. Lengths are in the recording's own unit; None: not known of so few frames or points."""
+    """The summary of a recording. Lengths are in the recording's own unit; None: too few frames or points."""
 
     path: str
     frames: int

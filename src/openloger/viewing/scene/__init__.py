@@ -1,1 +1,1 @@
-"""What is shown of a recording, as values: points, level of detail, cameras, display settings, snapshots."""
+"""The displayed scene as values: points, level of detail, cameras, display settings, snapshots."""

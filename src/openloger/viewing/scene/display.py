@@ -1,4 +1,4 @@
-"""What is shown, as values: settings and a snapshot of the overview in, points, lines and colours out.
+"""Display as values: settings and a snapshot of the overview in, points, lines and colours out.
 
 Lengths that leave this module are in display units: the scene's median depth is three of them, which is what the
 browser's navigation is made for. The axes stay the recording's.
@@ -32,7 +32,7 @@ _ROOF_SHARE = 0.5  # of the cells
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for on the page."""
+    """The settings of the page."""
 
     frame: int = 0  # now
     extent: Extent = "up to now"
@@ -48,7 +48,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class SceneLayout:
-    """How the recording's world is shown."""
+    """Scale, up and extent of the displayed world."""
 
     scale: Scale
     up: Float64[np.ndarray, " 3"]  # a unit vector

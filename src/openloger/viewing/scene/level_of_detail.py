@@ -47,7 +47,7 @@ class VoxelCloud:
 
     @property
     def points(self) -> Points:
-        """What is kept; later additions do not change it."""
+        """A copy of the points kept so far; later additions do not change it."""
         return self._points
 
     @property
@@ -125,7 +125,7 @@ def _improved(points: Points, rows: np.ndarray, rivals: Points) -> Points:
 
 
 def depth_levels(depth: Float32[np.ndarray, " point"], reference: float) -> Int[np.ndarray, " point"]:
-    """How often each depth doubles the reference depth, and its voxel the edge; rounded, and within the levels."""
+    """The number of doublings of the reference depth, and so of a voxel's edge; rounded, and within the levels."""
     with np.errstate(divide="ignore"):
         doublings = np.rint(np.log2(depth / np.float32(reference)))
     return np.clip(doublings, LOWEST_LEVEL, HIGHEST_LEVEL).astype(np.int64)

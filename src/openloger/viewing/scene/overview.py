@@ -32,7 +32,7 @@ _DETAIL_NEIGHBOURS = 128  # of which they are an even choice
 
 @dataclass(frozen=True)
 class Scale:
-    """What size things are; taken from the first frames once, so that nothing jumps while more come in."""
+    """The size of the scene, taken from the first frames once, so that nothing jumps while more come in."""
 
     depth: float  # median depth, in the recording's unit
     pixel: float  # width of the patch that a pixel covers at that depth
@@ -114,7 +114,7 @@ class Overview:
 
     @property
     def offered(self) -> int:
-        """How many points the cloud was offered so far."""
+        """The number of points offered to the cloud so far."""
         return 0 if self._clouds is None else self._clouds.offered
 
     def _enlist(self, blocks: list[int], *, first: bool = False) -> None:
@@ -162,7 +162,7 @@ class Overview:
             self._centres[frame.number] = np.median(some, axis=0)
 
     def snapshot(self) -> Snapshot:
-        """What is known by now."""
+        """The scene as read so far."""
         points, edge = (NO_POINTS, self._scale.pixel) if self._clouds is None else self._clouds.joined()
         return Snapshot(
             version=next(_versions),

@@ -75,7 +75,7 @@ def frame_points(seen: RecordedFrame, *, pixel_stride: int = 1) -> Points:
 
 
 def edge_steps(depth: Float32[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
-    """How much the surface breaks at each pixel, as `Points.edge`: `geometry.depth_edges` for all thresholds at once,
+    """The depth discontinuity at each pixel, as `Points.edge`: `geometry.depth_edges` for all thresholds at once,
     rounded up to the next step.
     """
     valid = np.isfinite(depth) & (depth > 0)
