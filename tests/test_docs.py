@@ -106,6 +106,26 @@ def test_the_recipe_shown_is_one(tmp_path):
     assert config.stages[0].clips.datasets[0].name == "folder"
 
 
+def test_the_tree_in_the_readme_is_the_tree():
+    """Every subpackage has a line at its level, and every module that a line names is in that subpackage."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = readme.partition("```\nsrc/openloger/\n")[2].partition("\nexamples/")[0].splitlines()
+    source, room, listed = ROOT / "src" / "openloger", "", set()
+    for line in lines:
+        if heading := re.match(r"^( +)(\w+)/ ", line):
+            inner = len(heading[1]) == 4
+            room = f"{room.partition('/')[0]}/{heading[2]}" if inner else heading[2]
+            listed.add(room)
+        elif re.match(r"^  \w+\.py", line):
+            room = ""
+        for module in re.findall(r"\b\w+\.py\b", line):
+            places = [source / room, source / room.partition("/")[0]]  # after an inner room come files of the outer one
+            assert any((place / module).is_file() for place in places), f"{room}: {module}"
+    packages = {path.parent.relative_to(source).as_posix() for path in source.glob("*/__init__.py")}
+    assert packages <= listed
+    assert all((source / room).is_dir() for room in listed)
+
+
 def test_every_example_is_shown():
     text = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
     missing = [path.name for path in (ROOT / "examples").glob("*.py") if f'--8<-- "examples/{path.name}"' not in text]
