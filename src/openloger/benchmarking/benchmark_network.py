@@ -29,7 +29,7 @@ class BenchmarkNetwork(NetworkSpec):
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given, so that a clock tells the truth."""
+    """Wait until the device has finished its work, so that clocks are exact."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

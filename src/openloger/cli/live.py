@@ -46,7 +46,7 @@ class LiveArguments:
     stride: int = 1
     """Take every Nth frame."""
     size: tuple[int, int] | None = None
-    """Height and width that the network sees, in pixels. By default what it is made for, at the video's aspect."""
+    """Height and width of the network's input, in pixels. By default the network's own, at the video's aspect."""
     on_bad_frame: Literal["stop", "repeat", "skip"] = "skip"
     """Action on a frame that cannot be decoded."""
     stall: float = Patience.stall_s

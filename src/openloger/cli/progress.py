@@ -13,7 +13,7 @@ from openloger.runtime.resources import peak_memory_bytes
 
 @contextmanager
 def progress_bar(name: str, *, also: Callable[[], str] = lambda: "") -> Iterator[Callable[[Progress], None]]:
-    """A bar on standard error, where that is a terminal; elsewhere nothing is drawn. `also` adds to what it tells."""
+    """A bar on standard error, where that is a terminal; elsewhere nothing is drawn. `also` adds to its text."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar

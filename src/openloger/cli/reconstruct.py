@@ -43,7 +43,7 @@ class FrameArguments:
     on_bad_frame: Literal["stop", "repeat", "skip"] = "stop"
     """Action on a frame that cannot be decoded."""
     size: tuple[int, int] | None = None
-    """Height and width that the network sees, in pixels. By default what it is made for, at the video's aspect."""
+    """Height and width of the network's input, in pixels. By default the network's own, at the video's aspect."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class RecordingArguments:
 
     @property
     def existing(self) -> Literal["refuse", "resume", "overwrite"]:
-        """What to do with a recording that is there; raises InputError where both were asked for."""
+        """The action on an existing recording; raises InputError where both are given."""
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
         return "resume" if self.resume else "overwrite" if self.overwrite else "refuse"
 
     def options(self) -> RunOptions:
-        """What a run is told of it; raises as `existing` does."""
+        """The options of a run; raises as `existing` does."""
         return RunOptions(
             existing=self.existing,
             lens=self.lens,
@@ -154,7 +154,7 @@ def _tell(recording: Recording, progress: Progress | None, *, trained: bool, as_
 
 
 def summary(recording: Recording, progress: Progress | None, *, trained: bool) -> dict[str, Any]:
-    """What programs are told of a run; `progress` is its last, None where it did nothing."""
+    """The JSON summary of a run; `progress` is its last, None where nothing was left to do."""
     return {
         "recording": str(recording.path),
         "frames": len(recording),

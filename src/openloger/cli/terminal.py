@@ -23,7 +23,7 @@ def say(text: object) -> None:
 
 
 class SafeFormatter(logging.Formatter):
-    """Messages as they are said, safe for a terminal."""
+    """Log messages, safe for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

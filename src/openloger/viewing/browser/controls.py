@@ -1,4 +1,4 @@
-"""The page's controls: built once, then read as one value whenever the viewer looks."""
+"""The page's controls: built once, then read as one value in each turn of the loop."""
 
 from __future__ import annotations
 

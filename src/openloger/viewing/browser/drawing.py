@@ -1,4 +1,4 @@
-"""From what is known and what the page asks for to what is in the browser."""
+"""Draws a snapshot with the page's settings in the browser."""
 
 from __future__ import annotations
 

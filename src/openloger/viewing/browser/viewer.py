@@ -1,4 +1,4 @@
-"""The viewer: one loop that reads what the page asks for, and shows what the recording has of it.
+"""The viewer: one loop that reads the page's settings, and draws the recording.
 
 Three threads work for a page: viser's own, which only puts wishes into a queue; the reader, which fills the overview;
 and this loop, which alone touches the scene. So nothing is drawn twice, and a slider that is dragged draws no faster
@@ -97,7 +97,7 @@ class Viewer:
         return self._reader.latest
 
     def run(self, *, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Serve until told to stop, or interrupted."""
+        """Serve until `should_stop`, or interrupted."""
         while not should_stop():
             began_s = time.monotonic()
             self.tick()
