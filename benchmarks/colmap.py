@@ -37,7 +37,7 @@ LEAST = 3  # cameras, to align a path
 
 @dataclass(frozen=True)
 class Found:
-    """What one of the two made of the frames."""
+    """The result of one of the two programs."""
 
     frames: int
     registered: int  # cameras found

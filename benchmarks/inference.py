@@ -53,7 +53,7 @@ def one(video: Path, network: str, dtype: str) -> dict[str, float]:
 
 
 def run(network: Network, video: Path) -> int:
-    """How many frames went through."""
+    """The number of frames reconstructed."""
     with tempfile.TemporaryDirectory() as folder:
         return len(reconstruct(video, Path(folder) / "recording", network=network))
 

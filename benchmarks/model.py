@@ -1,4 +1,4 @@
-"""How good a model is: worlds that training never saw, and real clips where they are given; beside what guessing gets.
+"""Accuracy of a model on worlds that are never trained on, and on real clips where given, beside trivial baselines.
 
 Windows: depth after one scale a window beside the mean-depth image, and rotation between all pairs of a window's frames
 beside no rotation at all; of other shapes too, as videos are wide or upright. Streams: path error of long videos in per
@@ -153,7 +153,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def table(content: dict) -> TableRows:
-    """What is asked, what was found, what a guess gets."""
+    """Quantity, result, trivial baseline."""
     results, rows = content["results"], []
     for name, one in results.items():
         if name.startswith("windows"):

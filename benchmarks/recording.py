@@ -1,4 +1,4 @@
-"""How fast a recording is written and read on one core, and how many bytes a frame takes.
+"""The speed of writing and reading a recording on one core, and its bytes a frame.
 
     taskset -c 0 python benchmarks/recording.py --video clip.mp4 --size 160 224
 

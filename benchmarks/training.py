@@ -1,4 +1,4 @@
-"""What a training step costs: float32 and bfloat16 by turns in one process, and attention's backward pass by itself.
+"""The cost of a training step: float32 and bfloat16 by turns in one process, and attention's backward pass by itself.
 
 python benchmarks/training.py [--preset pocket] [--batch 16] [--frames 2] [--repeats 9] [--out training.json]
 """

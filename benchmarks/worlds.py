@@ -1,4 +1,4 @@
-"""How fast worlds are rendered: frames a second of each family on all cores, and the processor's time a frame.
+"""The speed of rendering worlds: frames/s of each family on all cores, and CPU time a frame.
 
 A process a core, each with one thread, as the trainer's renderers are; every world is a stretch of video in groups of
 eight frames, what is built once of a world included.

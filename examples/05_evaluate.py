@@ -1,4 +1,4 @@
-"""How good is it? A reconstruction against the truth, beside what a guess would get.
+"""Evaluate a reconstruction against ground truth, beside trivial baselines.
 
 A procedural world gives its truth for free. A folder of your own needs `world_from_cam.txt`; docs/datasets.md says how
 it looks, and how ten public benchmarks are read.

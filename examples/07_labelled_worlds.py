@@ -41,7 +41,7 @@ def main(family: str = "rooms", seed: int = 4, later: int = 6, out: Path = Path(
 
 
 def colours_from(there: Sample, here: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """What frame `there` shows at every pixel of frame `here`, and at which pixels it shows the same surface."""
+    """Colours of frame `there` at every pixel of frame `here`, and the pixels that show the same surface."""
     points_cam = unproject(torch.from_numpy(here.depth).double(), torch.from_numpy(here.intrinsics))
     world_from_here = SE3.from_matrix(torch.from_numpy(here.world_from_cam))
     world_from_there = SE3.from_matrix(torch.from_numpy(there.world_from_cam))

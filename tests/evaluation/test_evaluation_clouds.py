@@ -96,7 +96,7 @@ def test_degenerate_clouds_are_refused() -> None:
     some = square(3)
     with pytest.raises(InputError, match="the estimated cloud is empty"):
         cloud_errors(Cloud(np.zeros((0, 3))), some)
-    with pytest.raises(InputError, match="the true cloud has coordinates that are not finite"):
+    with pytest.raises(InputError, match=r"true.*not finite"):
         cloud_errors(some, Cloud(np.full((1, 3), np.nan)))
     assert cloud_errors(Cloud(np.zeros((1, 3))), Cloud(np.zeros((1, 3)))).chamfer == 0
 

@@ -160,7 +160,7 @@ def test_rank_correlation_is_scipys(values: list[int], seed: int) -> None:
 def test_calibration_of_degenerate_input() -> None:
     ones = np.ones(30)
     assert calibration(ones, ones).sparsification == 0
-    with pytest.raises(InputError, match="5 pixels cannot be put into 10 bins"):
+    with pytest.raises(InputError, match=r"\b5\b.*\b10\b"):
         calibration(np.ones(5), np.ones(5))
     with pytest.raises(InputError, match="must be finite"):
         calibration(ones, np.where(np.arange(30) == 3, np.nan, 1.0))

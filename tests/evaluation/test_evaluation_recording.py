@@ -125,7 +125,7 @@ def test_windows_as_they_come_give_the_recordings_numbers(exact: Recording, trut
 
 def test_truth_of_another_length(exact: Recording, tmp_path: Path) -> None:
     short = known.write_cameras(tmp_path / "short.txt", known.true_cameras()[:20])
-    with pytest.raises(InputError, match="lengths do not match; is it the truth of this video") as caught:
+    with pytest.raises(InputError, match="truth of this video") as caught:
         evaluate_recording(exact, short)
     assert "frame 20" in str(caught.value)
     assert str(short) in str(caught.value)
@@ -143,7 +143,7 @@ def test_truth_that_is_not_there_or_damaged(exact: Recording, truth: Path, tmp_p
         evaluate_recording(exact, truth / "world_from_cam.txt", depth=tmp_path / "nowhere.npz")
     bent = known.true_cameras()
     bent[3, 0, 0] += 0.5
-    with pytest.raises(InputError, match="camera 3 is not a rigid motion"):
+    with pytest.raises(InputError, match="camera 3"):
         evaluate_recording(exact, known.write_cameras(tmp_path / "bent.txt", bent))
 
 
@@ -157,14 +157,14 @@ def test_a_camera_that_is_not_finite_is_not_measured(exact: Recording, tmp_path:
 
 def test_too_few_frames(tmp_path: Path, truth: Path) -> None:
     two = known.recording(tmp_path / "two", indices=[0, 1])
-    with pytest.raises(InputError, match="at least 3 frames that have truth; 2 were matched"):
+    with pytest.raises(InputError, match=r"\b3\b.*\b2\b"):
         evaluate_recording(two, truth)
 
 
 def test_depth_of_other_frames(tmp_path: Path, truth: Path) -> None:
     few = known.recording(tmp_path / "few", indices=[1, 2, 3, 4, 5])
     depth = known.write_sparse_depth(tmp_path / "depth_mm.npz")
-    with pytest.raises(InputError, match="has depth of none of the 5 frames"):
+    with pytest.raises(InputError, match=r"depth.*\b5\b"):
         evaluate_recording(few, truth / "world_from_cam.txt", depth=depth)
 
 

@@ -62,7 +62,7 @@ def test_the_protocol_of_the_paper() -> None:
 
 def test_every_suite_has_its_dataset() -> None:
     assert {suite.dataset for suite in SUITES.values()} <= {*DATASETS, None}
-    with pytest.raises(InputError, match="suite 'kity' is not known; there are kitti, vbr"):
+    with pytest.raises(InputError, match=r"'kity'.*kitti, vbr"):
         find_suite("kity")
 
 
@@ -292,7 +292,7 @@ def test_the_command_runs_a_network_and_says_what_broke(
 
 def test_the_command_takes_the_sequences_of_the_suite_that_are_there(tmp_path: Path) -> None:
     known.write_truth(tmp_path / "a", pictures=True)
-    with pytest.raises(InputError, match="not laid out as KITTI odometry"):
+    with pytest.raises(InputError, match="KITTI odometry"):
         evaluate_suite("kitti", data=tmp_path, network=NetworkSpec("pocket", weights="random"))
     chosen = ProtocolArguments(sequences=("z",))
     with pytest.raises(InputError, match="has no sequence 'z'"):

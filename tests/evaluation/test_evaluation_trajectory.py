@@ -252,13 +252,13 @@ def test_distance_along_a_circle() -> None:
 @pytest.mark.parametrize("how", ["none", "se3", "sim3"])
 def test_degenerate_paths_are_refused(how: Alignment) -> None:
     truth = wander(0)
-    with pytest.raises(InputError, match="60 estimated cameras and 59 true ones"):
+    with pytest.raises(InputError, match=r"\b60\b.*\b59\b"):
         align(truth, truth[:-1], how=how)
-    with pytest.raises(InputError, match="needs at least 3 frames that have truth; 2 were matched"):
+    with pytest.raises(InputError, match=r"\b3\b.*\b2\b"):
         align(truth[:2], truth[:2], how=how)
     lost = truth.copy()
     lost[7, 0, 3] = np.nan
-    with pytest.raises(InputError, match="1 estimated cameras are not finite numbers; the first is number 7"):
+    with pytest.raises(InputError, match=r"not finite.*\b7\b"):
         align(lost, truth, how=how)
     with pytest.raises(InputError, match="1 true cameras"):
         align(truth, lost, how=how)

@@ -41,7 +41,7 @@ def test_what_exists_is_kept_unless_overwritten(tmp_path: Path, to: str) -> None
     path = path_for(to, tmp_path)
     export_recording(StandIn(3), to, path)
     before = contents(path)
-    with pytest.raises(InputError, match="exists: choose another path, or say --overwrite"):
+    with pytest.raises(InputError, match=r"another path.*--overwrite"):
         export_recording(StandIn(5), to, path)
     assert contents(path) == before
     export_recording(StandIn(5), to, path, overwrite=True)
@@ -70,11 +70,11 @@ def test_an_interrupted_export_leaves_what_there_was(tmp_path: Path, to: str) ->
 def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("precious")
-    with pytest.raises(InputError, match=r"thesis.tex is not what `export colmap` wrote.*choose another path"):
+    with pytest.raises(InputError, match=r"thesis\.tex.*another path"):
         export_recording(StandIn(), "colmap", tmp_path / "home", overwrite=True)
-    with pytest.raises(InputError, match="is a folder, and export ply writes one file"):
+    with pytest.raises(InputError, match=r"folder.*ply"):
         export_recording(StandIn(), "ply", tmp_path / "home", overwrite=True)
-    with pytest.raises(InputError, match="is a file, and export colmap writes a folder"):
+    with pytest.raises(InputError, match=r"file.*colmap"):
         export_recording(StandIn(), "colmap", tmp_path / "home" / "thesis.tex", overwrite=True)
     assert (tmp_path / "home" / "thesis.tex").read_text() == "precious"
 
@@ -90,7 +90,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("openloger.export.ply.PlyFile.add", full)
-    with pytest.raises(InputError, match=r"cloud.ply failed, and nothing of it was kept: .*No space left"):
+    with pytest.raises(InputError, match=r"cloud\.ply.*No space left"):
         export_recording(StandIn(), "ply", tmp_path / "cloud.ply")
     assert list(tmp_path.iterdir()) == []
 
@@ -124,7 +124,7 @@ def test_cameras_go_without_points_and_a_warning_says_so(
 
 
 def test_images_go_only_with_formats_that_have_pictures(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="ply has no pictures: images go with colmap, nerfstudio"):
+    with pytest.raises(InputError, match=r"ply.*colmap, nerfstudio"):
         export_recording(StandIn(), "ply", tmp_path / "cloud.ply", images=tmp_path)
 
 

@@ -103,5 +103,5 @@ def test_trimesh_reads_linear_colours(tmp_path: Path) -> None:
 
 def test_more_points_than_the_format_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openloger.export.glb._LONGEST", 50_000)
-    with pytest.raises(InputError, match="a GLB holds at most 2083 points: give max_points"):
+    with pytest.raises(InputError, match=r"2083.*max_points"):
         export_recording(StandIn(), "glb", tmp_path / "scene.glb")

@@ -134,7 +134,7 @@ def test_batch_axes_lead_the_points(inner: tuple[int, ...], rigid: bool) -> None
     for i in range(2):
         for j in range(3):
             assert_close(together[i, j], transform[i][j].apply(points[i, j]))
-    with pytest.raises(AssertionError, match="fewer axes than the 2 batch axes"):
+    with pytest.raises(AssertionError, match=r"\b2 batch axes"):
         transform.apply(points.reshape(-1, 3)[0])
 
 

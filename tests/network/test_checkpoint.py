@@ -197,7 +197,7 @@ def test_a_pickle_of_odd_tensors_or_names(content, tmp_path):
 
 def test_a_file_of_another_network(tmp_path):
     save_network(open_pocket(), tmp_path / "pocket.safetensors")
-    with pytest.raises(WeightsError, match="holds the network 'pocket', not 'compact'; ask for that one"):
+    with pytest.raises(WeightsError, match=r"'pocket'.*'compact'"):
         load_network("compact", weights=tmp_path / "pocket.safetensors")
 
 
@@ -292,7 +292,7 @@ def test_a_pickle_with_code_is_refused(nested, tmp_path):
 def test_a_bare_pickle_with_code_is_refused(tmp_path):
     proof = tmp_path / "it ran"
     (tmp_path / "evil.pt").write_bytes(pickle.dumps(RunsCode(proof), protocol=2))
-    with pytest.raises(WeightsError, match=r"evil.pt is not a checkpoint of tensors alone: "):
+    with pytest.raises(WeightsError, match=r"evil\.pt"):
         read_tensors(tmp_path / "evil.pt")
     assert not proof.exists()
 
@@ -324,16 +324,14 @@ def test_damaged_files(kind, suffix, tmp_path):
 @pytest.mark.parametrize("content", [torch.ones(3), [torch.ones(3)], {"epoch": 3}, {"model_state_dict": {"a": 1.0}}])
 def test_a_pickle_of_something_else(content, tmp_path):
     torch.save(content, tmp_path / "latest.pt")
-    with pytest.raises(
-        WeightsError, match="holds no dictionary of tensors, neither plain nor under 'model_state_dict'"
-    ):
+    with pytest.raises(WeightsError, match="'model_state_dict'"):
         read_tensors(tmp_path / "latest.pt")
 
 
 def test_no_such_file(tmp_path):
     with pytest.raises(WeightsError, match="there is no weights file at"):
         read_tensors(tmp_path / "latest.pt")
-    with pytest.raises(WeightsError, match=r"there are no weights at .*gone\.pt: give a file, a folder, a hub id"):
+    with pytest.raises(WeightsError, match=r"gone\.pt.*a file, a folder, a hub id"):
         find_weights("loger", tmp_path / "gone.pt")
 
 
@@ -350,7 +348,7 @@ def test_a_folder_without_them(tmp_path):
     assert str(caught.value) == (
         f"{tmp_path} holds none of model.safetensors, loger.safetensors, LoGeR/latest.pt, latest.pt"
     )
-    with pytest.raises(WeightsError, match=r"holds none of model\.safetensors, pocket\.safetensors$"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors, pocket\.safetensors"):
         find_weights("pocket", tmp_path)
 
 
@@ -478,5 +476,5 @@ def test_weights_alone_say_which_network_they_are(tmp_path):
     for named in (tmp_path, tmp_path / "model.safetensors"):
         assert equal_states(load_network(str(named), device="cpu"), network)
     save_file({"register_token": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(WeightsError, match=r"foreign\.safetensors does not say which network"):
+    with pytest.raises(WeightsError, match=r"foreign\.safetensors.*preset"):
         load_network(str(tmp_path / "foreign.safetensors"), device="cpu")

@@ -210,12 +210,12 @@ def test_the_roles_of_frames(frames, size, overlap, wanted):
 
 
 def test_a_window_longer_than_nominal_is_refused():
-    with pytest.raises(InputError, match="a window of 33 frames is longer than its nominal size 32"):
+    with pytest.raises(InputError, match=r"\b33\b.*\b32\b"):
         roles(33)
 
 
 def test_frames_that_are_no_whole_patches_are_refused():
-    with pytest.raises(InputError, match="40×28 do not divide into patches of 14"):
+    with pytest.raises(InputError, match=r"40×28.*\b14\b"):
         toy_network()(Window(torch.zeros(1, 2, 3, 28, 40), 2, 0))
 
 

@@ -130,12 +130,12 @@ def test_a_network_without_memory_has_nothing_to_choose():
     config = preset("pocket")
     plain = Network(type(config)(**{**vars(config), "memory": None})).eval().requires_grad_(False)
     assert same(run(plain), run(plain, memory="none"))
-    with pytest.raises(InputError, match="memory ttt: the network pocket has no memory layers"):
+    with pytest.raises(InputError, match=r"ttt.*pocket"):
         Stream(plain, memory="ttt")
 
 
 def test_an_unknown_choice_is_one_clear_line(network):
-    with pytest.raises(InputError, match=r"^memory 'both' is none of all, ttt, swa, none, fresh$"):
+    with pytest.raises(InputError, match=r"'both'.*all, ttt, swa, none, fresh"):
         Stream(network, memory="both")
 
 

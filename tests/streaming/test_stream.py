@@ -177,7 +177,7 @@ def test_a_frame_of_another_size_is_named(network):
     stream = Stream(network, window=5, overlap=2, size=(HEIGHT, WIDTH))
     placed = stream.run([*frames()[:6], odd, *frames()[7:]])
     assert next(placed).number == 0  # what came before it is not lost
-    with pytest.raises(BadFrameError, match=r"^frame 6 is 40×24, the first was 32×24$") as caught:
+    with pytest.raises(BadFrameError, match=r"\b6\b.*40×24.*32×24") as caught:
         list(placed)
     assert caught.value.index == 6
 
@@ -186,7 +186,7 @@ def test_a_frame_of_another_size_is_named(network):
 def test_values_that_are_no_colours(value, network):
     images = IMAGES.clone()
     images[2, 1, 5, 5] = value
-    with pytest.raises(InputError, match=r"^item 2 is a float tensor with values that are NaN or outside of \[0, 1\]$"):
+    with pytest.raises(InputError, match=r"item 2.*\[0, 1\]"):
         run(network, images)
 
 

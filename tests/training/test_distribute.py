@@ -79,5 +79,5 @@ def test_a_sharded_run_goes_on_in_one_process(tmp_path):
 def test_lanes_are_shared_out_or_refused():
     cpu = torch.device("cpu")
     assert [list(Ranks(rank, 2, cpu).lanes(4)) for rank in (0, 1)] == [[0, 2], [1, 3]]
-    with pytest.raises(InputError, match="3 lanes cannot be shared out among 2 processes"):
+    with pytest.raises(InputError, match=r"\b3 lanes.*\b2\b"):
         Ranks(0, 2, cpu).lanes(3)

@@ -180,7 +180,7 @@ def test_one_stage_alone_begins_from_the_latest_weights(both, tmp_path):
     progress = train(config, tmp_path, render=render_boxes, device="cpu", budget=Budget(stage="chained"))
     assert (progress.stage, progress.step, progress.total_step) == ("chained", 3, 6)
     assert losses(tmp_path) == losses(both)
-    with pytest.raises(InputError, match="no stage 'pears' in this run; it has pairs, chained"):
+    with pytest.raises(InputError, match=r"'pears'.*pairs, chained"):
         train(config, tmp_path, render=render_boxes, device="cpu", budget=Budget(stage="pears"))
 
 
@@ -213,7 +213,7 @@ class Interrupting:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_a_checkpoint(whole, tmp_path, number):
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt, match=r"stopped at step \d+, all of it is kept in"):
+    with pytest.raises(KeyboardInterrupt, match=r"step \d+"):
         train(tiny(), tmp_path, render=Interrupting(number), device="cpu")
     assert signal.getsignal(number) is before
     path = latest_checkpoint(tmp_path / "checkpoints")

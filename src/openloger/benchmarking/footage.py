@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ class MovingPicture:
     length: int
     size: tuple[int, int]  # (height, width)
     name: str = "a moving picture"
-    _texture: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         for index in range(first, self.length):
@@ -37,11 +37,14 @@ class MovingPicture:
     def picture(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
         """Two pixels further to the right than the one before."""
         height, width = self.size
-        if not self._texture:
-            noise = np.random.default_rng(0).integers(0, 256, (-(-height // 8), -(-width // 4), 3), dtype=np.uint8)
-            self._texture.append(np.kron(noise, np.ones((8, 8, 1), dtype=np.uint8)))
-        shifted = np.roll(self._texture[0][:height], -2 * index, axis=1)[:, :width]
+        shifted = np.roll(self._texture[:height], -2 * index, axis=1)[:, :width]
         return np.ascontiguousarray(shifted)
+
+    @cached_property
+    def _texture(self) -> UInt8[np.ndarray, "tall wide 3"]:
+        height, width = self.size
+        noise = np.random.default_rng(0).integers(0, 256, (-(-height // 8), -(-width // 4), 3), dtype=np.uint8)
+        return np.kron(noise, np.ones((8, 8, 1), dtype=np.uint8))
 
 
 def write_clip(path: Path, frames: int, *, size: tuple[int, int] = (480, 640)) -> Path:

@@ -48,7 +48,7 @@ class FrameArguments:
 
 @dataclass(frozen=True)
 class WindowArguments:
-    """How windows are formed and placed; by default as the network was made for."""
+    """Forming and placing windows; by default the network's own."""
 
     window: int | None = None
     """Frames in a window."""

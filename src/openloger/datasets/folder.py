@@ -127,13 +127,13 @@ def read_timed_truth(
     return FileSequence(str(cameras), tuple(labels), None)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SparseDepth:
-    """Depth in millimetres on every `step`-th pixel of some frames; the file is read once, when first asked for."""
+    """Depth in millimetres on every `step`-th pixel of some frames; the file is read once, on first use."""
 
     path: Path
-    _read: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _depth_mm: np.ndarray | None = field(default=None, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def numbers(self) -> list[int]:
         """The frames that have depth; raises InputError where the file is not what it should be."""
@@ -145,9 +145,9 @@ class SparseDepth:
     def map(self, row: int) -> Float32[np.ndarray, "height width"]:
         """At the picture's size, 0 between the pixels that are known."""
         with self._lock:
-            if not self._read:
-                self._read.append(self._load("depth_mm"))
-        depth_mm, step = self._read[0], self.step()
+            if self._depth_mm is None:
+                self._depth_mm = self._load("depth_mm")
+        depth_mm, step = self._depth_mm, self.step()
         if depth_mm.ndim != 3 or len(depth_mm) != len(self.numbers()) or depth_mm.dtype.kind not in "fiu":
             said = f"{depth_mm.dtype} {depth_mm.shape}"
             raise InputError(f"{self.path}: `depth_mm` is {said}; it must be (frames, rows, columns) of numbers")

@@ -15,7 +15,7 @@ from openloger.shapes import UInt8
 from openloger.values import FrameSource
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class GivenFrames:
     """Any iterable of uint8 (height, width, 3) arrays, or of `Frame`s, which keep their own index, time and name.
 
@@ -24,13 +24,13 @@ class GivenFrames:
 
     given: Iterable[Any]
     name: str = "frames in memory"
-    _started: list[bool] = field(default_factory=list, init=False, repr=False)
+    _started: bool = field(default=False, init=False, repr=False)
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         if isinstance(self.given, Iterator):
             if self._started:
                 raise InputError(f"{self.name} came as an iterator, which can be read only once; give a list")
-            self._started.append(True)
+            self._started = True
         last = -1
         for position, item in enumerate(self.given):
             slot = _slot(position, item)

@@ -42,7 +42,7 @@ def read_picture(
 
 
 def rgb_of_image(image: Any) -> UInt8[np.ndarray, "height width 3"]:
-    """What `read_picture` says, of the frame at which a Pillow image stands; raises UndecodableError for no range."""
+    """The `read_picture` of the current frame of a Pillow image; raises UndecodableError for no range."""
     from PIL import Image, ImageOps
 
     file_format = image.format or ""

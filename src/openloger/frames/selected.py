@@ -21,7 +21,7 @@ OnBadFrame = Literal["stop", "repeat", "skip"]
 logger = logging.getLogger("openloger")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SelectedFrames:
     """A `FrameSource` over any `LazyFrameSource`.
 

@@ -72,18 +72,18 @@ class VideoFile:
         return container
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class VideoPipe:
     """MJPEG or MPEG-TS from standard input (anything PyAV can read without seeking); it can be read once."""
 
     stream: Any  # the binary stream; has peek() and read1()
     name: str = "standard input"
-    _started: list[bool] = field(default_factory=list, init=False, repr=False)
+    _started: bool = field(default=False, init=False, repr=False)
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         if self._started:
             raise InputError(f"{self.name} can be read only once; save it to a file to read it again")
-        self._started.append(True)
+        self._started = True
         with open_pipe(self.stream, self.name) as container:
             say_untimed(container, self.name)
             yield from container_slots(container, first, name=self.name)

@@ -1,4 +1,4 @@
-"""Where a window sits in the world, from the frames it shares with the one before it (LoGeR §3; π³ for `sim3`).
+"""Where a window sits in the world, from the frames it shares with the one before it (LoGeR, arXiv 2603.03269).
 
 - `none`: as predicted; memory alone keeps the frame (LoGeR, arXiv 2603.03269).
 - `se3`: moved rigidly so that the first frame of the overlap stands where the previous window put it.

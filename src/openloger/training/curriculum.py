@@ -1,4 +1,4 @@
-"""What is learnt when: stages, each a plan for clips, windows, losses and the learning rate.
+"""The curriculum: stages, each a plan for clips, windows, losses and the learning rate.
 
 The published curriculum (LoGeR, arXiv 2603.03269) for the big networks, and a from-scratch one for the small ones:
 pairs of frames first, with the token-correspondence loss, until depth and relative motion work; then longer windows.
@@ -94,7 +94,7 @@ class ClipPlan:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """How a clip is cut; both numbers move evenly from the first to the second over the stage. 0: one window."""
+    """Windows of a clip; both numbers move linearly from the first to the second over the stage. 0: one window."""
 
     window: tuple[int, int] = (0, 0)
     overlap: tuple[int, int] = (0, 0)
@@ -172,7 +172,7 @@ SHORT = replace(
 
 
 def pocket_stages() -> tuple[Stage, ...]:
-    """What two CPU cores can train: pairs and triples at most three frames apart, then windows of up to eight, then of
+    """A recipe for two CPU cores: pairs and triples at most three frames apart, then windows of up to eight, then of
     up to sixteen in every shape that videos have, the same with rotation weighing more, then the memory between the
     windows of a chain, all of it on chains, and what to think of it."""
     pairs = replace(

@@ -108,12 +108,12 @@ def specs(plan: ClipPlan, *, seed: int, lane: int, first: int = 0) -> Iterator[A
 
 
 def rendered_by(plan: ClipPlan, step: int) -> int:
-    """How many clips a lane has drawn when it takes its batch of `step`; it begins with about a batch of every size."""
+    """The number of clips that a lane has drawn at its batch of `step`; it starts with about a batch of every size."""
     return max(plan.ready, plan.batch * (1 + len(plan.other_sizes))) + math.floor(step * plan.batch / plan.reuse)
 
 
 def frames_of(plan: ClipPlan, *, seed: int, step: int) -> int:
-    """How many frames every clip of a step has."""
+    """The number of frames of every clip of a step."""
     odds = np.asarray(plan.odds) / sum(plan.odds)
     return int(np.random.default_rng([seed, step, 2]).choice(plan.frames, p=odds))
 

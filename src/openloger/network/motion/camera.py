@@ -24,7 +24,7 @@ from openloger.shapes import Float, Int, Tensor
 
 
 class EdgeStatus(IntEnum):
-    """How the motion of an edge was found."""
+    """The source of an edge's motion."""
 
     MEASURED = 0
     STILL = 1  # nothing moved: the identity
@@ -33,7 +33,7 @@ class EdgeStatus(IntEnum):
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """How the geometric camera measures, and when it gives up."""
+    """Settings of the geometric camera, and the limits beyond which it keeps the regressed motion."""
 
     noise: Noise = field(default_factory=Noise)
     hypotheses: int = 64

@@ -39,7 +39,7 @@ class Edges:
 
 @dataclass(frozen=True, eq=False)
 class FlowFeatures:
-    """What the flow needs of frames; made once a frame, whatever the number of edges."""
+    """The features of frames that flow is computed from; computed once a frame, for any number of edges."""
 
     descriptor: Float[Tensor, "batch frame channel rows8 columns8"]
     half: Level  # images are batch · frame

@@ -27,7 +27,7 @@ DAMPING = 1e-6  # of a normal matrix with a unit diagonal
 
 @dataclass(frozen=True)
 class Noise:
-    """How sure flow and depth are, and which matches count."""
+    """The noise of flow and depth, and the cutoff beyond which matches do not count."""
 
     flow_sigma_px: float = 0.3
     depth_sigma: float = 0.2  # of log depth

@@ -1,4 +1,4 @@
-"""What moves along the camera's way: somebody who walks or drives ahead, and those who come towards it."""
+"""Moving things along the camera's way: somebody who walks or drives ahead, and those who come towards it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a family of worlds gives: solids by the cell, what moves, the sky, and the ways a camera can take."""
+"""The interface of a family of worlds: solids by the cell, moving things, the sky, and the ways a camera can take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Cell = tuple[int, int]
 
 
 class Gait(NamedTuple):
-    """How the camera is carried along its route; angles in degrees, lengths in metres, frequencies in hertz."""
+    """The camera's motion along its route; angles in degrees, lengths in metres, frequencies in hertz."""
 
     route: RouteStyle
     height: float  # above the ground
@@ -39,7 +39,7 @@ class Gait(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """How a hand holds and turns a camera, as in Gait."""
+    """The motion of a handheld camera, as in Gait."""
 
     roll: float
     roll_swing: float
@@ -91,11 +91,11 @@ class Family(Protocol):
         ...
 
     def cell(self, cell: Cell) -> Solids:
-        """What stands in a cell."""
+        """The solids of a cell."""
         ...
 
     def movers(self, time_s: float, way: Way) -> Solids | None:
-        """What moves near the camera at a time, where the camera goes its way."""
+        """The moving solids near the camera at a time, along the camera's way."""
         ...
 
     def sky(self) -> Float64[np.ndarray, "column"]:

@@ -1,4 +1,4 @@
-"""What is built in or stands along walls: kitchen rows, cupboards, desks, benches, racks, machines, white boards."""
+"""Fittings along walls: kitchen rows, cupboards, desks, benches, racks, machines, white boards."""
 
 from __future__ import annotations
 

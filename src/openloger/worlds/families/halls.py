@@ -251,7 +251,7 @@ class Halls:
         self._along_wall(stand, dice)
 
     def _along_wall(self, stand: Stand, dice: Dice) -> None:
-        """What stands and hangs on both sides of a wall along the stand's right."""
+        """The things on both sides of a wall along the stand's right."""
         size = self._inner
         for turn in (0.0, math.pi):
             side = stand.beside(0.0, math.copysign(0.08, 1.0 - turn), turn)

@@ -1,4 +1,4 @@
-"""What the insides of a world are covered with and how they are lit: walls, floors, ceilings, furniture, lamps.
+"""Materials and light of interiors: walls, floors, ceilings, furniture, lamps.
 
 Colours follow what rooms are like: most walls are white, grey or pale and hardly textured, most floors grey or brown,
 and a few things have strong colours.

@@ -1,4 +1,4 @@
-"""What the open-air families share: a lattice of ways, daylight, a sky, and which cells can be seen."""
+"""Shared by the open-air families: a lattice of ways, daylight, a sky, and which cells can be seen."""
 
 from __future__ import annotations
 

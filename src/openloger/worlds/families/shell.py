@@ -90,7 +90,7 @@ class Shell:
                 self.stand(side, at).box((0, bottom, 0.004), (dice.choice((0.08, 0.16)), 0.1, 0.012), plate)
 
     def _lights(self, middle: Pair, size: Pair, height: float) -> None:
-        """What hangs under the ceiling: luminous fields, a lamp on a rod, spots, beams, or one round lamp."""
+        """Fittings of a ceiling: luminous fields, a lamp on a rod, spots, beams, or one round lamp."""
         dice, glow, kind = self._dice, self._looks.fabrics.glow, self._dice.uniform()
         if kind < 0.4:
             nx, nz = max(int(size[0] / 1.8), 1), max(int(size[1] / 1.8), 1)
