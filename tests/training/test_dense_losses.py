@@ -8,6 +8,7 @@ import torch
 
 from openloger.geometry import unproject
 from openloger.network import WindowPrediction
+from openloger.training.chaining import Chain
 from openloger.training.clips import stack
 from openloger.training.data import ClipSpec
 from openloger.training.losses import (
@@ -18,6 +19,7 @@ from openloger.training.losses import (
     mask_loss,
     measure,
 )
+from openloger.training.objective import chain_scale_loss
 from openloger.training.render import render_clips
 
 
@@ -70,3 +72,16 @@ def test_true_values_have_no_loss(clip):
         assert getattr(found, name).item() < 1e-4, name
     far = measure(replace(prediction, focal_px=2 * prediction.focal_px), batch, weights)
     assert far.focal.item() > 0.5
+
+
+def test_the_scale_loss_of_a_chain(clip):
+    """Two windows that are right up to factors of 1 and e^0.4 are 0.2 from their mean; a common factor is free."""
+    truth = stack([clip])
+    points = unproject(truth.depth.clamp(min=1e-3), truth.intrinsics)
+    for common in (1.0, 7.0):
+        factor = common * torch.tensor([0.0, 0.4]).exp()
+        prediction = WindowPrediction(
+            truth.world_from_cam, points * factor[None, :, None, None, None], truth.depth, None
+        )
+        loss = chain_scale_loss(Chain(prediction, ((0,), (1,))), truth)
+        assert loss.item() == pytest.approx(0.2, abs=1e-4)

@@ -21,6 +21,7 @@ from openloger.network.fusion import PyramidFusion
 from openloger.network.heads import HeadOutputs, Heads, HeadsConfig
 from openloger.network.layers import Linear
 from openloger.network.memory.hybrid import HybridMemory, MemoryConfig
+from openloger.network.memory.scale import ScaleMemory, cell_means
 from openloger.network.memory.ttt import TestTimeTraining
 from openloger.network.motion import FlowFeatures, centred_intrinsics, flow_features, geometric_camera, matching
 from openloger.shapes import Float, Int, Tensor
@@ -113,6 +114,7 @@ class Network(nn.Module):
         self.precision = torch.float32
         self.weights: Path | None = None  # the file they were read from; None while they are random
         self.fusion: PyramidFusion | None = None
+        self.scale: ScaleMemory | None = None
         self.heads: Heads | DenseHeads
         if isinstance(config.encoder, EfficientNetConfig):
             self._build_convolutional(config.encoder)
@@ -136,6 +138,7 @@ class Network(nn.Module):
         self.fusion = PyramidFusion(encoder.channels, width, motion=encoder.motion)
         self.decoder = Decoder(config.decoder, input_width=width, memory=config.memory)
         self.heads = DenseHeads(config.heads, input_width=2 * width, pyramid=encoder.channels, motion=encoder.motion)
+        self.scale = ScaleMemory(2 * width) if config.memory else None
 
     def _set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         self.register_buffer("image_mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -207,9 +210,26 @@ class Network(nn.Module):
         with self._autocast():
             tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, disabled=disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
+        if self.scale is not None:
+            recalled = None if "swa" in disabled else before.overlap_log_depth
+            heads, scaled = self._scaled(self.scale, heads, tokens.float(), recalled)
+            carries = window.overlap > 0 and "swa" not in disabled
+            after = replace(after, overlap_log_depth=scaled[:, -window.overlap :].clone() if carries else None)
         if self.config.camera == "geometric" and not self.training:
             heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)))
         return heads, after, pyramid
+
+    def _scaled(
+        self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: Tensor | None
+    ) -> tuple[HeadOutputs, Float[Tensor, "batch frame row column"]]:
+        """Points and regressed cameras at the scale that memory gives the window, and their depth for the next one."""
+        log_depth = cell_means(heads.points_cam[..., 2])
+        log_scale = memory(tokens, log_depth, before)
+        scale = log_scale.exp()[:, None, None]
+        world_from_cam = heads.world_from_cam.clone()
+        world_from_cam[..., :3, 3] *= scale
+        scaled = heads._replace(world_from_cam=world_from_cam, points_cam=heads.points_cam * scale[..., None, None])
+        return scaled, log_depth + log_scale[:, None, None, None]
 
     def _measured(self, heads: HeadOutputs, features: FlowFeatures) -> HeadOutputs:
         """The geometric camera in place of the regressed one, which is its start and fallback."""

@@ -55,7 +55,7 @@ def compact() -> NetworkConfig:
         encoder=EfficientNetConfig(),
         decoder=DecoderConfig(width=192, depth=4, heads=6, registers=2, layer_scale=1.0),
         heads=DenseHeadsConfig(),
-        memory=MemoryConfig(ttt_after=(1, 2), swa_after=(1,), ttt_head_dim=64, mlp_ratio=2),
+        memory=MemoryConfig(ttt_after=(1, 2), swa_after=(2,), ttt_head_dim=64, mlp_ratio=2),
         max_pixels=120 * 16**2,
         window=16,
         overlap=3,

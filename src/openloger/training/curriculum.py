@@ -299,9 +299,11 @@ LEARNT = ("fusion", "decoder", "heads")  # what learns while the pretrained enco
 
 def compact_stages() -> tuple[Stage, ...]:
     """On a frozen pretrained encoder: single images until depth works, then windows, then windows whose losses count
-    depth more than the camera, which the geometric one replaces in use, and confidence."""
+    depth more than the camera, which the geometric one replaces in use, and confidence; then the memory alone, with
+    open gates, on chains of windows that have to agree on one scale."""
     alone = WindowPlan(memory=False)
     still = replace(DENSE_LOSSES, world=0.0, rotation=0.0, translation=0.0, direction=0.0)
+    unmatched = replace(still, match=0.0, shift=0.0, flow=0.0)
     windows = replace(
         COMPACT_CLIPS, frames=(2, 3, 4, 8), odds=(1.0, 1.0, 1.5, 1.5), batch=5, least_overlap=0.4, least_baseline=0.05
     )
@@ -311,7 +313,7 @@ def compact_stages() -> tuple[Stage, ...]:
             steps=400,
             clips=COMPACT_CLIPS,
             windows=alone,
-            losses=replace(still, match=0.0, shift=0.0, flow=0.0),
+            losses=unmatched,
             rate=RatePlan(peak=1e-3, warmup_steps=50, decay=0.7, floor=0.2),
             trainable=LEARNT,
         ),
@@ -326,12 +328,24 @@ def compact_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "depth",
-            steps=900,
+            steps=650,
             clips=windows,
             windows=alone,
             losses=replace(DENSE_LOSSES, match=0.5, shift=0.25, rotation=0.5, confidence=0.2, trusted_error=0.2),
             rate=RatePlan(peak=6e-4, warmup_steps=20, decay=0.85),
             trainable=LEARNT,
+        ),
+        Stage(
+            "memory",
+            steps=240,
+            clips=replace(
+                windows, rendered=16, frames=(16,), odds=(1.0,), batch=2, fps=(1.5, 5.0), per_world=1, ready=96
+            ),
+            windows=WindowPlan(window=(5, 5), overlap=(2, 2)),
+            losses=replace(unmatched, local=0.25, focal=0.0, sky=0.0, moving=0.0, scale=2.0),
+            rate=RatePlan(peak=1e-3, warmup_steps=10, decay=0.8),
+            moves=("decoder.memory", "decoder.roles", "scale"),
+            opens=0.2,
         ),
     )
 

@@ -17,6 +17,9 @@ Of networks with dense heads, with e = log ẑ − log z less its median over th
 
     L_depth  = mean |e|              L_gradient = mean |∂e| at four scales, so that edges are where they belong
     L_focal  = |log f̂ − log f|       L_sky, L_moving = BCE of the two masks; sky is where a world has no depth
+
+Of chains, with m_k the median of log ẑ − log z in window k and m its mean over the chain: L_scale = mean |m_k − m|, so
+that all windows have the one scale that nobody can see.
 """
 
 from __future__ import annotations
@@ -63,6 +66,7 @@ class LossWeights:
     flow: float = 0.0  # per cell of 8 pixels (`matching.py`)
     sky: float = 0.0
     moving: float = 0.0
+    scale: float = 0.0  # of chains of windows (`objective.py`)
 
 
 @dataclass(frozen=True)
@@ -155,11 +159,24 @@ def log_depth_error(
     valid: Bool[Tensor, "batch frame height width"],
 ) -> Float[Tensor, "batch frame height width"]:
     """log ẑ − log z less its median over the valid pixels of the clip (a constant to the gradient); 0 elsewhere."""
-    error = torch.where(valid, predicted.clamp(min=1e-6).log() - truth.clamp(min=1e-6).log(), 0.0)
-    index, filled = sample_valid(valid.flatten(1))
-    sampled = error.detach().flatten(1).gather(1, index)
-    median = torch.where(filled, sampled, torch.nan).nanmedian(dim=1).values.nan_to_num()
+    error = _log_ratio(predicted, truth, valid)
+    median = median_log_ratio(predicted, truth, valid).detach()
     return torch.where(valid, error - median[:, None, None, None], 0.0)
+
+
+def median_log_ratio(
+    predicted: Float[Tensor, "batch frame height width"],
+    truth: Float[Tensor, "batch frame height width"],
+    valid: Bool[Tensor, "batch frame height width"],
+) -> Float[Tensor, " batch"]:
+    """The median of log ẑ − log z over valid pixels, up to 4096 a clip; 0 where there are none."""
+    index, filled = sample_valid(valid.flatten(1))
+    sampled = _log_ratio(predicted, truth, valid).flatten(1).gather(1, index)
+    return torch.where(filled, sampled, torch.nan).nanmedian(dim=1).values.nan_to_num()
+
+
+def _log_ratio(predicted: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    return torch.where(valid, predicted.clamp(min=1e-6).log() - truth.clamp(min=1e-6).log(), 0.0)
 
 
 def gradient_loss(

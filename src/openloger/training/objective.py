@@ -21,7 +21,7 @@ from openloger.training.chaining import Chain, run_chain
 from openloger.training.clips import ClipBatch
 from openloger.training.correspondence import correspond
 from openloger.training.curriculum import Stage
-from openloger.training.losses import Losses, measure
+from openloger.training.losses import Losses, measure, median_log_ratio
 from openloger.training.matching import (
     FLOW_STRIDE,
     MatchResult,
@@ -54,6 +54,9 @@ class Objective(nn.Module):
             extra["flow"] = chain_flow_loss(chain, clips)
             total = total + weights.flow * extra["flow"]
             extra["flow"] = extra["flow"].detach()
+        if weights.scale:
+            spread = chain_scale_loss(chain, clips)
+            total, extra["scale"] = total + weights.scale * spread, spread.detach()
         if matched is not None:
             total = total + weights.match * matched.loss + weights.shift * matched.shift
         return total, {"loss": total.detach(), **by_name(losses, matched), **extra}
@@ -84,6 +87,17 @@ def chain_flow_loss(chain: Chain, clips: ClipBatch) -> Float[Tensor, ""]:
         losses.append(flow_loss(flow[:, first : first + len(frames)], truth))
         first += len(frames)
     return torch.stack(losses).mean()
+
+
+def chain_scale_loss(chain: Chain, clips: ClipBatch) -> Float[Tensor, ""]:
+    """How far the windows' log scales are from their mean, in the mean; 0 for a chain of one window."""
+    depth, first, scales = chain.prediction.points_cam[..., 2], 0, []
+    for frames in chain.frames:
+        truth = clips.take_frames(torch.tensor(frames))
+        scales.append(median_log_ratio(depth[:, first : first + len(frames)], truth.depth, truth.valid))
+        first += len(frames)
+    scale = torch.stack(scales, dim=1)
+    return (scale - scale.mean(dim=1, keepdim=True)).abs().mean()
 
 
 def by_name(losses: Losses, matched: MatchResult | None) -> dict[str, Tensor]:

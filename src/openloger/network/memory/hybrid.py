@@ -41,6 +41,7 @@ class HybridMemory:
     fast_weights: Mapping[int, FastWeights] = field(default_factory=dict)  # by TTT layer
     keys_values: Mapping[int, KeysValues] = field(default_factory=dict)  # by SWA layer: the previous window's
     overlap_features: tuple[Float[Tensor, "batch frame ..."], ...] = ()  # the encoder's maps of frames seen again next
+    overlap_log_depth: Float[Tensor, "batch frame row column"] | None = None  # theirs, for `scale.py`
 
     def reset(self) -> HybridMemory:
         """Drop the fast weights (LoGeR's reset for long videos); the keys and values of the previous window stay."""
@@ -48,7 +49,7 @@ class HybridMemory:
 
     def forget(self) -> HybridMemory:
         """Drop everything learned from the video; features of shared frames stay, which only save their encoding."""
-        return replace(self, fast_weights={}, keys_values={})
+        return replace(self, fast_weights={}, keys_values={}, overlap_log_depth=None)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> HybridMemory:
         """The same memory with every tensor changed: moved, cast, detached, cloned."""
@@ -56,6 +57,7 @@ class HybridMemory:
             {layer: FastWeights(*map(change, state)) for layer, state in self.fast_weights.items()},
             {layer: KeysValues(*map(change, state)) for layer, state in self.keys_values.items()},
             tuple(map(change, self.overlap_features)),
+            None if self.overlap_log_depth is None else change(self.overlap_log_depth),
         )
 
     def to(self, device: torch.device | str) -> HybridMemory:
@@ -72,6 +74,8 @@ class HybridMemory:
             for layer, state in states.items():
                 named |= {f"{kind}.{layer}.{name}": tensor for name, tensor in state._asdict().items()}
         named |= {f"overlap_features.{level}": map for level, map in enumerate(self.overlap_features)}
+        if self.overlap_log_depth is not None:
+            named["overlap_log_depth"] = self.overlap_log_depth
         return {name: tensor.contiguous() for name, tensor in named.items()}
 
     @staticmethod
@@ -80,6 +84,7 @@ class HybridMemory:
             _states(named, "fast_weights", FastWeights),
             _states(named, "keys_values", KeysValues),
             _levels(named),
+            named.get("overlap_log_depth"),
         )
 
 

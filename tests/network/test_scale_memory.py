@@ -1,0 +1,65 @@
+"""The memory of scale: what it takes from shared frames, and that it is part of the state."""
+
+import pytest
+import torch
+
+from openloger.network import HybridMemory, Network, Window, preset
+from openloger.network.memory.scale import ScaleMemory, cell_means
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Network(preset("compact")).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def following():
+    """A scale memory that follows the window before entirely."""
+    memory = ScaleMemory(8)
+    memory.mlp[2].bias.data[1] = 50.0
+    return memory
+
+
+def test_a_window_takes_the_scale_of_the_frames_it_shares(following):
+    log_depth = torch.randn(2, 5, 3, 4)
+    factor = torch.tensor([0.5, 3.0])
+    before = log_depth[:, :2] + factor.log()[:, None, None, None]
+    before[:, :, 0, 0] += 7.0  # a few cells that changed
+    torch.testing.assert_close(following(torch.randn(2, 5, 6, 8), log_depth, before).exp(), factor)
+
+
+def test_the_first_window_and_untrained_memory():
+    memory, tokens, log_depth = ScaleMemory(8), torch.randn(1, 3, 6, 8), torch.randn(1, 3, 2, 2)
+    assert memory(tokens, log_depth, None).item() == 0
+    assert memory(tokens, log_depth, log_depth[:, :2] + 1.0).item() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_cell_means_of_a_plane():
+    depth = torch.full((1, 2, 32, 48), 3.0)
+    assert torch.allclose(cell_means(depth), torch.tensor(3.0).log().expand(1, 2, 2, 3))
+
+
+def test_the_memory_holds_the_depth_that_was_handed_out(network):
+    images = torch.rand(1, 4, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+    prediction, memory = network(Window(images, 4, 2))
+    torch.testing.assert_close(memory.overlap_log_depth, cell_means(prediction.points_cam[:, 2:, ..., 2]))
+    again = HybridMemory.from_tensors(memory.to_tensors())
+    assert torch.equal(again.overlap_log_depth, memory.overlap_log_depth)
+    assert memory.forget().overlap_log_depth is None
+
+
+def test_scale_moves_points_and_cameras_together_and_can_be_disabled(network):
+    images = torch.rand(1, 4, 3, 32, 48, generator=torch.Generator().manual_seed(2))
+    _, memory = network(Window(images, 4, 2))
+    far = HybridMemory(overlap_log_depth=memory.overlap_log_depth + 2.0)
+    near, _ = network(Window(images.flip(1), 4, 2), HybridMemory())
+    scaled, _ = network(Window(images.flip(1), 4, 2), far)
+    ratio = (scaled.points_cam / near.points_cam).flatten()
+    assert ratio.std() < 1e-4
+    assert ratio.mean() > 1.1
+    moved, still = (p.world_from_cam[0, 1:, :3, 3] - p.world_from_cam[0, :1, :3, 3] for p in (scaled, near))
+    torch.testing.assert_close(moved, still * ratio.mean(), rtol=1e-2, atol=1e-3)
+    off, after = network(Window(images.flip(1), 4, 2), far, disabled=("swa",))
+    torch.testing.assert_close(off.points_cam, near.points_cam)
+    assert after.overlap_log_depth is None
