@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from network.motion_scenes import FOCAL, HEIGHT, SIZE, WIDTH, generator, motion, texture
 from openloger.errors import InputError
 from openloger.geometry import SE3, pixel_grid, rotation_angle
-from openloger.network.motion import EdgeStatus, centred_intrinsics, flow_features, geometric_camera
+from openloger.network.motion import CameraSettings, EdgeStatus, centred_intrinsics, flow_features, geometric_camera
 
 NORMAL = torch.tensor([0.12, -0.1, 0.3])  # of a wall, NORMAL · X = 1 in the world
 
@@ -46,17 +46,22 @@ def lens(frames: int) -> Tensor:
     return centred_intrinsics(torch.full((1, frames), FOCAL), size=SIZE)
 
 
-def test_a_window_gets_its_cameras() -> None:
+NEIGHBOURS = CameraSettings(window=None)
+
+
+@pytest.mark.parametrize(("settings", "length", "angle"), [(NEIGHBOURS, 6e-3, 2e-3), (CameraSettings(), 1.2e-2, 4e-3)])
+def test_a_window_gets_its_cameras(settings: CameraSettings, length: float, angle: float) -> None:
+    """Of a plane, which says little about focal length."""
     true = path(4)
     images, stride8, stride16, depth = window(true)
     regressed = torch.stack([true[0].matrix()] * 4)[None]
-    found = geometric_camera(flow_features(images, stride8, stride16), depth, lens(4), regressed)
+    found = geometric_camera(flow_features(images, stride8, stride16), depth, lens(4), regressed, settings=settings)
     assert found.motion.status.tolist() == [[EdgeStatus.MEASURED] * 3]
     assert torch.equal(found.world_from_cam[:, 0], regressed[:, 0])
     wanted = torch.stack([camera.matrix() for camera in true])[None]
-    assert_close(found.world_from_cam[..., :3, 3], wanted[..., :3, 3], rtol=0, atol=6e-3)
+    assert_close(found.world_from_cam[..., :3, 3], wanted[..., :3, 3], rtol=0, atol=length)
     turned = found.world_from_cam[..., :3, :3].mT @ wanted[..., :3, :3]
-    assert float(rotation_angle(turned).max()) < 2e-3
+    assert float(rotation_angle(turned).max()) < angle
 
 
 def test_gradients_reach_depth_and_lens() -> None:
@@ -99,6 +104,17 @@ def test_bare_pictures_keep_the_regressed_cameras() -> None:
     found = geometric_camera(features, torch.ones(2, 3, *SIZE), lens(3).expand(2, 3, 3, 3), regressed)
     assert_close(found.world_from_cam, regressed, rtol=0, atol=1e-5)
     assert bool((found.motion.status == EdgeStatus.FALLBACK).all())
+
+
+def test_corrections_are_zero_without_a_window() -> None:
+    images, stride8, stride16, depth = window(path(3))
+    features, start = flow_features(images, stride8, stride16), SE3.identity(1, 3).matrix()
+    found = geometric_camera(features, depth, lens(3), start, settings=NEIGHBOURS)
+    assert torch.equal(found.corrected_depth(depth), depth)
+    assert found.log_focal.tolist() == [0.0]
+    together = geometric_camera(features, depth, lens(3), start)
+    assert together.log_depth.shape == (1, 3, 3, 4)
+    assert_close(together.corrected_depth(depth), depth, rtol=0.1, atol=0)
 
 
 def test_a_window_of_one_frame_keeps_its_camera() -> None:

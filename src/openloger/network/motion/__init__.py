@@ -15,6 +15,7 @@ from openloger.network.motion.camera import (
 )
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between, flow_features
 from openloger.network.motion.pose import Noise
+from openloger.network.motion.window import WindowSettings
 
 __all__ = [
     "CameraSettings",
@@ -25,6 +26,7 @@ __all__ = [
     "FlowFeatures",
     "GeometricCameras",
     "Noise",
+    "WindowSettings",
     "centred_intrinsics",
     "flow_between",
     "flow_features",

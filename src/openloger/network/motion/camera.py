@@ -2,7 +2,8 @@
 
 Flow between frames (`flow.py`) and the depth of the source frame give matches of points and pixels; the motion that
 explains them is found by a robust start (`hypotheses.py`) and Gauss–Newton (`pose.py`). A layer of the network without
-weights: it runs within the pass, and gradients reach depth, flow and intrinsics through the Gauss–Newton steps.
+weights: it runs within the pass, and gradients reach depth, flow and intrinsics through the Gauss–Newton steps. Then
+the whole window is adjusted (`window.py`): more edges, corrections of depth and focal length.
 
 What cannot be measured is recognised: a camera that stands still gets the identity, and an edge with too little texture
 or too few matches that agree keeps the regressed motion.
@@ -14,13 +15,15 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import torch
+import torch.nn.functional as F
 
 from openloger.errors import InputError
 from openloger.geometry import SE3, intrinsics_matrix
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, cell_centres, flow_between
 from openloger.network.motion.hypotheses import best_hypothesis
 from openloger.network.motion.pose import Matches, Noise, linearise, normal_equations, refine_motion, robust_weight
-from openloger.shapes import Float, Int, Tensor
+from openloger.network.motion.window import WindowSettings, adjust_window, predicted_overlap
+from openloger.shapes import Bool, Float, Int, Tensor
 
 
 class EdgeStatus(IntEnum):
@@ -41,6 +44,7 @@ class CameraSettings:
     least_matches: float = 40.0  # cells of stride 4, weighted
     least_inliers: float = 0.25  # of them
     still_px: float = 0.05  # median flow under which the camera stands still
+    window: WindowSettings | None = field(default_factory=WindowSettings)  # None: neighbours alone, chained
     correlated: float = 16.0  # matches that err alike, as smoothing and windows overlap: information is divided by it
 
 
@@ -58,10 +62,19 @@ class EdgeMotion:
 
 @dataclass(frozen=True, eq=False)
 class GeometricCameras:
-    """Cameras of a window in the regressed cameras' frame, in the unit of depth."""
+    """Cameras of a window in the regressed cameras' frame, in the unit of depth, and what depth and lens become."""
 
     world_from_cam: Float[Tensor, "batch frame 4 4"]  # the first one is the regressed one
-    motion: EdgeMotion
+    motion: EdgeMotion  # between neighbours
+    log_focal: Float[Tensor, " batch"]  # log of the factor that the given focal length takes
+    log_depth: Float[Tensor, "batch frame down across"]  # log of the factor that depth takes, on a coarse grid
+
+    def corrected_depth(
+        self, depth: Float[Tensor, "batch frame height width"]
+    ) -> Float[Tensor, "batch frame height width"]:
+        """Depth times the correction, interpolated between the grid's middles."""
+        size = (depth.shape[-2], depth.shape[-1])
+        return depth * F.interpolate(self.log_depth, size=size, mode="bilinear", align_corners=False).exp()
 
 
 def geometric_camera(
@@ -72,20 +85,48 @@ def geometric_camera(
     *,
     settings: CameraSettings | None = None,
 ) -> GeometricCameras:
-    """Cameras from the motions between neighbouring frames, chained from the first regressed one.
+    """Cameras from the motions between neighbours, chained from the first regressed one, then adjusted together.
 
     `depth` is along z at the size of the pictures; pixels that are not finite and positive have no say. `regressed` is
-    `world_from_cam` as the network guesses it, in the unit of depth. A window of one frame keeps its camera.
+    `world_from_cam` as the network guesses it, in the unit of depth. A window of one frame keeps its camera. Without
+    `settings.window` the corrections are zero.
     """
-    edges = Edges.chain(depth.shape[1], device=depth.device)
-    world_from_cam = SE3.from_matrix(regressed)
-    motion = measure_motion(flow_between(features, edges), edges, depth, intrinsics, world_from_cam, settings=settings)
-    source_from_target = motion.target_from_source.inverse()
-    cameras = [SE3(world_from_cam.rotation[:, 0], world_from_cam.translation[:, 0])]
-    for edge in range(len(edges)):
+    settings = settings or CameraSettings()
+    guess, edges = SE3.from_matrix(regressed), Edges.chain(depth.shape[1], device=depth.device)
+    flow = flow_between(features, edges)
+    motion = measure_motion(flow, edges, depth, intrinsics, guess, settings=settings)
+    cameras = _chain(guess, motion.target_from_source.inverse())
+    if settings.window is None or not len(edges):
+        none = depth.new_zeros(*depth.shape[:2], 1, 1)
+        return GeometricCameras(cameras.matrix(), motion, none[:, 0, 0, 0], none)
+    with torch.autocast(depth.device.type, enabled=False):
+        cells = cell_depth(depth)
+        more = Edges.gaps(depth.shape[1], settings.window.gaps, device=depth.device)
+        overlap = predicted_overlap(cameras, more, cells, intrinsics)
+        more = more[(overlap > settings.window.least_overlap).any(0)]
+        trusted = flow.reweighted((motion.status != EdgeStatus.FALLBACK).to(depth.dtype))
+        adjusted = adjust_window(
+            trusted + flow_between(features, more),
+            edges + more,
+            cells,
+            intrinsics,
+            (cameras, guess),
+            flow_sigma_px=settings.noise.flow_sigma_px,
+            settings=settings.window,
+        )
+    return GeometricCameras(adjusted.world_from_cam.matrix(), motion, adjusted.log_focal, adjusted.log_depth)
+
+
+def _chain(guess: SE3, source_from_target: SE3) -> SE3:
+    """Cameras (batch, frame) from the motions between neighbours, after the first one."""
+    cameras = [SE3(guess.rotation[:, 0], guess.translation[:, 0])]
+    for edge in range(source_from_target.batch_shape[1]):
         step = SE3(source_from_target.rotation[:, edge], source_from_target.translation[:, edge])
         cameras.append(cameras[-1] @ step)
-    return GeometricCameras(torch.stack([camera.matrix() for camera in cameras], 1), motion)
+    return SE3(
+        torch.stack([camera.rotation for camera in cameras], 1),
+        torch.stack([camera.translation for camera in cameras], 1),
+    )
 
 
 def measure_motion(
@@ -166,7 +207,7 @@ def edge_matches(
 
 def cell_depth(
     depth: Float[Tensor, "batch frame height width"],
-) -> tuple[Float[Tensor, "batch frame rows columns"], Tensor]:
+) -> tuple[Float[Tensor, "batch frame rows columns"], Bool[Tensor, "batch frame rows columns"]]:
     """Depth at the centres of the cells and where it is known: 1 / mean(1 / z) of four pixels, exact on planes."""
     known = depth.isfinite() & (depth > 0)
     inverse = 1 / torch.where(known, depth, 1.0)

@@ -5,7 +5,7 @@ Nothing is trained, and depth plays no part: the flow is there before depth is, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -30,11 +30,23 @@ class Edges:
     @staticmethod
     def chain(frames: int, *, device: torch.device | None = None) -> Edges:
         """Every frame with the next one."""
-        at = torch.arange(frames - 1, device=device)
-        return Edges(at, at + 1)
+        return Edges.gaps(frames, (1,), device=device)
+
+    @staticmethod
+    def gaps(frames: int, gaps: tuple[int, ...], *, device: torch.device | None = None) -> Edges:
+        """Every frame with those so many frames later, or earlier, in the order of `gaps`."""
+        pairs = [(at, at + gap) for gap in gaps for at in range(frames) if 0 <= at + gap < frames]
+        index = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 2)
+        return Edges(index[:, 0], index[:, 1])
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def __getitem__(self, index: Bool[Tensor, " edge"]) -> Edges:
+        return Edges(self.source[index], self.target[index])
+
+    def __add__(self, other: Edges) -> Edges:
+        return Edges(torch.cat([self.source, other.source]), torch.cat([self.target, other.target]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +65,17 @@ class EdgeFlow:
     shift_px: Float[Tensor, "batch edge rows columns 2"]  # (x, y) from source to target
     weight: Float[Tensor, "batch edge rows columns"]  # 0 to 1: texture, and how well the pictures agree
     inside: Bool[Tensor, "batch edge rows columns"]  # the match is within the target's picture
+
+    def __add__(self, other: EdgeFlow) -> EdgeFlow:
+        """The edges of both, one after the other."""
+        return EdgeFlow(
+            torch.cat([self.shift_px, other.shift_px], 1),
+            torch.cat([self.weight, other.weight], 1),
+            torch.cat([self.inside, other.inside], 1),
+        )
+
+    def reweighted(self, factor: Float[Tensor, "batch edge"]) -> EdgeFlow:
+        return replace(self, weight=self.weight * factor[..., None, None])
 
     @property
     def motion_px(self) -> Float[Tensor, "batch edge"]:

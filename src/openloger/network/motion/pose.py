@@ -30,7 +30,7 @@ class Noise:
     """The noise of flow and depth, and the cutoff beyond which matches do not count."""
 
     flow_sigma_px: float = 0.3
-    depth_sigma: float = 0.2  # of log depth
+    depth_sigma: float = 0.1  # of log depth
     cutoff: float = 3.0  # σ: a match so far off has a quarter of its weight
     gate: float = 10.0  # σ: a match so far off the robust start has none
 
