@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from openloger.geometry import unproject
 from openloger.network import HybridMemory, Network, Window, preset
 from openloger.network.dense import ConvexUpsample, pinhole
+from openloger.network.motion import centred_intrinsics
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,17 @@ def test_convex_upsampling_stays_within_its_cells():
     around = F.pad(values, (1, 1, 1, 1), mode="replicate")
     highest = F.interpolate(F.max_pool2d(around, 3, stride=1), scale_factor=2.0, mode="nearest")
     assert (fine <= highest + 1e-6).all()
+
+
+def test_a_given_focal_length_is_the_lens_of_the_points():
+    """Depth stays, points lie on the rays of the lens that was given, and the geometric camera leaves it alone."""
+    torch.manual_seed(0)
+    network = Network(preset("compact")).eval().requires_grad_(False)
+    images = torch.rand(1, 3, 3, 64, 80)
+    given = torch.tensor([90.0])
+    for config in (replace(network.config, camera="regressed"), network.config):
+        network.config = config
+        prediction, _ = network(Window(images, 3, 0, focal_px=given))
+        torch.testing.assert_close(prediction.focal_px, given.expand(1, 3), rtol=1e-3, atol=0)
+        lens = centred_intrinsics(prediction.focal_px, size=(64, 80))
+        torch.testing.assert_close(unproject(prediction.points_cam[..., 2], lens), prediction.points_cam)

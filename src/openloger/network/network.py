@@ -23,13 +23,22 @@ from openloger.network.layers import Linear
 from openloger.network.memory.hybrid import HybridMemory, MemoryConfig
 from openloger.network.memory.scale import ScaleMemory, cell_means
 from openloger.network.memory.ttt import TestTimeTraining
-from openloger.network.motion import FlowFeatures, centred_intrinsics, flow_features, geometric_camera, matching
+from openloger.network.motion import (
+    CameraSettings,
+    FlowFeatures,
+    WindowSettings,
+    centred_intrinsics,
+    flow_features,
+    geometric_camera,
+    matching,
+)
 from openloger.shapes import Float, Int, Tensor
 
 _IMAGE_MEAN = (0.485, 0.456, 0.406)
 _IMAGE_STD = (0.229, 0.224, 0.225)
 _EFFICIENTNET_MEAN = (127 / 255,) * 3
 _EFFICIENTNET_STD = (128 / 255,) * 3
+KNOWN_FOCAL_SIGMA = 1e-4  # of a given focal length's logarithm, which adjustment leaves as it is
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,11 @@ class NetworkConfig:
     )
     keyframes: str = "all"  # what windows are made of by default; "auto": of frames that moved (streaming/keyframes.py)
 
+    @property
+    def predicts_focal(self) -> bool:
+        """Whether its points are depth along the rays of a lens that it predicts, or is given."""
+        return isinstance(self.heads, DenseHeadsConfig)
+
 
 Encoded = tuple[Float[Tensor, "batch frame ..."], ...]  # the encoder's maps; a vision transformer has one
 
@@ -63,6 +77,8 @@ class Window:
     size: int  # the run's nominal window, which a last window may fall short of
     overlap: int
     encoded: Encoded = ()  # the encoder's maps of all frames, where `Network.encode` has made them already
+    focal_px: Float[Tensor, " batch"] | None = None  # where it is known, for networks that predict it
+    adjusted: bool = True  # False: a geometric camera chains neighbours alone, and depth and lens stay as predicted
 
     @property
     def roles(self) -> Int[Tensor, " frame"]:
@@ -210,35 +226,38 @@ class Network(nn.Module):
         with self._autocast():
             tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, disabled=disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
+        if window.focal_px is not None:
+            heads = _seen_through(heads, window.focal_px[:, None].expand(-1, window.images.shape[1]))
         if self.scale is not None:
-            recalled = None if "swa" in disabled else before.overlap_log_depth
-            heads, scaled = self._scaled(self.scale, heads, tokens.float(), recalled)
-            carries = window.overlap > 0 and "swa" not in disabled
-            after = replace(after, overlap_log_depth=scaled[:, -window.overlap :].clone() if carries else None)
+            heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
         if self.config.camera == "geometric" and not self.training:
-            heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)))
-        return heads, after, pyramid
+            features = flow_features(window.images, *_matched(pyramid))
+            heads = self._measured(heads, features, _camera_settings(window))
+        carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
+        carried = cell_means(heads.points_cam[:, -window.overlap :, ..., 2]) if carries else None
+        return heads, replace(after, overlap_log_depth=carried), pyramid
 
     def _scaled(
-        self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: Tensor | None
-    ) -> tuple[HeadOutputs, Float[Tensor, "batch frame row column"]]:
-        """Points and regressed cameras at the scale that memory gives the window, and their depth for the next one."""
-        log_depth = cell_means(heads.points_cam[..., 2])
-        log_scale = memory(tokens, log_depth, before)
-        scale = log_scale.exp()[:, None, None]
+        self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: HybridMemory | None
+    ) -> HeadOutputs:
+        """Points and regressed cameras at the scale that memory gives the window."""
+        carried = None if before is None else before.overlap_log_depth
+        scale = memory(tokens, cell_means(heads.points_cam[..., 2]), carried).exp()[:, None, None]
         world_from_cam = heads.world_from_cam.clone()
         world_from_cam[..., :3, 3] *= scale
-        scaled = heads._replace(world_from_cam=world_from_cam, points_cam=heads.points_cam * scale[..., None, None])
-        return scaled, log_depth + log_scale[:, None, None, None]
+        return heads._replace(world_from_cam=world_from_cam, points_cam=heads.points_cam * scale[..., None, None])
 
-    def _measured(self, heads: HeadOutputs, features: FlowFeatures) -> HeadOutputs:
-        """The geometric camera in place of the regressed one, which is its start and fallback."""
+    def _measured(self, heads: HeadOutputs, features: FlowFeatures, settings: CameraSettings) -> HeadOutputs:
+        """The geometric camera in place of the regressed one, which is its start and fallback, and depth and focal
+        length as it corrects them."""
         assert heads.focal_px is not None
         depth = heads.points_cam[..., 2]
         lens = centred_intrinsics(heads.focal_px, size=(depth.shape[-2], depth.shape[-1]))
-        return heads._replace(
-            world_from_cam=geometric_camera(features, depth, lens, heads.world_from_cam).world_from_cam
-        )
+        measured = geometric_camera(features, depth, lens, heads.world_from_cam, settings=settings)
+        deeper = measured.corrected_depth(depth) / depth
+        focal_px = heads.focal_px * measured.log_focal.exp()[:, None]
+        heads = heads._replace(world_from_cam=measured.world_from_cam, points_cam=heads.points_cam * deeper[..., None])
+        return _seen_through(heads, focal_px)
 
     def motion_px(self, source: Encoded, target: Encoded) -> float:
         """Median length of the coarse flow between two frames, pixels; of networks with a convolutional encoder.
@@ -280,6 +299,21 @@ class Network(nn.Module):
 def _matched(pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """The levels of strides 8 and 16, all frames in a row, which flow is found by."""
     return pyramid[2].flatten(0, 1), pyramid[3].flatten(0, 1)
+
+
+def _seen_through(heads: HeadOutputs, focal_px: Float[Tensor, "batch frame"]) -> HeadOutputs:
+    """The same depth through a lens of another focal length."""
+    assert heads.focal_px is not None, "this network predicts no focal length, so that none can be given"
+    narrower = (heads.focal_px / focal_px)[..., None, None, None]
+    x_y, depth = heads.points_cam[..., :2], heads.points_cam[..., 2:]
+    return heads._replace(points_cam=torch.cat([x_y * narrower, depth], dim=-1), focal_px=focal_px)
+
+
+def _camera_settings(window: Window) -> CameraSettings:
+    if not window.adjusted:
+        return CameraSettings(window=None)
+    known = window.focal_px is not None
+    return CameraSettings(window=WindowSettings(focal_sigma=KNOWN_FOCAL_SIGMA) if known else WindowSettings())
 
 
 def _metric(prediction: WindowPrediction) -> WindowPrediction:

@@ -114,25 +114,38 @@ class Filled:
     points_cam: Float32[Tensor, "frame height width 3"]
     confidence_logit: Float32[Tensor, "frame height width"]
 
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.world_from_cam, self.points_cam, self.confidence_logit
+
+
+@dataclass(frozen=True)
+class Keys(Filled):
+    """The keyframes of a window, and their lens."""
+
+    focal_px: Float32[Tensor, " 1"]
+
 
 def fill_between(
-    network: Network, group: tuple[KeyedFrame, ...], keys: Filled, *, most: int, encodings: Encodings
+    network: Network, group: tuple[KeyedFrame, ...], keys: Keys, *, most: int, encodings: Encodings
 ) -> Filled:
     """The keyframes' own values, and those of the frames between them, in order; at most `most` frames in one pass.
 
-    Depth is scaled to the keyframes' by the median ratio, interpolated along the gap. Cameras are what the motion from
-    the keyframe before and the motion to the one after say, blended on SE(3) by the place in the gap.
+    The lens is the keyframes'. Depth is scaled to the keyframes' by the median ratio, interpolated along the gap.
+    Cameras are those by the motion from the keyframe before and by the motion to the one after, blended on SE(3) by
+    the place in the gap.
     """
     frames = in_order(group)
     place = torch.tensor([0, *(len(keyed.frames) for keyed in group[1:])]).cumsum(0)  # of each keyframe
     if len(frames) == len(group):
         return keys
-    parts = [torch.empty(len(frames), *part.shape[1:], dtype=part.dtype) for part in _parts(keys)]
-    for part, own in zip(parts, _parts(keys), strict=True):
+    parts = [torch.empty(len(frames), *part.shape[1:], dtype=part.dtype) for part in keys.parts]
+    for part, own in zip(parts, keys.parts, strict=True):
         part[place] = own
     filled = Filled(*parts)
     for first, last in passes(place, most=most):
-        prediction = _without_memory(network, frames[int(place[first]) : int(place[last]) + 1], encodings)
+        run = frames[int(place[first]) : int(place[last]) + 1]
+        prediction = _without_memory(network, run, encodings, focal_px=keys.focal_px)
         _write(prediction, place[first : last + 1], filled)
     return filled
 
@@ -149,10 +162,14 @@ def passes(place: Int[Tensor, " key"], *, most: int) -> Iterator[tuple[int, int]
         first = last
 
 
-def _without_memory(network: Network, frames: Sequence[SizedFrame], encodings: Encodings) -> WindowPrediction:
+def _without_memory(
+    network: Network, frames: Sequence[SizedFrame], encodings: Encodings, *, focal_px: Tensor
+) -> WindowPrediction:
     """Frames as a window of their own."""
     images = torch.stack([frame.image for frame in frames])[None].to(network.device)
-    return network(Window(images, len(frames), 0, encodings.of(frames)), disabled=MEMORY_KINDS)[0]
+    encoded, lens = encodings.of(frames), focal_px.to(network.device)
+    window = Window(images, len(frames), 0, encoded=encoded, focal_px=lens, adjusted=False)
+    return network(window, disabled=MEMORY_KINDS)[0]
 
 
 def _write(prediction: WindowPrediction, place: Int[Tensor, " key"], filled: Filled) -> None:
@@ -184,7 +201,3 @@ def _carried(world_from_end: Tensor, pass_from_end: Tensor, pass_from_cam: Tenso
 def _blend(first: SE3, second: SE3, along: float) -> Float64[Tensor, "4 4"]:
     """The way from the first to the second on SE(3), `along` of it."""
     return (first @ SE3.exp((first.inverse() @ second).log() * along)).matrix()
-
-
-def _parts(filled: Filled) -> tuple[Tensor, Tensor, Tensor]:
-    return filled.world_from_cam, filled.points_cam, filled.confidence_logit

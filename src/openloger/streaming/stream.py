@@ -19,6 +19,7 @@ from openloger.streaming.keyframes import (
     Encodings,
     Filled,
     KeyedFrame,
+    Keys,
     fill_between,
     in_order,
     keyed_frames,
@@ -144,7 +145,7 @@ class Stream:
         state = self.state
         resets = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         starts_block = resets or state.memory_lost
-        window = self._window([keyed.key for keyed in group.frames], encodings)
+        window = self._window([keyed.key for keyed in group.frames], encodings, known_px)
         recalled = self._recalled(starts_block=starts_block)
         prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
 
@@ -156,9 +157,10 @@ class Stream:
 
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = state.anchor and disagreement(state.anchor, world_from_cam, points[..., 2])
-        keys = Filled(world_from_cam, points, prediction.confidence_logit[0].float().cpu())
-        every = keys
+        every = Filled(world_from_cam, points, prediction.confidence_logit[0].float().cpu())
         if encodings is not None:
+            assert prediction.focal_px is not None, "keyframes are of networks that predict a focal length"
+            keys = Keys(*every.parts, prediction.focal_px[0, :1].float().cpu())
             every = fill_between(self.network, group.frames, keys, most=self.window, encodings=encodings)
         frames = tuple(picture.frame for picture in in_order(group.frames))
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
@@ -186,9 +188,16 @@ class Stream:
             known_intrinsics=None if known_px is None else _resized_camera(known_px, frames[0]),
         )
 
-    def _window(self, keys: list[SizedFrame], encodings: Encodings | None) -> Window:
+    def _window(
+        self, keys: list[SizedFrame], encodings: Encodings | None, known_px: tuple[float, ...] | None
+    ) -> Window:
         images = torch.stack([key.image for key in keys])[None].to(self.network.device)
-        return Window(images, self.window, self.overlap, encodings.of(keys) if encodings else ())
+        focal_px = None
+        if known_px is not None and self.network.config.predicts_focal:
+            camera = _resized_camera(known_px, keys[0].frame)
+            focal_px = camera[[0, 1], [0, 1]].mean(0, keepdim=True).float().to(self.network.device)
+        encoded = encodings.of(keys) if encodings else ()
+        return Window(images, self.window, self.overlap, encoded=encoded, focal_px=focal_px)
 
     def _recalled(self, *, starts_block: bool) -> HybridMemory:
         """The memory that the next window starts from."""
