@@ -344,8 +344,8 @@ def compact_stages() -> tuple[Stage, ...]:
             windows=WindowPlan(window=(5, 5), overlap=(2, 2)),
             losses=replace(unmatched, local=0.25, focal=0.0, sky=0.0, moving=0.0, scale=2.0),
             rate=RatePlan(peak=1e-3, warmup_steps=10, decay=0.8),
-            moves=("decoder.memory", "decoder.roles", "scale"),
-            opens=0.2,
+            trainable=("decoder.memory", "decoder.roles", "scale"),
+            initial_gate=0.2,
         ),
     )
 
