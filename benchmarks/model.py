@@ -2,8 +2,12 @@
 
 Windows: depth after one scale a window beside the mean-depth image, and rotation between all pairs of a window's frames
 beside no rotation at all; of other shapes too, as videos are wide or upright. Streams: path error of long videos in per
-cent of the path, with and without memory, beside the best straight line, and the spread of log scale along the path.
-Clips: folders with video.mp4 and world_from_cam.txt or depth_mm.npz or both, end to end through the main job.
+cent of the path, with and without memory, beside the best straight line, and the spread of log scale along the path
+(standard deviation over windows). Lens and masks: the median error of the focal length and the intersection over union
+of the sky and of what moves by itself, in the same windows, where the network predicts them.
+Clips: folders with video.mp4 and world_from_cam.txt or depth_mm.npz or both, end to end through the main job; beside
+them, with OpenCV installed, dense inverse search flow (T. Kroeger et al., ECCV 2016) and PnP with RANSAC between every
+third frame, on the same depth and lens.
 
 `r_plane` is the correlation of estimated and true log depth after a smooth surface (1, x, y, x², y²) is taken off both:
 whether the scene is seen rather than a room's average ramp. A ramp is the mean true depth of each row.
@@ -15,15 +19,18 @@ whether the scene is seen rather than a room's average ramp. A ramp is the mean 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import openloger
 from openloger.benchmarking import BenchmarkNetwork, Ledger
@@ -33,6 +40,7 @@ from openloger.errors import InputError, OpenlogerError
 from openloger.evaluation import (
     GatherSettings,
     MeasureSettings,
+    absolute_error,
     align,
     depth_errors,
     evaluate_recording,
@@ -43,32 +51,72 @@ from openloger.evaluation import (
     sample_depth,
 )
 from openloger.evaluation.report import TableRows
-from openloger.network import Network, weights_hash
+from openloger.network import Network, Window, weights_hash
+from openloger.training.clips import ClipBatch
 from openloger.training.config import ValidationConfig, recipe
 from openloger.training.render import render_clips
 from openloger.training.validate import held_out, validate
+from openloger.values import PlacedWindow
 from openloger.worlds import FAMILIES, World
 
 WITHOUT_DEPTH = MeasureSettings(gather=GatherSettings(depth=False))
 MEMORIES = ("all", "none")
 TURN = 10  # frames over which a clip's rotation is judged
+DIS_STEP = 3  # frames from one to the next that optical flow is taken between
 Size = tuple[int, int]  # height, width
 
 
 def windows(network: Network, given: argparse.Namespace, size: Size) -> dict[str, dict[str, float]]:
-    """Scores of single windows of a size, by family and of all."""
+    """Scores of single windows of a size, by family and of all, and of lens and masks where they are predicted."""
     first = recipe("pocket").stages[0]  # its families and how its frames are chosen
     fps = float(given.fps)
     clips = replace(first.clips, size=size, rendered=given.window, fps=(fps, fps))
     plan = ValidationConfig(clips=given.worlds, frames=given.window, paths=0, pictures=0)
-    scores = validate(network, held_out(replace(first, clips=clips), plan, render_clips))
-    return {family: asdict(score) for family, score in scores.items()}
+    worlds = held_out(replace(first, clips=clips), plan, render_clips)
+    scores = {family: asdict(score) for family, score in validate(network, worlds).items()}
+    if network.config.predicts_focal:
+        scores["all"] |= lens_and_masks(network, [batch for batches in worlds.batches.values() for batch in batches])
+    return scores
+
+
+@torch.inference_mode()
+def lens_and_masks(network: Network, batches: list[ClipBatch]) -> dict[str, float]:
+    """The median error of the focal length, and intersection over union of sky and moving things over all pixels."""
+    off, both, either = [], torch.zeros(2), torch.zeros(2)
+    for batch in batches:
+        seen, _ = network(Window(batch.images, batch.images.shape[1], 0))
+        true = batch.intrinsics[..., [0, 1], [0, 1]].mean(-1)
+        off.append((seen.focal_px / true - 1).abs()[:, 0])
+        for number, (logit, mask) in enumerate(((seen.sky_logit, ~batch.valid), (seen.moving_logit, batch.moving))):
+            both[number] += ((logit > 0) & mask).sum()
+            either[number] += ((logit > 0) | mask).sum()
+    sky, moving = (both / either).tolist()
+    return {"focal_error": torch.cat(off).median().item(), "sky_iou": sky, "moving_iou": moving}
 
 
 def stream(network: Network, shown: World, memory: str) -> dict[str, Any]:
-    """One long world, streamed and held against its cameras."""
-    placed = openloger.Stream(network, memory=memory).run(shown)
-    return measure(gather_placed(placed, shown, WITHOUT_DEPTH.gather), WITHOUT_DEPTH).numbers()
+    """One long world, streamed and held against its cameras, and the spread of its windows' log scales."""
+    scales: list[float] = []
+
+    def noted(placed: Iterator[PlacedWindow]) -> Iterator[PlacedWindow]:
+        for window in placed:
+            scales.append(log_scale(window, shown))
+            yield window
+
+    placed = noted(openloger.Stream(network, memory=memory).run(shown))
+    found = measure(gather_placed(placed, shown, WITHOUT_DEPTH.gather), WITHOUT_DEPTH).numbers()
+    return {**found, "log_scale_spread": float(np.std(scales))}
+
+
+def log_scale(window: PlacedWindow, shown: World) -> float:
+    """The median of log true depth over estimated depth in the first, the middle and the last frame of a window."""
+    ratios = []
+    for place in {0, len(window.frames) // 2, len(window.frames) - 1}:
+        truth = shown[window.frames[place].index]
+        estimated = window.points_cam[place, ..., 2].numpy()
+        pair = match_depth(estimated, np.where(truth.valid, truth.depth, 0.0))
+        ratios.append(np.log(pair.truth / pair.estimated))
+    return float(np.median(np.concatenate(ratios)))
 
 
 def clip(network: Network, folder: Path, focal: float | None) -> dict[str, Any]:
@@ -79,6 +127,8 @@ def clip(network: Network, folder: Path, focal: float | None) -> dict[str, Any]:
         found: dict[str, Any] = {"frames_per_s": len(recording) / (time.perf_counter() - began)}
         if (folder / "world_from_cam.txt").exists():
             found |= cameras(recording, folder / "world_from_cam.txt")
+            if importlib.util.find_spec("cv2"):
+                found |= {f"dis_pnp_{key}": value for key, value in dis_pnp(recording, folder).items()}
         if (folder / "depth_mm.npz").exists():
             found |= depths(recording, folder / "depth_mm.npz")
         if focal is not None:
@@ -98,6 +148,43 @@ def cameras(recording: openloger.Recording, truth: Path) -> dict[str, float]:
         f"rotation_deg_{TURN}_frames": relative_error(aligned, true, step=TURN).rotation_deg.median,
         f"guess_rotation_deg_{TURN}_frames": relative_error(still, true, step=TURN).rotation_deg.median,
     }
+
+
+def dis_pnp(recording: openloger.Recording, folder: Path) -> dict[str, float]:
+    """Errors of cameras by DIS flow and PnP between every third frame, from the recording's depth and lens."""
+    import cv2
+
+    true = np.loadtxt(folder / "world_from_cam.txt").reshape(-1, 4, 4)[::DIS_STEP]
+    size = (recording.meta.width, recording.meta.height)
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    poses, before = [np.eye(4)], None
+    for frame in islice(openloger.open_frames(folder / "video.mp4").frames(0), 0, None, DIS_STEP):
+        grey = cv2.resize(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+        if before is not None:
+            number, earlier = before
+            step = pnp(recording, number, flow.calc(earlier, grey, None))
+            poses.append(poses[-1] @ np.linalg.inv(step))
+        before = frame.index, grey
+    aligned = align(np.stack(poses), true, how="sim3")
+    turn = relative_error(aligned, true, step=max(1, round(TURN / DIS_STEP)))
+    return {"rotation_deg": turn.rotation_deg.median, "ate_rmse": absolute_error(aligned, true).translation.rmse}
+
+
+def pnp(recording: openloger.Recording, number: int, flow: np.ndarray) -> np.ndarray:
+    """later_from_earlier (4, 4) of a frame's points and where the flow takes its pixels; no motion where PnP fails."""
+    import cv2
+
+    points = np.asarray(recording.points_cam(number), dtype=np.float32)
+    row, column = np.mgrid[2 : points.shape[0] : 4, 2 : points.shape[1] : 4].reshape(2, -1)
+    pixels = np.stack([column + 0.5, row + 0.5], axis=1) + flow[row, column]
+    lens = np.asarray(recording.intrinsics[number], dtype=np.float64)
+    found, turn, shift, _ = cv2.solvePnPRansac(
+        points[row, column].astype(np.float64), pixels.astype(np.float64), lens, None, reprojectionError=2.0
+    )
+    step = np.eye(4)
+    if found:
+        step[:3, :3], step[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
+    return step
 
 
 def depths(recording: openloger.Recording, truth: Path) -> dict[str, float]:
@@ -163,9 +250,14 @@ def table(content: dict) -> TableRows:
                 rows.append((f"{name}, {family}: depth AbsRel", f"{found:.3f}", f"{guess:.3f}"))
                 found, guess = score["rotation_median_deg"], score["guess_rotation_median_deg"]
                 rows.append((f"{name}, {family}: rotation, median", f"{found:.2f}°", f"{guess:.2f}°"))
+            if "focal_error" in one["all"]:
+                rows.append((f"{name}: focal length, median error", f"{100 * one['all']['focal_error']:.1f} %", ""))
+                rows.append((f"{name}: sky, IoU", f"{one['all']['sky_iou']:.2f}", ""))
+                rows.append((f"{name}: what moves, IoU", f"{one['all']['moving_iou']:.2f}", ""))
         if name.startswith("stream "):
             line = 100 * one["ate_rmse_of_straight_line"] / one["path_length"]
             rows.append((f"{name}: ATE", f"{one['ate_percent']:.1f} %", f"{line:.1f} %"))
+            rows.append((f"{name}: spread of log scale", f"{one['log_scale_spread']:.3f}", ""))
         if name.startswith("clip "):
             rows += clip_rows(name, one)
     return TableRows(("what", "found", "guess"), tuple(rows), note=machine_line(content))
@@ -177,6 +269,12 @@ def clip_rows(name: str, one: dict[str, float]) -> list[tuple[str, str, str]]:
         rows.append((f"{name}: ATE", f"{one['ate_rmse']:.3f} m", f"{one['ate_rmse_of_straight_line']:.3f} m"))
         found, guess = one[f"rotation_deg_{TURN}_frames"], one[f"guess_rotation_deg_{TURN}_frames"]
         rows.append((f"{name}: rotation over {TURN} frames, median", f"{found:.2f}°", f"{guess:.2f}°"))
+        if "dis_pnp_ate_rmse" in one:
+            rows.append((f"{name}: ATE, DIS and PnP", f"{one['dis_pnp_ate_rmse']:.3f} m", ""))
+            turn = round(TURN / DIS_STEP) * DIS_STEP
+            rows.append(
+                (f"{name}: rotation over {turn} frames, DIS and PnP", f"{one['dis_pnp_rotation_deg']:.2f}°", "")
+            )
         rows.append((f"{name}: cameras, median", f"{one['rotation_deg_median']:.1f}°", ""))
     if "depth_abs_rel" in one:
         guesses = f"{one['guess_depth_abs_rel']:.3f} constant, {one['ramp_depth_abs_rel']:.3f} ramp"
