@@ -136,3 +136,15 @@ def test_a_window_of_encoded_frames_is_the_window(network):
         alone, _ = network(Window(images, 3, 0))
         given, _ = network(Window(images, 3, 0, encoded))
     torch.testing.assert_close(given.points_cam, alone.points_cam, rtol=1e-3, atol=1e-3)
+
+
+def test_a_known_camera_is_the_lens_of_every_frame(network):
+    """Of keyframes and of those between: points lie on the rays of the focal length that was given."""
+    focal = 70.0
+    placed = list(
+        Stream(network, window=4, overlap=2).run(moving(14, 1.5), known_intrinsics_px=(focal, focal, 32.0, 24.0))
+    )
+    for window in placed:
+        x, z = window.points_cam[..., 0], window.points_cam[..., 2]
+        column = (torch.arange(x.shape[-1]) + 0.5) * 64 / x.shape[-1]  # of the pictures as they were given
+        torch.testing.assert_close(x, z * (column - 32) / focal, rtol=1e-3, atol=1e-4)
