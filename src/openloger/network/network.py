@@ -249,11 +249,13 @@ class Network(nn.Module):
 
     def _measured(self, heads: HeadOutputs, features: FlowFeatures, settings: CameraSettings) -> HeadOutputs:
         """The geometric camera in place of the regressed one, which is its start and fallback, and depth and focal
-        length as it corrects them."""
+        length as it corrects them. What is taken for sky has no depth to measure by."""
         assert heads.focal_px is not None
+        assert heads.sky_logit is not None
         depth = heads.points_cam[..., 2]
         lens = centred_intrinsics(heads.focal_px, size=(depth.shape[-2], depth.shape[-1]))
-        measured = geometric_camera(features, depth, lens, heads.world_from_cam, settings=settings)
+        known = torch.where(heads.sky_logit > 0, torch.nan, depth)
+        measured = geometric_camera(features, known, lens, heads.world_from_cam, settings=settings)
         deeper = measured.corrected_depth(depth) / depth
         focal_px = heads.focal_px * measured.log_focal.exp()[:, None]
         heads = heads._replace(world_from_cam=measured.world_from_cam, points_cam=heads.points_cam * deeper[..., None])

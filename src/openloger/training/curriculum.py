@@ -337,7 +337,7 @@ def compact_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "memory",
-            steps=240,
+            steps=160,
             clips=replace(
                 windows, rendered=16, frames=(16,), odds=(1.0,), batch=2, fps=(1.5, 5.0), per_world=1, ready=96
             ),
