@@ -25,7 +25,8 @@ ROOMS = {
     "worlds": {"geometry"},
     "frames": {"values", "runtime", "worlds"},
     "datasets": {"values", "frames", "geometry", "outputs"},  # one decoder of videos, with its care for damage
-    "recording": {"values", "geometry", "outputs", "runtime"},
+    "diagnostics": {"values", "geometry"},  # whether a video suits reconstruction, and its result can be believed
+    "recording": {"values", "geometry", "outputs", "runtime", "diagnostics"},
     "streaming": {"values", "network", "frames", "geometry"},
     "pages": set(),  # self-contained HTML
     "evaluation": {"values", "runtime", "recording", "datasets", "geometry", "pages", "outputs"},  # against the truth

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from openloger.pipeline.options import DEFAULT_NETWORK
+from openloger.recording import Recording
 from openloger.recording.meta import RecordingMeta
 
 FULL_NETWORK = "loger"
@@ -26,6 +27,11 @@ def about(network: str, *, size: tuple[int, int]) -> str | None:
         f"each frame, and is for trying things out, not for measuring; the full model is --network {FULL_NETWORK} "
         "(docs/compact.md)"
     )
+
+
+def warnings(recording: Recording) -> list[str]:
+    """What was found in the input and the result, a line each."""
+    return [f"warning: {finding.text}" for finding in recording.findings]
 
 
 def next_step(path: Path, *, complete: bool) -> str:

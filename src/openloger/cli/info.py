@@ -33,7 +33,7 @@ def info(recording: tyro.conf.Positional[Path], /, *, check: bool = False, json:
     if summary.resume is not None and is_captured(summary.source):
         summary = replace(summary, resume=summary.resume.replace(" reconstruct ", " live ", 1))
     if json:
-        print(json_module.dumps(asdict(summary)))
+        print(json_module.dumps(asdict(summary) | {"findings": [one._asdict() for one in opened.findings]}))
         return 0
     from rich.console import Console
     from rich.table import Table
@@ -44,6 +44,8 @@ def info(recording: tyro.conf.Positional[Path], /, *, check: bool = False, json:
     Console(markup=False).print(table)
     if (note := about_network(opened.meta)) is not None:
         print(f"\n{note}")
+    for finding in opened.findings:
+        print(printable(f"\nWarning: {finding.text}"))
     if summary.resume is not None:
         print(printable(f"\nThis goes on with it, given the options that it began with:\n{summary.resume}"))
     return 0

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from openloger.cli import EXIT_BAD_INPUT
+from openloger.cli.advice import warnings
 from openloger.cli.progress import progress_bar
 from openloger.cli.reconstruct import RecordingArguments, WindowArguments, summary
 from openloger.cli.terminal import say
@@ -173,6 +174,8 @@ def _tell(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trai
             "--fps takes fewer, --keep all makes the source wait",
             file=sys.stderr,
         )
+    for line in warnings(recording):
+        say(line)
 
 
 def _summary(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
-from openloger.cli.advice import about_network, next_step
+from openloger.cli.advice import about_network, next_step, warnings
 from openloger.cli.progress import progress_bar
 from openloger.cli.terminal import say
 from openloger.errors import InputError
@@ -148,7 +148,8 @@ def _tell(recording: Recording, progress: Progress | None, *, trained: bool, as_
         return
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
     say(f"{len(recording)} frames{speed} in {recording.path}")
-    for line in (about_network(recording.meta), next_step(recording.path, complete=recording.complete)):
+    after = next_step(recording.path, complete=recording.complete)
+    for line in (*warnings(recording), about_network(recording.meta), after):
         if line is not None:
             say(line)
 
@@ -163,6 +164,7 @@ def summary(recording: Recording, progress: Progress | None, *, trained: bool) -
         "trained": trained,
         "about_network": about_network(recording.meta),
         "settings": dict(recording.meta.settings),
+        "findings": [finding._asdict() for finding in recording.findings],
         "size": [recording.meta.height, recording.meta.width],
         "seconds": progress and progress.seconds,
         "frames_per_s": progress and progress.frames_per_s,

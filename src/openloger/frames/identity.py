@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import islice
@@ -20,6 +21,7 @@ from openloger.frames.selection import Selection
 from openloger.frames.video import VideoFile
 from openloger.values import FrameSource
 
+_SPHERICAL = re.compile(rb"GSpherical:Spherical>true|sv3d....svhd|GPano:ProjectionType", re.DOTALL)
 BEGINNING_BYTES = 1 << 20  # of a file; the first frames of a video are in it
 
 
@@ -40,7 +42,7 @@ def files_of(source: object) -> tuple[Path, ...]:
 def identity(source: FrameSource) -> dict[str, Any]:
     """How many files a source has, their bytes, a hash of how they begin, which frames are taken and how many they are.
 
-    The hash is of the first MiB of the first file and,
+    `spherical`: the first file's metadata call it a 360° panorama. The hash is of the first MiB of the first file and,
     where there are several, of all their names and sizes.
 
     Raises InputError for what is no file.
@@ -53,6 +55,7 @@ def identity(source: FrameSource) -> dict[str, Any]:
         "begins": _beginning(files, len(files), size),
         "selections": [asdict(one) for one in _selections(source)],
         "frames": source.length,
+        "spherical": bool(files) and _is_spherical(files[0]),
     }
 
 
@@ -114,9 +117,17 @@ def _beginning(files: tuple[Path, ...], count: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def _first_bytes(path: Path, count: int) -> bytes:
+def _is_spherical(path: Path) -> bool:
+    """By Google's metadata of videos (an XML or a box of MP4, at the beginning or the end) and of photos (XMP)."""
+    ends = _first_bytes(path, BEGINNING_BYTES) + _first_bytes(path, BEGINNING_BYTES, from_end=True)
+    return _SPHERICAL.search(ends) is not None
+
+
+def _first_bytes(path: Path, count: int, *, from_end: bool = False) -> bytes:
     try:
         with open_regular(path) as file:
+            if from_end:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - count))
             return file.read(count)
     except OSError:
         return b""  # a picture that is missing, or may not be read, is reported when its turn comes

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from openloger.diagnostics import Finding, Lens, findings
 from openloger.errors import RecordingError
 from openloger.geometry import LensFit, fit_lens, unproject
 from openloger.recording.committed import Committed, read_committed
@@ -114,6 +115,22 @@ class Recording:
         """
         fit = self.lens_fit
         return (self._view.numbers("residual_px") if fit is None else fit.frame_residual_px.float().numpy()).copy()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What should be known of the input and the result: cuts, blank frames, no motion, a lens that disagrees, …"""
+        windows, meta = self.windows, self.meta
+        lens = Lens(
+            source_size=meta.source_size or (meta.height, meta.width),
+            size=(meta.height, meta.width),
+            known_intrinsics=meta.known_intrinsics,
+            is_spherical=bool((meta.source_identity or {}).get("spherical")),
+        )
+        return findings(
+            [window.measures for window in windows if window.measures is not None],
+            [window.disagreement for window in windows if window.disagreement is not None],
+            lens,
+        )
 
     @property
     def lens_fit(self) -> LensFit | None:

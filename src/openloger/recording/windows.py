@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from openloger.diagnostics import WindowMeasures, measure, measures_from_json
 from openloger.shapes import Float64
 from openloger.values import Disagreement, PlacedWindow
 
@@ -38,6 +39,7 @@ class RecordedWindow:
     disagreement: Disagreement | None  # with the window before; None for the first
     cost: Cost | None = None  # None: not measured
     lens_statistics: tuple[tuple[float, ...], ...] | None = None  # of each frame it wrote, where the lens is fixed
+    measures: WindowMeasures | None = None  # what the input and the result are judged by; None: not measured
 
     @property
     def world_from_window_matrix(self) -> Float64[np.ndarray, "4 4"]:
@@ -65,6 +67,7 @@ def window_row(
         disagreement=placed.disagreement,
         cost=cost,
         lens_statistics=None if statistics is None else _rows(statistics[: placed.final_count].tolist()),
+        measures=measure(placed),
     )
 
 
@@ -78,7 +81,7 @@ def window_to_json(window: RecordedWindow) -> dict[str, Any]:
 
 def window_from_json(value: dict[str, Any]) -> RecordedWindow:
     disagreement, cost = value["disagreement"], value.get("cost")  # recordings once had no cost
-    statistics = value.get("lens_statistics")
+    statistics, measures = value.get("lens_statistics"), value.get("measures")
     return RecordedWindow(
         **value
         | {
@@ -86,6 +89,7 @@ def window_from_json(value: dict[str, Any]) -> RecordedWindow:
             "disagreement": None if disagreement is None else Disagreement(**disagreement),
             "cost": None if cost is None else Cost(**cost),
             "lens_statistics": None if statistics is None else _rows(statistics),
+            "measures": None if measures is None else measures_from_json(measures),
         }
     )
 

@@ -141,6 +141,7 @@ def _warnings(summary: RecordingSummary, recording: Recording) -> list[str]:
     clipped = sum(window.clipped_pixels for window in recording.windows)
     if clipped:
         said.append(f"{clipped} depths lay outside the range of float16 and were put on its end.")
+    said += [f"{finding.kind.capitalize()}: {finding.text}." for finding in recording.findings]
     return [f'<p class="told">{html.escape(line)}</p>' for line in said]
 
 

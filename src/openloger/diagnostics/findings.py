@@ -1,0 +1,185 @@
+"""What the measures of a video's windows say about it, each in a line with the way out.
+
+Every threshold was measured on worlds and on real clips: `docs/diagnostics.md` has the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from openloger.diagnostics.measures import Peak, WindowMeasures
+from openloger.shapes import Float64
+from openloger.values import Disagreement
+
+CUT = (0.1, 4.0)  # least difference of neighbouring pictures, and how many times the usual one
+CAMERA_JUMP = (0.25, 8.0)  # least motion of the camera, and how many times the usual one
+LEAST_PARALLAX = 0.02
+LEAST_CONFIDENCE = 0.1
+LARGEST_RESIDUAL = 0.02
+LARGEST_SEAM = 0.4  # of pictures twice as wide as high
+LARGEST_OFFSET = 0.15  # of a principal point from the centre, as a share of the diagonal
+LARGEST_FOCAL_RATIO = 1.6
+LARGEST_DISAGREEMENT = (0.2, 5.0)  # of depth, and of rotation in degrees
+_SHOWN = 3  # frames named of a kind before "and N more"
+
+
+class Finding(NamedTuple):
+    """Something that a user should know of the input or the result."""
+
+    kind: str
+    text: str  # a line
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What is known of the camera and its pictures."""
+
+    source_size: tuple[int, int]  # (height, width) in pixels
+    size: tuple[int, int]  # (height, width) of the frames as the network saw them
+    known_intrinsics: Float64[np.ndarray, "3 3"] | None = None  # in pixels of `size`
+    is_spherical: bool = False  # the file says so
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    windows: Sequence[WindowMeasures]
+    disagreements: Sequence[Disagreement]
+    lens: Lens
+
+    def median_of(self, name: str) -> float | None:
+        """Over the windows that have it."""
+        values = [value for window in self.windows if (value := getattr(window, name)) is not None]
+        return median(values) if values else None
+
+
+def findings(
+    windows: Sequence[WindowMeasures], disagreements: Sequence[Disagreement], lens: Lens
+) -> tuple[Finding, ...]:
+    """What is found, the input's faults first; empty where all is well, or nothing was measured."""
+    if not windows:
+        return ()
+    evidence = _Evidence(windows, disagreements, lens)
+    found = ((judge.__name__.removeprefix("_"), judge(evidence)) for judge in _JUDGES)
+    return tuple(Finding(kind.replace("_", " "), text) for kind, text in found if text is not None)
+
+
+def _blank_frames(evidence: _Evidence) -> str | None:
+    blank = [frame for window in evidence.windows for frame in window.blank]
+    return f"{_frames(blank)} blank or black: their cameras and depth are guesses" if blank else None
+
+
+def _cut(evidence: _Evidence) -> str | None:
+    frames = list(_jumps((window.picture for window in evidence.windows), *CUT))
+    if not frames:
+        return None
+    return f"cut before {_named(frames)}: reconstruct each shot by itself (--start, --stop)"
+
+
+def _camera_jump(evidence: _Evidence) -> str | None:
+    cuts = set(_jumps((window.picture for window in evidence.windows), *CUT))
+    jumps = _jumps((window.camera for window in evidence.windows), *CAMERA_JUMP)
+    frames = [frame for frame in jumps if frame not in cuts]
+    if not frames:
+        return None
+    return f"the camera jumps before {_named(frames)}: frames are missing there, or tracking was lost"
+
+
+def _no_motion(evidence: _Evidence) -> str | None:
+    parallax = [window.parallax for window in evidence.windows if window.parallax is not None]
+    if not parallax or max(parallax) >= LEAST_PARALLAX:
+        return None
+    return (
+        f"the camera hardly moves (within a window by {100 * max(parallax):.1f} % of the depth), so depth cannot be "
+        "observed and is the network's guess: move the camera sideways, or use more frames (--window)"
+    )
+
+
+def _spherical_pictures(evidence: _Evidence) -> str | None:
+    height, width = evidence.lens.source_size
+    seam = evidence.median_of("seam")
+    looks_so = abs(width / height - 2) < 0.02 and seam is not None and seam < LARGEST_SEAM
+    if not evidence.lens.is_spherical and not looks_so:
+        return None
+    return "these are 360° panoramas, not pictures of a pinhole camera: cut such views from them first (FFmpeg's v360)"
+
+
+def _no_pinhole_camera(evidence: _Evidence) -> str | None:
+    residual = evidence.median_of("residual")
+    if residual is None or residual <= LARGEST_RESIDUAL:
+        return None
+    return (
+        f"no pinhole camera explains the points (they miss by {100 * residual:.1f} % of the diagonal): undistort "
+        "fisheye pictures first"
+    )
+
+
+def _known_lens(evidence: _Evidence) -> str | None:
+    known = evidence.lens.known_intrinsics
+    if known is None:
+        return None
+    (height, width), (rows, columns) = evidence.lens.size, evidence.lens.source_size
+    offset = float(np.hypot(known[0, 2] - width / 2, known[1, 2] - height / 2) / np.hypot(height, width))
+    check = f"check that --intrinsics are for pictures of {columns}×{rows} pixels"
+    if offset > LARGEST_OFFSET:
+        return f"the principal point given lies {100 * offset:.0f} % of the diagonal from the centre: {check}"
+    ratio = evidence.median_of("focal_ratio")
+    if ratio is None or 1 / LARGEST_FOCAL_RATIO < ratio < LARGEST_FOCAL_RATIO:
+        return None
+    return f"the focal length given is {1 / ratio:.2g} times what the pictures suggest: {check}"
+
+
+def _low_confidence(evidence: _Evidence) -> str | None:
+    confidence = evidence.median_of("confidence")
+    if confidence is None or confidence >= LEAST_CONFIDENCE:
+        return None
+    return (
+        f"confidence is low ({confidence:.2f} in the median): the network was not made for such pictures, or they show "
+        "too little (blur, darkness, bare walls)"
+    )
+
+
+def _windows_disagree(evidence: _Evidence) -> str | None:
+    if not evidence.disagreements:
+        return None
+    depth = median(one.depth for one in evidence.disagreements)
+    rotation_deg = median(one.rotation_deg for one in evidence.disagreements)
+    if depth <= LARGEST_DISAGREEMENT[0] and rotation_deg <= LARGEST_DISAGREEMENT[1]:
+        return None
+    return (
+        f"neighbouring windows disagree by {100 * depth:.0f} % of the depth and {rotation_deg:.1f}° on the frames that "
+        "they share: do not measure in this reconstruction"
+    )
+
+
+_JUDGES: tuple[Callable[[_Evidence], str | None], ...] = (
+    _blank_frames,
+    _cut,
+    _camera_jump,
+    _no_motion,
+    _spherical_pictures,
+    _no_pinhole_camera,
+    _known_lens,
+    _low_confidence,
+    _windows_disagree,
+)
+
+
+def _jumps(peaks: Iterator[Peak | None], least: float, times: float) -> Iterator[int]:
+    for peak in peaks:
+        if peak is not None and peak.value > max(least, times * peak.usual):
+            yield peak.frame
+
+
+def _frames(numbers: Sequence[int]) -> str:
+    return f"{_named(numbers)} {'is' if len(numbers) == 1 else 'are'}"
+
+
+def _named(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:_SHOWN]))
+    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+    return f"frame{'' if len(numbers) == 1 else 's'} {shown}{more}"

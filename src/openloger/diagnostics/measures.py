@@ -1,0 +1,133 @@
+"""What is measured of each window: its pictures, its cameras, its lens and its confidence.
+
+A few numbers a window, so it takes no memory that grows, and a run that is continued has those of its first part.
+Pictures are compared as thumbnails of their brightness, each without its mean, so that a change of exposure is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from openloger.geometry import fit_intrinsics, rotation_angle
+from openloger.shapes import Float32, Float64, Tensor
+from openloger.values import Frame, PlacedWindow
+
+THUMBNAIL = (24, 32)  # height, width
+LEAST_CONTRAST = 0.02  # standard deviation of a thumbnail, as a share of white, below which a picture is blank
+PIXEL_STRIDE = 8  # of depth and confidence, for their medians
+EDGE = 1  # columns of a thumbnail at its left and right
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The largest of some values of neighbouring frames."""
+
+    value: float
+    frame: int  # the source's number of the later of the two frames
+    usual: float  # the median of the others
+
+
+@dataclass(frozen=True)
+class WindowMeasures:
+    """Of the frames that a window wrote and the one after them. None: it cannot be measured of this window."""
+
+    blank: tuple[int, ...]  # the source's numbers of the frames that show nothing
+    picture: Peak | None  # mean difference of neighbouring thumbnails, as a share of white
+    camera: Peak | None  # from camera to camera: the angle in radians plus the distance as a share of the depth
+    parallax: float | None  # how far cameras are from the window's first, at most, as a share of the depth
+    confidence: float | None  # median over pixels
+    residual: float | None  # of the fitted camera, as a share of the picture's diagonal; median over frames
+    seam: float | None  # difference of the left and right edge, as a share of that of the left edge and the middle
+    focal_ratio: float | None  # the fitted focal length by the known one
+
+
+def measure(placed: PlacedWindow) -> WindowMeasures:
+    """Measure a window. What a blank frame is part of is no change and no motion."""
+    count = placed.final_count
+    frames = placed.frames[: count + 1]
+    indices = [frame.index for frame in frames]
+    thumbnails = torch.stack([_thumbnail(frame) for frame in frames])
+    is_blank = thumbnails.flatten(1).std(dim=1) < LEAST_CONTRAST
+    hidden = is_blank[1:] | is_blank[:-1]
+    depth = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE].median().item()
+    cameras = placed.world_from_cam.detach().cpu()
+    motions = _motions(cameras[: len(frames)], depth) if depth > 0 else cameras.new_zeros(0)
+    confidence = placed.confidence.detach()[:count, ::PIXEL_STRIDE, ::PIXEL_STRIDE]
+    return WindowMeasures(
+        blank=tuple(index for index, blank in zip(indices[:count], is_blank.tolist(), strict=False) if blank),
+        picture=_peak(_changes(thumbnails).masked_fill(hidden, 0.0), indices),
+        camera=_peak(motions.masked_fill(hidden, 0.0), indices) if len(motions) else None,
+        parallax=_parallax(cameras, depth) if depth > 0 else None,
+        confidence=confidence.median().item() if count else None,
+        residual=_residual(placed),
+        seam=_seam(thumbnails),
+        focal_ratio=_focal_ratio(placed),
+    )
+
+
+def measures_from_json(value: dict[str, Any]) -> WindowMeasures:
+    """The inverse of `dataclasses.asdict`."""
+    arguments: dict[str, Any] = dict(value) | {"blank": tuple(value["blank"])}
+    for name in ("picture", "camera"):
+        arguments[name] = None if value[name] is None else Peak(**value[name])
+    return WindowMeasures(**arguments)
+
+
+def _thumbnail(frame: Frame) -> Float32[Tensor, "row column"]:
+    brightness = torch.from_numpy(frame.rgb.mean(axis=-1, dtype=np.float32)) / 255
+    return F.adaptive_avg_pool2d(brightness[None], THUMBNAIL)[0]
+
+
+def _changes(thumbnails: Float32[Tensor, "frame row column"]) -> Float32[Tensor, " pair"]:
+    level = thumbnails - thumbnails.mean(dim=(1, 2), keepdim=True)
+    return (level[1:] - level[:-1]).abs().mean(dim=(1, 2))
+
+
+def _motions(world_from_cam: Float64[Tensor, "frame 4 4"], depth: float) -> Float64[Tensor, " pair"]:
+    angle = rotation_angle(world_from_cam[:-1, :3, :3].mT @ world_from_cam[1:, :3, :3])
+    return angle + (world_from_cam[1:, :3, 3] - world_from_cam[:-1, :3, 3]).norm(dim=-1) / depth
+
+
+def _peak(values: Tensor, indices: Sequence[int]) -> Peak | None:
+    """None where there are fewer than three: nothing is usual then."""
+    if len(values) < 3:
+        return None
+    place = int(values.argmax())
+    others = torch.cat([values[:place], values[place + 1 :]])
+    return Peak(values[place].item(), indices[place + 1], others.median().item())
+
+
+def _parallax(world_from_cam: Float64[Tensor, "frame 4 4"], depth: float) -> float:
+    return (world_from_cam[:, :3, 3] - world_from_cam[0, :3, 3]).norm(dim=-1).max().item() / depth
+
+
+def _residual(placed: PlacedWindow) -> float | None:
+    if placed.known_intrinsics is not None:
+        return None
+    diagonal = sum(side**2 for side in placed.depth.shape[1:]) ** 0.5
+    residual = placed.residual_px.detach()[: placed.final_count]
+    finite = residual[residual.isfinite()]
+    return finite.median().item() / diagonal if len(finite) else None
+
+
+def _seam(thumbnails: Float32[Tensor, "frame row column"]) -> float | None:
+    left, right = thumbnails[..., :EDGE], thumbnails[..., -EDGE:]
+    middle = thumbnails[..., THUMBNAIL[1] // 2 : THUMBNAIL[1] // 2 + EDGE]
+    across = (left - middle).abs().mean().item()
+    return (left - right).abs().mean().item() / across if across > 0 else None
+
+
+def _focal_ratio(placed: PlacedWindow) -> float | None:
+    if placed.known_intrinsics is None:
+        return None
+    points, confidence = placed.points_cam[:1].detach(), placed.confidence[:1].detach()
+    fit = fit_intrinsics(points, confidence, pixel_aspect=placed.frames[0].pixel_aspect)
+    if not fit.residual_px.isfinite().all():
+        return None
+    return (fit.intrinsics[0, 0, 0] / placed.known_intrinsics[0, 0]).item()

@@ -1,0 +1,240 @@
+"""Each fault of an input or a result is found where it is, and nothing is found where all is well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from placed_windows import placed_window
+from viewing import scenes
+
+import openloger
+from openloger.cli import main
+from openloger.cli.advice import warnings
+from openloger.diagnostics import Finding, Lens, WindowMeasures, findings, measure, measures_from_json
+from openloger.frames.identity import identity
+from openloger.geometry import unproject
+from openloger.recording import open_recording
+from openloger.recording.lines import LineFile
+from openloger.recording.windows import window_from_json, window_to_json
+from openloger.values import Disagreement, Frame, PlacedWindow
+from openloger.viewing import report_page
+
+SIZE = (48, 64)
+LENS = Lens(source_size=SIZE, size=SIZE)
+SEEN = 0.8
+
+
+@pytest.fixture(scope="module")
+def shots() -> list[scenes.Shot]:
+    return scenes.room(240, size=SIZE)[:12]
+
+
+def placed(shots: Sequence[scenes.Shot], *, final_count: int | None = None, **others: object) -> PlacedWindow:
+    depth = torch.from_numpy(np.stack([shot.depth for shot in shots])).clamp_min(0.05)
+    intrinsics = torch.from_numpy(np.stack([shot.intrinsics for shot in shots]))
+    points = unproject(depth, intrinsics.float())
+    return placed_window(
+        [Frame(shot.rgb, 2 * place, place / 10, shot.name) for place, shot in enumerate(shots)],  # every second one
+        torch.from_numpy(np.stack([shot.world_from_cam for shot in shots])),
+        points,
+        torch.full(points.shape[:3], SEEN),
+        final_count=final_count,
+        **others,
+    )
+
+
+def found(window: PlacedWindow, lens: Lens = LENS) -> dict[str, str]:
+    return told([measure(window)], lens)
+
+
+def told(
+    windows: Sequence[WindowMeasures], lens: Lens = LENS, disagreements: Sequence[Disagreement] = ()
+) -> dict[str, str]:
+    lines = findings(windows, disagreements, lens)
+    assert all("\n" not in line.text for line in lines)
+    return {line.kind: line.text for line in lines}
+
+
+def test_nothing_is_found_where_all_is_well(shots: list[scenes.Shot]) -> None:
+    assert found(placed(shots)) == {}
+
+
+def test_nothing_is_found_where_nothing_was_measured() -> None:
+    assert findings([], [], LENS) == ()
+
+
+def test_blank_frames_are_named(shots: list[scenes.Shot]) -> None:
+    grey = [replace(shot, rgb=np.full_like(shot.rgb, 7)) for shot in shots]
+    changed = [*shots[:4], *grey[4:6], *shots[6:]]
+    said = found(placed(changed))
+    assert said == {"blank frames": "frames 8, 10 are blank or black: their cameras and depth are guesses"}
+    assert "blank frames" not in found(placed(changed, final_count=4))  # the next window writes them
+
+
+def test_a_cut_is_named_by_the_frame_after_it(shots: list[scenes.Shot]) -> None:
+    other = [_half_dark(shot) for shot in shots]
+    said = found(placed([*shots[:7], *other[7:]]))
+    assert said["cut"].startswith("cut before frame 14: ")
+    assert "camera jump" not in said
+
+
+def _half_dark(shot: scenes.Shot) -> scenes.Shot:
+    rgb = shot.rgb.copy()
+    rgb[:, : rgb.shape[1] // 2] //= 8
+    return replace(shot, rgb=rgb)
+
+
+def test_a_brighter_picture_is_no_cut(shots: list[scenes.Shot]) -> None:
+    dim = [replace(shot, rgb=shot.rgb // 2 + (0 if place < 6 else 120)) for place, shot in enumerate(shots)]
+    assert found(placed([replace(shot, rgb=shot.rgb.astype(np.uint8)) for shot in dim])) == {}
+
+
+def test_a_cut_at_the_seam_of_two_windows_is_found(shots: list[scenes.Shot]) -> None:
+    other = [_half_dark(shot) for shot in shots]
+    assert found(placed([*shots[:7], *other[7:]], final_count=7))["cut"].startswith("cut before frame 14: ")
+
+
+def test_a_jump_of_the_camera_is_named(shots: list[scenes.Shot]) -> None:
+    moved = [_moved(shot, 3.0 if place >= 5 else 0.0) for place, shot in enumerate(shots)]
+    assert found(placed(moved))["camera jump"].startswith("the camera jumps before frame 10: ")
+
+
+def _moved(shot: scenes.Shot, metres: float) -> scenes.Shot:
+    world_from_cam = shot.world_from_cam.copy()
+    world_from_cam[0, 3] += metres
+    return replace(shot, world_from_cam=world_from_cam)
+
+
+@pytest.mark.parametrize("wobble", [0.0, 0.01])
+def test_a_camera_that_stands_still_is_said_to_see_no_depth(shots: list[scenes.Shot], wobble: float) -> None:
+    still = [_moved(shots[0], wobble * (place % 2)) for place in range(12)]
+    assert "the camera hardly moves" in found(placed(still))["no motion"]
+
+
+def test_one_window_that_moves_is_enough(shots: list[scenes.Shot]) -> None:
+    still, moving = (measure(placed(one)) for one in ([shots[0]] * 12, shots))
+    assert "no motion" in told([still, still])
+    assert told([still, moving]) == {}
+
+
+def known(shot: scenes.Shot, factor: float) -> np.ndarray:
+    intrinsics = shot.intrinsics.copy()
+    intrinsics[:2] *= factor
+    return intrinsics
+
+
+def test_a_known_lens_of_another_size_is_said(shots: list[scenes.Shot]) -> None:
+    """As --intrinsics of 1920 pixels for a video of 960: focal length and principal point twice too large."""
+    for factor in (1.0, 2.0):
+        camera = known(shots[0], factor)
+        lens = replace(LENS, known_intrinsics=camera, source_size=(480, 640))
+        said = found(placed(shots, known_intrinsics=torch.from_numpy(camera)), lens)
+        assert said.keys() == ({"known lens"} if factor > 1 else set())
+    assert said["known lens"].startswith("the principal point given lies 50 % of the diagonal from the centre")
+    assert "pictures of 640×480 pixels" in said["known lens"]
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_known_focal_length_that_the_pictures_contradict_is_said(shots: list[scenes.Shot], factor: float) -> None:
+    camera = shots[0].intrinsics.copy()
+    camera[[0, 1], [0, 1]] *= factor
+    said = found(placed(shots, known_intrinsics=torch.from_numpy(camera)), replace(LENS, known_intrinsics=camera))
+    assert f"the focal length given is {factor:.2g} times what the pictures suggest" in said["known lens"]
+
+
+def test_points_of_a_fisheye_are_said_to_fit_no_pinhole(shots: list[scenes.Shot]) -> None:
+    """158° over the diagonal."""
+    window = placed(shots)
+    ray = window.points_cam / window.points_cam[..., 2:]
+    radius = ray[..., :2].norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    bent = torch.cat([ray[..., :2] / radius * (1.8 * radius).clamp_max(1.45).tan(), ray[..., 2:]], dim=-1)
+    fisheye = replace(window, points_cam=bent * window.points_cam[..., 2:])
+    assert "no pinhole camera explains the points" in found(fisheye)["no pinhole camera"]
+
+
+def test_panoramas_are_recognised_by_their_seam_and_by_what_the_file_says(shots: list[scenes.Shot]) -> None:
+    size = (480, 960)
+    wrapped = [replace(shot, rgb=np.concatenate([shot.rgb, shot.rgb[:, ::-1]], axis=1)) for shot in shots]
+    window = measure(_pictures_of(wrapped))
+    assert "360°" in told([window], replace(LENS, source_size=size))["spherical pictures"]
+    assert "spherical pictures" not in told([window], LENS)
+    plain = measure(placed(shots))
+    assert "spherical pictures" not in told([plain], replace(LENS, source_size=size))  # phones have such pictures
+    assert "spherical pictures" in told([plain], replace(LENS, is_spherical=True))
+
+
+def _pictures_of(shots: Sequence[scenes.Shot]) -> PlacedWindow:
+    window = placed([replace(shot, rgb=shot.rgb[:, : SIZE[1]]) for shot in shots])
+    return replace(window, frames=tuple(replace(f, rgb=s.rgb) for f, s in zip(window.frames, shots, strict=True)))
+
+
+def test_low_confidence_is_said(shots: list[scenes.Shot]) -> None:
+    window = placed(shots)
+    unsure = replace(window, confidence_logit=torch.full_like(window.confidence_logit, -4.0))
+    assert "confidence is low (0.02 in the median)" in found(unsure)["low confidence"]
+
+
+def test_windows_that_disagree_are_said(shots: list[scenes.Shot]) -> None:
+    window = measure(placed(shots))
+    small, large = Disagreement(0.02, 0.3, 0.1), Disagreement(0.4, 9.0, 0.1)
+    assert told([window], disagreements=[small, small, large]) == {}
+    assert "by 40 % of the depth and 9.0°" in told([window], disagreements=[small, large, large])["windows disagree"]
+
+
+def test_windows_of_few_frames_are_measured(shots: list[scenes.Shot]) -> None:
+    for count in (1, 2, 3):
+        assert told([measure(placed(shots[:count]))]).keys() <= {"no motion"}
+        measure(placed(shots[:count], final_count=0))
+
+
+def test_measures_travel_through_json(shots: list[scenes.Shot]) -> None:
+    for window in (placed(shots), placed(shots[:1]), placed([replace(shots[0], rgb=0 * shots[0].rgb)] * 4)):
+        measures = measure(window)
+        assert measures_from_json(json.loads(json.dumps(asdict(measures), allow_nan=False))) == measures
+
+
+def test_a_finding_is_a_pair() -> None:
+    assert Finding("cut", "…")._asdict() == {"kind": "cut", "text": "…"}
+
+
+def test_what_is_found_is_told_by_info_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shots = scenes.room(6, size=(24, 32))
+    shots[2:4] = [replace(shot, rgb=0 * shot.rgb) for shot in shots[2:4]]
+    recording = scenes.write_recording(tmp_path / "walk", shots)
+    line = "frames 2, 3 are blank or black: their cameras and depth are guesses"
+    assert Finding("blank frames", line) in recording.findings
+    assert f"warning: {line}" in warnings(recording)
+    for arguments in ([], ["--json"]):
+        with pytest.raises(SystemExit):
+            main(["info", str(recording.path), *arguments])
+        assert line in capsys.readouterr().out
+    assert f"Blank frames: {line}." in report_page(recording)
+
+
+def test_an_old_recording_has_no_findings(tmp_path: Path) -> None:
+    recording = scenes.write_recording(tmp_path / "walk", [replace(shot, rgb=0 * shot.rgb) for shot in scenes.room(3)])
+    old = [replace(window, measures=None) for window in recording.windows]
+    for window in old:
+        assert window_from_json(json.loads(json.dumps(window_to_json(window)))) == window
+    assert recording.findings
+    lines = LineFile(recording.path / "windows.jsonl", key="row", checked=True)
+    lines.cut(0)
+    lines.append({"row": row, **window_to_json(window)} for row, window in enumerate(old))
+    assert open_recording(recording.path).findings == ()
+
+
+@pytest.mark.parametrize("mark", [b"GSpherical:Spherical>true", b"sv3d\0\0\0\x0dsvhd", b"GPano:ProjectionType"])
+def test_a_file_that_says_360_is_believed(mark: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (32, 24)).save(path)
+    assert not identity(openloger.open_frames(path))["spherical"]
+    with path.open("ab") as file:
+        file.write(mark)
+    assert identity(openloger.open_frames(path))["spherical"]
