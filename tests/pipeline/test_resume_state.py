@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 import openloger
 from openloger import InputError, RecordingError, RunOptions
 from openloger.network import Network
+from openloger.pipeline.resume import StateSaver
 from openloger.recording import Recording
 from openloger.streaming import StreamState
 from openloger.streaming.keyframes import KeyedFrame
@@ -190,6 +191,26 @@ def test_a_mutated_state_is_the_same_or_one_line(stopped: Path, seed: int) -> No
     except InputError as error:
         said = str(error)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "raised"),
+    [
+        ("openloger.pipeline.resume.write_atomically", OSError(28, "No space left on device")),
+        ("openloger.streaming.StreamState.to_bytes", RuntimeError("Some tensors share memory")),
+    ],
+)
+def test_a_state_that_cannot_be_saved_is_one_line(
+    name: str, raised: Exception, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **named: object) -> None:
+        raise raised
+
+    saver = StateSaver(stopped / "state.safetensors")
+    monkeypatch.setattr(name, fail)
+    with pytest.raises(RecordingError, match=r"state\.safetensors.*state cannot be saved") as told:
+        saver.save(StreamState(number=1))
+    assert "\n" not in str(told.value)
 
 
 # Another source of the same name

@@ -72,6 +72,10 @@ class StateSaver:
             self.save(state)
 
     def save(self, state: StreamState) -> None:
+        """Save it now.
+
+        Raises RecordingError where it cannot be saved.
+        """
         if state.finished:  # a bad frame may have ended the video here; a resume shall try that window again
             return
         began_s = time.perf_counter()
@@ -79,7 +83,8 @@ class StateSaver:
             content = state.to_bytes(made_for=self.made_for)
         except (RuntimeError, ValueError, SafetensorError) as error:
             raise RecordingError(f"{self.path}: the run's state cannot be saved: {error}") from error
-        write_atomically(self.path, content)
+        with explain_os_errors(self.path, "the run's state cannot be saved; make room, then --resume goes on"):
+            write_atomically(self.path, content)
         self._saved_at_s = time.perf_counter()
         self._cost_s = self._saved_at_s - began_s
 
