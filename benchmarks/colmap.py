@@ -2,7 +2,7 @@
 
 SOURCE is a world (world:street:7) or a folder with a video or pictures and world_from_cam.txt (docs/datasets.md).
 Neither is told the lens; both paths are aligned to the truth by a similarity. COLMAP's error is over the cameras that
-it found, and ours is given over those too. COLMAP runs on the CPU: pip install openloger[colmap].
+it found, and ours is given over those too. COLMAP runs on the CPU: pip install '.[colmap]'.
 
     python benchmarks/colmap.py world:street:7 --frames 60
     python benchmarks/colmap.py CLIP --frames 60 --stride 5 --out clip.json
@@ -81,7 +81,7 @@ def run_colmap(folder: Path, *, matching: str, threads: int) -> tuple[Found, Int
     try:
         import pycolmap
     except ImportError as error:
-        raise InputError("COLMAP is not here: pip install openloger[colmap]") from error
+        raise InputError("COLMAP is not here: pip install '.[colmap]'") from error
     pycolmap.set_random_seed(0)
     pycolmap.logging.minloglevel = pycolmap.logging.ERROR.value
     database, images, models = folder / "colmap.db", folder / "images", folder / "colmap"

@@ -122,7 +122,7 @@ def test_colmap_s_wrong_input(script: Any, tmp_path: Path, source: str, frames: 
 def test_without_pycolmap_it_says_how_to_get_it(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     colmap: ModuleType = script("colmap")
     monkeypatch.setitem(sys.modules, "pycolmap", None)
-    with pytest.raises(InputError, match=r"pip install openloger\[colmap\]"):
+    with pytest.raises(InputError, match=r"pip install '\.\[colmap\]'"):
         colmap.run_colmap(tmp_path, matching="sequential", threads=1)
 
 

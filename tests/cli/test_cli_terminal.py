@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openloger.cli import _files_as_paths, main
+from openloger.cli import _checked, main
 from openloger.cli.progress import progress_bar
 from openloger.cli.terminal import SafeFormatter, printable
 from openloger.runtime.progress import Progress
@@ -57,4 +57,4 @@ def test_a_file_whose_name_begins_with_a_dash_is_a_path(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-clip.mp4").write_bytes(b"-")
     given = ["reconstruct", "-clip.mp4", "-o", "out", "--fps", "2", "-", "-other.mp4"]
-    assert _files_as_paths(given) == ["reconstruct", "./-clip.mp4", *given[2:]]
+    assert _checked(given) == ["reconstruct", "./-clip.mp4", *given[2:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ntpath
 import random
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from openloger.errors import BadFrameError, InputError
-from openloger.frames import open_frames
+from openloger.frames import images, open_frames
 from openloger.frames.listing import natural_key
 
 
@@ -261,3 +262,9 @@ def test_pictures_of_differing_sizes(tmp_path: Path) -> None:
         with pytest.raises(BadFrameError, match=r"frame 1 \(frame1\.png\) is 48×64 .* before it are 96×128") as raised:
             list(open_frames(tmp_path, on_bad_frame=policy, size=(28, 28)))
         assert raised.value.index == 1
+
+
+def test_names_have_slashes_on_windows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images.os.path, "relpath", ntpath.relpath)
+    monkeypatch.setattr(images.os, "sep", "\\")
+    assert images._name_within(Path("walk/left/a.png"), "walk") == "left/a.png"

@@ -107,7 +107,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(RecordingError, match="is a file"):
         create_recording(tmp_path / "out", values.meta(), overwrite=True)
-    with pytest.raises(RecordingError, match=r"Not a directory; choose a folder that can be written to"):
+    with pytest.raises(RecordingError, match="out: is a file; give a folder"):
         create_recording(tmp_path / "out" / "deeper", values.meta())
 
 

@@ -21,6 +21,7 @@ from openloger.outputs import staged_file
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import peak_memory_bytes
 from openloger.streaming import Stream, network_size
+from openloger.version import install_command
 
 Engine = Literal["streaming", "full"]
 PICTURE = (480, 640)  # the video's height and width, which the network sizes as it likes
@@ -116,7 +117,7 @@ def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str, overwr
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise InputError("the picture needs matplotlib: pip install openloger[view]") from error
+        raise InputError(f"the picture needs matplotlib: {install_command('view')}") from error
     mpl.use("Agg")
     import matplotlib.pyplot as plt
     from matplotlib.ticker import NullFormatter

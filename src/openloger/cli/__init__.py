@@ -1,23 +1,27 @@
 """The command line: one thin file per command, and the one place where errors become a line and an exit code.
 
-Exit codes: 0 done, 2 bad input, 130 interrupted.
+Exit codes: 0 done, 2 bad input, 130 interrupted, 141 where a pipe has lost its reader (`openloger info x | head -1`).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from openloger.cli.terminal import SafeFormatter, say
-from openloger.errors import OpenlogerError
+from openloger.errors import InputError, OpenlogerError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_NO_READER = 141  # as of a program that SIGPIPE ended
+_LONGEST_NAME = 200  # letters of a file's name in a message
+_LONG_NAME = re.compile(rf"(\S{{{_LONGEST_NAME}}})\S{{100,}}?(?=:?\s|$)")
+_FILE_WITH_A_DASH = re.compile(r"-[^-].*\.[A-Za-z]\w*")
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The `openloger` program."""
     _log_to_stderr()
     try:
-        code = _run(commands(), _files_as_paths(sys.argv[1:] if arguments is None else arguments), "openloger")
+        code = _run_and_flush(_checked(sys.argv[1:] if arguments is None else arguments))
     except OpenlogerError as error:
-        say(f"openloger: {error}")
+        say(f"openloger: {_shortened(str(error))}")
+        sys.exit(EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(EXIT_NO_READER)
+    except OSError as error:  # of the system, not of a line of ours: a full disk, a folder without permission
+        say(f"openloger: {_shortened(_of_the_system(error))}")
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         print("openloger: interrupted", file=sys.stderr)
@@ -69,9 +79,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code or 0)
 
 
-def _files_as_paths(arguments: Sequence[str]) -> list[str]:
-    """The arguments, where a file's name that begins with a dash is a path: "-clip.mp4" becomes "./-clip.mp4"."""
-    return [f"./{one}" if re.fullmatch(r"-[^-].*\.\w+", one) and Path(one).is_file() else one for one in arguments]
+def _run_and_flush(arguments: list[str]) -> int | None:
+    """A reader that has gone is found here, not when Python has ended."""
+    try:
+        return _run(commands(), arguments, "openloger")
+    finally:
+        sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """What is still to be written to the pipe goes nowhere, so that Python's end does not complain of it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except OSError:  # standard output is no file, or closed
+        return
+    finally:
+        os.close(nowhere)
+
+
+def _of_the_system(error: OSError) -> str:
+    name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{name}{error.strerror or error}; mend that, and give the command again"
+
+
+def _shortened(text: str) -> str:
+    """In one line: names may be long, and hold line feeds."""
+    return _LONG_NAME.sub(r"\1…", text.replace("\n", "\\n"))
+
+
+def _checked(arguments: Sequence[str]) -> list[str]:
+    """The arguments, where a file's name that begins with a dash is a path: "-clip.mp4" becomes "./-clip.mp4".
+
+    Raises InputError for what no command can use.
+    """
+    for number, argument in enumerate(arguments, start=1):
+        if not argument:
+            raise InputError(f"argument {number} is empty; is a variable of the shell not set?")
+        if "\0" in argument:
+            raise InputError(f"{argument[:_LONGEST_NAME]!r} holds a NUL, which no path and no value can")
+    return [f"./{one}" if _is_file_with_a_dash(one) else one for one in arguments]
+
+
+def _is_file_with_a_dash(argument: str) -> bool:
+    return bool(_FILE_WITH_A_DASH.fullmatch(argument)) and (argument[1] not in "ho" or os.path.isfile(argument))
 
 
 def _run(known: Mapping[str, Callable[..., Any] | Group], arguments: list[str], program: str) -> int | None:

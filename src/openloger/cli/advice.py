@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from openloger.pipeline.options import DEFAULT_NETWORK
 from openloger.recording import Recording
@@ -38,4 +39,4 @@ def next_step(path: Path, *, complete: bool) -> str:
     """The commands that show a recording, or continue it."""
     if not complete:
         return "interrupted; the same command with --resume goes on from there"
-    return f"look at it: openloger view {path}"
+    return f"look at it: openloger view {quote(str(path))}"

@@ -11,7 +11,7 @@ import tyro
 
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.advice import about_network
-from openloger.cli.terminal import printable
+from openloger.cli.terminal import print_table, printable
 from openloger.frames.live import is_captured
 from openloger.recording import open_recording
 from openloger.recording.check import find_damage
@@ -35,13 +35,12 @@ def info(recording: tyro.conf.Positional[Path], /, *, check: bool = False, json:
     if json:
         print(json_module.dumps(asdict(summary) | {"findings": [one._asdict() for one in opened.findings]}))
         return 0
-    from rich.console import Console
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
     for row in _rows(summary).items():
         table.add_row(*map(printable, row))
-    Console(markup=False).print(table)
+    print_table(table)
     if (note := about_network(opened.meta)) is not None:
         print(f"\n{note}")
     for finding in opened.findings:

@@ -6,16 +6,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from openloger.cli import EXIT_BAD_INPUT
-from openloger.cli.advice import warnings
+from openloger.cli.advice import about_network, next_step, warnings
+from openloger.cli.arguments import StorageArguments, WindowArguments
 from openloger.cli.progress import progress_bar
-from openloger.cli.reconstruct import RecordingArguments, WindowArguments, summary
+from openloger.cli.reconstruct import summary
 from openloger.cli.terminal import say
 from openloger.cli.watching import ShowArguments, shown
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
@@ -23,12 +24,20 @@ from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK
 from openloger.pipeline.reconstruct import reconstruct as run
 from openloger.recording import Recording
+from openloger.recording.create import check_folder
 from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
 from openloger.values import PlacedWindow
 
-_NETWORK = NetworkSpec(DEFAULT_NETWORK)
-_WINDOWS, _RECORDING, _SHOW = WindowArguments(), RecordingArguments(), ShowArguments()
+
+@dataclass(frozen=True)
+class RecordingArguments(StorageArguments):
+    """What is written."""
+
+    resume: bool = False
+    """Go on with an interrupted recording, or append to a complete one (begin one where there is none)."""
+    overwrite: bool = False
+    """Replace a recording that is there."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,10 @@ class LiveArguments:
         )
 
 
+_NETWORK = NetworkSpec(DEFAULT_NETWORK)
+_WINDOWS, _RECORDING, _SHOW = WindowArguments(), RecordingArguments(), ShowArguments()
+
+
 def live(
     source: tyro.conf.Positional[str],
     /,
@@ -92,13 +105,14 @@ def live(
         out: The recording's folder.
     """
     opened = open_live(source, options=taken.options)
-    asked = recording.options()
+    asked = recording.options(resume=recording.resume, overwrite=recording.overwrite)
+    check_folder(out, existing=asked.existing)
     with shown(out, show) as on_first_window:
         loaded = network.load()
         meter = LatencyMeter(opened, on_first_window)
         with _stopped_by_signals(opened), progress_bar(opened.name, also=meter.told) as draw:
             options = replace(asked, on_window=meter.take, on_progress=meter.passing_on(draw))
-            result = run(opened, out, network=loaded, size=taken.size, options=options, **asdict(windows))
+            result = run(opened, out, network=loaded, size=taken.size, options=options, **windows.windowing())
     _tell(result, opened, meter, trained=loaded.weights is not None, as_json=show.json)
     return EXIT_BAD_INPUT if opened.lost else 0
 
@@ -175,6 +189,8 @@ def _tell(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trai
             file=sys.stderr,
         )
     for line in warnings(recording):
+        say(line)
+    for line in filter(None, (about_network(recording.meta), next_step(recording.path, complete=recording.complete))):
         say(line)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from openloger.cli.terminal import print_table
 from openloger.network import PRESETS, Network, preset
 from openloger.network.load import BOXED_LICENCE, PUBLISHED, cached
 
@@ -34,7 +35,6 @@ def networks(*, json: bool = False) -> None:
     if json:
         print(json_module.dumps([asdict(row) for row in rows]))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("network", "parameters", "window", "pixels", "weights", "licence of the weights", "here")
@@ -43,7 +43,7 @@ def networks(*, json: bool = False) -> None:
         table.add_row(
             row.name, size, str(row.window), str(row.max_pixels), row.weights, row.licence, "yes" if row.here else "no"
         )
-    Console().print(table)
+    print_table(table)
 
 
 def _listed(name: str) -> PresetListing:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from openloger.cli.terminal import print_table
 from openloger.evaluation.page import Section, page
 from openloger.evaluation.report import TableRows, rich_table
 from openloger.outputs import replace_file
@@ -28,6 +29,5 @@ def show(what: TableRows | Any, title: str) -> None:
     if not isinstance(what, TableRows):
         print(json.dumps(what))
         return
-    from rich.console import Console
 
-    Console().print(rich_table(what, title))
+    print_table(rich_table(what, title))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 import sys
 
@@ -20,6 +22,21 @@ def printable(text: object) -> str:
 def say(text: object) -> None:
     """A line on standard error."""
     print(printable(text), file=sys.stderr, flush=True)
+
+
+def print_table(table: object) -> None:
+    """A table on standard output, its texts as they are.
+
+    Raises:
+        BrokenPipeError: nobody reads there any more.
+    """
+    from rich.console import Console
+
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:  # rich would end the program
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    Piped(markup=False).print(table)
 
 
 class SafeFormatter(logging.Formatter):

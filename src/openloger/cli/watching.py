@@ -13,6 +13,7 @@ from pathlib import Path
 from openloger.cli.terminal import say
 from openloger.errors import InputError, OpenlogerError
 from openloger.recording import open_recording
+from openloger.version import install_command
 from openloger.viewing import Viewer, ViewOptions
 from openloger.viewing.browser.server import free_port
 
@@ -45,7 +46,7 @@ def shown(recording: Path, arguments: ShowArguments) -> Iterator[Callable[[], No
         yield lambda: None
         return
     if importlib.util.find_spec("viser") is None:
-        raise InputError("the viewer needs the package viser: pip install 'openloger[view]', or give --no-view")
+        raise InputError(f"the viewer needs the package viser: {install_command('view')}, or give --no-view")
     options = ViewOptions(host=arguments.host, port=free_port(arguments.host, arguments.port))
     begun, ended = threading.Event(), threading.Event()
 

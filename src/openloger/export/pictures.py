@@ -52,7 +52,7 @@ class Pictures:
     def path(self, frame: int) -> str:
         """The file's path, relative to the export where it is a part of it."""
         name = self._names[frame]
-        return f"{FOLDER}/{name}" if self._source is None else str((self._source / name).resolve())
+        return f"{FOLDER}/{name}" if self._source is None else (self._source / name).resolve().as_posix()
 
     def save(self, frame: int) -> None:
         """Writes the recording's picture, unless the source's are used."""

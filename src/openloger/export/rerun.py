@@ -27,6 +27,7 @@ from openloger.export.cameras import Pinhole
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointChunk, PointSelection, select_points
 from openloger.shapes import Float
+from openloger.version import install_command
 
 MAX_POINTS = 5_000_000
 _JPEG_QUALITY = 88
@@ -72,7 +73,7 @@ def _rerun() -> Any:
     try:
         import rerun
     except ImportError as error:
-        raise InputError("Rerun files need the package rerun-sdk: pip install 'openloger[rerun]'") from error
+        raise InputError(f"Rerun files need the package rerun-sdk: {install_command('rerun')}") from error
     return rerun
 
 

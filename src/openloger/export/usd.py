@@ -22,6 +22,7 @@ from openloger.export.colours import linear_from_srgb
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection, selected_frames
 from openloger.shapes import Float
+from openloger.version import install_command
 
 MAX_POINTS = 2_000_000
 _FILM_WIDTH = 0.36  # tenths of a unit: 36 mm
@@ -56,7 +57,7 @@ def _pxr() -> tuple[Any, Any, Any, Any]:
     try:
         from pxr import Gf, Usd, UsdGeom, Vt
     except ImportError as error:
-        raise InputError("USD needs the package usd-core: pip install 'openloger[usd]'") from error
+        raise InputError(f"USD needs the package usd-core: {install_command('usd')}") from error
     return Gf, Usd, UsdGeom, Vt
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from openloger.errors import InputError
 from openloger.frames.files import open_regular
 from openloger.frames.limits import MOST_PIXELS
+from openloger.version import install_command
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF", "TGA")  # TGA: no mark
 IMAGE_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)  # of Pillow
@@ -68,7 +69,7 @@ def _register_heif(name: str) -> None:
         import pillow_heif
     except ImportError as error:
         raise InputError(
-            f"{name or 'it'} is HEIC, which needs the package pillow-heif: pip install 'openloger[heic]'"
+            f"{name or 'it'} is HEIC, which needs the package pillow-heif: {install_command('heic')}"
         ) from error
     pillow_heif.register_heif_opener()
 

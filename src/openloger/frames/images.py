@@ -41,7 +41,7 @@ class PictureFiles:
         root = _common_folder(self.paths)
         for index in range(first, len(self.paths)):
             path = self.paths[index]
-            name, load = os.path.relpath(path, root), partial(self._read, path)
+            name, load = _name_within(path, root), partial(self._read, path)
             yield LazyFrame(index, self._time_s(index), name, load, timed=self.times_s is not None)
 
     def outline(self, choice: Selection) -> Iterable[Place]:
@@ -134,6 +134,11 @@ def _pictures_in(path: Path) -> tuple[Path, ...]:
     others = (entry for entry in entries if entry not in taken and not is_sidecar(entry.name) and entry.is_file())
     say_left_out(str(path), len(found), [entry.name for entry in others])
     return found
+
+
+def _name_within(path: Path, root: str) -> str:
+    """With slashes on every system, as names go into recordings and from there into COLMAP's and others' files."""
+    return os.path.relpath(path, root).replace(os.sep, "/")
 
 
 def _common_folder(paths: Sequence[Path]) -> str:

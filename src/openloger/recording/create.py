@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 from openloger.errors import RecordingError
 from openloger.outputs import is_clutter
@@ -17,6 +18,7 @@ from openloger.recording.line_files import name_lines, read_windows, window_line
 from openloger.recording.meta import RecordingMeta, is_recording, read_meta, write_meta
 from openloger.recording.store import remove_arrays
 from openloger.recording.writer import RecordingWriter
+from openloger.runtime.platform import remove_file
 
 _ADVICE = "choose a folder that can be written to"
 
@@ -31,12 +33,13 @@ def create_recording(path: str | os.PathLike[str], meta: RecordingMeta, *, overw
         RecordingError: the folder cannot be used, or another run is writing to it.
     """
     folder = Path(path)
+    existing = "overwrite" if overwrite else "refuse"
     with explain_os_errors(folder, _ADVICE), ExitStack() as on_error:
-        _check_folder(folder, overwrite=overwrite)  # before anything is made in it, and again once it is ours alone
+        check_folder(folder, existing=existing)  # before anything is made in it, and again once it is ours alone
         folder.mkdir(parents=True, exist_ok=True)
         lock = writer_lock(folder)
         on_error.callback(lock.release)
-        _check_folder(folder, overwrite=overwrite)
+        check_folder(folder, existing=existing)
         if is_recording(folder):
             _delete_recording(folder)
         write_meta(folder, meta)  # first: from here on the folder is a recording, which --overwrite may delete
@@ -74,34 +77,50 @@ def _check_settings(folder: Path, stored: RecordingMeta, meta: RecordingMeta) ->
         )
 
 
-def _check_folder(folder: Path, *, overwrite: bool) -> None:
+def check_folder(path: str | os.PathLike[str], *, existing: Literal["refuse", "resume", "overwrite"]) -> None:
+    """Check that a recording may go to a folder, before anything long is begun; nothing is changed.
+
+    Raises:
+        RecordingError: the folder cannot be used, or holds a recording that is to be kept.
+    """
+    folder = Path(path)
     if "\0" in str(folder):
         raise RecordingError(f"{str(folder)!r}: no path holds a NUL; choose another folder")
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise RecordingError(f"{folder}: is a file; give a folder for the recording")
-    if is_recording(folder):
-        if not overwrite:
+    with explain_os_errors(folder, _ADVICE):
+        _check_kind(folder)
+        if is_recording(folder):
+            if existing == "refuse":
+                raise RecordingError(
+                    f"{folder}: already holds a recording; go on with it (--resume), "
+                    "replace it (--overwrite), or choose another folder"
+                )
+        elif folder.is_dir() and _foreign_entries(folder):
             raise RecordingError(
-                f"{folder}: already holds a recording; go on with it (--resume), "
-                "replace it (--overwrite), or choose another folder"
+                f"{folder}: is not empty and not a recording, so it is left alone (--overwrite too); "
+                "choose another folder"
             )
-        return
+
+
+def _check_kind(folder: Path) -> None:
+    """What is there of the path must be folders."""
+    there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), None)
+    if there is not None and not there.is_dir():
+        kind = "a file" if there.exists() else "a link to nothing"
+        raise RecordingError(f"{there}: is {kind}; give a folder for the recording")
+
+
+def _foreign_entries(folder: Path) -> set[str]:
     entries = {entry.name for entry in folder.iterdir() if not is_clutter(entry.name)}
-    if entries - {META_FILE + PARTIAL_SUFFIX, LOCK_FILE}:
-        raise RecordingError(
-            f"{folder}: is not empty and not a recording, so it is left alone (--overwrite too); choose another folder"
-        )
+    return entries - {META_FILE + PARTIAL_SUFFIX, LOCK_FILE}
 
 
 def _delete_recording(folder: Path) -> None:
     """Its own files; what else lies in its folders stays."""
     for partial in _partials(folder):
-        partial.unlink()
+        remove_file(partial)
     remove_arrays(folder)
     for name in FILES:  # meta.json last: till then it is a recording, to be deleted
-        (folder / name).unlink(missing_ok=True)
+        remove_file(folder / name)
 
 
 def _roll_back(folder: Path, meta: RecordingMeta, frames: int) -> Committed:
@@ -116,7 +135,7 @@ def _roll_back(folder: Path, meta: RecordingMeta, frames: int) -> Committed:
     name_lines(folder, meta).cut(frames)
     window_lines(folder, meta).cut(kept)
     for partial in _partials(folder):
-        partial.unlink()
+        remove_file(partial)
     return rolled_back
 
 

@@ -11,6 +11,8 @@ from openloger.errors import RecordingError
 from openloger.outputs import FileLock, write_atomically
 from openloger.recording.layout import LOCK_FILE
 
+_LONGEST_NAME = 200  # letters of a path in a message
+
 
 def write_json(path: Path, value: object) -> None:
     """Write one JSON document atomically.
@@ -31,7 +33,8 @@ def explain_os_errors(path: Path, advice: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RecordingError(f"{path}: {error.strerror or error}; {advice}") from error
+        name = str(path) if len(str(path)) <= _LONGEST_NAME else f"{str(path)[:_LONGEST_NAME]}…"
+        raise RecordingError(f"{name}: {error.strerror or error}; {advice}") from error
 
 
 def writer_lock(folder: Path) -> FileLock:

@@ -14,6 +14,7 @@ from typing import Any
 
 from openloger.errors import RecordingError
 from openloger.outputs import write_atomically
+from openloger.runtime.platform import read_bytes
 
 CHECKSUM = "crc32c"
 _MARK = f', "{CHECKSUM}": "'.encode()
@@ -74,7 +75,7 @@ class LineFile:
         if not self.path.is_file():
             raise RecordingError(f"{self.path}: is missing, or no file; the recording is damaged")
         try:
-            data = self.path.read_bytes()
+            data = read_bytes(self.path)
         except OSError as error:
             raise RecordingError(f"{self.path}: cannot be read ({error.strerror or error})") from error
         return self._checked_lines(data, count) if self._checked else self._plain_lines(data, count)

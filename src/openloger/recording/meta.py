@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -60,8 +61,9 @@ class RecordingMeta:
             raise InputError(f"lens {self.lens!r} is not known; choose 'varying' or 'fixed'")
         if self.depth_dtype not in ("float16", "float32"):
             raise InputError(f"depth dtype {self.depth_dtype!r} is not known; choose 'float16' or 'float32'")
-        if self.known_intrinsics_px is not None and not min(self.known_intrinsics_px[:2]) > 0:
-            raise InputError(f"known intrinsics {self.known_intrinsics_px}: focal lengths must be positive")
+        known = self.known_intrinsics_px
+        if known is not None and not (all(map(math.isfinite, known)) and min(known[:2]) > 0):
+            raise InputError(f"known intrinsics {known}: focal lengths must be positive, and all four finite")
         object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings))))
 
     @property

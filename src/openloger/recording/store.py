@@ -19,7 +19,7 @@ from openloger.outputs import replace_whole, write_atomically
 from openloger.recording.files import write_json
 from openloger.recording.layout import ARRAY_NAMES, ARRAYS_FOLDER, GROWTH_FRAMES, ArrayLayout
 from openloger.recording.lines import crc32c
-from openloger.runtime.platform import sync_folder
+from openloger.runtime.platform import remove_file, sync_folder
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
@@ -57,9 +57,9 @@ def remove_arrays(folder: Path) -> None:
     for array in (root / name for name in ARRAY_NAMES):
         for file in array.iterdir() if array.is_dir() else ():
             if file.name == METADATA_FILE or _CHUNK.fullmatch(file.name):
-                file.unlink()
+                remove_file(file)
         _remove_if_empty(array)
-    (root / METADATA_FILE).unlink(missing_ok=True)
+    remove_file(root / METADATA_FILE)
     _remove_if_empty(root)
 
 
@@ -151,7 +151,7 @@ class GrowingArray:
         self._resize(self._frames)
         number = -(-self._frames // self._layout.chunk_frames)
         while (beyond := _chunk_file(self._path, number, self._tail.ndim)).exists():
-            beyond.unlink()
+            remove_file(beyond)
             number += 1
 
     def _reserve(self, frames: int) -> None:

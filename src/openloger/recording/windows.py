@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -79,19 +80,76 @@ def window_to_json(window: RecordedWindow) -> dict[str, Any]:
     return asdict(window)
 
 
-def window_from_json(value: dict[str, Any]) -> RecordedWindow:
-    disagreement, cost = value["disagreement"], value.get("cost")  # recordings once had no cost
-    statistics, measures = value.get("lens_statistics"), value.get("measures")
+def window_from_json(value: Any) -> RecordedWindow:
+    """The inverse of `window_to_json`.
+
+    Raises:
+        ValueError: it is no row of a window; the text names the field.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"a window is an object, not {type(value).__name__}")
+    fields = {"cost": None, "lens_statistics": None, "measures": None} | value  # recordings once had none of them
+    wanted = set(RecordedWindow.__dataclass_fields__)
+    if set(fields) != wanted:
+        raise ValueError(f"fields {sorted(set(fields) ^ wanted)} are missing or unknown")
+    disagreement, cost, statistics = fields["disagreement"], fields["cost"], fields["lens_statistics"]
+    measures = fields["measures"]
+    scale = fields["metric_scale"]
     return RecordedWindow(
-        **value
-        | {
-            "world_from_window": _rows(value["world_from_window"]),
-            "disagreement": None if disagreement is None else Disagreement(**disagreement),
-            "cost": None if cost is None else Cost(**cost),
-            "lens_statistics": None if statistics is None else _rows(statistics),
-            "measures": None if measures is None else measures_from_json(measures),
-        }
+        number=_count(fields, "number"),
+        first_frame=_count(fields, "first_frame"),
+        frame_count=_count(fields, "frame_count"),
+        final_count=_count(fields, "final_count"),
+        world_from_window_scale=_number(fields, "world_from_window_scale"),
+        world_from_window=_table(fields, "world_from_window", rows=4, columns=4),
+        metric_scale=None if scale is None else _number(fields, "metric_scale"),
+        clipped_pixels=_count(fields, "clipped_pixels"),
+        disagreement=None if disagreement is None else _disagreement(disagreement),
+        cost=None if cost is None else _cost(cost),
+        lens_statistics=None if statistics is None else _table(fields, "lens_statistics", rows=None, columns=8),
+        measures=None if measures is None else measures_from_json(measures),
     )
+
+
+def _disagreement(value: Any) -> Disagreement:
+    wanted = list(Disagreement.__dataclass_fields__)
+    if not isinstance(value, dict) or set(value) != set(wanted):
+        raise ValueError(f"disagreement has not the fields {wanted}")
+    return Disagreement(**{name: _number(value, name) for name in wanted})
+
+
+def _cost(value: Any) -> Cost:
+    wanted = set(Cost.__dataclass_fields__)
+    if not isinstance(value, dict) or set(value) != wanted or not isinstance(value["device"], str):
+        raise ValueError(f"cost has not the fields {sorted(wanted)}")
+    seconds, waiting_s = _number(value, "seconds"), _number(value, "waiting_s")
+    return Cost(seconds, waiting_s, _count(value, "peak_memory_bytes"), value["device"])
+
+
+def _count(fields: dict[str, Any], name: str) -> int:
+    value = fields[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not a count")
+    return value
+
+
+def _number(fields: dict[str, Any], name: str) -> float:
+    value = fields[name]
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not a number")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ValueError(f"{name} is larger than any number can be")
+    return float(value)
+
+
+def _table(fields: dict[str, Any], name: str, *, rows: int | None, columns: int) -> tuple[tuple[float, ...], ...]:
+    value = fields[name]
+    if not isinstance(value, list) or (rows is not None and len(value) != rows):
+        raise ValueError(f"{name} is not a table of {rows or 'some'} rows")
+    for row in value:
+        if not isinstance(row, list) or len(row) != columns:
+            raise ValueError(f"{name} has a row that is not {columns} numbers")
+    return tuple(tuple(_number({name: entry}, name) for entry in row) for row in value)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from openloger.errors import InputError
 from openloger.recording import Recording
+from openloger.version import install_command
 from openloger.viewing.report.plans import planes
 from openloger.viewing.scene.display import mean_up
 from openloger.viewing.scene.ramps import GLOW, SPECTRUM, UNKNOWN
@@ -68,7 +69,7 @@ def _figure_class() -> type[Figure]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("plots need the package matplotlib: pip install 'openloger[view]'") from error
+        raise InputError(f"plots need the package matplotlib: {install_command('view')}") from error
 
     class NotebookFigure(Figure):
         def _repr_png_(self) -> bytes:

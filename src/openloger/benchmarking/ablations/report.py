@@ -12,6 +12,7 @@ from openloger.benchmarking.ablations.plan import GUESS, Row
 from openloger.errors import InputError
 from openloger.evaluation.report import TableRows
 from openloger.outputs import replace_file
+from openloger.version import install_command
 
 PANELS = (
     ("ate_percent", 1.0, "ATE, % of the path", "linear"),
@@ -54,7 +55,7 @@ def _said(value: float | None, digits: int) -> str:
 def need_matplotlib() -> None:
     """Raises InputError where it is not installed: better before the runs than after them."""
     if find_spec("matplotlib") is None:
-        raise InputError("the curves need matplotlib: pip install openloger[evaluate]")
+        raise InputError(f"the curves need matplotlib: {install_command('evaluate')}")
 
 
 def draw_ablations(rows: Sequence[Row], path: Path, *, title: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from openloger.errors import InputError
+from openloger.version import install_command
 from openloger.viewing.browser.access import Access, guarding
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def start_server(access: Access, port: int, *, label: str | None = None) -> Any:
     try:
         import viser
     except ImportError as error:
-        raise InputError("the viewer needs the package viser: pip install 'openloger[view]'") from error
+        raise InputError(f"the viewer needs the package viser: {install_command('view')}") from error
     with _quiet(), guarding(access):
         return viser.ViserServer(host=access.host, port=port, label=label, verbose=False)
 

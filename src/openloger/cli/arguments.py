@@ -1,0 +1,75 @@
+"""Options that `reconstruct` and `live` share, and where a recording goes that was given no name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from openloger.errors import InputError
+from openloger.pipeline.options import RunOptions
+from openloger.recording.meta import is_recording
+
+
+@dataclass(frozen=True)
+class WindowArguments:
+    """How windows are formed and placed; by default as the network was made for."""
+
+    window: int | None = None
+    """Frames in a window."""
+    overlap: int | None = None
+    """Frames that neighbouring windows share."""
+    placement: str = "auto"
+    """none, se3, sim3, sim3:MODE (median_all, trimmed_mean, trimmed_mean_all), or auto."""
+    reset_every: int | None = None
+    """Reset the fast weights every N windows; 0 for never. By default only in long videos, where asked for."""
+    keyframes: Literal["all", "auto"] | None = None
+    """Frames that windows are made of: all, or auto for those that moved; every frame is reconstructed either way. By
+    default auto for compact, all for the other networks."""
+
+    def windowing(self) -> dict[str, Any]:
+        """As `pipeline.reconstruct` takes them."""
+        return {name: getattr(self, name) for name in WindowArguments.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
+class StorageArguments:
+    """How cameras and depth are stored."""
+
+    lens: Literal["varying", "fixed"] = "varying"
+    """fixed: one focal length and principal point for the whole video."""
+    intrinsics: tuple[float, float, float, float] | None = None
+    """Known fx fy cx cy in pixels of the source, instead of fitted ones."""
+    depth_dtype: Literal["float16", "float32"] = "float16"
+    """The precision in which depth is stored."""
+
+    def options(self, *, resume: bool, overwrite: bool) -> RunOptions:
+        """What a run is told; raises InputError where it is to go on and to begin again."""
+        if resume and overwrite:
+            raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
+        return RunOptions(
+            existing="resume" if resume else "overwrite" if overwrite else "refuse",
+            lens=self.lens,
+            known_intrinsics_px=self.intrinsics,
+            depth_dtype=self.depth_dtype,
+        )
+
+
+def default_out(source: str) -> Path:
+    """The recording's folder where none is given: in the working directory, named as the source.
+
+    `clips/walk.mp4` gives `walk`; where that is something else than a recording, `walk-recording`. Raises InputError
+    for standard input, which has no name.
+    """
+    if source == "-":
+        raise InputError("standard input has no name; say where the recording goes with -o FOLDER")
+    path = Path(source)
+    if any(letter in path.name for letter in "*?[") and not path.exists():
+        path = path.parent  # a glob
+    named = path if path.name not in ("", "..") else path.resolve()
+    stem = named.name if path.is_dir() else named.stem
+    if source.startswith("world:"):
+        stem = "-".join(re.findall(r"\w+", source.partition("?")[0]))
+    folder = Path(stem or "recording")
+    return folder if is_recording(folder) or not folder.exists() else Path(f"{stem}-recording")
