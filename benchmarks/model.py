@@ -306,6 +306,7 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=16, help="frames of a window")
     parser.add_argument("--worlds", type=int, default=24, help="held-out worlds a family, for the windows")
     parser.add_argument("--frames", type=int, default=1000, help="of a stream")
+    parser.add_argument("--families", nargs="+", default=sorted(FAMILIES), choices=sorted(FAMILIES), help="of streams")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="held-out worlds a family, for the streams")
     parser.add_argument("--clip", nargs="+", default=[], metavar="NAME=DIR")
     parser.add_argument("--focal-px", nargs="+", default=[], metavar="NAME=FOCAL/WIDTH", help="true focal lengths")
@@ -336,7 +337,7 @@ def run(given: argparse.Namespace) -> None:
     for height, width in given.other_size:
         size = (height, width)
         ledger.measure(f"windows of {height}×{width}", lambda size=size: windows(network, given, size))
-    for family, seed, memory in product(sorted(FAMILIES), given.seeds, MEMORIES):
+    for family, seed, memory in product(given.families, given.seeds, MEMORIES):
         shown = World(family, seed=seed, size=tuple(given.size), fps=given.fps, frames=given.frames)
         name = f"stream {shown.name}, memory {memory}"
         ledger.measure(name, lambda shown=shown, memory=memory: stream(network, shown, memory))

@@ -27,7 +27,7 @@ ROOMS = {
     "datasets": {"values", "frames", "geometry", "outputs"},  # one decoder of videos, with its care for damage
     "diagnostics": {"values", "geometry"},  # whether a video suits reconstruction, and its result can be believed
     "recording": {"values", "geometry", "outputs", "runtime", "diagnostics"},
-    "streaming": {"values", "network", "frames", "geometry"},
+    "streaming": {"values", "runtime", "network", "frames", "geometry"},
     "pages": set(),  # self-contained HTML
     "evaluation": {"values", "runtime", "recording", "datasets", "geometry", "pages", "outputs"},  # against the truth
     "export": {"recording", "frames", "geometry", "outputs"},  # pictures are opened in one place

@@ -8,6 +8,7 @@ both neighbouring keyframes, so that every frame of the video is there.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,7 +22,7 @@ from openloger.shapes import Float32, Float64, Int, Tensor
 from openloger.streaming.placement import window_poses
 from openloger.streaming.windows import SizedFrame
 
-LEAST_MOTION = 0.04  # median flow from one keyframe to the next, as a share of the picture's diagonal
+LEAST_MOTION = 0.04  # flow from one keyframe to the next (`Network.motion_px`), as a share of the picture's diagonal
 LONGEST_GAP = 8  # frames between two keyframes, at most: it bounds memory, and what a camera that stands still waits
 
 
@@ -71,11 +72,12 @@ def keyed_frames(
 
 class Encodings:
     """The encoder's maps of the frames in hand, each frame encoded once and alone, so that a resumed run, which encodes
-    its pending frames again, finds the same bits."""
+    its pending frames again, finds the same bits. Two threads may use it: of keyframes, and of windows."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._maps: dict[int, Encoded] = {}  # by index of the frame
+        self._changing = threading.Lock()
 
     @torch.inference_mode()
     def of(self, frames: Sequence[SizedFrame]) -> Encoded:
@@ -85,17 +87,21 @@ class Encodings:
 
     def drop_before(self, index: int) -> None:
         """Forget frames that come before the one numbered `index`."""
-        self._maps = {number: maps for number, maps in self._maps.items() if number >= index}
+        with self._changing:
+            for number in [number for number in self._maps if number < index]:
+                del self._maps[number]
 
     def _of_one(self, frame: SizedFrame) -> Encoded:
-        if frame.frame.index not in self._maps:
-            image = frame.image.to(self._network.device)
-            self._maps[frame.frame.index] = self._network.encode(image[None, None])
-        return self._maps[frame.frame.index]
+        maps = self._maps.get(frame.frame.index)
+        if maps is None:
+            maps = self._network.encode(frame.image[None, None].to(self._network.device))
+            with self._changing:
+                self._maps[frame.frame.index] = maps
+        return maps
 
 
 def moved_far(network: Network, encodings: Encodings) -> Moved:
-    """Whether the median flow between two frames is LEAST_MOTION of the diagonal or more."""
+    """Whether the flow between two frames (`Network.motion_px`) is LEAST_MOTION of the diagonal or more."""
 
     @torch.inference_mode()
     def moved(key: SizedFrame, frame: SizedFrame) -> bool:

@@ -14,6 +14,7 @@ from openloger.errors import InputError
 from openloger.geometry import Sim3, intrinsics_matrix, scale_intrinsics
 from openloger.network import HybridMemory, Network, Window
 from openloger.network.memory import MEMORY_KINDS
+from openloger.runtime.prefetch import prefetch
 from openloger.shapes import Tensor
 from openloger.streaming.keyframes import (
     Encodings,
@@ -32,6 +33,7 @@ from openloger.streaming.windows import FrameWindow, SizedFrame, sized_frames, w
 from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
+KEYS_AHEAD = 8  # keyframes, each with the frames before it
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
 _DISABLED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": MEMORY_KINDS, "fresh": ()}  # by `Stream.memory`
 
@@ -111,10 +113,14 @@ class Stream:
     def keyed(
         self, frames: Iterator[SizedFrame], encodings: Encodings | None = None, *, key: SizedFrame | None = None
     ) -> Iterator[KeyedFrame]:
-        """Frames grouped by keyframe, as `keyframes` says; `key` is the latest keyframe of a run that is continued."""
+        """Frames grouped by keyframe, as `keyframes` says; `key` is the latest keyframe of a run that is continued.
+
+        Keyframes are chosen in a thread of their own, KEYS_AHEAD of the windows, so that two cores have work.
+        """
         if self.keyframes != "auto":
             return keyed_frames(frames, None, key=key)
-        return keyed_frames(frames, moved_far(self.network, encodings or Encodings(self.network)), key=key)
+        moved = moved_far(self.network, encodings or Encodings(self.network))
+        return prefetch(keyed_frames(frames, moved, key=key), depth=KEYS_AHEAD)
 
     def resets(self, source: Any) -> int:
         """After how many windows this stream resets its fast weights on `source`; 0 for never."""
