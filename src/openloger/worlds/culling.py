@@ -20,7 +20,7 @@ from openloger.worlds.scene import BOX, Column
 TILE = 8  # pixels along the side of a tile
 
 
-class PinholeTensors(NamedTuple):
+class RayGrid(NamedTuple):
     """Per-frame numbers of the tile grid, (frame,) each: normalised place of the first pixel's centre, pixel step."""
 
     left: Tensor
@@ -47,7 +47,7 @@ class Listed(NamedTuple):
 
 
 def clusters_in_view(
-    sphere: Tensor, frame: Tensor, camera: tuple[Tensor, Tensor, PinholeTensors], grid: tuple[int, int], far: Tensor
+    sphere: Tensor, frame: Tensor, camera: tuple[Tensor, Tensor, RayGrid], grid: tuple[int, int], far: Tensor
 ) -> Tensor:
     """Which (frame, sphere (entry, 4)) entries meet their frame's view."""
     middle = [sphere[:, axis] for axis in range(3)]
@@ -58,7 +58,7 @@ def list_solids(
     solids: Tensor,
     frame: Tensor,
     row: Tensor,
-    camera: tuple[Tensor, Tensor, PinholeTensors],
+    camera: tuple[Tensor, Tensor, RayGrid],
     grid: tuple[int, int],
     far: Tensor,
 ) -> Listed:
@@ -100,7 +100,7 @@ def _sphere_in_view(
     centre: Vector,
     radius: Tensor,
     frame: Tensor,
-    camera: tuple[Tensor, Tensor, PinholeTensors],
+    camera: tuple[Tensor, Tensor, RayGrid],
     grid: tuple[int, int],
     far: Tensor,
 ) -> Tensor:
@@ -120,7 +120,7 @@ def _sphere_in_view(
 
 
 def _tile_range(
-    centre: list[Tensor], extent: list[list[Tensor]], frame: Tensor, lens: PinholeTensors, grid: tuple[int, int]
+    centre: list[Tensor], extent: list[list[Tensor]], frame: Tensor, lens: RayGrid, grid: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     lows, highs = [], []
     nearest = centre[2] - sum(torch.abs(extent[2][k]) for k in range(3))

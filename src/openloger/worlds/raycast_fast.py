@@ -11,7 +11,7 @@ import torch
 
 from openloger.shapes import Tensor
 from openloger.worlds import kernels
-from openloger.worlds.culling import TILE, Listed, PinholeTensors, clusters_in_view, is_box, list_pairs, list_solids
+from openloger.worlds.culling import TILE, Listed, RayGrid, clusters_in_view, is_box, list_pairs, list_solids
 from openloger.worlds.intersect import NEAREST, Vector
 from openloger.worlds.kernels import RAYS, SLOTS, STRIDES, Sight
 from openloger.worlds.raycast import RenderedFrames, Shot, through_lens
@@ -225,10 +225,10 @@ def _march(sight: Sight, limit: Tensor) -> March:
     return whole
 
 
-def _lens(shot: Shot) -> PinholeTensors:
+def _lens(shot: Shot) -> RayGrid:
     intrinsics = shot.intrinsics
     step_x, step_y = 1.0 / intrinsics[:, 0, 0], 1.0 / intrinsics[:, 1, 1]
-    return PinholeTensors(
+    return RayGrid(
         left=((0.5 - intrinsics[:, 0, 2]) * step_x).float(),
         top=((0.5 - intrinsics[:, 1, 2]) * step_y).float(),
         step_x=step_x.float(),
