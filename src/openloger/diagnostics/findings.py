@@ -24,7 +24,7 @@ LARGEST_RESIDUAL = 0.02
 LARGEST_SEAM = 0.4  # of pictures twice as wide as high
 LARGEST_OFFSET = 0.15  # of a principal point from the centre, as a share of the diagonal
 LARGEST_FOCAL_RATIO = 1.6
-LARGEST_DISAGREEMENT = (0.2, 5.0)  # of depth, and of rotation in degrees
+LARGEST_DISAGREEMENT = (0.4, 5.0)  # of depth, and of rotation in degrees
 _SHOWN = 3  # frames named of a kind before "and N more"
 
 
