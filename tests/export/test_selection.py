@@ -12,8 +12,8 @@ from stand_in import HEIGHT, WIDTH, StandIn, WithDepth, pixels_of, project
 
 from openloger.errors import InputError
 from openloger.export import PointSelection, select_points
+from openloger.export.sampling import thin
 from openloger.export.selection import trusted_pixels
-from openloger.export.thinning import thin
 from openloger.export.voxels import VoxelSet, voxel_keys
 from openloger.geometry import SE3, unproject
 

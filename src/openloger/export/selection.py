@@ -14,7 +14,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
-from openloger.export.thinning import thin
+from openloger.export.sampling import thin
 from openloger.export.voxels import VoxelSet, voxel_keys
 from openloger.geometry.surfaces import depth_edges
 from openloger.shapes import Bool, Float, Int, UInt8

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from openloger.export.mixing import mix64
+from openloger.export.sampling import mix64
 from openloger.shapes import Bool, Float, Int
 
 _FULLEST = 0.6  # of the table; linear probing slows down beyond it

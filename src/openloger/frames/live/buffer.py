@@ -1,4 +1,4 @@
-"""Where frames wait between the thread that captures them and the network, and what goes when it is full."""
+"""The buffer between the thread that captures frames and the network, with its policy when full."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ClosedError(Exception):
 class FrameBuffer(Generic[ItemT]):
     """Room for `capacity` items between one thread that puts and one that takes, in order.
 
-    `keep` says what happens when one more comes than there is room for:
+    `keep` is the policy when the buffer is full:
     - "all": whoever puts it waits until one is taken;
     - "latest": the waiting items are thinned evenly in time. Of all but the newest, the one goes whose neighbours are
       nearest to each other, the older of two that are alike; `dropped` counts them. So a network that is too slow for
@@ -38,7 +38,7 @@ class FrameBuffer(Generic[ItemT]):
         return len(self._items)
 
     def put(self, item: ItemT) -> bool:
-        """Let it wait; False where the room is closed, and it is not wanted."""
+        """Add an item; False where the buffer is closed."""
         with self._changed:
             if self._keep == "all":
                 self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
@@ -51,9 +51,9 @@ class FrameBuffer(Generic[ItemT]):
             return True
 
     def take(self, patience_s: float | None = None) -> ItemT:
-        """The oldest, as soon as there is one; what waits is given even when the room is closed.
+        """The oldest item, as soon as there is one; items left are given even when the buffer is closed.
 
-        Raises ClosedError after the last, or the error that the room was closed with; TimeoutError where nothing came.
+        Raises ClosedError after the last, or the error given to `close`; TimeoutError where nothing came.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._closed or self._items, patience_s):

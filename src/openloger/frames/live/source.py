@@ -71,7 +71,7 @@ class LiveFrames:
         self.feed, self._clock = feed, clock or Clock()
         self._selection = Selection(stride=options.stride, fps=options.fps)
         self._stop = threading.Event()
-        self._room: FrameBuffer[LazyFrame] | None = None
+        self._buffer: FrameBuffer[LazyFrame] | None = None
         self._closing: threading.Timer | None = None
         self._chosen: SelectedFrames | None = None
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
@@ -83,7 +83,7 @@ class LiveFrames:
     @property
     def dropped(self) -> int:
         """Frames that had to go because the network was slower than the source."""
-        return 0 if self._room is None else self._room.dropped
+        return 0 if self._buffer is None else self._buffer.dropped
 
     @property
     def bad_frames(self) -> list[tuple[int, str]]:
@@ -107,8 +107,8 @@ class LiveFrames:
         if self._stop.is_set():
             return
         self._stop.set()
-        if self._room is not None:
-            self._closing = threading.Timer(_GRACE_S, self._room.close)
+        if self._buffer is not None:
+            self._closing = threading.Timer(_GRACE_S, self._buffer.close)
             self._closing.daemon = True
             self._closing.start()
 
@@ -141,37 +141,39 @@ class LiveFrames:
         return self._clock.now_s() - self._arrivals.popleft()[1]
 
     def _captured(self, first: int) -> Generator[Frame, None, None]:
-        room = self._room = FrameBuffer(WAITING_FRAMES, keep=self.keep, time_of=lambda slot: slot.timestamp_s)
-        worker = Worker(partial(self._capture, room, first), name="openloger-capture", on_end=room.close)
-        chosen = self._chosen = SelectedFrames(_Waiting(self, room, first), Selection(), self.options.on_bad_frame)
+        buffer = self._buffer = FrameBuffer(WAITING_FRAMES, keep=self.keep, time_of=lambda slot: slot.timestamp_s)
+        worker = Worker(partial(self._capture, buffer, first), name="openloger-capture", on_end=buffer.close)
+        chosen = self._chosen = SelectedFrames(
+            _BufferedSlots(self, buffer, first), Selection(), self.options.on_bad_frame
+        )
         if self._stop.is_set():
-            room.close()
+            buffer.close()
         worker.start()
         try:
             yield from chosen.frames(first)
         finally:
             self._stop.set()
-            room.close()
+            buffer.close()
             if self._closing is not None:
                 self._closing.cancel()
             worker.join(PATIENCE_S)
 
-    def _capture(self, room: FrameBuffer[LazyFrame], first: int) -> None:
-        """The thread's work: slots into the buffer, until either has enough."""
+    def _capture(self, buffer: FrameBuffer[LazyFrame], first: int) -> None:
+        """The thread's work: frames into the buffer, until the source ends or the buffer is closed."""
         with closing(self.feed.slots(first, self._stop)) as slots:
             for slot in self._selection.of(with_times(slots, fps=self.options.fps, name=self.name)):
                 self._arrivals.append((slot.index, self._clock.now_s()))
-                if not room.put(slot):
+                if not buffer.put(slot):
                     break
                 self.captured += 1
 
 
 @dataclass(frozen=True)
-class _Waiting:
-    """The room as a `SlotSource`: what is taken from it, and how its end is told."""
+class _BufferedSlots:
+    """The buffer as a `LazyFrameSource`, which reports how it ended."""
 
     live: LiveFrames
-    room: FrameBuffer[LazyFrame]
+    buffer: FrameBuffer[LazyFrame]
     first: int
 
     @property
@@ -182,7 +184,7 @@ class _Waiting:
         patience_s, given = self.live.feed.patience_s, 0
         while True:
             try:
-                slot = self.room.take(patience_s)
+                slot = self.buffer.take(patience_s)
             except ClosedError:
                 break
             except TimeoutError:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from openloger.errors import InputError
-from openloger.export.mixing import mix64
+from openloger.export.sampling import mix64
 from openloger.export.voxels import voxel_keys
 from openloger.shapes import Float, Float32, Int
 from openloger.viewing.scene.points import NO_POINTS, Points

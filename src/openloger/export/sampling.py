@@ -1,10 +1,9 @@
-"""An even choice from a stream whose length is known: exactly as many as wanted, none of them remembered."""
+"""Even sampling of a stream of known length, exactly as many as wanted, in constant memory, by a 64-bit hash."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from openloger.export.mixing import mix64
 from openloger.shapes import Int
 
 
@@ -22,3 +21,10 @@ def thin(start: int, stop: int, *, total: int, wanted: int) -> Int[np.ndarray, "
     fraction = (mix64(runs.astype(np.uint64)) >> np.uint64(32)) * 2.0**-32  # 0 <= fraction < 1
     chosen = first + (fraction * (end - first)).astype(np.int64)
     return chosen[(chosen >= start) & (chosen < stop)] - start
+
+
+def mix64(words: np.ndarray) -> np.ndarray:
+    """The bijection of uint64 words that ends splitmix64 (Steele, Lea, Flood 2014): every bit reaches every bit."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
