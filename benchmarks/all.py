@@ -17,7 +17,7 @@ from pathlib import Path
 
 from colmap import table as colmap_table
 
-from openloger.benchmarking.soak import told
+from openloger.benchmarking.soak import summary_line
 from openloger.benchmarking.tables import TABLES, markdown
 
 HERE = Path(__file__).parent
@@ -83,7 +83,7 @@ def summary(out: Path) -> str:
         content = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
         parts += [f"## {name}", markdown(made[content["benchmark"]](content))]
         if name == "soak":
-            parts.append(told(content["results"]["soak"]))
+            parts.append(summary_line(content["results"]["soak"]))
     return "\n\n".join(parts) + "\n"
 
 

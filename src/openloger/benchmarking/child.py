@@ -75,11 +75,11 @@ def _converse(process: subprocess.Popen[str], order: Mapping[str, Any], on_progr
     for line in process.stdout:
         if not line.startswith(_MARK):
             continue
-        said = json.loads(line.removeprefix(_MARK))
-        if "progress" not in said:
+        message = json.loads(line.removeprefix(_MARK))
+        if "progress" not in message:
             process.wait()
-            return said
-        on_progress(Progress(**said["progress"]))
+            return message
+        on_progress(Progress(**message["progress"]))
     process.wait()
     return None
 
@@ -108,7 +108,7 @@ def main() -> None:
 
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.getLogger("openloger").setLevel(logging.ERROR)  # what is run was said by whoever asked
+    logging.getLogger("openloger").setLevel(logging.ERROR)  # the parent has reported what is run
     if order["limit_gb"] is not None:
         limit_data_bytes(int(order["limit_gb"] * 1e9))
     function = getattr(importlib.import_module(order["module"]), order["name"])

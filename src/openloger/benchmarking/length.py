@@ -123,14 +123,14 @@ def draw(results: Iterable[Mapping[str, Any]], path: Path, *, title: str, overwr
     from matplotlib.ticker import NullFormatter
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2))
-    for engine, colour, said in (
+    for engine, colour, label in (
         ("streaming", "tab:blue", "openloger, streaming"),
         ("full", "tab:red", "full attention"),
     ):
         runs = sorted((one for one in results if one["engine"] == engine and "seconds" in one), key=_frames)
         frames = [_frames(one) for one in runs]
-        axes[0].plot(frames, [one["seconds"] for one in runs], "o-", color=colour, label=said)
-        axes[1].plot(frames, [one["peak_bytes"] / 1e9 for one in runs], "o-", color=colour, label=said)
+        axes[0].plot(frames, [one["seconds"] for one in runs], "o-", color=colour, label=label)
+        axes[1].plot(frames, [one["peak_bytes"] / 1e9 for one in runs], "o-", color=colour, label=label)
     for axis, what in zip(axes, ("seconds", "peak memory, GB"), strict=True):
         axis.set(xscale="log", xlabel="frames", ylabel=what)
         axis.xaxis.set_minor_formatter(NullFormatter())

@@ -112,7 +112,7 @@ def summarise(moments: Sequence[Moment]) -> dict[str, Any]:
     }
 
 
-def told(result: Mapping[str, Any]) -> str:
+def summary_line(result: Mapping[str, Any]) -> str:
     """The line for the README."""
     height, width = result["size"]
     return (

@@ -110,8 +110,8 @@ def _same(found: Mapping[str, Any]) -> str:
         return "yes, to the bit"
     if found["camera_difference"] is None:
         return "no: different numbers of frames"
-    said = f"cameras within {found['camera_difference']:.1e}, depth within {found['depth_difference']:.1e}"
-    return f"yes: {said}" if found["agree"] else f"no: {said}"
+    bounds = f"cameras within {found['camera_difference']:.1e}, depth within {found['depth_difference']:.1e}"
+    return f"yes: {bounds}" if found["agree"] else f"no: {bounds}"
 
 
 TABLES: dict[str, Callable[[Content], TableRows]] = {

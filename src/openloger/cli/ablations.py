@@ -47,7 +47,7 @@ def evaluate_ablations(
 
     Full attention, windows without memory, each memory alone, both, resets, placements. Leaves results.json (after
     every run), ablations.md and ablations.png, and the rendered worlds, which may be deleted. Ctrl-C keeps what is
-    done, and --resume goes on from it, also with more lengths, worlds or variants; 2 where a run has no numbers.
+    done, and --resume continues from it, also with more lengths, worlds or variants; 2 where a run has no numbers.
 
     Args:
         out: The folder for all this.
@@ -67,10 +67,10 @@ def evaluate_ablations(
     faults: dict[str, str] = {}
     try:
         with progress_bar("ablations") as on_progress:
-            faults = measure_ablations(network, planned, rendered, ledger, tell=_tell, on_progress=on_progress)
+            faults = measure_ablations(network, planned, rendered, ledger, log=_log, on_progress=on_progress)
     except KeyboardInterrupt:
         _write(out, ledger, planned, faults)
-        _tell(f"{len(ledger.results)} runs are kept in {out}; --resume goes on")
+        _log(f"{len(ledger.results)} runs are kept in {out}; --resume continues")
         raise
     found = [asdict(row) for row in rows(_in_order(ledger, planned))]
     ledger.conclude({"rows": found, "note": planned.note, "faults": faults})
@@ -124,7 +124,7 @@ def _how(ledger: Ledger) -> str:
     height, width = made["size"]
     return (
         f"means over {', '.join(worlds)}; {height}×{width} pixels, {made['fps']:g} frames/s, "
-        f"windows of {made['window']} frames sharing {made['overlap']}, placement {made['placement']} unless said; "
+        f"windows of {made['window']} frames sharing {made['overlap']}, placement {made['placement']} unless noted; "
         "path aligned by sim3, depth by one scale"
     )
 
@@ -139,5 +139,5 @@ def _page(ledger: Ledger, table: TableRows) -> str:
     )
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     print(f"openloger: {line}", file=sys.stderr, flush=True)

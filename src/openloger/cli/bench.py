@@ -17,7 +17,7 @@ from openloger.benchmarking import BenchmarkNetwork, Ledger, WorldVideo
 from openloger.benchmarking.length import LengthSettings, draw, measure_length
 from openloger.benchmarking.presets import PresetsSettings, measure_presets
 from openloger.benchmarking.soak import soak as run_soak
-from openloger.benchmarking.soak import told, world_video
+from openloger.benchmarking.soak import summary_line, world_video
 from openloger.benchmarking.stages import StagesSettings, measure_stages
 from openloger.benchmarking.tables import table
 from openloger.benchmarking.twin import TwinSettings, measure_twin
@@ -70,7 +70,7 @@ def length(
         made = ledger.made["machine"]
         title = f"{network.network}; {made['cpu']}, {made['cores']} cores"
         draw(ledger.results.values(), picture, title=title, overwrite=overwrite)
-    _tell(ledger, json=json)
+    _show(ledger, json=json)
 
 
 def stages(
@@ -89,11 +89,11 @@ def stages(
         json: Print the results for programs.
     """
     _check_video(video)
-    ledger = _ledger("stages", {**asdict(network), **asdict(settings), "video": _said(video)}, out)
+    ledger = _ledger("stages", {**asdict(network), **asdict(settings), "video": _video_name(video)}, out)
     with progress_bar("stages") as on_progress:
         ledger.measure("stages", lambda: measure_stages(network, settings, video=video, on_progress=on_progress))
     ledger.conclude()
-    _tell(ledger, json=json)
+    _show(ledger, json=json)
 
 
 def presets(
@@ -113,7 +113,7 @@ def presets(
     ledger = _ledger("presets", asdict(settings), out, resume=resume)
     with progress_bar("presets") as on_progress:
         measure_presets(settings, ledger, on_progress=on_progress)
-    _tell(ledger, json=json)
+    _show(ledger, json=json)
 
 
 def twin(
@@ -132,11 +132,11 @@ def twin(
         json: Print the results for programs.
     """
     _check_video(video)
-    ledger = _ledger("twin", {**asdict(network), **asdict(settings), "video": _said(video)}, out)
+    ledger = _ledger("twin", {**asdict(network), **asdict(settings), "video": _video_name(video)}, out)
     with progress_bar("twin") as on_progress:
         result = ledger.measure("twin", lambda: measure_twin(network, settings, video=video, on_progress=on_progress))
     ledger.conclude()
-    _tell(ledger, json=json)
+    _show(ledger, json=json)
     return 0 if result["agree"] else 1
 
 
@@ -163,7 +163,7 @@ def soak(
         json: Print the results for programs.
     """
     _check_video(video)
-    source = {"video": _said(video)} if video else {**asdict(world), "frames": frames}
+    source = {"video": _video_name(video)} if video else {**asdict(world), "frames": frames}
     ledger = _ledger("soak", {**asdict(network), **source}, out)
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -174,11 +174,11 @@ def soak(
             recording = place / f"{video.stem}-recording"
             result = ledger.measure("soak", lambda: run_soak(network, video, recording, on_progress=on_progress))
     ledger.conclude()
-    _tell(ledger, json=json)
-    print(told(result), file=sys.stderr)
+    _show(ledger, json=json)
+    print(summary_line(result), file=sys.stderr)
 
 
-def _tell(ledger: Ledger, *, json: bool) -> None:
+def _show(ledger: Ledger, *, json: bool) -> None:
     content = ledger.content()
     show(content if json else table(content), f"openloger bench {content['benchmark']}")
 
@@ -188,5 +188,5 @@ def _check_video(video: Path | None) -> None:
         raise InputError(f"there is no video {video}; leave it out for a made-up one")
 
 
-def _said(video: Path | None) -> str | None:
+def _video_name(video: Path | None) -> str | None:
     return None if video is None else str(video)

@@ -62,9 +62,9 @@ class TableRows:
 def measured_table(measured: Measured) -> TableRows:
     """The measurements of one video; lengths are in the truth's unit, here called metres."""
     numbers = measured.numbers()
-    said = f"path aligned by {measured.settings.alignment}"
+    alignment = f"path aligned by {measured.settings.alignment}"
     if measured.depth:
-        said += f", depth by {measured.settings.depth_alignment}"
+        alignment += f", depth by {measured.settings.depth_alignment}"
     rows = [
         (what, f"{value:.{digits}f}", unit)
         for name, what, unit, digits in ROWS
@@ -73,7 +73,7 @@ def measured_table(measured: Measured) -> TableRows:
     for name, value in numbers.items():
         if name.startswith("cloud_f_score_") and value is not None:
             rows.append((f"cloud, F-score at {name.rpartition('_')[2]} m", f"{value:.3f}", ""))
-    note = f"{measured.matched} of {measured.frames} frames have truth; {said}"
+    note = f"{measured.matched} of {measured.frames} frames have truth; {alignment}"
     return TableRows(("what", "value", "unit"), tuple(rows), note=note)
 
 

@@ -1,6 +1,6 @@
 """Geometry: rigid motions, similarities, pinhole cameras, alignment and surfaces, as pure functions of tensors.
 
-The conventions of the whole house, said here once:
+The conventions of the whole package, defined here once:
 
 - Camera axes are OpenCV's: x right, y down, z forward. Depth is along z, not along the ray.
 - A transform is named `a_from_b`: it takes coordinates in b to coordinates in a, and

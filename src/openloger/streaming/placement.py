@@ -59,11 +59,11 @@ def disagreement(anchor: Anchor, world_from_cam: Tensor, depth: Tensor) -> Disag
     construction.
     """
     shared = min(len(anchor.depth), len(depth))
-    told = slice(min(1, shared - 1), shared)
-    before, after = anchor.world_from_cam[told], world_from_cam[told]
+    compared = slice(min(1, shared - 1), shared)
+    before, after = anchor.world_from_cam[compared], world_from_cam[compared]
     angles = rotation_angle(before[:, :3, :3].mT @ after[:, :3, :3])
     return Disagreement(
-        depth=((depth[told] - anchor.depth[told]).abs() / anchor.depth[told]).median().item(),
+        depth=((depth[compared] - anchor.depth[compared]).abs() / anchor.depth[compared]).median().item(),
         rotation_deg=angles.rad2deg().quantile(0.5).item(),
         translation=(before[:, :3, 3] - after[:, :3, 3]).norm(dim=-1).quantile(0.5).item(),
     )

@@ -137,12 +137,11 @@ class Stream:
     def describe(self) -> str:
         """The resolved settings, in a line."""
         resets = self.state.reset_every
-        forgetting = f"fast weights reset every {resets} windows" if resets else "no resets"
-        said = "" if self.memory == "all" else f"; memory {self.memory}"
+        resetting = f"fast weights reset every {resets} windows" if resets else "no resets"
+        layers = "" if self.memory == "all" else f"; memory {self.memory}"
         frames = "keyframes" if self.keyframes == "auto" else "frames"
-        return (
-            f"windows of {self.window} {frames} sharing {self.overlap}; placement {self.placement}; {forgetting}{said}"
-        )
+        windowing = f"windows of {self.window} {frames} sharing {self.overlap}"
+        return f"{windowing}; placement {self.placement}; {resetting}{layers}"
 
     @torch.inference_mode()
     def _step(

@@ -39,16 +39,16 @@ def _line(row: Row, most: int) -> tuple[str, ...]:
     return (
         row.variant if row.worlds == most else f"{row.variant} ({row.worlds} of {most} worlds)",
         f"{row.frames:,}",
-        _said(value["ate_percent"], 2),
-        _said(row.ate_over_both, 2),
-        _said(value["depth_abs_rel"], 3),
-        _said(value["overlap_translation_percent"], 2),
-        _said(value["seconds"], 2),
-        _said(None if peak is None else peak / 1e6, 0),
+        _number(value["ate_percent"], 2),
+        _number(row.ate_over_both, 2),
+        _number(value["depth_abs_rel"], 3),
+        _number(value["overlap_translation_percent"], 2),
+        _number(value["seconds"], 2),
+        _number(None if peak is None else peak / 1e6, 0),
     )
 
 
-def _said(value: float | None, digits: int) -> str:
+def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 

@@ -129,7 +129,7 @@ def measure_ablations(
     rendered: RenderedWorlds,
     ledger: Ledger,
     *,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     on_progress: OnProgress,
 ) -> dict[str, str]:
     """Every run that the ledger does not have yet; returns why some have no numbers, by their keys."""
@@ -139,18 +139,18 @@ def measure_ablations(
     for number, cell in enumerate(left, start=1):
         arguments = {"choice": asdict(choice), "folder": str(rendered.folder), **asdict(cell)}
         try:
-            arguments["sequence"] = _render(cell.world, rendered, tell, on_progress)
+            arguments["sequence"] = _render(cell.world, rendered, log, on_progress)
             result = ledger.measure(
                 cell.key, lambda arguments=arguments: in_child(run_cell, arguments, on_progress=on_progress)
             )
-            said = _told(result)
+            line = _result_line(result)
         except (InputError, OverLimitError) as error:
             faults[cell.key] = "not enough memory" if isinstance(error, OverLimitError) else str(error)
-            said = faults[cell.key]
+            line = faults[cell.key]
         done += _work(cell)
         seconds_left = (time.perf_counter() - began_s) / done * (work - done)
         time_left = f"; about {_minutes(seconds_left)} left" if number < len(left) else ""
-        tell(f"{number}/{len(left)} {cell.variant}, {cell.frames:,} frames of {cell.world}: {said}{time_left}")
+        log(f"{number}/{len(left)} {cell.variant}, {cell.frames:,} frames of {cell.world}: {line}{time_left}")
     return faults
 
 
@@ -200,9 +200,9 @@ def _watched(placed: Iterable[PlacedWindow], watch: Stopwatch, on_progress: OnPr
         yield window
 
 
-def _render(world: str, rendered: RenderedWorlds, tell: Callable[[str], None], on_progress: OnProgress) -> str:
+def _render(world: str, rendered: RenderedWorlds, log: Callable[[str], None], on_progress: OnProgress) -> str:
     if not (rendered.folder / rendered.name(world)).is_dir():
-        tell(f"rendering {rendered.frames:,} frames of {world} into {rendered.folder}")
+        log(f"rendering {rendered.frames:,} frames of {world} into {rendered.folder}")
     return rendered.written(world, on_progress=on_progress)
 
 
@@ -211,11 +211,11 @@ def _work(cell: Cell) -> float:
     return START_FRAMES + cell.frames * (1 + cell.frames / 1000 if whole else 1.0)
 
 
-def _told(result: Mapping[str, Any]) -> str:
+def _result_line(result: Mapping[str, Any]) -> str:
     depth, error = result["depth_abs_rel"], result["ate_percent"]
-    said = f"ATE {result['ate_rmse']:.3f} m" if error is None else f"ATE {error:.2f} %"
-    said += "" if depth is None else f", depth AbsRel {depth:.3f}"
-    return f"{said}, {result['seconds']:.1f} s, {result['peak_bytes'] / 1e6:.0f} MB"
+    line = f"ATE {result['ate_rmse']:.3f} m" if error is None else f"ATE {error:.2f} %"
+    line += "" if depth is None else f", depth AbsRel {depth:.3f}"
+    return f"{line}, {result['seconds']:.1f} s, {result['peak_bytes'] / 1e6:.0f} MB"
 
 
 def _minutes(seconds: float) -> str:

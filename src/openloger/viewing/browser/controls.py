@@ -21,7 +21,7 @@ Following = Literal["orbit", "follow", "through"]
 SPEEDS = {"¼×": 0.25, "½×": 0.5, "1×": 1.0, "2×": 2.0, "4×": 4.0, "16×": 16.0}
 DEEPEST = 20.0  # median depths: the slider's end, which means no limit
 _PICTURE_WIDTH = 300  # pixels
-_NO_DRIFT = "Windows share frames. How far they disagree there is told from the third window on."
+_NO_DRIFT = "Windows share frames. Their disagreement is shown from the third window on."
 _DRIFT = (
     "How far a window is from the one before, on the frames that both saw. What stays low hardly drifts; "
     "a peak is a place to look at."
@@ -238,7 +238,7 @@ class Controls:
         self._picture.visible = True
         self._caption.content = text
 
-    def say(self, **notes: str) -> None:
+    def show_notes(self, **notes: str) -> None:
         """Texts by place: state, about, truth, measured, export."""
         places = {
             "state": self._state,

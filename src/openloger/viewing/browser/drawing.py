@@ -45,7 +45,7 @@ class Drawing:
         self.layers.show_ground(place if page.ground else None, cameras, radius=home(cameras, place).distance / 2)
         self._draw_frame(known, page)
         self._lead(known, page, before)
-        self._controls.say(export=export_note(self._recording.path, settings))
+        self._controls.show_notes(export=export_note(self._recording.path, settings))
 
     def _draw_frame(self, known: SceneSnapshot, page: Page) -> None:
         """Draw the current frame: its pictures, its camera, its own points."""
@@ -71,7 +71,7 @@ class Drawing:
             try:
                 self._frame = self._recording.frame(number)
             except (IndexError, RecordingError) as error:  # begun anew under our hands, or damaged
-                self._controls.say(state=f"Frame {number} cannot be read: {escaped(str(error))}")
+                self._controls.show_notes(state=f"Frame {number} cannot be read: {escaped(str(error))}")
                 return None
         return self._frame
 

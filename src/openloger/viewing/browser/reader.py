@@ -80,16 +80,16 @@ class BackgroundReader:
         try:
             self.detail = self._overview.detail(focus, stop=stop, budget=self._detail_budget)
         except (RecordingError, IndexError) as error:
-            self._tell(error)
+            self._report(error)
 
     def _guarded(self, action: Callable[[], bool]) -> bool:
         try:
             return action()
         except (RecordingError, IndexError) as error:  # IndexError: the recording was begun anew under our hands
-            self._tell(error)
+            self._report(error)
             return True
 
-    def _tell(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         if str(error) != self.problem:
             _log.warning("%s", error)
         self.problem = str(error)

@@ -17,7 +17,7 @@ _TRIED = 100
 
 
 def free_port(host: str, port: int) -> int:
-    """The port, or the next one up that is free, which is then said.
+    """The port, or the next free one above it, which is then reported.
 
     Raises InputError where nothing can be served at the host, or no port is free.
     """

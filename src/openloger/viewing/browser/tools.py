@@ -34,7 +34,7 @@ class Tools:
         self._measure.clear()
         if measuring:
             self._scene.on_click()(lambda event: self._ask("click", event))
-        self._controls.say(measured="Click two points of the scene." if measuring else "")
+        self._controls.show_notes(measured="Click two points of the scene." if measuring else "")
 
     def click(self, event: Any, known: SceneSnapshot, detail: Snapshot | None, settings: Settings) -> None:
         """Take the point that was clicked."""
@@ -43,11 +43,11 @@ class Tools:
         positions = Points.joined([visible_points(part, settings, known.place) for part in parts]).position * unit
         found = pick(positions.astype(np.float64), np.array(event.ray_origin), np.array(event.ray_direction))
         if found is None:
-            self._controls.say(measured="There is no point where you clicked.")
+            self._controls.show_notes(measured="There is no point where you clicked.")
             return
         length = self._measure.add(positions[found].astype(np.float64), unit=unit)
-        said = "Now the second point." if length is None else f"**{length:.4g}** in the recording's unit of length."
-        self._controls.say(measured=said)
+        note = "Now the second point." if length is None else f"**{length:.4g}** in the recording's unit of length."
+        self._controls.show_notes(measured=note)
 
     def save(self, wish: str, client: Any, known: SceneSnapshot, settings: Settings) -> None:
         """Made in a thread of its own: a browser may take its time to draw a picture."""

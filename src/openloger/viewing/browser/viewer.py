@@ -141,7 +141,9 @@ class Viewer:
         if (was_at_end and not self._clock.playing) or self._clock.frame > last:
             self._clock = self._clock.at(last)
         self._controls.move_to(self._clock.frame, last=last)
-        self._controls.say(state=reading(snapshot, recording, problem=self._reader.problem), about=about(recording))
+        self._controls.show_notes(
+            state=reading(snapshot, recording, problem=self._reader.problem), about=about(recording)
+        )
         if len(known.cameras):
             self._fps = frame_rate(recording.timestamps_s)
             self._server.scene.set_up_direction(tuple(known.place.up.tolist()))
@@ -155,9 +157,9 @@ class Viewer:
         try:
             aligned = overlay(self._recording.world_from_cam[:count], self.options.truth(self._recording)[:count])
         except InputError as error:  # as the first few frames of a recording may be; later it goes away or stands here
-            self._controls.say(truth=f"No ground truth is shown: {error}.")
+            self._controls.show_notes(truth=f"No ground truth is shown: {error}.")
             return None
-        self._controls.say(truth=alignment(aligned))
+        self._controls.show_notes(truth=alignment(aligned))
         return aligned
 
     def _move_clock(self, known: SceneSnapshot) -> None:

@@ -133,16 +133,16 @@ def _headed(title: str, picture: str) -> str:
 
 
 def _warnings(summary: RecordingSummary, recording: Recording) -> list[str]:
-    said = []
+    notes = []
     if not summary.complete:
-        said.append(f"Not complete: being written, or interrupted. This goes on with it: {summary.resume}")
+        notes.append(f"Not complete: being written, or interrupted. This goes on with it: {summary.resume}")
     if summary.weights_hash is None:
-        said.append("The network had random weights: what it says of the scene means nothing.")
+        notes.append("The network had random weights: its reconstruction is meaningless.")
     clipped = sum(window.clipped_pixels for window in recording.windows)
     if clipped:
-        said.append(f"{clipped} depths lay outside the range of float16 and were put on its end.")
-    said += [f"{finding.kind.capitalize()}: {finding.text}." for finding in recording.findings]
-    return [f'<p class="told">{html.escape(line)}</p>' for line in said]
+        notes.append(f"{clipped} depths lay outside the range of float16 and were put on its end.")
+    notes += [f"{finding.kind.capitalize()}: {finding.text}." for finding in recording.findings]
+    return [f'<p class="told">{html.escape(line)}</p>' for line in notes]
 
 
 def made_rows(summary: RecordingSummary, recording: Recording) -> list[tuple[str, str]]:
@@ -170,13 +170,13 @@ def made_rows(summary: RecordingSummary, recording: Recording) -> list[tuple[str
 def commands(recording: Recording) -> str:
     """The next commands, to be copied."""
     path = shlex.quote(str(recording.path))
-    told = {
+    commands = {
         f"openloger view {path}": "look around in the browser",
         f"openloger export {path} --to colmap": "or ply, glb, nerfstudio, usd, tum, kitti, rerun",
         f"openloger evaluate recording {path} --truth world_from_cam.txt": "numbers, where the truth is known",
     }
-    width = max(map(len, told))
-    lines = [f"{command:{width}}  # {what}" for command, what in told.items()]
+    width = max(map(len, commands))
+    lines = [f"{command:{width}}  # {what}" for command, what in commands.items()]
     python = [
         "import openloger",
         f"recording = openloger.open_recording({str(recording.path)!r})",
