@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openloger.benchmarking.footage import WorldVideo, write_clip
-from openloger.benchmarking.soak import Moment, run_and_watch, summarise, told
+from openloger.benchmarking.soak import Moment, run_and_watch, summarise, summary_line
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.outputs import MANIFEST
@@ -70,7 +70,7 @@ def test_a_real_run_is_watched_to_its_end(tmp_path: Path) -> None:
     assert found["size"] == [48, 64]
     assert found["peak_bytes"] >= found["peak_bytes_after_span"] > 0
     assert found["trail"][-1][0] <= 60
-    assert "60 frames of 48×64 through `pocket`" in told(found)
+    assert "60 frames of 48×64 through `pocket`" in summary_line(found)
 
 
 def test_a_world_is_rendered_once(tmp_path: Path) -> None:
