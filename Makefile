@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-browser lint format docs dist clean
+.PHONY: demo test test-slow test-campaign test-browser lint format docs dist clean
 
 demo: $(VENV)/installed  ## reconstruct a real video with the model in the box, and export it
 	$(BIN)/openloger reconstruct examples/data/lab.mp4 --out demo/recording --overwrite
@@ -16,7 +16,10 @@ test: $(VENV)/installed-for-tests  ## everything that fits in minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/installed-for-tests  ## full-width networks and long runs
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	$(BIN)/python -m pytest -m slow --timeout 3600 --ignore tests/campaign
+
+test-campaign: $(VENV)/installed-for-tests  ## harmed inputs, kills, failing disks, soak: hours; OPENLOGER_CAMPAIGN_SHARE=0.02 takes minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/campaign --timeout 0 -s
 
 test-browser: $(VENV)/installed-for-tests  ## the viewer in a headless Chromium
 	$(INSTALL) -e '.[test,test-browser]'

@@ -1,0 +1,178 @@
+"""What is interrupted and made to fail: commands, what they work on, and what must be true of what they leave."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from campaign.zygote import Case, Outcome, Zygote
+
+from openloger.recording import Recording, open_recording
+
+OPTIONS = ("--network", "pocket", "--weights", "random", "--device", "cpu", "--size", "40", "48")
+WINDOWS = ("--window", "6", "--overlap", "2", "--keyframes", "all")
+FRAMES = 22
+EXPECTED_CODES = {0, 2}  # done, or refused in a line
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The inputs, and the results of runs that nothing disturbed."""
+
+    folder: Path
+    zygote: Zygote
+
+    @cached_property
+    def video(self) -> Path:
+        from frames.frame_clips import write_video
+
+        return write_video(self.folder / "walk.mp4", FRAMES, encoder={"g": "1"})
+
+    @cached_property
+    def whole(self) -> Path:
+        """The whole recording."""
+        return self._made("whole", ())
+
+    @cached_property
+    def interrupted(self) -> Path:
+        """A recording that was stopped after some windows, with its state."""
+        from openloger.network import load_network
+        from openloger.pipeline.options import RunOptions
+        from openloger.pipeline.reconstruct import reconstruct
+
+        seen: list[object] = []
+        options = RunOptions(on_progress=seen.append, should_stop=lambda: len(seen) == 2)
+        network = load_network("pocket", weights="random", device="cpu", dtype="float32")
+        cut = {"window": 6, "overlap": 2, "size": (40, 48), "keyframes": "all"}
+        reconstruct(self.video, self.folder / "cut", network=network, options=options, **cut)
+        return self.folder / "cut"
+
+    def _made(self, name: str, more: tuple[str, ...]) -> Path:
+        out = self.folder / name
+        outcome = self.zygote.run(Case(reconstruction(self.video, out, *more)))[0]
+        assert outcome.code == 0, outcome.said
+        return out
+
+
+def reconstruction(video: Path, out: Path, *more: str) -> tuple[str, ...]:
+    """The command that makes a recording."""
+    return ("reconstruct", str(video), "-o", str(out), *OPTIONS, *WINDOWS, *more)
+
+
+def assert_prefix(recording: Recording, whole: Recording) -> None:
+    """Every committed frame is that of the whole recording."""
+    count = len(recording)
+    assert count <= len(whole)
+    assert not recording.complete or count == len(whole)
+    assert recording.names == whole.names[:count]
+    np.testing.assert_array_equal(recording.world_from_cam, whole.world_from_cam[:count])
+    for number in range(count):
+        np.testing.assert_array_equal(recording.depth(number), whole.depth(number))
+        np.testing.assert_array_equal(recording.rgb(number), whole.rgb(number))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command in an empty folder `desk`, and what may be found there afterwards."""
+
+    prepare: Callable[[Bench, Path], None]
+    command: Callable[[Bench, Path], tuple[str, ...]]
+    check: Callable[[Bench, Path, Outcome], None]
+
+
+def _check_recording(bench: Bench, desk: Path, outcome: Outcome) -> None:
+    """What is committed is right, and --resume makes the rest of it."""
+    out = desk / "walk"
+    if (out / "meta.json").is_file():
+        assert_prefix(open_recording(out), open_recording(bench.whole))
+    if outcome.code == 0:
+        assert open_recording(out).complete
+    again = bench.zygote.run(Case(reconstruction(bench.video, out, "--resume")))[0]
+    assert again.code == 0, f"it cannot be resumed: {again.said}"
+    assert_prefix(recording := open_recording(out), open_recording(bench.whole))
+    assert recording.complete
+    leftovers = [path.name for path in out.rglob("*.partial")]
+    assert not leftovers, leftovers
+
+
+def _check_replacing(bench: Bench, desk: Path, outcome: Outcome) -> None:
+    """After --overwrite, once more makes it whole."""
+    out = desk / "walk"
+    if outcome.code == 0:
+        assert open_recording(out).complete
+    again = bench.zygote.run(Case(reconstruction(bench.video, out, "--overwrite")))[0]
+    assert again.code == 0, f"it cannot be begun again: {again.said}"
+    assert_prefix(open_recording(out), open_recording(bench.whole))
+
+
+def _check_output(name: str) -> Callable[[Bench, Path, Outcome], None]:
+    def check(bench: Bench, desk: Path, outcome: Outcome) -> None:
+        """The old output or the new one, whole; and once more makes the new one."""
+        found = _contents(desk / name)
+        new = _contents(_export_of(bench, name))
+        if outcome.code == 0:
+            assert found == new, "said to be done, and it is not"
+        else:
+            assert found in ({}, new), f"half an output: {sorted(found)}"
+        command = (*_exporting(name)(bench, desk), "--overwrite")
+        again = bench.zygote.run(Case(command))[0]
+        assert again.code == 0, f"it cannot be written again: {again.said}"
+        assert _contents(desk / name) == new
+
+    return check
+
+
+def _export_of(bench: Bench, name: str) -> Path:
+    made = bench.folder / "exports"
+    if not (made / name).exists():
+        made.mkdir(exist_ok=True)
+        outcome = bench.zygote.run(Case(_exporting(name)(bench, made)))[0]
+        assert outcome.code == 0, outcome.said
+    return made / name
+
+
+def _exporting(name: str) -> Callable[[Bench, Path], tuple[str, ...]]:
+    def command(bench: Bench, desk: Path) -> tuple[str, ...]:
+        if name == "report.html":
+            return ("report", str(bench.whole), "--out", str(desk / name))
+        return ("export", str(bench.whole), "--to", Path(name).suffix[1:] or name, "--out", str(desk / name))
+
+    return command
+
+
+def _contents(path: Path) -> dict[str, bytes]:
+    """Without the list of files, which holds hashes alone."""
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    kept = (file for file in files if not file.name.startswith(".openloger"))
+    return {str(file.relative_to(path)): file.read_bytes() for file in kept}
+
+
+def _nothing(bench: Bench, desk: Path) -> None:
+    desk.mkdir()
+
+
+def _copy_of(which: str) -> Callable[[Bench, Path], None]:
+    def prepare(bench: Bench, desk: Path) -> None:
+        desk.mkdir()
+        shutil.copytree(getattr(bench, which), desk / "walk")
+
+    return prepare
+
+
+def _making(*more: str) -> Callable[[Bench, Path], tuple[str, ...]]:
+    return lambda bench, desk: reconstruction(bench.video, desk / "walk", *more)
+
+
+JOBS: dict[str, Job] = {
+    "reconstruct": Job(_nothing, _making(), _check_recording),
+    "resume": Job(_copy_of("interrupted"), _making("--resume"), _check_recording),
+    "overwrite": Job(_copy_of("whole"), _making("--overwrite"), _check_replacing),
+    "export ply": Job(_nothing, _exporting("a.ply"), _check_output("a.ply")),
+    "export colmap": Job(_nothing, _exporting("colmap"), _check_output("colmap")),
+    "export glb": Job(_nothing, _exporting("a.glb"), _check_output("a.glb")),
+    "report": Job(_nothing, _exporting("report.html"), _check_output("report.html")),
+}

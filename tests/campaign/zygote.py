@@ -1,0 +1,230 @@
+"""A process that has imported everything once, and runs each case in a copy of itself.
+
+A copy costs some hundredths of a second where a fresh start costs seconds, is a process of its own that may crash,
+hang, be killed or run out of memory, and inherits the layer of `shim.c`. POSIX only.
+
+`python zygote.py [SHIM]` reads one JSON request a line and answers with one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What the layer does to a case: the `at`th operation below `folder` fails; -1 for none."""
+
+    folder: str
+    at: int = -1
+    error_number: int = 0
+    sticky: bool = False  # every later one fails too
+    only_writes: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of the command line, or of a function of `inputs.py` on a path."""
+
+    arguments: tuple[str, ...] = ()
+    use: str | None = None
+    path: str | None = None
+    folder: str | None = None  # the working directory
+    fault: Fault | None = None
+    signals: tuple[tuple[float, int], ...] = ()  # (seconds after the start, number)
+    clock: tuple[float, int] | None = None  # (seconds that it jumps, after how many readings)
+    limit_s: float = 60.0
+    limit_bytes: int | None = None  # of data
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a case."""
+
+    code: int  # the exit code; -number where a signal ended it
+    said: str  # standard error, or what `use` gave
+    seconds: float
+    operations: int = 0
+    hung: bool = False
+
+
+class Zygote:
+    """The other side: starts the process, and asks it."""
+
+    def __init__(self, shim: Path | None = None) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        environment["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        if shim is not None:
+            environment["LD_PRELOAD"] = str(shim)
+        command = [sys.executable, __file__, *([str(shim)] if shim else [])]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
+
+    def run(self, *cases: Case) -> list[Outcome]:
+        """The cases, all at the same time."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([asdict(case) for case in cases]) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the zygote has died"
+        return [Outcome(**outcome) for outcome in json.loads(answer)]
+
+    def __enter__(self) -> Zygote:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@dataclass
+class _Running:
+    case: dict[str, Any]
+    pid: int
+    said: Any
+    began_s: float
+    signals: list[tuple[float, int]] = field(default_factory=list)
+    outcome: dict[str, Any] | None = None
+
+    def tick(self) -> None:
+        """Sends what is due, and looks whether it has ended."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        seconds = time.monotonic() - self.began_s
+        if pid:
+            self._end(os.waitstatus_to_exitcode(status), seconds, hung=False)
+            return
+        while self.signals and self.signals[0][0] <= seconds:
+            os.kill(self.pid, self.signals.pop(0)[1])
+        if seconds > self.case["limit_s"]:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self._end(-signal.SIGKILL, seconds, hung=True)
+
+    def _end(self, code: int, seconds: float, *, hung: bool) -> None:
+        self.said.seek(0)
+        text = self.said.read().decode(errors="backslashreplace")
+        self.said.close()
+        text, _, operations = text.rpartition("\0operations ") if "\0operations " in text else (text, "", "0")
+        self.outcome = asdict(Outcome(code, text[-4000:], seconds, int(operations), hung))
+
+
+def main() -> None:
+    """The zygote's own side."""
+    library = ctypes.CDLL(sys.argv[1]) if len(sys.argv) > 1 else None
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    _warm_up()
+    for line in sys.stdin:
+        running = [_start(case, library) for case in json.loads(line)]
+        while any(one.outcome is None for one in running):
+            for one in running:
+                if one.outcome is None:
+                    one.tick()
+            time.sleep(0.001)
+        print(json.dumps([one.outcome for one in running]), file=answers, flush=True)
+
+
+def _warm_up() -> None:
+    """Imports all that a case may need, and loads its network: a network is not changed by what is done with it."""
+    from campaign import inputs
+
+    from openloger.network import NetworkSpec, spec
+
+    inputs.import_all()
+    loaded: dict[NetworkSpec, Any] = {}
+    first = spec.load_network("pocket", weights="random", device="cpu", dtype="float32")
+
+    def load(self: NetworkSpec) -> Any:
+        wanted = (self.network, self.weights) == ("pocket", "random")
+        return loaded.get(self) or (first if wanted else spec.load_network(self.network, weights=self.weights))
+
+    NetworkSpec.load = load  # type: ignore[method-assign]
+
+
+def _start(case: dict[str, Any], library: ctypes.CDLL | None) -> _Running:
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its case
+    pid = os.fork()
+    if pid == 0:
+        _child(case, library, said.fileno())
+    return _Running(case, pid, said, time.monotonic(), sorted(map(tuple, case["signals"])))
+
+
+def _child(case: dict[str, Any], library: ctypes.CDLL | None, said: int) -> None:
+    """Never returns."""
+    code = 99
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.dup2(said, 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+        if case["folder"]:
+            os.chdir(case["folder"])
+        if case["limit_bytes"]:
+            resource.setrlimit(resource.RLIMIT_DATA, (case["limit_bytes"], case["limit_bytes"]))
+        _arm(case, library)
+        code = _perform(case)
+    except BaseException:  # noqa: BLE001 - whatever it is, it is what the campaign looks for
+        sys.stderr.write(traceback.format_exc())
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        count = library.fault_count() if library is not None else 0
+        os.write(2, f"\0operations {count}".encode())
+        os._exit(code if 0 <= code < 256 else 98)
+
+
+def _arm(case: dict[str, Any], library: ctypes.CDLL | None) -> None:
+    if library is None:
+        return
+    if case["clock"]:
+        jump_s, after = case["clock"]
+        library.fault_clock(ctypes.c_double(jump_s), ctypes.c_long(after))
+    if fault := case["fault"]:
+        folder = ctypes.c_char_p(os.fsencode(fault["folder"]))
+        at, number = ctypes.c_long(fault["at"]), fault["error_number"]
+        library.fault_arm(folder, at, number, int(fault["sticky"]), int(fault["only_writes"]))
+
+
+def _perform(case: dict[str, Any]) -> int:
+    if case["use"]:
+        from campaign import inputs
+
+        print(inputs.used(case["use"], Path(case["path"])), file=sys.stderr)
+        return 0
+    from openloger.cli import main as command
+
+    try:
+        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
+            command(case["arguments"])
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    return 0
+
+
+if __name__ == "__main__":
+    main()
