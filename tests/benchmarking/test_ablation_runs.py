@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openloger.benchmarking import ablations as room
+from openloger.benchmarking.ablations import run as room
 from openloger.benchmarking.ablations.plan import Variant
 from openloger.benchmarking.ablations.run import RenderedWorlds, stream_of
 from openloger.benchmarking.child import OverLimitError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pytest
@@ -30,7 +30,9 @@ class ErringNetwork(Network):
         self.truth, self.error, self.overlap, self.seen = truth, error, overlap, 0
         self.draw = np.random.default_rng(seed)
 
-    def forward(self, window: Window, memory: HybridMemory | None = None) -> tuple[WindowPrediction, HybridMemory]:
+    def forward(
+        self, window: Window, memory: HybridMemory | None = None, *, disabled: Collection[str] = ()
+    ) -> tuple[WindowPrediction, HybridMemory]:
         frames, (height, width) = window.images.shape[1], window.images.shape[-2:]
         first = self.seen * (WINDOW - self.overlap)
         cameras = [torch.from_numpy(self.truth.world_from_cam(first + row)) for row in range(frames)]

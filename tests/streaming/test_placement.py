@@ -196,7 +196,7 @@ def test_disagreement_ignores_frames_that_only_one_has():
 
 
 def test_the_frame_that_windows_are_placed_by_says_nothing():
-    """They any_rank on it by force; with an overlap of two, half of the frames would hide what the other half says."""
+    """They agree on it by construction; with an overlap of two it would hide half of what the others show."""
     anchor, _, _, world_from_cam = scene(0, scale=1.0)
     anchor = replace(anchor, world_from_cam=anchor.world_from_cam[:2], depth=anchor.depth[:2])
     cameras, depth = world_from_cam.clone(), torch.cat([anchor.depth[:1], 1.25 * anchor.depth[1:]])

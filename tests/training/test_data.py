@@ -180,8 +180,8 @@ def test_the_mirror_world_keeps_the_geometry():
     back = torch.arange(24).reshape(4, 6).flip(1).flatten()  # a token's number in the mirror
     clear = plain.visible & turned.visible[..., back]
     assert clear.sum() > 0.6 * plain.visible.sum()
-    any_rank = (plain.target == back[turned.target[..., back]])[clear].float().mean()
-    assert any_rank > 0.7  # a token's centre is half a pixel off its middle, which the mirror turns round
+    agree = (plain.target == back[turned.target[..., back]])[clear].float().mean()
+    assert agree > 0.7  # a token's centre is half a pixel off its middle, which the mirror turns round
 
 
 def test_recolouring_leaves_depth_alone_and_time_is_reversed_whole():

@@ -148,7 +148,7 @@ def test_intrinsics_are_in_the_promised_range(size):
         for seed in range(6):
             intrinsics = World(family, seed=seed, size=size)[0].intrinsics
             longer_fov_deg = np.degrees(2 * np.arctan(max(size) / 2 / intrinsics[0, 0]))
-            assert 44 <= longer_fov_deg <= 101
+            assert 37 <= longer_fov_deg <= 96
             assert np.abs(intrinsics[:2, 2] - (size[1] / 2, size[0] / 2)).max() < 0.05 * max(size)
 
 

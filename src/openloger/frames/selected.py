@@ -132,7 +132,7 @@ def with_times(slots: Iterable[LazyFrame], *, fps: float | None, name: str) -> I
         yield slot
 
 
-def without_times(fps: float, name: str) -> InputError:
+def without_times(fps: float | int, name: str) -> InputError:
     """What to say where `fps` would thin frames by times that are made up."""
     return InputError(
         f"fps={fps:g} needs the frames' times, and {name} has none; "
