@@ -81,11 +81,11 @@ def moving(count, step):
 
 def test_a_stream_of_keyframes_has_every_frame_once(network):
     pictures = moving(30, 1.5)
-    stream = Stream(network, window=4, overlap=2, keyframes="auto")
+    stream = Stream(network, window=4, overlap=2, size=(48, 64))
     placed = list(stream.run(pictures))
     final = [frame.index for window in placed for frame in window.frames[: window.final_count]]
     assert final == list(range(30))
-    assert len(placed) < len(list(Stream(network, window=4, overlap=2, keyframes="all").run(pictures)))
+    assert len(placed) < len(list(Stream(network, window=4, overlap=2, size=(48, 64), keyframes="all").run(pictures)))
     for window in placed:
         assert len(window.frames) == len(window.world_from_cam) == len(window.points_cam)
         assert torch.isfinite(window.world_from_cam).all()
@@ -96,10 +96,10 @@ def test_a_stream_of_keyframes_has_every_frame_once(network):
 
 def test_a_cut_stream_of_keyframes_equals_the_whole(network):
     pictures = moving(24, 1.5)
-    whole = list(Stream(network, window=4, overlap=2, keyframes="auto").run(pictures))
-    first = Stream(network, window=4, overlap=2, keyframes="auto")
+    whole = list(Stream(network, window=4, overlap=2, size=(48, 64)).run(pictures))
+    first = Stream(network, window=4, overlap=2, size=(48, 64))
     head = next(iter(first.run(pictures)))
-    second = Stream(network, window=4, overlap=2, keyframes="auto")
+    second = Stream(network, window=4, overlap=2, size=(48, 64))
     second.state = type(first.state).from_bytes(first.state.to_bytes())
     again = [head, *second.run(pictures)]
     assert len(again) == len(whole)
@@ -142,7 +142,9 @@ def test_a_known_camera_is_the_lens_of_every_frame(network):
     """Of keyframes and of those between: points lie on the rays of the focal length that was given."""
     focal = 70.0
     placed = list(
-        Stream(network, window=4, overlap=2).run(moving(14, 1.5), known_intrinsics_px=(focal, focal, 32.0, 24.0))
+        Stream(network, window=4, overlap=2, size=(48, 64)).run(
+            moving(14, 1.5), known_intrinsics_px=(focal, focal, 32.0, 24.0)
+        )
     )
     for window in placed:
         x, z = window.points_cam[..., 0], window.points_cam[..., 2]
