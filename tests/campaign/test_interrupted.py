@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from campaign.faults import SEED, build_shim, counted
-from campaign.jobs import EXPECTED_CODES, JOBS, WINDOWS, Bench, assert_prefix, reconstruction
+from campaign.jobs import EXPECTED_CODES, JOBS, Bench, assert_prefix, reconstruction
 from campaign.zygote import Case, Fault, Outcome, Zygote
 
 from openloger.recording import open_recording
@@ -70,22 +70,20 @@ def report(faults: list[str], tried: int, job: str) -> None:
 @pytest.mark.parametrize("job", JOBS)
 def test_every_file_operation_fails_once(job: str, bench: Bench) -> None:
     """Each with EIO, and each that writes with ENOSPC."""
-    _, whole = performed(bench, job)
-    assert whole.code == 0, whole.said
-    assert whole.operations > 5
     faults: list[str] = []
     tried = 0
     for number, writes in ((errno.EIO, False), (errno.ENOSPC, True)):
+        folder = str(bench.folder / "desk")
+        _, whole = performed(bench, job, fault=Fault(folder, only_writes=writes))  # counts alone
+        assert whole.code == 0, whole.said
+        assert whole.operations > 5
         step = max(1, whole.operations // counted(whole.operations))
-        at = SEED % step
-        while True:
+        before = len(faults)
+        for at in range(SEED % step, whole.operations, step):
             name = f"{errno.errorcode[number]} at operation {at}"
-            fault = Fault(str(bench.folder / "desk"), at, number, only_writes=writes)
-            before = len(faults)
-            collected(bench, job, faults, name, fault=fault)
+            collected(bench, job, faults, name, fault=Fault(folder, at, number, only_writes=writes))
             tried += 1
-            at += step
-            if at >= whole.operations or len(faults) - before > 50:
+            if len(faults) - before > 50:
                 break
     report(faults, tried, job)
 
@@ -170,10 +168,11 @@ def test_three_processes_on_one_folder(how: str, bench: Bench) -> None:
 
 
 def test_the_layer_fails_what_it_is_told_to(bench: Bench) -> None:
-    """A planted fault is found: without the sync of what it commits, nothing fails there."""
-    desk, whole = performed(bench, "export ply")
-    fault = Fault(str(desk), whole.operations - 1, errno.EIO)
-    assert os.path.exists(desk / "a.ply")
-    assert WINDOWS
-    _, outcome = performed(bench, "export ply", fault=fault)
-    assert outcome.operations >= whole.operations - 1
+    """An operation in the middle that fails with EIO ends the export in one line, and no half of it is left."""
+    _, whole = performed(bench, "export ply")
+    assert whole.code == 0, whole.said
+    fault = Fault(str(bench.folder / "desk"), whole.operations // 2, errno.EIO)
+    desk, outcome = performed(bench, "export ply", fault=fault)
+    assert outcome.code == 2, outcome.said
+    assert "Traceback" not in outcome.said
+    assert not os.path.exists(desk / "a.ply")
