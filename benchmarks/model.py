@@ -74,7 +74,7 @@ def windows(network: Network, given: argparse.Namespace, size: Size) -> dict[str
     plan = ValidationConfig(clips=given.worlds, frames=given.window, paths=0, pictures=0)
     worlds = held_out(replace(first, clips=clips), plan, render_clips)
     scores = {family: asdict(score) for family, score in validate(network, worlds).items()}
-    if network.config.predicts_focal:
+    if network.config.predicts_lens:
         scores["all"] |= lens_and_masks(network, [batch for batches in worlds.batches.values() for batch in batches])
     return scores
 

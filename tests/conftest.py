@@ -1,5 +1,6 @@
 """Shapes are checked while the tests run; the core is deterministic on two threads."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -7,6 +8,14 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("openloger", "beartype.beartype")
+
+
+@pytest.fixture
+def openloger_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """`caplog` with what openloger logs, whatever earlier tests made of its logger."""
+    logging.getLogger("openloger").propagate = True
+    caplog.set_level(logging.INFO, logger="openloger")
+    return caplog
 
 
 @pytest.fixture(scope="session")

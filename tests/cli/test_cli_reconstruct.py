@@ -14,27 +14,12 @@ import av
 import numpy as np
 import pytest
 import torch
+from cli.small import SMALL
 from safetensors.torch import load_file, save_file
 
 import openloger
 from openloger.cli import main
 from openloger.network import save_network
-
-SMALL = (
-    "--network",
-    "pocket",
-    "--weights",
-    "random",
-    "--device",
-    "cpu",
-    "--size",
-    "40",
-    "48",
-    "--window",
-    "6",
-    "--overlap",
-    "2",
-)
 
 
 def run(*arguments: str | Path) -> int:

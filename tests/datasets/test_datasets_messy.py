@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
 from pathlib import Path
@@ -21,12 +20,6 @@ from openloger.frames.time_units import in_seconds
 
 TUM = "rgbd_dataset_freiburg2_desk"
 TEXTS = (".txt", ".csv", ".yaml")
-
-
-def hear(caplog: pytest.LogCaptureFixture) -> None:
-    """What openloger logs reaches `caplog`, whatever earlier tests made of its logger."""
-    logging.getLogger("openloger").propagate = True
-    caplog.set_level(logging.INFO, logger="openloger")
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -271,12 +264,11 @@ def test_sixteen_bits_full_are_no_depth_in_a_plain_folder(tmp_path: Path) -> Non
 )
 @pytest.mark.parametrize("step_s", [0.0005, 0.005, 0.0333, 0.5, 1.0, 60.0])
 def test_times_since_1970_are_seconds_whatever_they_count(
-    tmp_path: Path, unit: float, said: str | None, step_s: float, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, unit: float, said: str | None, step_s: float, openloger_log: pytest.LogCaptureFixture
 ) -> None:
-    hear(caplog)
     times_s = 1305031102.175 + step_s * np.arange(20)
     np.testing.assert_allclose(in_seconds(times_s * unit, tmp_path / "rgb.txt"), times_s, atol=1e-6, rtol=0)
-    assert (f"its times are {said}" in caplog.text) == (said is not None)
+    assert (f"its times are {said}" in openloger_log.text) == (said is not None)
 
 
 @pytest.mark.parametrize(("unit", "said"), [(1e6, "microseconds"), (1e9, "nanoseconds")])

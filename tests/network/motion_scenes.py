@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openloger.geometry import SE3
-from openloger.network.motion import EdgeFlow, centred_intrinsics
+from openloger.geometry import SE3, centred_intrinsics
+from openloger.network.motion import EdgeFlow
 from openloger.network.motion.flow import cell_centres
 
 HEIGHT, WIDTH, FOCAL = 96, 128, 110.0

@@ -6,10 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from openloger.geometry import unproject
+from openloger.geometry import centred_intrinsics, unproject
 from openloger.network import HybridMemory, Network, Window, preset
-from openloger.network.dense import ConvexUpsample, pinhole
-from openloger.network.motion import centred_intrinsics
+from openloger.network.dense import ConvexUpsample
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def test_every_output_is_a_pixel_each(network, height, width):
 def test_points_lie_on_the_rays_of_one_lens(network):
     prediction, _ = network(Window(torch.rand(2, 4, 3, 48, 64), 4, 1))
     assert torch.equal(prediction.focal_px, prediction.focal_px[:, :1].expand(-1, 4))
-    rays = unproject(torch.ones(2, 4, 48, 64), pinhole(prediction.focal_px[:, 0], (48, 64))[:, None])
+    rays = unproject(torch.ones(2, 4, 48, 64), centred_intrinsics(prediction.focal_px[:, :1], size=(48, 64)))
     assert torch.allclose(prediction.points_cam, rays * prediction.points_cam[..., 2:], atol=1e-5)
 
 
@@ -68,15 +67,15 @@ def test_convex_upsampling_stays_within_its_cells():
     assert (fine <= highest + 1e-6).all()
 
 
-def test_a_given_focal_length_is_the_lens_of_the_points():
+def test_given_intrinsics_are_the_lens_of_the_points():
     """Depth stays, points lie on the rays of the lens that was given, and the geometric camera leaves it alone."""
     torch.manual_seed(0)
     network = Network(preset("compact")).eval().requires_grad_(False)
     images = torch.rand(1, 3, 3, 64, 80)
-    given = torch.tensor([90.0])
+    given = torch.tensor([[[90.0, 0, 37.0], [0, 95.0, 34.0], [0, 0, 1]]])
     for config in (replace(network.config, camera="regressed"), network.config):
         network.config = config
-        prediction, _ = network(Window(images, 3, 0, focal_px=given))
-        torch.testing.assert_close(prediction.focal_px, given.expand(1, 3), rtol=1e-3, atol=0)
-        lens = centred_intrinsics(prediction.focal_px, size=(64, 80))
-        torch.testing.assert_close(unproject(prediction.points_cam[..., 2], lens), prediction.points_cam)
+        prediction, _ = network(Window(images, 3, 0, intrinsics=given))
+        torch.testing.assert_close(prediction.focal_px, torch.full((1, 3), 92.5), rtol=1e-3, atol=0)
+        on_rays = unproject(prediction.points_cam[..., 2], given[:, None])
+        torch.testing.assert_close(on_rays, prediction.points_cam, rtol=1e-3, atol=1e-3)

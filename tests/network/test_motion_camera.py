@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from network.motion_scenes import FOCAL, HEIGHT, SIZE, WIDTH, generator, motion, texture
 from openloger.errors import InputError
-from openloger.geometry import SE3, pixel_grid, rotation_angle
-from openloger.network.motion import CameraSettings, EdgeStatus, centred_intrinsics, flow_features, geometric_camera
+from openloger.geometry import SE3, centred_intrinsics, pixel_grid, rotation_angle
+from openloger.network.motion import CameraSettings, EdgeStatus, flow_features, geometric_camera
 
 NORMAL = torch.tensor([0.12, -0.1, 0.3])  # of a wall, NORMAL · X = 1 in the world
 

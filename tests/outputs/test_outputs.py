@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -23,12 +22,6 @@ from openloger.outputs import (
     staging,
     write_output,
 )
-
-
-def hear(caplog: pytest.LogCaptureFixture) -> None:
-    """What openloger logs reaches `caplog`, whatever earlier tests made of its logger."""
-    logging.getLogger("openloger").propagate = True
-    caplog.set_level(logging.INFO, logger="openloger")
 
 
 def put(path: Path, text: str = "mine") -> Path:
@@ -214,20 +207,19 @@ def test_a_manifest_that_names_files_elsewhere_reaches_none_of_them(tmp_path: Pa
     assert not out.exists()
 
 
-def test_a_long_job_keeps_what_is_not_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    hear(caplog)
+def test_a_long_job_keeps_what_is_not_its_own(tmp_path: Path, openloger_log: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "weights.bin"
     for text in ("one", "two"):
         with replace_file(path, made_by="tests") as draft:
             draft.write_text(text)
-    assert not caplog.records
+    assert not openloger_log.records
     for number in (1, 2):
         put(path, f"mine {number}")
         with replace_file(path, made_by="tests") as draft:
             draft.write_text("three")
         assert path.read_text() == "three"
         assert (tmp_path / f"weights.bin.kept-{number}").read_text() == f"mine {number}"
-    assert "kept as weights.bin.kept-2" in caplog.text
+    assert "kept as weights.bin.kept-2" in openloger_log.text
 
 
 def test_a_long_job_keeps_folders_that_are_not_its_own(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -24,12 +23,6 @@ from openloger.streaming.windows import SizedFrame
 LENGTH, WINDOW, OVERLAP = 30, 9, 2
 STEP = WINDOW - OVERLAP
 SIZE = (40, 48)
-
-
-def hear(caplog: pytest.LogCaptureFixture) -> None:
-    """What openloger logs reaches `caplog`, whatever earlier tests made of its logger."""
-    logging.getLogger("openloger").propagate = True
-    caplog.set_level(logging.INFO, logger="openloger")
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +78,13 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", [*DAMAGE, "missing", "another run's"])
 def test_a_lost_state_costs_no_committed_frame(
-    kind: str, stopped: Path, whole: Recording, network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: str,
+    stopped: Path,
+    whole: Recording,
+    network: Network,
+    tmp_path: Path,
+    openloger_log: pytest.LogCaptureFixture,
 ) -> None:
-    hear(caplog)
     out = Path(shutil.copytree(stopped, tmp_path / "out"))
     state = out / "state.safetensors"
     if kind == "missing":
@@ -103,8 +100,8 @@ def test_a_lost_state_costs_no_committed_frame(
     else:
         state.write_bytes(DAMAGE[kind](state.read_bytes()))
     recording = run(noise(), out, network, existing="resume")
-    assert "state.safetensors cannot be used" in caplog.text
-    assert "the run goes on from the last recorded window" in caplog.text
+    assert "state.safetensors cannot be used" in openloger_log.text
+    assert "the run goes on from the last recorded window" in openloger_log.text
     assert (len(recording), recording.complete) == (LENGTH, True)
     assert recording.source_index.tolist() == list(range(LENGTH))
     assert [window.number for window in recording.windows] == [0, 1, 2, 3]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import random
 import subprocess
@@ -22,12 +21,6 @@ from openloger.recording import Recording, create_recording, open_recording, res
 from openloger.recording.lines import LineFile, listed_numbers
 
 FRAMES = 40
-
-
-def hear(caplog: pytest.LogCaptureFixture) -> None:
-    """What openloger logs reaches `caplog`, whatever earlier tests made of its logger."""
-    logging.getLogger("openloger").propagate = True
-    caplog.set_level(logging.INFO, logger="openloger")
 
 
 def write(path: Path, frames: int = FRAMES, **changes: object) -> Recording:
@@ -143,9 +136,8 @@ def test_damaged_cameras_of_some_frames_leave_the_others(tmp_path: Path) -> None
 
 
 def test_a_damaged_name_is_said_and_the_others_are_read(
-    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    whole: Path, tmp_path: Path, openloger_log: pytest.LogCaptureFixture
 ) -> None:
-    hear(caplog)
     broken = copy(whole, tmp_path / "broken")
     lines = (broken / "names.jsonl").read_bytes().split(b"\n")
     lines[3] = lines[3].replace(b"frame", b"grame")
@@ -155,16 +147,17 @@ def test_a_damaged_name_is_said_and_the_others_are_read(
     lost = [frame for frame in range(FRAMES) if names[frame] != sound[frame]]
     assert lost == [3, 7, 8]
     assert [names[frame] for frame in lost] == ["lost-000003", "lost-000007", "lost-000008"]
-    assert "the names of frames 3, 7 to 8 are lost" in caplog.text
+    assert "the names of frames 3, 7 to 8 are lost" in openloger_log.text
 
 
-def test_a_damaged_window_is_said_and_left_out(whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    hear(caplog)
+def test_a_damaged_window_is_said_and_left_out(
+    whole: Path, tmp_path: Path, openloger_log: pytest.LogCaptureFixture
+) -> None:
     broken = copy(whole, tmp_path / "broken")
     flip(broken / "windows.jsonl", 200)
     windows, sound = open_recording(broken).windows, open_recording(whole).windows
     assert windows == sound[1:]
-    assert "windows 0 are lost" in caplog.text
+    assert "windows 0 are lost" in openloger_log.text
 
 
 def test_a_damaged_commit_says_what_must_have_stood_there(whole: Path, tmp_path: Path) -> None:
@@ -345,9 +338,8 @@ def test_a_folder_that_is_refused_is_left_without_a_lock(tmp_path: Path) -> None
 
 
 def test_without_locks_it_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, openloger_log: pytest.LogCaptureFixture
 ) -> None:
-    hear(caplog)
     monkeypatch.setattr("openloger.outputs.lock.try_lock", lambda descriptor: None)
     write(tmp_path / "out", 8)
-    assert "writer.lock cannot be locked: see to it that no second run writes there" in caplog.text
+    assert "writer.lock cannot be locked: see to it that no second run writes there" in openloger_log.text

@@ -139,14 +139,14 @@ def test_a_window_of_encoded_frames_is_the_window(network):
 
 
 def test_a_known_camera_is_the_lens_of_every_frame(network):
-    """Of keyframes and of those between: points lie on the rays of the focal length that was given."""
-    focal = 70.0
+    """Of keyframes and of those between: points lie on the rays of the camera that was given."""
+    focal, middle = 70.0, 30.0
     placed = list(
         Stream(network, window=4, overlap=2, size=(48, 64)).run(
-            moving(14, 1.5), known_intrinsics_px=(focal, focal, 32.0, 24.0)
+            moving(14, 1.5), known_intrinsics_px=(focal, focal, middle, 24.0)
         )
     )
     for window in placed:
         x, z = window.points_cam[..., 0], window.points_cam[..., 2]
         column = (torch.arange(x.shape[-1]) + 0.5) * 64 / x.shape[-1]  # of the pictures as they were given
-        torch.testing.assert_close(x, z * (column - 32) / focal, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(x, z * (column - middle) / focal, rtol=1e-3, atol=1e-4)

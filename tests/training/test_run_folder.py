@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -25,12 +24,6 @@ from openloger.training.config import OptimiserConfig
 from openloger.training.folder import check_run_folder
 from openloger.training.metrics import MetricsLog, read_metrics
 from openloger.training.optimiser import RunningMean
-
-
-def hear(caplog: pytest.LogCaptureFixture) -> None:
-    """What openloger logs reaches `caplog`, whatever earlier tests made of its logger."""
-    logging.getLogger("openloger").propagate = True
-    caplog.set_level(logging.INFO, logger="openloger")
 
 
 class State:
@@ -74,9 +67,8 @@ def test_the_newest_and_the_one_before_are_kept(run: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "gone", "state", "nothing"])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
-    run: Path, damage: str, caplog: pytest.LogCaptureFixture
+    run: Path, damage: str, openloger_log: pytest.LogCaptureFixture
 ) -> None:
-    hear(caplog)
     newest = run / "step-00000003"
     shard = newest / "state-000.safetensors"
     data = bytearray(shard.read_bytes())
@@ -95,7 +87,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
         case _:
             shutil.rmtree(newest)
     assert State().taken_up(run) == 2
-    assert ("step-00000003 is damaged" in caplog.text) == (damage != "nothing")
+    assert ("step-00000003 is damaged" in openloger_log.text) == (damage != "nothing")
 
 
 @pytest.mark.parametrize("pointer", [b"", b"\0" * 13, b"step-00000009", b"../../etc", b"\xff"])

@@ -150,7 +150,9 @@ def _frames(result: Mapping[str, Any]) -> int:
 
 
 def _stream(network: Any, engine: Engine, frames: int) -> Stream:
-    return Stream(network) if engine == "streaming" else Stream(network, window=frames, overlap=0, placement="none")
+    if engine == "streaming":
+        return Stream(network, keyframes="all")
+    return Stream(network, window=frames, overlap=0, placement="none", keyframes="all")
 
 
 def _full(

@@ -22,7 +22,8 @@ def reconstruct_serially(source: FrameSource, out: Path, network: Network, *, cl
     stream = Stream(network)
     writer: RecordingWriter | None = None
     with clock.stage("rest"):
-        for placed in stream.run(TimedFrames(sized, clock, "resize"), observer=lambda: clock.stage("placement")):
+        timed = TimedFrames(sized, clock, "resize")
+        for placed in stream.run(timed, observer=lambda: clock.stage("placement"), ahead=0):
             with clock.stage("write"):
                 writer = writer or create_recording(out, _meta(source, network, placed.frames[0].rgb.shape[:2]))
                 writer.append(placed)

@@ -88,7 +88,7 @@ def _run_and_flush(arguments: list[str]) -> int | None:
 
 
 def _discard_output() -> None:
-    """What is still to be written to the pipe goes nowhere, so that Python's end does not complain of it."""
+    """Discard the output that is still buffered, so that Python does not report a broken pipe as it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())

@@ -31,7 +31,7 @@ def about(network: str, *, size: tuple[int, int]) -> str | None:
 
 
 def warnings(recording: Recording) -> list[str]:
-    """What was found in the input and the result, a line each."""
+    """The findings about the input and the result, a line each."""
     return [f"warning: {finding.text}" for finding in recording.findings]
 
 

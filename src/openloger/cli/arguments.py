@@ -14,7 +14,7 @@ from openloger.recording.meta import is_recording
 
 @dataclass(frozen=True)
 class WindowArguments:
-    """How windows are formed and placed; by default as the network was made for."""
+    """Windows and their placement; by default as the network was made for."""
 
     window: int | None = None
     """Frames in a window."""
@@ -35,7 +35,7 @@ class WindowArguments:
 
 @dataclass(frozen=True)
 class StorageArguments:
-    """How cameras and depth are stored."""
+    """Storage of cameras and depth."""
 
     lens: Literal["varying", "fixed"] = "varying"
     """fixed: one focal length and principal point for the whole video."""
@@ -45,7 +45,7 @@ class StorageArguments:
     """The precision in which depth is stored."""
 
     def options(self, *, resume: bool, overwrite: bool) -> RunOptions:
-        """What a run is told; raises InputError where it is to go on and to begin again."""
+        """The options of a run; raises InputError where it is both to go on and to begin again."""
         if resume and overwrite:
             raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
         return RunOptions(

@@ -32,7 +32,7 @@ from openloger.values import PlacedWindow
 
 @dataclass(frozen=True)
 class RecordingArguments(StorageArguments):
-    """What is written."""
+    """The output."""
 
     resume: bool = False
     """Go on with an interrupted recording, or append to a complete one (begin one where there is none)."""

@@ -30,7 +30,7 @@ from openloger.runtime.resources import peak_memory_bytes
 
 @dataclass(frozen=True)
 class UsualArguments:
-    """What most runs need."""
+    """The options that most runs need."""
 
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The recording's folder. By default in this folder, named as the source: walk.mp4 gives walk."""

@@ -22,11 +22,12 @@ from openloger.evaluation.report import TableRows, suite_json, suite_table
 from openloger.evaluation.run import Outcome, Sequences, SuiteResult, run_suite
 from openloger.evaluation.suites import SUITES, Suite, find_suite
 from openloger.frames import open_frames
+from openloger.frames.through import FramesThrough
 from openloger.network import Network, NetworkSpec, weights_hash
 from openloger.outputs import check_place, replace_file
 from openloger.runtime.prefetch import prefetch
 from openloger.streaming import Stream
-from openloger.values import Frame, FrameSource, PlacedWindow
+from openloger.values import PlacedWindow
 
 RESULTS_FILE, REPORT_FILE = "results.json", "report.html"
 
@@ -201,28 +202,7 @@ def _stream(
     sequence: Sequence, *, network: Network, suite: Suite, placement: str, stop: int | None
 ) -> Iterable[PlacedWindow]:
     source = open_frames(sequence, stop=stop, stride=suite.stride)
-    return _engine(network, suite, placement).run(_Ahead(source))
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """A source whose frames are decoded in a thread while the network works."""
-
-    source: FrameSource
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def length(self) -> int | None:
-        return self.source.length
-
-    def frames(self, first: int = 0) -> Iterator[Frame]:
-        return prefetch(self.source.frames(first))
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self.frames()
+    return _engine(network, suite, placement).run(FramesThrough(source, prefetch))
 
 
 def _settings(stream: Stream) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What the measures of a video's windows say about it, each in a line with the way out.
+"""Findings from the measures of a video's windows, each in a line with the way out.
 
-Every threshold was measured on worlds and on real clips: `docs/diagnostics.md` has the figures.
+The thresholds were set on three real clips and on spoiled copies of them: `docs/diagnostics.md` has the figures.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Lens:
-    """What is known of the camera and its pictures."""
+    """The known facts about the camera and its pictures."""
 
     source_size: tuple[int, int]  # (height, width) in pixels
     size: tuple[int, int]  # (height, width) of the frames as the network saw them
@@ -60,7 +60,7 @@ class _Evidence:
 def findings(
     windows: Sequence[WindowMeasures], disagreements: Sequence[Disagreement], lens: Lens
 ) -> tuple[Finding, ...]:
-    """What is found, the input's faults first; empty where all is well, or nothing was measured."""
+    """All findings, the input's faults first; empty where all is well, or nothing was measured."""
     if not windows:
         return ()
     evidence = _Evidence(windows, disagreements, lens)

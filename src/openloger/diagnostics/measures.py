@@ -1,4 +1,4 @@
-"""What is measured of each window: its pictures, its cameras, its lens and its confidence.
+"""Measures of each window: its pictures, its cameras, its lens and its confidence.
 
 A few numbers a window, so it takes no memory that grows, and a run that is continued has those of its first part.
 Pictures are compared as thumbnails of their brightness, each without its mean, so that a change of exposure is none.

@@ -78,7 +78,7 @@ def frame_interval_s(stream: Any) -> float:
 
 
 def truncation_reason(container: Any, stream: Any, seen: PacketsRead) -> str | None:
-    """Why a container that was read to its end counts as truncated; None where it does not."""
+    """The reason for which a container that was read to its end counts as truncated; None where it does not."""
     if seen.error is not None:
         return f"it cannot be read any further ({seen.error})"
     promised_s = _promised_end_s(container.format.name.split(","), stream)

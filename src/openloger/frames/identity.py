@@ -1,4 +1,4 @@
-"""What a source is made of, so that another one of the same name is told from it."""
+"""The identity of a source, by which another one of the same name is recognised."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def files_of(source: object) -> tuple[Path, ...]:
 
 
 def identity(source: FrameSource) -> dict[str, Any]:
-    """How many files a source has, their bytes, a hash of how they begin, which frames are taken and how many they are.
+    """The number of a source's files, their bytes, a hash of their beginnings, the choice of frames and their number.
 
     `spherical`: the first file's metadata call it a 360° panorama. The hash is of the first MiB of the first file and,
     where there are several, of all their names and sizes.
@@ -60,7 +60,7 @@ def identity(source: FrameSource) -> dict[str, Any]:
 
 
 def difference(known: Mapping[str, Any], source: FrameSource) -> str | None:
-    """Why a source is not that of an earlier `identity`; None where it is, or has only become longer.
+    """The difference between a source and an earlier `identity`; None where there is none, or it has only grown.
 
     Raises InputError for what is no file.
     """
@@ -89,7 +89,7 @@ def _other_frames(known: Mapping[str, Any], source: FrameSource) -> str | None:
 
 
 def _selections(source: object) -> list[Selection]:
-    """What chooses among the frames, the last choice first; one of all frames does not count."""
+    """The choices among the frames, the last one first; a choice of all frames does not count."""
     chosen = [layer.selection for layer in _layers(source) if isinstance(layer, SelectedFrames)]
     return [one for one in chosen if replace(one, stop=None) != Selection()]
 

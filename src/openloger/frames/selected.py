@@ -133,7 +133,7 @@ def with_times(slots: Iterable[LazyFrame], *, fps: float | None, name: str) -> I
 
 
 def without_times(fps: float | int, name: str) -> InputError:
-    """What to say where `fps` would thin frames by times that are made up."""
+    """The error where `fps` would thin frames by times that are made up."""
     return InputError(
         f"fps={fps:g} needs the frames' times, and {name} has none; "
         "give stride, or list the times (timestamps.txt beside the pictures)"

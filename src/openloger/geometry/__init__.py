@@ -15,6 +15,7 @@ The conventions of the whole package, defined here once:
 from openloger.geometry.alignment import ScaleMode, align_cameras, depth_scale, umeyama
 from openloger.geometry.cameras import (
     IntrinsicsFit,
+    centred_intrinsics,
     fit_intrinsics,
     intrinsics_matrix,
     known_camera,
@@ -44,6 +45,7 @@ __all__ = [
     "Sim3",
     "align_cameras",
     "axis_angle_from_rotation",
+    "centred_intrinsics",
     "depth_edges",
     "depth_scale",
     "fit_intrinsics",

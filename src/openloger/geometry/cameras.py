@@ -66,6 +66,17 @@ def project(
     return focal * points_cam[..., :2] / points_cam[..., 2:] + principal
 
 
+def centred_intrinsics(focal_px: Float[Tensor, " *batch"], *, size: tuple[int, int]) -> Float[Tensor, "*batch 3 3"]:
+    """K of square pixels with the principal point in the middle of a picture of (height, width).
+
+    Raises InputError for a focal length that is not positive.
+    """
+    if not bool((focal_px > 0).all()):
+        raise InputError(f"a focal length is {focal_px.min().item():g} px; it must be positive")
+    middle = focal_px.new_tensor([size[1] / 2, size[0] / 2]).expand(*focal_px.shape, 2)
+    return intrinsics_matrix(focal_px[..., None].expand(*focal_px.shape, 2), middle)
+
+
 def scale_intrinsics(
     intrinsics: Float[Tensor, "*batch 3 3"], *, from_size: tuple[int, int], to_size: tuple[int, int]
 ) -> Float[Tensor, "*batch 3 3"]:

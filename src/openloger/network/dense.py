@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.geometry import unproject
+from openloger.geometry import centred_intrinsics, unproject
 from openloger.network.fusion import Fused, Pyramid, upsampled
 from openloger.network.heads import CameraHead, HeadOutputs, HeadTransformer, TransformerConfig
 from openloger.shapes import Float, Tensor
@@ -112,10 +112,12 @@ class DenseHeads(nn.Module):
         patches = tokens[:, :, -fused.tokens.shape[2] :]
         camera = self.camera_transformer(tokens.flatten(0, 1), positions_yx)[:, -patches.shape[2] :]
         maps = self._maps(patches, images, pyramid, fused).unflatten(0, (batch, frames))
+        height, width = images.shape[-2:]
         focal_px = self._focal_px(patches, images.shape[-2:])
+        lens = centred_intrinsics(focal_px[:, None], size=(height, width))
         return HeadOutputs(
             world_from_cam=self.camera(camera).unflatten(0, (batch, frames)),
-            points_cam=unproject(maps[:, :, 0].exp(), pinhole(focal_px, images.shape[-2:])[:, None]),
+            points_cam=unproject(maps[:, :, 0].exp(), lens),
             confidence_logit=maps[:, :, 1],
             metric_scale=None,
             sky_logit=maps[:, :, 2],
@@ -142,12 +144,3 @@ class DenseHeads(nn.Module):
         height, width = size
         log_focal = self.focal(self.focal_norm(patches.mean(dim=(1, 2))))[:, 0]
         return 0.7 * (height**2 + width**2) ** 0.5 * log_focal.exp()
-
-
-def pinhole(focal_px: Float[Tensor, " batch"], size: tuple[int, ...]) -> Float[Tensor, "batch 3 3"]:
-    """Intrinsics of square pixels and a centred principal point."""
-    height, width = size
-    lens = torch.zeros(len(focal_px), 3, 3, dtype=focal_px.dtype, device=focal_px.device)
-    lens[:, 0, 0] = lens[:, 1, 1] = focal_px
-    lens[:, 0, 2], lens[:, 1, 2], lens[:, 2, 2] = width / 2, height / 2, 1.0
-    return lens

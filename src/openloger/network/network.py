@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from openloger.errors import InputError
-from openloger.geometry import SE3
+from openloger.geometry import SE3, centred_intrinsics, unproject
 from openloger.network.attention import Block
 from openloger.network.decoder import Decoder, DecoderConfig
 from openloger.network.dense import DenseHeads, DenseHeadsConfig
@@ -27,7 +27,6 @@ from openloger.network.motion import (
     CameraSettings,
     FlowFeatures,
     WindowSettings,
-    centred_intrinsics,
     flow_features,
     geometric_camera,
     matching,
@@ -38,7 +37,6 @@ _IMAGE_MEAN = (0.485, 0.456, 0.406)
 _IMAGE_STD = (0.229, 0.224, 0.225)
 _EFFICIENTNET_MEAN = (127 / 255,) * 3
 _EFFICIENTNET_STD = (128 / 255,) * 3
-_MOST_OF_THE_PICTURE = 0.8
 KNOWN_FOCAL_SIGMA = 1e-4  # of a given focal length's logarithm, which adjustment leaves as it is
 
 
@@ -56,13 +54,11 @@ class NetworkConfig:
     overlap: int
     placement: str  # what "auto" places its windows by
     reset_every: int | None = None  # windows, for videos past a thousand frames
-    camera: str = (
-        "regressed"  # or "geometric": from flow and depth (`motion/`), the regressed one its start and fallback
-    )
+    camera: str = "regressed"  # or "geometric": from flow and depth (motion/), the regressed one start and fallback
     keyframes: str = "all"  # what windows are made of by default; "auto": of frames that moved (streaming/keyframes.py)
 
     @property
-    def predicts_focal(self) -> bool:
+    def predicts_lens(self) -> bool:
         """Whether its points are depth along the rays of a lens that it predicts, or is given."""
         return isinstance(self.heads, DenseHeadsConfig)
 
@@ -78,7 +74,7 @@ class Window:
     size: int  # the run's nominal window, which a last window may fall short of
     overlap: int
     encoded: Encoded = ()  # the encoder's maps of all frames, where `Network.encode` has made them already
-    focal_px: Float[Tensor, " batch"] | None = None  # where it is known, for networks that predict it
+    intrinsics: Float[Tensor, "batch 3 3"] | None = None  # where they are known, for networks that predict a lens
     adjusted: bool = True  # False: a geometric camera chains neighbours alone, and depth and lens stay as predicted
 
     @property
@@ -190,7 +186,7 @@ class Network(nn.Module):
 
         Frames that `memory` has from the previous window, or that come encoded, are not encoded again. Memory layers of
         the `disabled` kinds (of `MEMORY_KINDS`) do not run: they add nothing, as if their gates were zero, and leave
-        nothing in the memory.
+        nothing in the memory. Without "swa" the memory of scale takes nothing from the previous window, either.
         """
         before = self.fresh_memory() if memory is None else memory
         rows, columns = self._patches(window)
@@ -227,13 +223,12 @@ class Network(nn.Module):
         with self._autocast():
             tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, disabled=disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
-        if window.focal_px is not None:
-            heads = _seen_through(heads, window.focal_px[:, None].expand(-1, window.images.shape[1]))
         if self.scale is not None:
             heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
         if self.config.camera == "geometric" and not self.training:
-            features = flow_features(window.images, *_matched(pyramid))
-            heads = self._measured(heads, features, _camera_settings(window))
+            heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)), window)
+        elif window.intrinsics is not None:
+            heads = _seen_through(heads, heads.points_cam[..., 2], _lens(heads, window))
         carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
         carried = cell_means(heads.points_cam[:, -window.overlap :, ..., 2]) if carries else None
         return heads, replace(after, overlap_log_depth=carried), pyramid
@@ -248,30 +243,21 @@ class Network(nn.Module):
         world_from_cam[..., :3, 3] *= scale
         return heads._replace(world_from_cam=world_from_cam, points_cam=heads.points_cam * scale[..., None, None])
 
-    def _measured(self, heads: HeadOutputs, features: FlowFeatures, settings: CameraSettings) -> HeadOutputs:
+    def _measured(self, heads: HeadOutputs, features: FlowFeatures, window: Window) -> HeadOutputs:
         """The geometric camera in place of the regressed one, which is its start and fallback, and depth and focal
         length as it corrects them. What is taken for sky has no depth to measure by."""
-        assert heads.focal_px is not None
         assert heads.sky_logit is not None
-        depth = heads.points_cam[..., 2]
-        lens = centred_intrinsics(heads.focal_px, size=(depth.shape[-2], depth.shape[-1]))
+        depth, lens = heads.points_cam[..., 2], _lens(heads, window)
         known = torch.where(heads.sky_logit > 0, torch.nan, depth)
-        measured = geometric_camera(features, known, lens, heads.world_from_cam, settings=settings)
-        deeper = measured.corrected_depth(depth) / depth
-        focal_px = heads.focal_px * measured.log_focal.exp()[:, None]
-        heads = heads._replace(world_from_cam=measured.world_from_cam, points_cam=heads.points_cam * deeper[..., None])
-        return _seen_through(heads, focal_px)
+        measured = geometric_camera(features, known, lens, heads.world_from_cam, settings=_camera_settings(window))
+        lens[..., [0, 1], [0, 1]] *= measured.log_focal.exp()[:, None, None]
+        heads = heads._replace(world_from_cam=measured.world_from_cam)
+        return _seen_through(heads, measured.corrected_depth(depth), lens)
 
     def motion_px(self, source: Encoded, target: Encoded) -> float:
-        """Length of the coarse flow between two frames that four fifths of the picture stay under, pixels; of networks
-        with a convolutional encoder. Of a camera that moves ahead, only what is near moves much: not the median.
-
-        Without the geometric camera's refinement: at the lengths that keyframes are chosen by, the two differ by a
-        pixel or less on hand-held video, at a fifth of the cost.
-        """
+        """Motion of the picture between two frames, pixels; of networks with a convolutional encoder."""
         with torch.autocast(self.device.type, enabled=False):
-            coarse = matching.match(*(matching.describe(*_matched(one)) for one in (source, target)))
-        return torch.linalg.vector_norm(coarse, dim=1).quantile(_MOST_OF_THE_PICTURE).item()
+            return matching.motion_px(*(matching.describe(*_matched(one)) for one in (source, target))).item()
 
     def _encoded(self, window: Window, carried: tuple[Tensor, ...]) -> Encoded:
         """The maps of all frames of a window; those that are neither given nor `carried` from before are encoded."""
@@ -305,18 +291,26 @@ def _matched(pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     return pyramid[2].flatten(0, 1), pyramid[3].flatten(0, 1)
 
 
-def _seen_through(heads: HeadOutputs, focal_px: Float[Tensor, "batch frame"]) -> HeadOutputs:
-    """The same depth through a lens of another focal length."""
-    assert heads.focal_px is not None, "this network predicts no focal length, so that none can be given"
-    narrower = (heads.focal_px / focal_px)[..., None, None, None]
-    x_y, depth = heads.points_cam[..., :2], heads.points_cam[..., 2:]
-    return heads._replace(points_cam=torch.cat([x_y * narrower, depth], dim=-1), focal_px=focal_px)
+def _lens(heads: HeadOutputs, window: Window) -> Float[Tensor, "batch frame 3 3"]:
+    """The intrinsics that are known, else those of the predicted focal length; a copy."""
+    assert heads.focal_px is not None, "this network predicts no lens, so that none can be given"
+    if window.intrinsics is None:
+        height, width = window.images.shape[-2:]
+        return centred_intrinsics(heads.focal_px, size=(height, width))
+    return window.intrinsics[:, None].repeat(1, window.images.shape[1], 1, 1)
+
+
+def _seen_through(
+    heads: HeadOutputs, depth: Float[Tensor, "batch frame height width"], lens: Float[Tensor, "batch frame 3 3"]
+) -> HeadOutputs:
+    """Points at this depth on the rays of this lens."""
+    return heads._replace(points_cam=unproject(depth, lens), focal_px=lens[..., [0, 1], [0, 1]].mean(-1))
 
 
 def _camera_settings(window: Window) -> CameraSettings:
     if not window.adjusted:
         return CameraSettings(window=None)
-    known = window.focal_px is not None
+    known = window.intrinsics is not None
     return CameraSettings(window=WindowSettings(focal_sigma=KNOWN_FOCAL_SIGMA) if known else WindowSettings())
 
 

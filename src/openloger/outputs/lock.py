@@ -19,7 +19,7 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        """Take the lock; where the file system has no locks, a warning says so.
+        """Take the lock; where the file system has no locks, a warning is logged.
 
         Raises:
             BlockingIOError: another process holds it.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from openloger.outputs.clutter import is_clutter
-from openloger.runtime.platform import sync_folder
+from openloger.runtime.platform import remove_file, sync_folder
 
 MANIFEST = ".openloger-files.jsonl"
 DESK_PREFIX = ".openloger-partial-"  # of the folders that outputs are prepared in
@@ -93,10 +93,10 @@ def remove_folder(folder: Path, *, made_by: str) -> None:
     if first_foreign(folder, made_by=made_by) is not None:
         return
     for path in sorted(_files_below(folder), key=lambda path: path.name == MANIFEST):  # the proof last
-        path.unlink()
+        remove_file(path)
     for top, _, names in os.walk(folder, topdown=False):
         for name in filter(is_clutter, names):
-            Path(top, name).unlink()
+            remove_file(Path(top, name))
         if not os.listdir(top):
             os.rmdir(top)
 

@@ -21,7 +21,7 @@ from openloger.outputs.manifest import (
     record_folder,
     remove_folder,
 )
-from openloger.runtime.platform import patiently, replace_file, sync_folder
+from openloger.runtime.platform import patiently, remove_file, replace_file, sync_folder
 
 _ELSEWHERE = "choose another path, or move it away"
 
@@ -120,7 +120,7 @@ def _desk(home: Path, path: Path) -> Iterator[Path]:
         raise InputError(f"writing {path} failed, and nothing of it was kept: {error}") from error
     finally:
         for draft in [entry for entry in desk.iterdir() if entry.name != "replaced"]:
-            shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+            shutil.rmtree(draft) if draft.is_dir() else remove_file(draft)
         if not any(desk.iterdir()):
             desk.rmdir()
 
@@ -150,7 +150,7 @@ def _move(before: Path, after: Path) -> tuple[Path, Path]:
 
 
 def _entries(path: Path) -> list[Path]:
-    """What counts in a folder."""
+    """The entries of a folder that count."""
     return [one for one in path.iterdir() if not (is_clutter(one.name) or one.name.startswith(DESK_PREFIX))]
 
 

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
 
 from openloger.errors import BadFrameError, InputError
 from openloger.frames import resized
 from openloger.pipeline.resume import RecordedPrefix
 from openloger.runtime.prefetch import prefetch
-from openloger.runtime.progress import Stopwatch
 from openloger.streaming import Stream, network_size
 from openloger.values import Frame, FrameSource
-
-
-@dataclass(frozen=True)
-class TimedSource:
-    """A FrameSource, with the time its frames take to come counted as waiting."""
-
-    source: FrameSource
-    watch: Stopwatch
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def length(self) -> int | None:
-        return self.source.length
-
-    def frames(self, first: int = 0) -> Iterator[Frame]:
-        return self.watch.timed(self.source.frames(first))
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self.frames()
 
 
 class DecodedAhead:

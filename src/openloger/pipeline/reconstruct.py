@@ -15,8 +15,9 @@ from openloger.errors import BadFrameError
 from openloger.frames import open_frames
 from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
+from openloger.frames.through import FramesThrough
 from openloger.network import Network, load_network
-from openloger.pipeline.decode_ahead import DecodedAhead, TimedSource
+from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame
 from openloger.pipeline.resume import (
     RecordedPrefix,
@@ -106,7 +107,7 @@ def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, opti
     saver = StateSaver(recording.state_path)
     device = device_name(stream.network.device)
     before, peak_bytes = watch.now(), 0
-    for placed in stream.run(TimedSource(frames, watch), known_intrinsics_px=options.known_intrinsics_px):
+    for placed in stream.run(FramesThrough(frames, watch.timed), known_intrinsics_px=options.known_intrinsics_px):
         state, now = stream.state, watch.now()
         peak_bytes = max(peak_bytes, peak_memory_bytes())  # Linux counts a peak but roughly: it may seem to shrink
         cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_bytes, device)

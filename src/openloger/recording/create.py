@@ -102,7 +102,7 @@ def check_folder(path: str | os.PathLike[str], *, existing: Literal["refuse", "r
 
 
 def _check_kind(folder: Path) -> None:
-    """What is there of the path must be folders."""
+    """Check that the existing parents of the path are folders."""
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), None)
     if there is not None and not there.is_dir():
         kind = "a file" if there.exists() else "a link to nothing"

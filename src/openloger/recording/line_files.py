@@ -29,14 +29,14 @@ def window_lines(folder: Path, meta: RecordingMeta) -> LineFile:
 
 
 def name_values(names: Sequence[str], meta: RecordingMeta, *, first_frame: int) -> list[Any]:
-    """What to append for the names of frames from `first_frame` on."""
+    """The bytes to append for the names of frames from `first_frame` on."""
     if not meta.has_checksums:
         return list(names)
     return [{FRAME_KEY: first_frame + place, "name": name} for place, name in enumerate(names)]
 
 
 def window_value(window: RecordedWindow, meta: RecordingMeta, *, row: int) -> dict[str, Any]:
-    """What to append for a window."""
+    """The bytes to append for a window."""
     value = window_to_json(window)
     return {ROW_KEY: row, **value} if meta.has_checksums else value
 

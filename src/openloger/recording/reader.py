@@ -118,7 +118,7 @@ class Recording:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What should be known of the input and the result: cuts, blank frames, no motion, a lens that disagrees, …"""
+        """Findings about the input and the result: cuts, blank frames, no motion, a lens that disagrees, …"""
         windows, meta = self.windows, self.meta
         lens = Lens(
             source_size=meta.source_size or (meta.height, meta.width),

@@ -1,4 +1,4 @@
-"""What systems do differently: locks, memory, processors, and files that another program has open.
+"""The differences between systems: locks, memory, processors, and files that another program has open.
 
 The only module that imports what exists on some systems alone (`fcntl`, `msvcrt`, `resource`) or reads `/proc`. On a
 system without one of them its function returns None or False; it never fails.
@@ -195,7 +195,7 @@ def physical_memory_bytes() -> int | None:
 
 
 def open_descriptors() -> int | None:
-    """How many files this process has open; None where the system does not say."""
+    """The number of files that this process has open; None where the system gives none."""
     for folder in (_PROC / "self" / "fd", Path("/dev/fd")):
         if folder.is_dir():
             return len(os.listdir(folder)) - 1  # without the one that lists them

@@ -72,7 +72,8 @@ def keyed_frames(
 
 class Encodings:
     """The encoder's maps of the frames in hand, each frame encoded once and alone, so that a resumed run, which encodes
-    its pending frames again, finds the same bits. Two threads may use it: of keyframes, and of windows."""
+    its pending frames again, finds the same bits. The thread that chooses keyframes and the one that runs windows share
+    it."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -129,7 +130,7 @@ class Filled:
 class Keys(Filled):
     """The keyframes of a window, and their lens."""
 
-    focal_px: Float32[Tensor, " 1"]
+    intrinsics: Float32[Tensor, "1 3 3"]
 
 
 def fill_between(
@@ -151,7 +152,7 @@ def fill_between(
     filled = Filled(*parts)
     for first, last in passes(place, most=most):
         run = frames[int(place[first]) : int(place[last]) + 1]
-        prediction = _without_memory(network, run, encodings, focal_px=keys.focal_px)
+        prediction = _without_memory(network, run, encodings, intrinsics=keys.intrinsics)
         _write(prediction, place[first : last + 1], filled)
     return filled
 
@@ -169,12 +170,12 @@ def passes(place: Int[Tensor, " key"], *, most: int) -> Iterator[tuple[int, int]
 
 
 def _without_memory(
-    network: Network, frames: Sequence[SizedFrame], encodings: Encodings, *, focal_px: Tensor
+    network: Network, frames: Sequence[SizedFrame], encodings: Encodings, *, intrinsics: Tensor
 ) -> WindowPrediction:
     """Frames as a window of their own."""
     images = torch.stack([frame.image for frame in frames])[None].to(network.device)
-    encoded, lens = encodings.of(frames), focal_px.to(network.device)
-    window = Window(images, len(frames), 0, encoded=encoded, focal_px=lens, adjusted=False)
+    encoded, lens = encodings.of(frames), intrinsics.to(network.device)
+    window = Window(images, len(frames), 0, encoded=encoded, intrinsics=lens, adjusted=False)
     return network(window, disabled=MEMORY_KINDS)[0]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from openloger.errors import InputError
-from openloger.geometry import Sim3, intrinsics_matrix, scale_intrinsics
+from openloger.geometry import Sim3, centred_intrinsics, intrinsics_matrix, scale_intrinsics
 from openloger.network import HybridMemory, Network, Window
 from openloger.network.memory import MEMORY_KINDS
 from openloger.runtime.prefetch import prefetch
@@ -45,7 +45,8 @@ class Stream:
     one that `Placement.parse` reads) and `reset_every` (windows; 0 for never; None resets every few windows in videos
     past 1,000 frames, or of unknown length, where the network asks for it). `size` is (height, width) in pixels.
     `memory` selects the network's memory layers: "all", "ttt" or "swa" alone, "none" (each window is
-    seen without them), or "fresh": all, but every window finds the memory as the first one does.
+    seen without them), or "fresh": all, but every window finds the memory as the first one does; "swa" includes what a
+    window takes of the previous one's scale.
     `keyframes` selects the frames of windows: "all", or "auto" for those that moved (`keyframes.py`); None is
     the network's own choice.
 
@@ -82,12 +83,14 @@ class Stream:
         *,
         known_intrinsics_px: tuple[float, ...] | None = None,
         observer: Callable[[], AbstractContextManager[object]] = nullcontext,
+        ahead: int = KEYS_AHEAD,
     ) -> Iterator[PlacedWindow]:
         """Placed windows, in order; frames that a restored state has seen are skipped by their `index`.
 
         `source` gives Frames, uint8 arrays (height, width, 3), or float tensors (3, height, width) in [0, 1]. Arrays
         and tensors are numbered as they come, so to continue a run they are given from the video's beginning again.
         `known_intrinsics_px` is the camera's fx, fy, cx, cy in pixels of the source; without it they are fitted.
+        Keyframes are chosen in a thread of their own, at most `ahead` of them before the windows; 0: in this thread.
         The context manager that `observer` returns is entered around the work on each window, to time or trace it.
         Raises InputError for an item that is none of these, or of no use, and where there is none at all.
         """
@@ -101,6 +104,8 @@ class Stream:
         items = sized_frames(source, self.network.config, size=size, first=state.next_index)
         encodings = Encodings(self.network) if self.keyframes == "auto" else None
         keyed = self.keyed(items, encodings, key=state.pending[-1].key if state.pending else None)
+        if encodings is not None and ahead > 0:
+            keyed = prefetch(keyed, depth=ahead)
         for group in windows(keyed, size=self.window, overlap=self.overlap, pending=state.pending):
             with observer():
                 placed = self._step(group, known_intrinsics_px, encodings)
@@ -113,14 +118,10 @@ class Stream:
     def keyed(
         self, frames: Iterator[SizedFrame], encodings: Encodings | None = None, *, key: SizedFrame | None = None
     ) -> Iterator[KeyedFrame]:
-        """Frames grouped by keyframe, as `keyframes` says; `key` is the latest keyframe of a run that is continued.
-
-        Keyframes are chosen in a thread of their own, KEYS_AHEAD of the windows, so that two cores have work.
-        """
+        """Frames grouped by keyframe; `key` is the latest keyframe of a run that is continued."""
         if self.keyframes != "auto":
             return keyed_frames(frames, None, key=key)
-        moved = moved_far(self.network, encodings or Encodings(self.network))
-        return prefetch(keyed_frames(frames, moved, key=key), depth=KEYS_AHEAD)
+        return keyed_frames(frames, moved_far(self.network, encodings or Encodings(self.network)), key=key)
 
     def resets(self, source: Any) -> int:
         """After how many windows this stream resets its fast weights on `source`; 0 for never."""
@@ -165,7 +166,10 @@ class Stream:
         every = Filled(world_from_cam, points, prediction.confidence_logit[0].float().cpu())
         if encodings is not None:
             assert prediction.focal_px is not None, "keyframes are of networks that predict a focal length"
-            keys = Keys(*every.parts, prediction.focal_px[0, :1].float().cpu())
+            lens = window.intrinsics
+            if lens is None:
+                lens = centred_intrinsics(prediction.focal_px[:, 0], size=group.frames[0].key.size)
+            keys = Keys(*every.parts, lens.float().cpu())
             every = fill_between(self.network, group.frames, keys, most=self.window, encodings=encodings)
         frames = tuple(picture.frame for picture in in_order(group.frames))
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
@@ -197,12 +201,11 @@ class Stream:
         self, keys: list[SizedFrame], encodings: Encodings | None, known_px: tuple[float, ...] | None
     ) -> Window:
         images = torch.stack([key.image for key in keys])[None].to(self.network.device)
-        focal_px = None
-        if known_px is not None and self.network.config.predicts_focal:
-            camera = _resized_camera(known_px, keys[0].frame)
-            focal_px = camera[[0, 1], [0, 1]].mean(0, keepdim=True).float().to(self.network.device)
+        lens = None
+        if known_px is not None and self.network.config.predicts_lens:
+            lens = _resized_camera(known_px, keys[0].frame)[None].float().to(self.network.device)
         encoded = encodings.of(keys) if encodings else ()
-        return Window(images, self.window, self.overlap, encoded=encoded, focal_px=focal_px)
+        return Window(images, self.window, self.overlap, encoded=encoded, intrinsics=lens)
 
     def _recalled(self, *, starts_block: bool) -> HybridMemory:
         """The memory that the next window starts from."""
@@ -234,7 +237,7 @@ def _check(stream: Stream) -> None:
     if stream.keyframes not in ("all", "auto"):
         raise InputError(f"keyframes {stream.keyframes!r} is neither all nor auto")
     if stream.keyframes == "auto" and stream.overlap == 0:
-        raise InputError("keyframes auto needs frames shared between windows; overlap is 0")
+        raise InputError("keyframes auto needs frames shared between windows, and overlap is 0; use keyframes all")
     if stream.keyframes == "auto" and stream.network.config.camera != "geometric":
         raise InputError(
             f"keyframes auto: the network {stream.network.config.name} has no flow to choose them by; use keyframes all"

@@ -90,7 +90,7 @@ def chain_flow_loss(chain: Chain, clips: ClipBatch) -> Float[Tensor, ""]:
 
 
 def chain_scale_loss(chain: Chain, clips: ClipBatch) -> Float[Tensor, ""]:
-    """How far the windows' log scales are from their mean, in the mean; 0 for a chain of one window."""
+    """Mean distance of the windows' log scales from their mean; 0 for a chain of one window."""
     depth, first, scales = chain.prediction.points_cam[..., 2], 0, []
     for frames in chain.frames:
         truth = clips.take_frames(torch.tensor(frames))

@@ -119,7 +119,7 @@ def size_of(settings: AblationSettings, network: Network) -> tuple[int, int]:
 def stream_of(network: Network, variant: Variant, *, frames: int) -> Stream:
     """A fresh stream of a variant over a video of so many frames."""
     if variant.whole:
-        return Stream(network, window=frames, overlap=0, placement="none", reset_every=0)
+        return Stream(network, window=frames, overlap=0, placement="none", reset_every=0, keyframes="all")
     return Stream(network, memory=variant.memory, placement=variant.placement, reset_every=variant.reset_every)
 
 

@@ -103,7 +103,6 @@ class HybridLayers(nn.Module):
 
     def __init__(self, config: MemoryConfig, *, width: int, heads: int, layer_scale: float) -> None:
         super().__init__()
-        self.config = config
         self._ttt_after = {block: layer for layer, block in enumerate(config.ttt_after)}
         self._swa_after = {block: layer for layer, block in enumerate(config.swa_after)}
         self.ttt = nn.ModuleList(

@@ -1,8 +1,8 @@
-"""The memory of scale: one log scale a window, from its tokens and from frames that the window before has seen too.
+"""The memory of scale: one log scale a window, from its tokens and from frames shared with the window before.
 
 Depth of a single window is right up to a factor that its pictures hardly determine. Shared frames determine the factor
-between two windows, o = median(log ẑ_before − log ẑ), and the window's tokens, which the memory layers have written to,
-carry evidence of their own. With their mean, a learned gain g in (0, 1) and a learned offset a give
+between two windows, o = median(log ẑ_before − log ẑ); the window's tokens, to which the memory layers have added, carry
+evidence of their own. A gain g in (0, 1) and an offset a, predicted from the tokens' mean, give
 
     log s = g · o + a,
 
@@ -24,7 +24,7 @@ _HIDDEN = 128
 
 
 class ScaleMemory(nn.Module):
-    """The gain and the offset of a window; untrained it meets the window before half-way."""
+    """The gain and the offset of a window; untrained, g is one half and a is zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

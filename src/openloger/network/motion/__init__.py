@@ -1,7 +1,8 @@
 """The geometric camera: motion between frames from flow and depth; layers without weights.
 
 `flow_features` of pictures and frozen feature maps, then `geometric_camera` of those, depth, intrinsics and the
-regressed cameras. `flow_between` alone measures how far frames moved, before there is depth.
+regressed cameras. `matching.motion_px` of two frames' descriptors measures how far the picture moved, before there is
+depth.
 """
 
 from openloger.network.motion.camera import (
@@ -9,7 +10,6 @@ from openloger.network.motion.camera import (
     EdgeMotion,
     EdgeStatus,
     GeometricCameras,
-    centred_intrinsics,
     geometric_camera,
     measure_motion,
 )
@@ -27,7 +27,6 @@ __all__ = [
     "GeometricCameras",
     "Noise",
     "WindowSettings",
-    "centred_intrinsics",
     "flow_between",
     "flow_features",
     "geometric_camera",

@@ -17,8 +17,7 @@ from enum import IntEnum
 import torch
 import torch.nn.functional as F
 
-from openloger.errors import InputError
-from openloger.geometry import SE3, intrinsics_matrix
+from openloger.geometry import SE3
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, cell_centres, flow_between
 from openloger.network.motion.hypotheses import best_hypothesis
 from openloger.network.motion.pose import Matches, Noise, linearise, normal_equations, refine_motion, robust_weight
@@ -215,16 +214,6 @@ def cell_depth(
     four = [(..., rows, columns) for rows in first for columns in first]
     all_known = torch.stack([known[place] for place in four]).all(0)
     return 4 / torch.stack([inverse[place] for place in four]).sum(0), all_known
-
-
-def centred_intrinsics(
-    focal_px: Float[Tensor, "batch frame"], *, size: tuple[int, int]
-) -> Float[Tensor, "batch frame 3 3"]:
-    """Square pixels and the principal point in the middle of a picture of (height, width)."""
-    if not bool((focal_px > 0).all()):
-        raise InputError(f"a focal length is {focal_px.min().item():g} px; it must be positive")
-    middle = focal_px.new_tensor([size[1] / 2, size[0] / 2]).expand(*focal_px.shape, 2)
-    return intrinsics_matrix(focal_px[..., None].expand(*focal_px.shape, 2), middle)
 
 
 def pick(transform: SE3, frame: Int[Tensor, " edge"]) -> SE3:

@@ -32,7 +32,7 @@ class Tracks:
 
 @dataclass(frozen=True, eq=False)
 class WindowState:
-    """What is adjusted."""
+    """The unknowns of the adjustment."""
 
     world_from_cam: SE3  # (batch, frame)
     log_depth: Float[Tensor, "source point"]  # e

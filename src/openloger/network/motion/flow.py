@@ -1,6 +1,6 @@
 """Flow between chosen pairs of frames: coarse matches of frozen features, then Lucas–Kanade at stride 4.
 
-Nothing is trained, and depth plays no part: the flow is there before depth is, to choose frames by.
+Nothing is trained, and depth plays no part.
 """
 
 from __future__ import annotations

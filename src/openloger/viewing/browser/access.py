@@ -48,7 +48,7 @@ class Access:
         return f"http://{host}:{port}" + (f"/?token={self.token}" if self.token else "")
 
     def refusal(self, *, host: str | None, origin: str | None, path: str, cookie: str, cookie_name: str) -> str | None:
-        """Why a request is refused; None where it may pass. The arguments are its headers and its path."""
+        """The reason to refuse a request; None where it may pass. The arguments are its headers and its path."""
         name = _hostname(host)
         if name is None:
             return "the request names no host"

@@ -1,0 +1,30 @@
+"""A source whose frames pass through a function of iterators: a thread that reads ahead, a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from openloger.values import Frame, FrameSource
+
+
+@dataclass(frozen=True)
+class FramesThrough:
+    """A FrameSource: `through` of the frames of `source`."""
+
+    source: FrameSource
+    through: Callable[[Iterator[Frame]], Iterator[Frame]]
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def length(self) -> int | None:
+        return self.source.length
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        return self.through(self.source.frames(first))
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
