@@ -328,11 +328,13 @@ def compact_stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "depth",
-            steps=650,
-            clips=windows,
+            steps=1800,
+            clips=replace(windows, reuse=24.0),
             windows=alone,
-            losses=replace(DENSE_LOSSES, match=0.5, shift=0.25, rotation=0.5, confidence=0.2, trusted_error=0.2),
-            rate=RatePlan(peak=6e-4, warmup_steps=20, decay=0.85),
+            losses=replace(
+                DENSE_LOSSES, match=0.5, shift=0.25, rotation=0.5, moving=0.3, confidence=0.2, trusted_error=0.2
+            ),
+            rate=RatePlan(peak=8e-4, warmup_steps=20, decay=0.85),
             trainable=LEARNT,
         ),
         Stage(

@@ -16,7 +16,7 @@ w = 1/z and p̂ already scaled by s:
 Of networks with dense heads, with e = log ẑ − log z less its median over the clip (MiDaS, arXiv 1907.01341):
 
     L_depth  = mean |e|              L_gradient = mean |∂e| at four scales, so that edges are where they belong
-    L_focal  = |log f̂ − log f|       L_sky, L_moving = BCE of the two masks; sky is where a world has no depth
+    L_focal  = |log f̂ − log f|       L_sky, L_moving = BCE and Dice of the two masks; no depth is sky
 
 Of chains, with m_k the median of log ẑ − log z in window k and m its mean over the chain: L_scale = mean |m_k − m|, so
 that all windows have the one scale that nobody can see.
@@ -203,8 +203,11 @@ def focal_loss(
 def mask_loss(
     logit: Float[Tensor, "batch frame height width"], mask: Bool[Tensor, "batch frame height width"]
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy."""
-    return F.binary_cross_entropy_with_logits(logit, mask.to(logit.dtype))
+    """Binary cross-entropy, and one less the overlap (Dice, arXiv 1606.04797) of masks that are not empty: without it a
+    mask of few pixels, as of things that move, is best left empty."""
+    truth, part = mask.to(logit.dtype), logit.sigmoid()
+    overlap = 2 * (part * truth).sum() / (part + truth).sum().clamp(min=_TINY)
+    return F.binary_cross_entropy_with_logits(logit, truth) + torch.where(mask.any(), 1 - overlap, 0.0)
 
 
 def align(prediction: WindowPrediction, truth: ClipBatch) -> Aligned:
