@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from openloger.geometry import SE3, centred_intrinsics
+from openloger.geometry import SE3, centred_intrinsics, pixel_grid
 from openloger.network.motion import EdgeFlow
 from openloger.network.motion.flow import cell_centres
 
@@ -60,3 +61,36 @@ def motion(seed: int, *, angle: float = 0.1, length: float = 0.25, dtype: torch.
     twist = torch.randn(6, generator=generator(seed), dtype=torch.float64)
     size = torch.tensor([length] * 3 + [angle] * 3, dtype=torch.float64) / 3**0.5
     return SE3.exp(twist * size).to(dtype)
+
+
+NORMAL = torch.tensor([0.12, -0.1, 0.3])  # of a wall, NORMAL · X = 1 in the world
+
+
+def wall(cameras: list[SE3]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images, feature maps of strides 8 and 16, and depth of a textured wall, seen by each camera (world_from_cam)."""
+    pixels = pixel_grid(HEIGHT, WIDTH)
+    ray = torch.cat([(pixels - torch.tensor([WIDTH / 2, HEIGHT / 2])) / FOCAL, torch.ones(HEIGHT, WIDTH, 1)], -1)
+    images, depths = [], []
+    for camera in cameras:
+        z = (1 - NORMAL @ camera.translation) / (ray @ (camera.rotation.mT @ NORMAL))
+        world = camera.apply(ray * z[..., None])
+        images.append(texture(world[..., :2] * 30, seed=5).expand(3, -1, -1))
+        depths.append(z)
+    pictures = torch.stack(images)
+    mix8, mix16 = (torch.randn(count, 16, generator=generator(count)) for count in (12, 20))
+    patches = F.pixel_unshuffle(F.avg_pool2d(pictures[:, :1], 2), 4)
+    coarse = F.pixel_unshuffle(F.avg_pool2d(pictures[:, :1], 4), 4)
+    stride8 = torch.einsum("oc,ichw->iohw", mix8, patches)
+    return pictures[None], stride8, torch.einsum("oc,ichw->iohw", mix16, coarse), torch.stack(depths)[None]
+
+
+def path(frames: int) -> list[SE3]:
+    step = SE3.exp(torch.tensor([0.05, 0.02, -0.04, 0.01, -0.012, 0.02]))
+    cameras = [motion(1, angle=0.05, length=0.1)]
+    for _ in range(frames - 1):
+        cameras.append(cameras[-1] @ step)
+    return cameras
+
+
+def lens(frames: int) -> Tensor:
+    return centred_intrinsics(torch.full((1, frames), FOCAL), size=SIZE)

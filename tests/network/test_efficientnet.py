@@ -19,6 +19,15 @@ def test_maps_are_the_image_divided_by_their_strides_rounded_up(height, width):
     assert [tuple(level.shape) for level in maps] == expected
 
 
+def test_channels_last_changes_nothing():
+    """Where 1×1 kernels are matrix products."""
+    encoder, images = EfficientNet(EfficientNetConfig()).eval(), torch.rand(1, 3, 48, 80)
+    plain = encoder(images)
+    last = encoder.to(memory_format=torch.channels_last)(images)
+    for one, other in zip(last, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("size", [7, 8])
 def test_padding_is_tensorflows_same(kernel, size):

@@ -4,47 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from torch.testing import assert_close
 
-from network.motion_scenes import FOCAL, HEIGHT, SIZE, WIDTH, generator, motion, texture
+from network.motion_scenes import HEIGHT, SIZE, WIDTH, lens, path, wall
 from openloger.errors import InputError
-from openloger.geometry import SE3, centred_intrinsics, pixel_grid, rotation_angle
+from openloger.geometry import SE3, centred_intrinsics, rotation_angle
 from openloger.network.motion import CameraSettings, EdgeStatus, flow_features, geometric_camera
-
-NORMAL = torch.tensor([0.12, -0.1, 0.3])  # of a wall, NORMAL · X = 1 in the world
-
-
-def window(cameras: list[SE3]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images, feature maps of strides 8 and 16, and depth of a textured wall, seen by each camera (world_from_cam)."""
-    pixels = pixel_grid(HEIGHT, WIDTH)
-    ray = torch.cat([(pixels - torch.tensor([WIDTH / 2, HEIGHT / 2])) / FOCAL, torch.ones(HEIGHT, WIDTH, 1)], -1)
-    images, depths = [], []
-    for camera in cameras:
-        z = (1 - NORMAL @ camera.translation) / (ray @ (camera.rotation.mT @ NORMAL))
-        world = camera.apply(ray * z[..., None])
-        images.append(texture(world[..., :2] * 30, seed=5).expand(3, -1, -1))
-        depths.append(z)
-    pictures = torch.stack(images)
-    mix8, mix16 = (torch.randn(count, 16, generator=generator(count)) for count in (12, 20))
-    patches = F.pixel_unshuffle(F.avg_pool2d(pictures[:, :1], 2), 4)
-    coarse = F.pixel_unshuffle(F.avg_pool2d(pictures[:, :1], 4), 4)
-    stride8 = torch.einsum("oc,ichw->iohw", mix8, patches)
-    return pictures[None], stride8, torch.einsum("oc,ichw->iohw", mix16, coarse), torch.stack(depths)[None]
-
-
-def path(frames: int) -> list[SE3]:
-    step = SE3.exp(torch.tensor([0.05, 0.02, -0.04, 0.01, -0.012, 0.02]))
-    cameras = [motion(1, angle=0.05, length=0.1)]
-    for _ in range(frames - 1):
-        cameras.append(cameras[-1] @ step)
-    return cameras
-
-
-def lens(frames: int) -> Tensor:
-    return centred_intrinsics(torch.full((1, frames), FOCAL), size=SIZE)
-
 
 NEIGHBOURS = CameraSettings(window=None)
 
@@ -53,7 +18,7 @@ NEIGHBOURS = CameraSettings(window=None)
 def test_a_window_gets_its_cameras(settings: CameraSettings, length: float, angle: float) -> None:
     """Of a plane, which says little about focal length."""
     true = path(4)
-    images, stride8, stride16, depth = window(true)
+    images, stride8, stride16, depth = wall(true)
     regressed = torch.stack([true[0].matrix()] * 4)[None]
     found = geometric_camera(flow_features(images, stride8, stride16), depth, lens(4), regressed, settings=settings)
     assert found.motion.status.tolist() == [[EdgeStatus.MEASURED] * 3]
@@ -65,7 +30,7 @@ def test_a_window_gets_its_cameras(settings: CameraSettings, length: float, angl
 
 
 def test_gradients_reach_depth_and_lens() -> None:
-    images, stride8, stride16, depth = window(path(3))
+    images, stride8, stride16, depth = wall(path(3))
     depth, intrinsics = depth.requires_grad_(), lens(3).requires_grad_()
     regressed = SE3.identity(1, 3).matrix()
     found = geometric_camera(flow_features(images, stride8, stride16), depth, intrinsics, regressed)
@@ -78,7 +43,7 @@ def test_gradients_reach_depth_and_lens() -> None:
 
 def test_longer_steps_from_deeper_depth() -> None:
     """Depth times two gives translations times two and the same rotations."""
-    images, stride8, stride16, depth = window(path(3))
+    images, stride8, stride16, depth = wall(path(3))
     features, start = flow_features(images, stride8, stride16), SE3.identity(1, 3).matrix()
     one, two = (geometric_camera(features, depth * scale, lens(3), start).world_from_cam for scale in (1.0, 2.0))
     assert_close(two[..., :3, 3], 2 * one[..., :3, 3], rtol=1e-3, atol=1e-4)
@@ -86,7 +51,7 @@ def test_longer_steps_from_deeper_depth() -> None:
 
 
 def test_depth_that_is_not_known_has_no_say() -> None:
-    images, stride8, stride16, depth = window(path(3))
+    images, stride8, stride16, depth = wall(path(3))
     features, start = flow_features(images, stride8, stride16), SE3.identity(1, 3).matrix()
     holes = depth.clone()
     holes[..., :40, :50] = 0
@@ -106,8 +71,8 @@ def test_bare_pictures_keep_the_regressed_cameras() -> None:
     assert bool((found.motion.status == EdgeStatus.FALLBACK).all())
 
 
-def test_corrections_are_zero_without_a_window() -> None:
-    images, stride8, stride16, depth = window(path(3))
+def test_corrections_are_zero_without_a_wall() -> None:
+    images, stride8, stride16, depth = wall(path(3))
     features, start = flow_features(images, stride8, stride16), SE3.identity(1, 3).matrix()
     found = geometric_camera(features, depth, lens(3), start, settings=NEIGHBOURS)
     assert torch.equal(found.corrected_depth(depth), depth)
@@ -118,14 +83,14 @@ def test_corrections_are_zero_without_a_window() -> None:
 
 
 def test_a_window_of_one_frame_keeps_its_camera() -> None:
-    images, stride8, stride16, depth = window(path(1))
+    images, stride8, stride16, depth = wall(path(1))
     regressed = path(1)[0].matrix()[None, None]
     found = geometric_camera(flow_features(images, stride8, stride16), depth, lens(1), regressed)
     assert torch.equal(found.world_from_cam, regressed)
 
 
 def test_autocast_does_not_touch_the_cameras() -> None:
-    images, stride8, stride16, depth = window(path(3))
+    images, stride8, stride16, depth = wall(path(3))
     start = SE3.identity(1, 3).matrix()
     outside = geometric_camera(flow_features(images, stride8, stride16), depth, lens(3), start).world_from_cam
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openloger.errors import InputError
 from openloger.network import Network, Window, preset
 from openloger.streaming import Stream
-from openloger.streaming.keyframes import in_order, keyed_frames, passes
+from openloger.streaming.keyframes import in_order, keyed_frames
 from openloger.streaming.windows import SizedFrame, windows
 from openloger.values import Frame
 
@@ -56,15 +56,6 @@ def test_a_run_that_is_cut_gives_the_same_windows(positions, size, overlap):
         unread = iter(everything[key.frame.index + 1 :])
         rest = windows(keyed_frames(unread, far, key=key, longest=3), size=size, overlap=overlap, pending=group.pending)
         assert [numbers(in_order(w.frames)) for w in rest] == [numbers(in_order(w.frames)) for w in whole[number + 1 :]]
-
-
-@given(st.lists(st.integers(1, 8), min_size=1, max_size=12), st.integers(9, 16))
-def test_passes_cover_every_gap_once(gaps, most):
-    place = torch.tensor([0, *gaps]).cumsum(0)
-    covered = [key for first, last in passes(place, most=most) for key in range(first, last)]
-    assert len(covered) == len(set(covered))
-    assert {key for key, gap in enumerate(gaps) if gap > 1} <= set(covered)
-    assert all(place[last] - place[first] < most for first, last in passes(place, most=most))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -65,10 +66,16 @@ class EfficientNetConfig:
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding: ceil(size / stride) outputs, the odd padded pixel at the end."""
+    """A convolution with TensorFlow's SAME padding: ceil(size / stride) outputs, the odd padded pixel at the end.
+
+    Of maps that are channels last, as in inference, a 1×1 kernel is a matrix product: torch takes a slow path for the
+    maps of one small picture.
+    """
 
     def forward(self, input: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel2 row column"]:
         stride, kernel = self.stride[0], self.kernel_size[0]
+        if kernel == 1 and input.is_contiguous(memory_format=torch.channels_last):
+            return F.linear(input.movedim(1, -1), self.weight[:, :, 0, 0], self.bias).movedim(-1, 1)
         if stride == 1:
             return F.conv2d(input, self.weight, self.bias, padding=kernel // 2, groups=self.groups)
         down, right = (max(kernel - (size % stride or stride), 0) for size in input.shape[-2:])

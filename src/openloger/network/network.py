@@ -75,7 +75,6 @@ class Window:
     overlap: int
     encoded: Encoded = ()  # the encoder's maps of all frames, where `Network.encode` has made them already
     intrinsics: Float[Tensor, "batch 3 3"] | None = None  # where they are known, for networks that predict a lens
-    adjusted: bool = True  # False: a geometric camera chains neighbours alone, and depth and lens stay as predicted
 
     @property
     def roles(self) -> Int[Tensor, " frame"]:
@@ -226,7 +225,7 @@ class Network(nn.Module):
         if self.scale is not None:
             heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
         if self.config.camera == "geometric" and not self.training:
-            heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)), window)
+            heads = self._measured(heads, self.flow_features(window.images, pyramid), window)
         elif window.intrinsics is not None:
             heads = _seen_through(heads, heads.points_cam[..., 2], _lens(heads, window))
         carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
@@ -253,6 +252,10 @@ class Network(nn.Module):
         lens[..., [0, 1], [0, 1]] *= measured.log_focal.exp()[:, None, None]
         heads = heads._replace(world_from_cam=measured.world_from_cam)
         return _seen_through(heads, measured.corrected_depth(depth), lens)
+
+    def flow_features(self, images: Float[Tensor, "batch frame 3 height width"], encoded: Encoded) -> FlowFeatures:
+        """The features of encoded frames that flow is computed from; of networks with a convolutional encoder."""
+        return flow_features(images, *_matched(encoded))
 
     def motion_px(self, source: Encoded, target: Encoded) -> float:
         """Motion of the picture between two frames, pixels; of networks with a convolutional encoder."""
@@ -308,8 +311,6 @@ def _seen_through(
 
 
 def _camera_settings(window: Window) -> CameraSettings:
-    if not window.adjusted:
-        return CameraSettings(window=None)
     known = window.intrinsics is not None
     return CameraSettings(window=WindowSettings(focal_sigma=KNOWN_FOCAL_SIGMA) if known else WindowSettings())
 

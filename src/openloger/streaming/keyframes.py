@@ -2,24 +2,23 @@
 
 Neighbouring frames of a slow camera hardly differ, so their relative motion is not observable and they fill a window
 without adding to it. With `keyframes="auto"` a window is made of keyframes, frames that moved far enough from the one
-before. The frames between them get depth from a pass of the same network without memory, and cameras that agree with
-both neighbouring keyframes, so that every frame of the video is there.
+before. The frames between them get cameras by their motion against both neighbouring keyframes, and depth that is
+carried over from both, so that every frame of the video is there.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 
-from openloger.geometry import SE3
-from openloger.network import Encoded, Network, Window, WindowPrediction
-from openloger.network.memory import MEMORY_KINDS
-from openloger.shapes import Float32, Float64, Int, Tensor
-from openloger.streaming.placement import window_poses
+from openloger.geometry import SE3, unproject
+from openloger.network import Encoded, Network
+from openloger.network.motion import Ends, between
+from openloger.shapes import Float32, Float64, Tensor
 from openloger.streaming.windows import SizedFrame
 
 LEAST_MOTION = 0.04  # flow from one keyframe to the next (`Network.motion_px`), as a share of the picture's diagonal
@@ -133,78 +132,34 @@ class Keys(Filled):
     intrinsics: Float32[Tensor, "1 3 3"]
 
 
-def fill_between(
-    network: Network, group: tuple[KeyedFrame, ...], keys: Keys, *, most: int, encodings: Encodings
-) -> Filled:
-    """The keyframes' own values, and those of the frames between them, in order; at most `most` frames in one pass.
+def fill_between(network: Network, group: tuple[KeyedFrame, ...], keys: Keys, *, encodings: Encodings) -> Filled:
+    """The keyframes' own values, and those of the frames between them, in order.
 
-    The lens is the keyframes'. Depth is scaled to the keyframes' by the median ratio, interpolated along the gap.
-    Cameras are those by the motion from the keyframe before and by the motion to the one after, blended on SE(3) by
-    the place in the gap.
+    Cameras of the frames between are tracked against both keyframes around them, and their depth and confidence are
+    carried over from both (`network/motion/between.py`).
     """
-    frames = in_order(group)
-    place = torch.tensor([0, *(len(keyed.frames) for keyed in group[1:])]).cumsum(0)  # of each keyframe
-    if len(frames) == len(group):
-        return keys
-    parts = [torch.empty(len(frames), *part.shape[1:], dtype=part.dtype) for part in keys.parts]
-    for part, own in zip(parts, keys.parts, strict=True):
-        part[place] = own
-    filled = Filled(*parts)
-    for first, last in passes(place, most=most):
-        run = frames[int(place[first]) : int(place[last]) + 1]
-        prediction = _without_memory(network, run, encodings, intrinsics=keys.intrinsics)
-        _write(prediction, place[first : last + 1], filled)
-    return filled
+    parts: list[tuple[Tensor, ...]] = [tuple(part[:1] for part in keys.parts)]
+    for number, (before, after) in enumerate(pairwise(group)):
+        if after.between:
+            parts.append(_gap(network, (before.key, *after.frames), keys, number=number, encodings=encodings))
+        parts.append(tuple(part[number + 1 : number + 2] for part in keys.parts))
+    return Filled(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def passes(place: Int[Tensor, " key"], *, most: int) -> Iterator[tuple[int, int]]:
-    """Runs of keyframes (first, last) that share their ends, span at most `most` frames each, and have gaps in them."""
-    first = 0
-    while first < len(place) - 1:
-        last = first + 1
-        while last + 1 < len(place) and place[last + 1] - place[first] < most:
-            last += 1
-        if place[last] - place[first] > last - first:
-            yield first, last
-        first = last
-
-
-def _without_memory(
-    network: Network, frames: Sequence[SizedFrame], encodings: Encodings, *, intrinsics: Tensor
-) -> WindowPrediction:
-    """Frames as a window of their own."""
-    images = torch.stack([frame.image for frame in frames])[None].to(network.device)
-    encoded, lens = encodings.of(frames), intrinsics.to(network.device)
-    window = Window(images, len(frames), 0, encoded=encoded, intrinsics=lens, adjusted=False)
-    return network(window, disabled=MEMORY_KINDS)[0]
-
-
-def _write(prediction: WindowPrediction, place: Int[Tensor, " key"], filled: Filled) -> None:
-    """Write the frames between the keyframes `place`, the first and last of which bound `prediction`, into `filled`."""
-    start = int(place[0])
-    cameras, points = window_poses(prediction), prediction.points_cam[0].float().cpu()
-    confidence = prediction.confidence_logit[0].float().cpu()
-    for before, after in pairwise(place.tolist()):
-        ends = torch.tensor([before, after])
-        scale = (filled.points_cam[ends, ..., 2] / points[ends - start, ..., 2]).flatten(1).median(dim=1).values.log()
-        for frame in range(before + 1, after):
-            along = (frame - before) / (after - before)
-            factor = float(torch.lerp(scale[0], scale[1], along).exp())
-            filled.points_cam[frame] = points[frame - start] * factor
-            filled.confidence_logit[frame] = confidence[frame - start]
-            first, second = (
-                _carried(filled.world_from_cam[end], cameras[end - start], cameras[frame - start], factor)
-                for end in (before, after)
-            )
-            filled.world_from_cam[frame] = _blend(first, second, along)
-
-
-def _carried(world_from_end: Tensor, pass_from_end: Tensor, pass_from_cam: Tensor, factor: float) -> SE3:
-    """Where a frame stands in the world, by its motion from one keyframe."""
-    motion = SE3.from_matrix(pass_from_end).inverse() @ SE3.from_matrix(pass_from_cam)
-    return SE3.from_matrix(world_from_end) @ replace(motion, translation=motion.translation * factor)
-
-
-def _blend(first: SE3, second: SE3, along: float) -> Float64[Tensor, "4 4"]:
-    """The way from the first to the second on SE(3), `along` of it."""
-    return (first @ SE3.exp((first.inverse() @ second).log() * along)).matrix()
+def _gap(
+    network: Network, frames: Sequence[SizedFrame], keys: Keys, *, number: int, encodings: Encodings
+) -> tuple[Tensor, ...]:
+    """The parts of `Filled` of the frames between two keyframes, which are the first and last of `frames`."""
+    device, both = network.device, slice(number, number + 2)
+    images = torch.stack([frame.image for frame in frames])[None].to(device)
+    first, last = (SE3.from_matrix(camera) for camera in keys.world_from_cam[both])
+    ends = Ends(
+        first_from_last=(first.inverse() @ last).to(device, torch.float32),
+        depth=keys.points_cam[both, ..., 2].to(device),
+        confidence_logit=keys.confidence_logit[both].to(device),
+        intrinsics=keys.intrinsics[0].to(device),
+    )
+    found = between(network.flow_features(images, encodings.of(frames)), ends)
+    world_from_cam = first @ found.first_from_cam.to("cpu", torch.float64)
+    points = unproject(found.depth, ends.intrinsics)
+    return world_from_cam.matrix(), points.cpu(), found.confidence_logit.cpu()

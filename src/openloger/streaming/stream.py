@@ -170,7 +170,7 @@ class Stream:
             if lens is None:
                 lens = centred_intrinsics(prediction.focal_px[:, 0], size=group.frames[0].key.size)
             keys = Keys(*every.parts, lens.float().cpu())
-            every = fill_between(self.network, group.frames, keys, most=self.window, encodings=encodings)
+            every = fill_between(self.network, group.frames, keys, encodings=encodings)
         frames = tuple(picture.frame for picture in in_order(group.frames))
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
         final = len(frames) - len(in_order(shared))

@@ -5,6 +5,7 @@ regressed cameras. `matching.motion_px` of two frames' descriptors measures how 
 depth.
 """
 
+from openloger.network.motion.between import Between, Ends, between
 from openloger.network.motion.camera import (
     CameraSettings,
     EdgeMotion,
@@ -18,15 +19,18 @@ from openloger.network.motion.pose import Noise
 from openloger.network.motion.window import WindowSettings
 
 __all__ = [
+    "Between",
     "CameraSettings",
     "EdgeFlow",
     "EdgeMotion",
     "EdgeStatus",
     "Edges",
+    "Ends",
     "FlowFeatures",
     "GeometricCameras",
     "Noise",
     "WindowSettings",
+    "between",
     "flow_between",
     "flow_features",
     "geometric_camera",
