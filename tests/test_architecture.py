@@ -23,7 +23,7 @@ ROOMS = {
     "values": {"geometry"},  # what travels between the rooms
     "network": {"geometry"},
     "worlds": {"geometry"},
-    "frames": {"values", "runtime", "worlds"},
+    "frames": {"values", "runtime", "worlds", "geometry"},
     "datasets": {"values", "frames", "geometry", "outputs"},  # one decoder of videos, with its care for damage
     "diagnostics": {"values", "geometry"},  # whether a video suits reconstruction, and its result can be believed
     "recording": {"values", "geometry", "outputs", "runtime", "diagnostics"},
@@ -44,7 +44,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 INNER_ROOMS = {  # of rooms that have rooms: what may import what below them; "" is the room's own files
-    "frames": {"": set[str](), "live": {""}},
+    "frames": {"": set[str](), "live": {""}, "lenses": {""}},
     "viewing": {"scene": set[str](), "browser": {"scene"}, "report": {"scene"}, "": {"scene", "browser", "report"}},
 }
 BARE_ROOMS = set(ALLOWED) - {"cli", "__main__"}  # `import openloger` and all that it can reach

@@ -9,6 +9,7 @@ from openloger import export, worlds
 from openloger.errors import BadFrameError, InputError, OpenlogerError, RecordingError, WeightsError
 from openloger.export import export_recording
 from openloger.frames import open_frames
+from openloger.frames.lenses import read_camera, undistorted
 from openloger.frames.live import LiveFrames, LiveOptions, open_live
 from openloger.network import Network, load_network
 from openloger.pipeline.options import RunOptions
@@ -46,7 +47,9 @@ __all__ = [
     "open_recording",
     "plot_depth",
     "plot_trajectory",
+    "read_camera",
     "reconstruct",
     "show",
+    "undistorted",
     "worlds",
 ]

@@ -15,6 +15,8 @@ import torch
 
 import openloger
 from openloger import BadFrameError, InputError, RecordingError, RunOptions
+from openloger.frames.lenses import read_camera
+from openloger.geometry.views import view_intrinsics
 from openloger.recording import Recording
 
 LENGTH = 30  # frames; 4 windows of 9 that share 2
@@ -169,9 +171,28 @@ def test_known_intrinsics_scale_with_the_picture(network, tmp_path):
         tmp_path / "out",
         network=network,
         size=(40, 48),
-        options=RunOptions(known_intrinsics_px=(100.0, 90.0, 48.0, 40.0)),
+        options=RunOptions(camera="pinhole:100,90,48,40"),
     )
     assert recording.intrinsics[0] == pytest.approx(np.array([[50, 0, 24], [0, 45, 20], [0, 0, 1]]))
+
+
+def test_a_known_lens_is_undistorted_kept_and_asked_for_again(network, one_thread, tmp_path):
+    lens = "opencv:100,100,48,40,-0.2,0.01,0,0"
+    options = RunOptions(camera=lens, existing="resume", should_stop=lambda: True)
+    frames = noise(25, height=80, width=96)
+    reconstructed = {"network": network, "window": 8, "overlap": 2, "size": (40, 48)}
+    cut = openloger.reconstruct(frames, tmp_path / "cut", options=options, **reconstructed)
+    assert not cut.complete
+    with pytest.raises(RecordingError, match="camera 'opencv"):
+        openloger.reconstruct(frames, tmp_path / "cut", options=RunOptions(existing="resume"), **reconstructed)
+    resumed = RunOptions(camera=lens, existing="resume")
+    recording = openloger.reconstruct(frames, tmp_path / "cut", options=resumed, **reconstructed)
+    whole = openloger.reconstruct(frames, tmp_path / "whole", options=RunOptions(camera=lens), **reconstructed)
+    assert read_camera(whole.meta.camera).params == read_camera(lens).params
+    view = view_intrinsics(read_camera(lens), (80, 96)).numpy()
+    assert whole.intrinsics[0][:2] == pytest.approx(view[:2] / 2)
+    assert np.array_equal(recording.rgb(20), whole.rgb(20))
+    assert np.array_equal(recording.world_from_cam, whole.world_from_cam)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +205,8 @@ def test_known_intrinsics_scale_with_the_picture(network, tmp_path):
         ({"size": (80000, 48)}, "80000"),
         ({"size": (1600, 1600)}, "1600"),
         ({"reset_every": -1}, "-1"),
+        ({"options": RunOptions(camera="pinhole:1,2,3")}, "3 values"),
+        ({"options": RunOptions(camera="pinhole:9,9,99,9")}, "principal point"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(wrong, named, network, tmp_path):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from openloger.errors import InputError
+from openloger.frames.lenses import read_camera
+from openloger.geometry.camera_models import CameraModel
 from openloger.pipeline.options import RunOptions
 from openloger.recording.meta import is_recording
 
@@ -39,8 +41,12 @@ class StorageArguments:
 
     lens: Literal["varying", "fixed"] = "varying"
     """fixed: one focal length and principal point for the whole video."""
+    camera: str | None = None
+    """The lens, where it is known: pinhole:fx,fy,cx,cy or opencv:fx,fy,cx,cy,k1,k2,p1,p2[,k3] or
+    opencv_fisheye:fx,fy,cx,cy,k1,k2,k3,k4 in pixels of the source, COLMAP's cameras.txt, or a YAML file of OpenCV,
+    ROS or Kalibr; equirect:yaw,pitch[,fov] takes that view of 360° video. Frames are undistorted by it."""
     intrinsics: tuple[float, float, float, float] | None = None
-    """Known fx fy cx cy in pixels of the source, instead of fitted ones."""
+    """fx fy cx cy: the same as --camera pinhole:fx,fy,cx,cy."""
     depth_dtype: Literal["float16", "float32"] = "float16"
     """The precision in which depth is stored."""
 
@@ -48,10 +54,13 @@ class StorageArguments:
         """The options of a run; raises InputError where it is both to go on and to begin again."""
         if resume and overwrite:
             raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
+        if self.camera is not None and self.intrinsics is not None:
+            raise InputError("--camera and --intrinsics cannot both be given: the second is a form of the first")
+        camera = None if self.intrinsics is None else CameraModel("pinhole", self.intrinsics)
         return RunOptions(
             existing="resume" if resume else "overwrite" if overwrite else "refuse",
             lens=self.lens,
-            known_intrinsics_px=self.intrinsics,
+            camera=read_camera(self.camera) if self.camera is not None else camera,
             depth_dtype=self.depth_dtype,
         )
 

@@ -105,7 +105,9 @@ def _spherical_pictures(evidence: _Evidence) -> str | None:
     looks_so = abs(width / height - 2) < 0.02 and seam is not None and seam < LARGEST_SEAM
     if not evidence.lens.is_spherical and not looks_so:
         return None
-    return "these are 360° panoramas, not pictures of a pinhole camera: cut such views from them first (FFmpeg's v360)"
+    return (
+        "these are 360° panoramas, not pictures of a pinhole camera: cut a view from them (--camera equirect:YAW,PITCH)"
+    )
 
 
 def _no_pinhole_camera(evidence: _Evidence) -> str | None:
@@ -113,8 +115,8 @@ def _no_pinhole_camera(evidence: _Evidence) -> str | None:
     if residual is None or residual <= LARGEST_RESIDUAL:
         return None
     return (
-        f"no pinhole camera explains the points (they miss by {100 * residual:.1f} % of the diagonal): undistort "
-        "fisheye pictures first"
+        f"no pinhole camera explains the points (they miss by {100 * residual:.1f} % of the diagonal): give the "
+        "lens of fisheye pictures (--camera)"
     )
 
 
@@ -124,7 +126,7 @@ def _known_lens(evidence: _Evidence) -> str | None:
         return None
     (height, width), (rows, columns) = evidence.lens.size, evidence.lens.source_size
     offset = float(np.hypot(known[0, 2] - width / 2, known[1, 2] - height / 2) / np.hypot(height, width))
-    check = f"check that --intrinsics are for pictures of {columns}×{rows} pixels"
+    check = f"check that --camera is for pictures of {columns}×{rows} pixels"
     if offset > LARGEST_OFFSET:
         return f"the principal point given lies {100 * offset:.0f} % of the diagonal from the centre: {check}"
     ratio = evidence.median_of("focal_ratio")

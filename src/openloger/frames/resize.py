@@ -87,7 +87,7 @@ class ResizedFrames:
         size = self.size
         for frame in self.source.frames(first):
             if callable(size):
-                size = size(frame.rgb.shape[0], frame.rgb.shape[1])
+                size = size(*frame.native_size)
             yield resize_frame(frame, size)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -95,7 +95,8 @@ class ResizedFrames:
 
 
 def resized(source: FrameSource, size: Size | Callable[[int, int], Size]) -> FrameSource:
-    """`source` with its pictures at `size` = (height, width), or at `size(height, width)` of the first picture.
+    """`source` with its pictures at `size` = (height, width), or at `size(height, width)` of the first one's
+    native size.
 
     The second form serves a source that can be read only once:
     `resized(source, lambda height, width: network_size(height, width, config))`.

@@ -1,4 +1,4 @@
-"""The source as the stream reads it: at the network's size, decoded in a thread ahead of the network."""
+"""The source as the stream reads it: undistorted, at the network's size, decoded in a thread ahead of the network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from itertools import chain, islice
 
 from openloger.errors import BadFrameError, InputError
 from openloger.frames import resized
+from openloger.frames.lenses import undistorted
+from openloger.geometry.camera_models import CameraModel
+from openloger.geometry.views import view_intrinsics
 from openloger.pipeline.resume import RecordedPrefix
 from openloger.runtime.prefetch import prefetch
 from openloger.streaming import Stream, network_size
@@ -17,22 +20,40 @@ class DecodedAhead:
     """A FrameSource, once: the source's frames from where the stream stands, at the network's size, decoded ahead.
 
     Those that a live source gave `before` come first, from what was recorded. A frame that cannot be decoded ends it
-    like the video's end; `error` then holds the reason.
+    like the video's end; `error` then holds the reason. Of a source with a known `camera` the frames are its views.
     """
 
-    def __init__(self, source: FrameSource, stream: Stream, before: RecordedPrefix, *, depth: int) -> None:
-        self.name, self.length = source.name, source.length
+    def __init__(
+        self,
+        source: FrameSource,
+        stream: Stream,
+        before: RecordedPrefix,
+        *,
+        depth: int,
+        camera: CameraModel | None = None,
+    ) -> None:
+        self.name, self.length, self.camera = source.name, source.length, camera
         self.error: BadFrameError | None = None
         self._stream = stream
         recorded = before.unseen
         first = recorded[-1].index + 1 if recorded else stream.state.next_index
-        self._ready = prefetch(before.continue_with(resized(source, self._fit).frames(first)), depth=depth)
+        views = source if camera is None else undistorted(source, camera, then_size=self._fit)
+        self._ready = prefetch(before.continue_with(resized(views, self._fit).frames(first)), depth=depth)
         self._recorded, self._head = recorded, list(islice(self._ready, 1))  # its size is needed before the run begins
         known = self._head or recorded or [keyed.key.frame for keyed in stream.state.pending]
         if not known:
             raise InputError(f"{self.name} gave no frame to reconstruct")
         self.size = known[0].rgb.shape[:2]
-        self.source_size = known[0].native_size  # (height, width) of the source's pictures
+        self.source_size = known[0].native_size  # (height, width) of the source's pictures, or of their views
+
+    @property
+    def known_intrinsics_px(self) -> tuple[float, float, float, float] | None:
+        """fx, fy, cx, cy of frames of `source_size`, where the camera is known."""
+        if self.camera is None:
+            return None
+        intrinsics = view_intrinsics(self.camera, self.source_size)
+        fx, fy, cx, cy = (intrinsics[at].item() for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        return fx, fy, cx, cy
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         try:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from openloger.frames.lenses import read_camera
+from openloger.geometry.camera_models import CameraModel
 from openloger.network import Network, weights_hash
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.recording import RecordingMeta
@@ -23,11 +25,16 @@ class RunOptions:
 
     existing: Literal["refuse", "resume", "overwrite"] = "refuse"  # what to do with a recording that is there
     lens: Literal["varying", "fixed"] = "varying"  # fixed: one focal length and principal point for the whole video
-    known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy in the source's pixels
+    camera: CameraModel | str | None = None  # where it is known: a model, or what `read_camera` reads
     depth_dtype: Literal["float16", "float32"] = "float16"
     on_window: Callable[[PlacedWindow], None] = lambda placed: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     should_stop: Callable[[], bool] = lambda: False  # asked between windows; what was done stays, for "resume"
+
+    @property
+    def camera_model(self) -> CameraModel | None:
+        """Read anew each time. Raises InputError where `camera` cannot be read."""
+        return read_camera(self.camera) if isinstance(self.camera, str) else self.camera
 
 
 def describe(
@@ -35,7 +42,7 @@ def describe(
 ) -> RecordingMeta:
     """The contents of `meta.json`, which must agree when the recording is continued."""
     height, width = frames.size
-    known = options.known_intrinsics_px
+    known = frames.known_intrinsics_px
     if known is not None:
         y, x = height / frames.source_size[0], width / frames.source_size[1]
         known = (known[0] * x, known[1] * y, known[2] * x, known[3] * y)
@@ -58,6 +65,7 @@ def describe(
         },
         lens=options.lens,
         known_intrinsics_px=known,
+        camera=None if frames.camera is None or frames.camera.is_pinhole else frames.camera.text,
         depth_dtype=options.depth_dtype,
     )
 

@@ -65,6 +65,7 @@ def reconstruct(
     options = options or RunOptions()
     live = isinstance(source, LiveFrames)
     check_folder(out, existing=options.existing)  # before a network is loaded, or even fetched
+    camera = options.camera_model
     keep_freed_memory()
     network = load_network(network) if isinstance(network, str) else network
     stream = Stream(
@@ -86,7 +87,7 @@ def reconstruct(
         restore(stream, stored)
         stream.size = stream.size or (stored.meta.height, stored.meta.width)
     before = recorded_prefix(stream, stored) if live and stored is not None else RecordedPrefix([], np.zeros(0))
-    with closing(DecodedAhead(opened, stream, before, depth=1 if live else 8)) as frames:
+    with closing(DecodedAhead(opened, stream, before, depth=1 if live else 8, camera=camera)) as frames:
         meta = describe(stream, frames, options, source_identity=None if live else identity(opened))
         if stored is None:
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
@@ -107,7 +108,7 @@ def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, opti
     saver = StateSaver(recording.state_path)
     device = device_name(stream.network.device)
     before, peak_bytes = watch.now(), 0
-    for placed in stream.run(FramesThrough(frames, watch.timed), known_intrinsics_px=options.known_intrinsics_px):
+    for placed in stream.run(FramesThrough(frames, watch.timed), known_intrinsics_px=frames.known_intrinsics_px):
         state, now = stream.state, watch.now()
         peak_bytes = max(peak_bytes, peak_memory_bytes())  # Linux counts a peak but roughly: it may seem to shrink
         cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_bytes, device)

@@ -49,6 +49,7 @@ class RecordingMeta:
     known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy at this height and width
     depth_dtype: DepthDtype = "float16"
     source_size: tuple[int, int] | None = None  # (height, width) of the source's pictures; older ones have none
+    camera: str | None = None  # the model that its pictures were undistorted by, as `read_camera` takes it
     source_identity: Mapping[str, Any] | None = None  # of the source's files; None: it has none, or was not kept
     package_version: str = __version__
     format_version: int = FORMAT_VERSION
@@ -159,7 +160,12 @@ def read_meta(folder: Path) -> RecordingMeta:
 
 
 def _meta_from_json(folder: Path, value: dict[str, Any]) -> RecordingMeta:
-    value = {"versions": {}, "source_size": None, "source_identity": None} | value  # recordings once had none
+    value = {
+        "versions": {},
+        "source_size": None,
+        "source_identity": None,
+        "camera": None,
+    } | value  # recordings once had none
     given, wanted = set(value) - {"format", CHECKSUM}, {f.name for f in fields(RecordingMeta)}
     if given != wanted:
         raise RecordingError(

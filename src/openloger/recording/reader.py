@@ -124,7 +124,7 @@ class Recording:
             source_size=meta.source_size or (meta.height, meta.width),
             size=(meta.height, meta.width),
             known_intrinsics=meta.known_intrinsics,
-            is_spherical=bool((meta.source_identity or {}).get("spherical")),
+            is_spherical=meta.camera is None and bool((meta.source_identity or {}).get("spherical")),
         )
         return findings(
             [window.measures for window in windows if window.measures is not None],
