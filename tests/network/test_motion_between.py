@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from network.motion_scenes import HEIGHT, SIZE, WIDTH, lens, path, wall
+from network.motion_scenes import SIZE, lens, path, wall
 from openloger.geometry import SE3, rotation_angle, unproject
-from openloger.network.motion import Ends, between, flow_features
+from openloger.network.motion import Ends, between
 from openloger.network.motion.between import carry_over, places, track
 
 STEP = torch.tensor([0.05, 0.02, -0.04, 0.01, -0.012, 0.02])
@@ -62,24 +62,22 @@ def test_confidence_is_the_nearer_keyframes() -> None:
 
 def test_cameras_are_tracked_by_both_keyframes() -> None:
     cameras = path(5)
-    images, stride8, stride16, depth = wall(cameras)
-    found = track(flow_features(images, stride8, stride16), ends_of(cameras, depth[0]))
+    images, _, _, depth = wall(cameras)
+    found = track(images[0], ends_of(cameras, depth[0]))
     wanted = relative(cameras)[1:-1]
     assert_close(found.translation, wanted.translation, rtol=0, atol=6e-3)
     assert float(rotation_angle(found.rotation.mT @ wanted.rotation).max()) < 2e-3
 
 
 def test_a_camera_that_nothing_measures_is_on_the_way() -> None:
-    images = torch.full((1, 4, 3, HEIGHT, WIDTH), 0.4)
-    features = flow_features(images, torch.zeros(4, 16, HEIGHT // 8, WIDTH // 8), torch.zeros(4, 16, 6, 8))
     ends = Ends(SE3.exp(STEP), torch.full((2, *SIZE), 2.0), torch.zeros(2, *SIZE), lens(1)[0, 0])
-    found = between(features, ends).first_from_cam
+    found = between(torch.full((4, 3, *SIZE), 0.4), ends).first_from_cam
     assert_close(found.log(), places(2, like=STEP)[:, None] * STEP, rtol=1e-4, atol=1e-5)
 
 
 def test_frames_that_stand_still_are_the_keyframe() -> None:
-    images, stride8, stride16, depth = wall([path(1)[0]] * 4)
+    images, _, _, depth = wall([path(1)[0]] * 4)
     ends = Ends(SE3.identity(), depth[0, [0, -1]], torch.ones(2, *SIZE), lens(1)[0, 0])
-    found = between(flow_features(images, stride8, stride16), ends)
+    found = between(images[0], ends)
     assert_close(found.first_from_cam.matrix(), torch.eye(4).expand(2, 4, 4), rtol=0, atol=1e-5)
     assert_close(found.depth, depth[0, 1:-1], rtol=1e-4, atol=0)

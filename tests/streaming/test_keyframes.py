@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openloger.errors import InputError
-from openloger.network import Network, Window, preset
+from openloger.network import Network, preset
 from openloger.streaming import Stream
 from openloger.streaming.keyframes import in_order, keyed_frames
 from openloger.streaming.windows import SizedFrame, windows
@@ -22,8 +22,8 @@ def frames(positions):
     return [SizedFrame(Frame(rgb, number, float(x), str(number)), image) for number, x in enumerate(positions)]
 
 
-def far(key, frame):
-    return abs(frame.frame.timestamp_s - key.frame.timestamp_s) >= 1.0
+def far(key):
+    return lambda frame: abs(frame.frame.timestamp_s - key.frame.timestamp_s) >= 1.0
 
 
 def numbers(group):
@@ -36,7 +36,7 @@ def test_every_frame_is_in_one_group_in_order(positions, longest):
     assert [number for group in groups for number in numbers(group.frames)] == list(range(len(positions)))
     assert all(len(group.between) <= longest for group in groups)
     for before, group in pairwise(groups):
-        assert not any(far(before.key, frame) for frame in group.between)
+        assert not any(map(far(before.key), group.between))
     if groups:
         assert groups[0].between == ()  # the first frame is a keyframe
 
@@ -118,15 +118,23 @@ def test_no_frame_is_held_back():
     assert numbers(unread) == [3, 4, 5]
 
 
-def test_a_window_of_encoded_frames_is_the_window(network):
-    """Encoding frames one by one and handing the maps over changes nothing but the last bits."""
-    images = torch.rand(1, 3, 3, 48, 64, generator=torch.Generator().manual_seed(4))
-    maps = zip(*(network.encode(images[:, i : i + 1]) for i in range(3)), strict=True)
-    encoded = tuple(torch.cat(level, dim=1) for level in maps)
-    with torch.inference_mode():
-        alone, _ = network(Window(images, 3, 0))
-        given, _ = network(Window(images, 3, 0, encoded))
-    torch.testing.assert_close(given.points_cam, alone.points_cam, rtol=1e-3, atol=1e-3)
+def test_threads_change_nothing(network):
+    pictures = moving(24, 1.5)
+    alone, threads = (
+        list(Stream(network, window=4, overlap=2, size=(48, 64)).run(pictures, ahead=ahead)) for ahead in (0, 3)
+    )
+    for one, other in zip(alone, threads, strict=True):
+        assert [frame.index for frame in one.frames] == [frame.index for frame in other.frames]
+        assert torch.equal(one.world_from_cam, other.world_from_cam)
+        assert torch.equal(one.points_cam, other.points_cam)
+
+
+def test_the_state_is_that_of_the_window_in_hand(network):
+    """However far ahead the network is."""
+    stream = Stream(network, window=4, overlap=2, size=(48, 64))
+    for number, window in enumerate(stream.run(moving(24, 1.5))):
+        assert stream.state.number == number + 1
+        assert stream.state.final_frames == window.frames[0].index + window.final_count
 
 
 def test_a_known_camera_is_the_lens_of_every_frame(network):

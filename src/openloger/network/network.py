@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,6 @@ from openloger.network.motion import (
     WindowSettings,
     flow_features,
     geometric_camera,
-    matching,
 )
 from openloger.shapes import Float, Int, Tensor
 
@@ -73,7 +72,6 @@ class Window:
     images: Float[Tensor, "batch frame 3 height width"]  # sRGB in [0, 1]
     size: int  # the run's nominal window, which a last window may fall short of
     overlap: int
-    encoded: Encoded = ()  # the encoder's maps of all frames, where `Network.encode` has made them already
     intrinsics: Float[Tensor, "batch 3 3"] | None = None  # where they are known, for networks that predict a lens
 
     @property
@@ -183,7 +181,7 @@ class Network(nn.Module):
     ) -> tuple[WindowPrediction, HybridMemory]:
         """One window through encoder, decoder and heads.
 
-        Frames that `memory` has from the previous window, or that come encoded, are not encoded again. Memory layers of
+        Frames that `memory` has from the previous window are not encoded again. Memory layers of
         the `disabled` kinds (of `MEMORY_KINDS`) do not run: they add nothing, as if their gates were zero, and leave
         nothing in the memory. Without "swa" the memory of scale takes nothing from the previous window, either.
         """
@@ -194,12 +192,6 @@ class Network(nn.Module):
         heads, after, features = run(window, positions_yx, before, disabled)
         carried = tuple(level[:, -window.overlap :].clone() for level in features) if window.overlap else ()
         return _metric(WindowPrediction(*heads)), replace(after, overlap_features=carried)
-
-    def encode(self, images: Float[Tensor, "batch frame 3 height width"]) -> Encoded:
-        """The encoder's maps of frames, sRGB in [0, 1]: what `Window.encoded` takes, frames joined on axis 1."""
-        with nullcontext() if self.fusion is not None else self._autocast():
-            maps = self.encoder(self._normalised(images).flatten(0, 1))
-        return tuple(level.unflatten(0, images.shape[:2]) for level in (maps if isinstance(maps, tuple) else (maps,)))
 
     def _run_transformer(
         self, window: Window, positions_yx: Tensor, before: HybridMemory, disabled: Collection[str]
@@ -225,7 +217,7 @@ class Network(nn.Module):
         if self.scale is not None:
             heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
         if self.config.camera == "geometric" and not self.training:
-            heads = self._measured(heads, self.flow_features(window.images, pyramid), window)
+            heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)), window)
         elif window.intrinsics is not None:
             heads = _seen_through(heads, heads.points_cam[..., 2], _lens(heads, window))
         carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
@@ -253,21 +245,11 @@ class Network(nn.Module):
         heads = heads._replace(world_from_cam=measured.world_from_cam)
         return _seen_through(heads, measured.corrected_depth(depth), lens)
 
-    def flow_features(self, images: Float[Tensor, "batch frame 3 height width"], encoded: Encoded) -> FlowFeatures:
-        """The features of encoded frames that flow is computed from; of networks with a convolutional encoder."""
-        return flow_features(images, *_matched(encoded))
-
-    def motion_px(self, source: Encoded, target: Encoded) -> float:
-        """Motion of the picture between two frames, pixels; of networks with a convolutional encoder."""
-        with torch.autocast(self.device.type, enabled=False):
-            return matching.motion_px(*(matching.describe(*_matched(one)) for one in (source, target))).item()
-
     def _encoded(self, window: Window, carried: tuple[Tensor, ...]) -> Encoded:
-        """The maps of all frames of a window; those that are neither given nor `carried` from before are encoded."""
-        if window.encoded:
-            return window.encoded
-        known = carried[0].shape[1] if carried else 0
-        levels = self.encode(window.images[:, known:])
+        """The maps of all frames of a window; those that are not `carried` from before are encoded."""
+        images = window.images[:, carried[0].shape[1] if carried else 0 :]
+        maps = self.encoder(self._normalised(images).flatten(0, 1))
+        levels = tuple(level.unflatten(0, images.shape[:2]) for level in (maps if isinstance(maps, tuple) else (maps,)))
         if not carried:
             return levels
         return tuple(torch.cat([old.to(level.dtype), level], dim=1) for old, level in zip(carried, levels, strict=True))

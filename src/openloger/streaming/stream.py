@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,16 +16,7 @@ from openloger.network import HybridMemory, Network, Window
 from openloger.network.memory import MEMORY_KINDS
 from openloger.runtime.prefetch import prefetch
 from openloger.shapes import Tensor
-from openloger.streaming.keyframes import (
-    Encodings,
-    Filled,
-    KeyedFrame,
-    Keys,
-    fill_between,
-    in_order,
-    keyed_frames,
-    moved_far,
-)
+from openloger.streaming.keyframes import KeyedFrame, fill_between, in_order, keyed_frames, motion_meter
 from openloger.streaming.placement import Anchor, Placement, disagreement, place, window_poses
 from openloger.streaming.sizing import check_network_size
 from openloger.streaming.state import StreamState
@@ -36,6 +27,16 @@ _log = logging.getLogger("openloger")
 KEYS_AHEAD = 8  # keyframes, each with the frames before it
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
 _DISABLED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": MEMORY_KINDS, "fresh": ()}  # by `Stream.memory`
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass of the network: a window of keyframes, placed, and the state after it."""
+
+    group: tuple[KeyedFrame, ...]
+    keys: PlacedWindow
+    focal_px: Tensor | None  # predicted
+    state: StreamState
 
 
 class Stream:
@@ -90,8 +91,10 @@ class Stream:
         `source` gives Frames, uint8 arrays (height, width, 3), or float tensors (3, height, width) in [0, 1]. Arrays
         and tensors are numbered as they come, so to continue a run they are given from the video's beginning again.
         `known_intrinsics_px` is the camera's fx, fy, cx, cy in pixels of the source; without it they are fitted.
-        Keyframes are chosen in a thread of their own, at most `ahead` of them before the windows; 0: in this thread.
-        The context manager that `observer` returns is entered around the work on each window, to time or trace it.
+        Keyframes are chosen in a thread of their own, at most `ahead` of them before the windows, and the network runs
+        in another, while the frames between are filled in here; 0: all in this thread.
+        The context manager that `observer` returns is entered around the pass of each window, and around filling in the
+        frames between its keyframes, each in the thread that does it, to time or trace them.
         Raises InputError for an item that is none of these, or of no use, and where there is none at all.
         """
         if self.state.finished:
@@ -102,26 +105,25 @@ class Stream:
         state = self.state
         size = self.size or (state.pending[0].key.size if state.pending else None)
         items = sized_frames(source, self.network.config, size=size, first=state.next_index)
-        encodings = Encodings(self.network) if self.keyframes == "auto" else None
-        keyed = self.keyed(items, encodings, key=state.pending[-1].key if state.pending else None)
-        if encodings is not None and ahead > 0:
-            keyed = prefetch(keyed, depth=ahead)
-        for group in windows(keyed, size=self.window, overlap=self.overlap, pending=state.pending):
-            with observer():
-                placed = self._step(group, known_intrinsics_px, encodings)
-            if encodings is not None and group.pending:
-                encodings.drop_before(group.pending[0].key.frame.index)
+        keyed = self.keyed(items, key=state.pending[-1].key if state.pending else None)
+        threads = self.keyframes == "auto" and ahead > 0
+        groups = windows(
+            prefetch(keyed, depth=ahead) if threads else keyed,
+            size=self.window,
+            overlap=self.overlap,
+            pending=state.pending,
+        )
+        passed = self._passes(groups, known_intrinsics_px, observer)
+        for one in prefetch(passed, depth=1) if threads else passed:
+            placed = one.keys if self.keyframes == "all" else self._filled(one, observer)
+            self.state = one.state
             yield placed
         if self.state.number == 0:
             raise InputError("the source gives no frames")
 
-    def keyed(
-        self, frames: Iterator[SizedFrame], encodings: Encodings | None = None, *, key: SizedFrame | None = None
-    ) -> Iterator[KeyedFrame]:
+    def keyed(self, frames: Iterator[SizedFrame], *, key: SizedFrame | None = None) -> Iterator[KeyedFrame]:
         """Frames grouped by keyframe; `key` is the latest keyframe of a run that is continued."""
-        if self.keyframes != "auto":
-            return keyed_frames(frames, None, key=key)
-        return keyed_frames(frames, moved_far(self.network, encodings or Encodings(self.network)), key=key)
+        return keyed_frames(frames, motion_meter if self.keyframes == "auto" else None, key=key)
 
     def resets(self, source: Any) -> int:
         """After how many windows this stream resets its fast weights on `source`; 0 for never."""
@@ -144,15 +146,26 @@ class Stream:
         windowing = f"windows of {self.window} {frames} sharing {self.overlap}"
         return f"{windowing}; placement {self.placement}; {resetting}{layers}"
 
-    @torch.inference_mode()
-    def _step(
-        self, group: FrameWindow[KeyedFrame], known_px: tuple[float, ...] | None, encodings: Encodings | None
-    ) -> PlacedWindow:
+    def _passes(
+        self,
+        groups: Iterator[FrameWindow[KeyedFrame]],
+        known_px: tuple[float, ...] | None,
+        observer: Callable[[], AbstractContextManager[object]],
+    ) -> Iterator[_Pass]:
+        """The windows' keyframes through the network, each from the state that the one before left."""
         state = self.state
+        for group in groups:
+            with observer():
+                one = self._pass(group, state, known_px)
+            state = one.state
+            yield one
+
+    @torch.inference_mode()
+    def _pass(self, group: FrameWindow[KeyedFrame], state: StreamState, known_px: tuple[float, ...] | None) -> _Pass:
         resets = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         starts_block = resets or state.memory_lost
-        window = self._window([keyed.key for keyed in group.frames], encodings, known_px)
-        recalled = self._recalled(starts_block=starts_block)
+        window = self._window([keyed.key for keyed in group.frames], known_px)
+        recalled = self._recalled(state.memory, starts_block=starts_block)
         prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
 
         window_from_cam = window_poses(prediction)
@@ -163,53 +176,53 @@ class Stream:
 
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = state.anchor and disagreement(state.anchor, world_from_cam, points[..., 2])
-        every = Filled(world_from_cam, points, prediction.confidence_logit[0].float().cpu())
-        if encodings is not None:
-            assert prediction.focal_px is not None, "keyframes are of networks that predict a focal length"
-            lens = window.intrinsics
-            if lens is None:
-                lens = centred_intrinsics(prediction.focal_px[:, 0], size=group.frames[0].key.size)
-            keys = Keys(*every.parts, lens.float().cpu())
-            every = fill_between(self.network, group.frames, keys, encodings=encodings)
-        frames = tuple(picture.frame for picture in in_order(group.frames))
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
-        final = len(frames) - len(in_order(shared))
-        self.state = StreamState(
-            number=state.number + 1,
-            final_frames=state.final_frames + final,
-            memory=memory,
-            anchor=anchor if self.overlap else None,
-            pending=group.pending,
-            finished=group.last,
-            reset_every=state.reset_every,
-        )
-        return PlacedWindow(
-            number=state.number,
-            frames=frames,
-            world_from_cam=every.world_from_cam,
-            points_cam=every.points_cam,
-            confidence_logit=every.confidence_logit,
-            world_from_window=placed,
-            metric_scale=None if prediction.metric_scale is None else prediction.metric_scale.item(),
-            disagreement=known,
-            final_count=final,
-            last=group.last,
-            known_intrinsics=None if known_px is None else _resized_camera(known_px, frames[0]),
+        final = len(in_order(group.frames)) - len(in_order(shared))
+        return _Pass(
+            group=group.frames,
+            focal_px=None if prediction.focal_px is None else prediction.focal_px[0, 0].float().cpu(),
+            keys=PlacedWindow(
+                number=state.number,
+                frames=tuple(keyed.key.frame for keyed in group.frames),
+                world_from_cam=world_from_cam,
+                points_cam=points,
+                confidence_logit=prediction.confidence_logit[0].float().cpu(),
+                world_from_window=placed,
+                metric_scale=None if prediction.metric_scale is None else prediction.metric_scale.item(),
+                disagreement=known,
+                final_count=final,
+                last=group.last,
+                known_intrinsics=None if known_px is None else _resized_camera(known_px, group.frames[0].key.frame),
+            ),
+            state=StreamState(
+                number=state.number + 1,
+                final_frames=state.final_frames + final,
+                memory=memory,
+                anchor=anchor if self.overlap else None,
+                pending=group.pending,
+                finished=group.last,
+                reset_every=state.reset_every,
+            ),
         )
 
-    def _window(
-        self, keys: list[SizedFrame], encodings: Encodings | None, known_px: tuple[float, ...] | None
-    ) -> Window:
+    def _filled(self, one: _Pass, observer: Callable[[], AbstractContextManager[object]]) -> PlacedWindow:
+        """The window with the frames between its keyframes."""
+        lens = one.keys.known_intrinsics
+        if lens is None:
+            assert one.focal_px is not None, "keyframes are of networks that predict a focal length"
+            lens = centred_intrinsics(one.focal_px, size=one.group[0].key.size)
+        with observer():
+            return fill_between(one.keys, one.group, lens.float(), device=self.network.device)
+
+    def _window(self, keys: list[SizedFrame], known_px: tuple[float, ...] | None) -> Window:
         images = torch.stack([key.image for key in keys])[None].to(self.network.device)
         lens = None
         if known_px is not None and self.network.config.predicts_lens:
             lens = _resized_camera(known_px, keys[0].frame)[None].float().to(self.network.device)
-        encoded = encodings.of(keys) if encodings else ()
-        return Window(images, self.window, self.overlap, encoded=encoded, intrinsics=lens)
+        return Window(images, self.window, self.overlap, intrinsics=lens)
 
-    def _recalled(self, *, starts_block: bool) -> HybridMemory:
+    def _recalled(self, memory: HybridMemory, *, starts_block: bool) -> HybridMemory:
         """The memory that the next window starts from."""
-        memory = self.state.memory
         if self.memory == "fresh":
             return memory.forget()
         return memory.reset() if starts_block else memory

@@ -1,8 +1,8 @@
 """The geometric camera: motion between frames from flow and depth; layers without weights.
 
 `flow_features` of pictures and frozen feature maps, then `geometric_camera` of those, depth, intrinsics and the
-regressed cameras. `matching.motion_px` of two frames' descriptors measures how far the picture moved, before there is
-depth.
+regressed cameras. `MotionMeter` measures how far the picture moves, frame by frame, and `between` gives the frames
+between two keyframes their cameras and depth.
 """
 
 from openloger.network.motion.between import Between, Ends, between
@@ -15,6 +15,7 @@ from openloger.network.motion.camera import (
     measure_motion,
 )
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between, flow_features
+from openloger.network.motion.following import MotionMeter
 from openloger.network.motion.pose import Noise
 from openloger.network.motion.window import WindowSettings
 
@@ -28,6 +29,7 @@ __all__ = [
     "Ends",
     "FlowFeatures",
     "GeometricCameras",
+    "MotionMeter",
     "Noise",
     "WindowSettings",
     "between",

@@ -20,10 +20,12 @@ import torch.nn.functional as F
 
 from openloger.geometry import SE3, unproject
 from openloger.network.motion.camera import CameraSettings, EdgeStatus, measure_motion
-from openloger.network.motion.flow import Edges, FlowFeatures, flow_between
+from openloger.network.motion.flow import Edges
+from openloger.network.motion.following import flow_from_ends
 from openloger.network.motion.pose import LEAST_DEPTH
 from openloger.shapes import Float, Tensor
 
+SETTINGS = CameraSettings(hypotheses=16, steps=4)  # the way between the keyframes is a good start
 STEPS = 4  # of the fixed point
 MISS = 0.05  # of log depth: so far off the surface, a keyframe counts 1/e
 OUTLINE = 0.1  # of log depth: where the eight pixels around differ so much, it counts 1/e
@@ -51,19 +53,19 @@ class Between:
     confidence_logit: Float[Tensor, "frame height width"]
 
 
-def between(features: FlowFeatures, ends: Ends, *, settings: CameraSettings | None = None) -> Between:
-    """Of the frames of `features`, a batch of one, the first and last of which are the keyframes."""
-    cameras = track(features, ends, settings=settings)
+def between(images: Float[Tensor, "frame 3 height width"], ends: Ends) -> Between:
+    """Of sRGB pictures in [0, 1], the first and last of which are the keyframes."""
+    cameras = track(images, ends)
     depth, confidence = carry_over(cameras, ends)
     return Between(cameras, depth, confidence)
 
 
-def track(features: FlowFeatures, ends: Ends, *, settings: CameraSettings | None = None) -> SE3:
+def track(images: Float[Tensor, "frame 3 height width"], ends: Ends) -> SE3:
     """first_from_cam of the frames between: by both keyframes, blended on SE(3) by the place in time.
 
     A motion that flow does not give is left out; where both are missing the camera is on the way between the keyframes.
     """
-    count = features.descriptor.shape[1] - 2
+    count = len(images) - 2
     along = places(count, like=ends.depth)
     way = ends.first_from_last.log()
     start = SE3.exp(torch.cat([along.new_zeros(1), along, along.new_ones(1)])[:, None] * way)
@@ -73,7 +75,7 @@ def track(features: FlowFeatures, ends: Ends, *, settings: CameraSettings | None
     depth[0, [0, -1]] = ends.depth
     lens = ends.intrinsics.expand(1, count + 2, 3, 3)
     guess = SE3(start.rotation[None], start.translation[None])
-    motion = measure_motion(flow_between(features, edges), edges, depth, lens, guess, settings=settings)
+    motion = measure_motion(flow_from_ends(images), edges, depth, lens, guess, settings=SETTINGS)
     source_from_target = motion.target_from_source.inverse()
     first = SE3(source_from_target.rotation[0, :count], source_from_target.translation[0, :count])
     second = SE3(source_from_target.rotation[0, count:], source_from_target.translation[0, count:])

@@ -12,7 +12,7 @@ import torch
 from openloger.errors import InputError
 from openloger.geometry import weighted_median
 from openloger.network.motion import lucas_kanade, matching
-from openloger.network.motion.lucas_kanade import Level
+from openloger.network.motion.lucas_kanade import Flow, Level
 from openloger.shapes import Bool, Float, Int, Tensor
 
 STRIDE = lucas_kanade.STRIDE
@@ -111,13 +111,27 @@ def flow_between(features: FlowFeatures, edges: Edges) -> EdgeFlow:
     with torch.autocast(descriptor.device.type, enabled=False):
         coarse = matching.match(descriptor[source], descriptor[target])
         flow = lucas_kanade.refine((half[source], full[source]), (half[target], full[target]), coarse)
+    return edge_flow(flow, shape=(batch, len(edges)))
+
+
+def edge_flow(flow: Flow, *, shape: tuple[int, int]) -> EdgeFlow:
+    """Flow at full size of pairs that are (batch, edge) in a row, weighted by texture and agreement."""
     shift = flow.shift_px.movedim(1, -1)
-    height, width = features.full.grey.shape[-2:]
+    height, width = (STRIDE * cells for cells in shift.shape[1:3])
     matched = cell_centres(height, width, like=shift) + shift
     inside = ((matched > 0) & (matched < matched.new_tensor([width, height]))).all(-1)
-    weight = flow.texture / (flow.texture + TEXTURE) * (-(flow.residual / RESIDUAL).square()).exp()
-    shape = (batch, len(edges))
+    weight = textured(flow) * agreement(flow)
     return EdgeFlow(shift.unflatten(0, shape), weight.unflatten(0, shape), inside.unflatten(0, shape))
+
+
+def textured(flow: Flow) -> Float[Tensor, "pair rows columns"]:
+    """0 to 1, by the texture of the source."""
+    return flow.texture / (flow.texture + TEXTURE)
+
+
+def agreement(flow: Flow) -> Float[Tensor, "pair rows columns"]:
+    """0 to 1, by how well the pictures agree where the flow takes them."""
+    return (-(flow.residual / RESIDUAL).square()).exp()
 
 
 def cell_centres(height: int, width: int, *, like: Tensor) -> Float[Tensor, "rows columns 2"]:

@@ -49,8 +49,16 @@ class Flow:
 
 def prepare(images: Float[Tensor, "image 3 height width"]) -> tuple[Level, Level]:
     """Half and full size of sRGB pictures in [0, 1]."""
-    grey = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    return _level(F.avg_pool2d(grey, 2)), _level(grey)
+    return prepare_half(images), _level(_grey(images))
+
+
+def prepare_half(images: Float[Tensor, "image 3 height width"]) -> Level:
+    """Half size alone."""
+    return _level(F.avg_pool2d(_grey(images), 2))
+
+
+def _grey(images: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image 1 height width"]:
+    return (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
 
 
 def refine(
@@ -59,12 +67,12 @@ def refine(
     """From a flow in pixels at stride 8 to one at stride 4; source and target hold one image a pair."""
     rows, columns = (size // STRIDE for size in source[1].grey.shape[-2:])
     shift = F.interpolate(coarse, size=(rows, columns), mode="bilinear", align_corners=False)
-    flow = _descend(source[0], target[0], shift / 2, steps=STEPS_HALF)
-    return _descend(source[1], target[1], flow.shift_px * 2, steps=STEPS_FULL)
+    flow = descend(source[0], target[0], shift / 2, steps=STEPS_HALF)
+    return descend(source[1], target[1], flow.shift_px * 2, steps=STEPS_FULL)
 
 
-def _descend(source: Level, target: Level, shift: Float[Tensor, "pair 2 rows columns"], *, steps: int) -> Flow:
-    """Gauss–Newton steps at one size; `shift` in its pixels."""
+def descend(source: Level, target: Level, shift: Float[Tensor, "pair 2 rows columns"], *, steps: int) -> Flow:
+    """Gauss–Newton steps at one size, from `shift`, in its pixels."""
     cells = (shift.shape[-2], shift.shape[-1])
     gx, gy = source.gradient.unbind(1)
     texture, inverse = _invert(_window_mean(torch.stack([gx * gx, gx * gy, gy * gy], 1), cells))

@@ -15,7 +15,6 @@ from openloger.shapes import Float, Int, Tensor
 
 STRIDE = 8  # pixels
 RADIUS = 3  # cells around the best one, for the soft arg-max
-MOST = 0.8  # share of the picture
 TEMPERATURE = 12.0  # multiplies the cosine similarities
 
 
@@ -40,17 +39,6 @@ def match(
     at = torch.arange(rows * columns, device=source.device)
     flow = torch.stack([x - at % columns, y - at // columns], 1) * STRIDE
     return median_3x3(flow.unflatten(-1, (rows, columns)))
-
-
-def motion_px(
-    source: Float[Tensor, "pair channel rows columns"], target: Float[Tensor, "pair channel rows columns"]
-) -> Float[Tensor, " pair"]:
-    """Length of the coarse flow, pixels, that the share MOST of the picture stays under.
-
-    The median would miss a camera that moves ahead, in whose pictures only what is near moves much. At the lengths that
-    keyframes are chosen by, coarse and refined flow differ by a pixel or less on hand-held video.
-    """
-    return torch.linalg.vector_norm(match(source, target), dim=1).flatten(1).quantile(MOST, dim=1)
 
 
 def median_3x3(maps: Float[Tensor, "image channel rows columns"]) -> Float[Tensor, "image channel rows columns"]:

@@ -1,0 +1,72 @@
+"""Flow from a keyframe to the frames after it, one by one: each starts where the one before ended.
+
+Between neighbouring frames the picture moves little, so that Lucas–Kanade at half size needs no matches to start from,
+and no network. Where it is lost, as after a cut, the pictures do not agree.
+
+Legend: P pair of a keyframe and the frame that it is followed to.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from openloger.network.motion import lucas_kanade
+from openloger.network.motion.flow import EdgeFlow, agreement, edge_flow, textured
+from openloger.network.motion.lucas_kanade import STRIDE, Flow, Level
+from openloger.shapes import Float, Tensor
+
+STEPS = 4  # at half size, a frame
+MOST = 0.8  # share of the picture that moves less than the length measured
+LOST = 0.5  # mean agreement of what has texture, under which the flow is not found
+
+
+class Follower:
+    """Follows P keyframes through as many videos, at half size."""
+
+    def __init__(self, keys: Level) -> None:
+        rows, columns = (length * 2 // STRIDE for length in keys.grey.shape[-2:])
+        self._keys = keys
+        self._shift = keys.grey.new_zeros(len(keys.grey), 2, rows, columns)
+
+    def step(self, frames: Level) -> Flow:
+        """The flow, in pixels of the half size, from every keyframe to the next frame of its video."""
+        flow = lucas_kanade.descend(self._keys, frames, self._shift, steps=STEPS)
+        self._shift = flow.shift_px
+        return flow
+
+
+class MotionMeter:
+    """How far the picture has moved since a keyframe."""
+
+    def __init__(self, key: Float[Tensor, "3 height width"]) -> None:
+        self._follower = Follower(lucas_kanade.prepare_half(key[None]))
+
+    @torch.inference_mode()
+    def to_next(self, image: Float[Tensor, "3 height width"]) -> float:
+        """Length of the flow to the next frame, pixels, that the share MOST of the picture stays under; infinite where
+        the flow is lost.
+
+        The median would miss a camera that moves ahead, in whose pictures only what is near moves much.
+        """
+        flow = self._follower.step(lucas_kanade.prepare_half(image[None]))
+        texture = textured(flow)
+        if float((texture * agreement(flow)).sum()) < LOST * float(texture.sum()):
+            return float("inf")
+        return 2 * torch.linalg.vector_norm(flow.shift_px, dim=1).flatten().quantile(MOST).item()
+
+
+def flow_from_ends(images: Float[Tensor, "frame 3 height width"]) -> EdgeFlow:
+    """Flow from the first frame to all between it and the last, then from the last to the same, in their order."""
+    half, full = lucas_kanade.prepare(images)
+    count, last = len(images) - 2, len(images) - 1
+    follower = Follower(half[torch.tensor([0, last])])
+    forth, back = [], []
+    for number in range(1, count + 1):
+        flow = follower.step(half[torch.tensor([number, last - number])])
+        forth.append(flow.shift_px[0])
+        back.append(flow.shift_px[1])
+    start = 2 * torch.stack(forth + back[::-1])
+    inner = torch.arange(1, count + 1)
+    source = torch.tensor([0, last]).repeat_interleave(count)
+    flow = lucas_kanade.descend(full[source], full[inner.repeat(2)], start, steps=lucas_kanade.STEPS_FULL)
+    return edge_flow(flow, shape=(1, 2 * count))
