@@ -1,4 +1,4 @@
-"""What may import what, read from the source: one table, no circles, nothing foreign where a bare machine runs.
+"""Permitted imports, read from the source: one table, no circles, nothing foreign where a bare machine runs.
 
 The rules are shown to bite on a small synthetic tree, each broken once.
 """

@@ -74,7 +74,7 @@ def test_a_plan_says_what_it_leaves_out() -> None:
 
 @pytest.mark.parametrize(("lengths", "worlds"), [([], ["street:0"]), ([100], [])])
 def test_a_plan_of_nothing(lengths: list[int], worlds: list[str]) -> None:
-    with pytest.raises(InputError, match="there is nothing to run"):
+    with pytest.raises(InputError, match="nothing to run"):
         plan([Variant.parse("both")], lengths, worlds, full_limit=500)
 
 

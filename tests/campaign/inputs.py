@@ -34,7 +34,7 @@ class Kind:
 
 
 def used(kind: str, folder: Path) -> str:
-    """What came of using an input: a word, or the line that refused it. Anything else is raised."""
+    """The outcome of using an input: a word, or the line that refused it. Anything else is raised."""
     try:
         KINDS[kind].use(folder)
     except OpenlogerError as error:

@@ -1,4 +1,4 @@
-"""What is interrupted and made to fail: commands, what they work on, and what must be true of what they leave."""
+"""The jobs that are interrupted and made to fail: commands, their inputs, and what must hold of what they leave."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Job:
 
 
 def _check_recording(bench: Bench, desk: Path, outcome: Outcome) -> None:
-    """What is committed is right, and --resume makes the rest of it."""
+    """Committed frames are right, and --resume makes the rest."""
     out = desk / "walk"
     if (out / "meta.json").is_file():
         assert_prefix(open_recording(out), open_recording(bench.whole))

@@ -107,7 +107,7 @@ def shuffle_lines(data: bytes, draw: random.Random) -> bytes:
 
 
 def other_encoding(data: bytes, draw: random.Random) -> bytes:
-    """What editors and systems do to texts."""
+    """Changes that editors and systems make to texts."""
     return draw.choice(
         [b"\xef\xbb\xbf" + data, data.replace(b"\n", b"\r\n"), data.replace(b" ", b"\t"), data + b"\xff"]
     )

@@ -30,7 +30,7 @@ TESTS = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Fault:
-    """What the layer does to a case: the `at`th operation below `folder` fails; -1 for none."""
+    """The fault of a case: the `at`th operation below `folder` fails; -1 for none."""
 
     folder: str
     at: int = -1
@@ -56,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case."""
+    """The outcome of a case."""
 
     code: int  # the exit code; -number where a signal ended it
     said: str  # standard error, or what `use` gave

@@ -1,4 +1,4 @@
-"""What commands of the tests are typed with: a random `pocket`, small frames, short windows."""
+"""The arguments of the tests' commands: a random `pocket`, small frames, short windows."""
 
 SMALL = (
     *("--network", "pocket", "--weights", "random", "--device", "cpu"),

@@ -110,7 +110,7 @@ def test_worlds_render_into_its_own_folder_with_a_note_in_it(
 
 
 def test_a_plain_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What `write_folder` wrote for somebody's script is theirs."""
+    """Files that `write_folder` wrote for somebody's script are theirs."""
     write_folder(World("street", seed=1, size=(16, 24), fps=10.0, frames=1), tmp_path / "street", fps=10.0)
     refuses(tmp_path, capsys, "worlds", "render", "street", "--out", tmp_path / "street", "--overwrite")
 

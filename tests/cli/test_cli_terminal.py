@@ -1,4 +1,4 @@
-"""What files and addresses may do to a terminal: nothing."""
+"""Names of files and addresses do nothing to a terminal."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_the_page_to_share_is_written_and_nothing_served(
     assert capsys.readouterr().out == f"{page}\n"
     assert "__VISER_EMBED_DATA__" in page.read_text()
     assert run(walk.path, "--share", page) == 2
-    assert "exists: choose another path, or say --overwrite" in capsys.readouterr().err
+    assert "exists: choose another path, or give --overwrite" in capsys.readouterr().err
     assert visits == []
 
 

@@ -39,7 +39,7 @@ def test_a_folder_is_replaced_only_when_asked_and_only_its_own(tmp_path, capsys)
     arguments = ("worlds", "render", "clutter", "-o", out, "--frames", "2", "--size", "16", "24")
     assert run(*arguments) == 0
     assert run(*arguments) == 2
-    assert "exists: choose another path, or say --overwrite" in capsys.readouterr().err
+    assert "exists: choose another path, or give --overwrite" in capsys.readouterr().err
     assert run(*arguments, "--overwrite") == 0
     (tmp_path / "diary").mkdir()
     (tmp_path / "diary" / "monday.txt").write_text("rain")

@@ -97,7 +97,7 @@ def test_a_frame_without_truth_is_refused() -> None:
 
             return replace(super().__getitem__(index), intrinsics=None)
 
-    with pytest.raises(InputError, match="frame 1 of wall has no true intrinsics"):
+    with pytest.raises(InputError, match=r"frame 1 of wall.*intrinsics"):
         read_clip(Blind(), [1], size=(10, 10))
     with pytest.raises(IndexError):
         read_clip(Wall(), [3], size=(10, 10))

@@ -1,4 +1,4 @@
-"""What is missing or damaged in a dataset is one clear line that names the file; clocks are tied by stated rules."""
+"""Missing or damaged parts of a dataset give one clear line that names the file; clocks are tied by stated rules."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_scannet_lost_tracking_is_no_camera(tmp_path: Path) -> None:
 def test_tum_needs_its_folder_name(tmp_path: Path) -> None:
     layouts.tum(tmp_path)
     (tmp_path / "rgbd_dataset_freiburg2_desk").rename(tmp_path / "desk")
-    with pytest.raises(InputError, match="keep the folder's name"):
+    with pytest.raises(InputError, match="desk"):
         open_dataset("tum", tmp_path)["desk"]
 
 
@@ -81,15 +81,15 @@ def test_bonn_cameras_are_rigid() -> None:
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("world_from_cam.txt", "1 2 3", "line 1: 3 numbers, where 12 or 16 are wanted"),
-        ("world_from_cam.txt", "one " * 16, "is not a row of numbers"),
-        ("world_from_cam.txt", "", "holds no numbers"),
-        ("world_from_cam.txt", "2 0 0 0 0 2 0 0 0 0 2 0 0 0 0 1", "camera 0 is not a rigid motion"),
-        ("world_from_cam.txt", "1 0 0 0 0 1 0 0 0 0 -1 0 0 0 0 1", "camera 0 is not a rigid motion"),
-        ("world_from_cam.txt", "1 0 0 0 0 1 0 0 0 0 1 0 0 0 1 1", "camera 0 is not a rigid motion"),
-        ("timestamps.txt", "0\n1", "5 cameras, 2 times"),
-        ("intrinsics.txt", "1 2 3 4\n1 2 3 4", "give one, or one for each of the 5 frames"),
-        ("intrinsics.txt", "0 1 2 3", "focal lengths must be positive"),
+        ("world_from_cam.txt", "1 2 3", "line 1: 3 numbers.*12 or 16"),
+        ("world_from_cam.txt", "one " * 16, "line 1.*'one "),
+        ("world_from_cam.txt", "", "no numbers"),
+        ("world_from_cam.txt", "2 0 0 0 0 2 0 0 0 0 2 0 0 0 0 1", "camera 0.*rigid"),
+        ("world_from_cam.txt", "1 0 0 0 0 1 0 0 0 0 -1 0 0 0 0 1", "camera 0.*rigid"),
+        ("world_from_cam.txt", "1 0 0 0 0 1 0 0 0 0 1 0 0 0 1 1", "camera 0.*rigid"),
+        ("timestamps.txt", "0\n1", "5 cameras.*2 times"),
+        ("intrinsics.txt", "1 2 3 4\n1 2 3 4", "5 frames"),
+        ("intrinsics.txt", "0 1 2 3", "focal lengths"),
     ],
 )
 def test_a_plain_folder_with_a_fault(tmp_path: Path, file: str, content: str, said: str) -> None:
@@ -104,7 +104,7 @@ def test_a_plain_folder_with_a_fault(tmp_path: Path, file: str, content: str, sa
 def test_more_pictures_than_cameras(tmp_path: Path) -> None:
     layouts.plain(tmp_path)
     layouts.save(tmp_path / "walk" / "rgb" / "000005.png", layouts.pictures()[0])
-    with pytest.raises(InputError, match="labels for 5 frames and pictures of more"):
+    with pytest.raises(InputError, match="5 frames"):
         list(open_dataset("folder", tmp_path)["walk"])
 
 
@@ -136,11 +136,11 @@ def test_sparse_depth_lands_on_its_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"depth_mm": np.ones((1, 2, 2))}, "has no array 'frame'"),
-        ({"frame": np.array([0])}, "has no array 'depth_mm'"),
+        ({"depth_mm": np.ones((1, 2, 2))}, "'frame'"),
+        ({"frame": np.array([0])}, "'depth_mm'"),
         ({"frame": np.array([5]), "depth_mm": np.ones((1, 2, 2))}, "depth of frame 5"),
-        ({"frame": np.array([0.5]), "depth_mm": np.ones((1, 2, 2))}, "must be whole numbers"),
-        ({"frame": np.array([0, 1]), "depth_mm": np.ones((1, 2, 2))}, "must be \\(frames, rows, columns\\)"),
+        ({"frame": np.array([0.5]), "depth_mm": np.ones((1, 2, 2))}, "whole numbers"),
+        ({"frame": np.array([0, 1]), "depth_mm": np.ones((1, 2, 2))}, "\\(frames, rows, columns\\)"),
     ],
 )
 def test_sparse_depth_with_a_fault(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:
@@ -153,9 +153,9 @@ def test_sparse_depth_with_a_fault(tmp_path: Path, arrays: dict[str, np.ndarray]
 def test_depth_that_is_no_depth(tmp_path: Path) -> None:
     layouts.plain(tmp_path)
     (tmp_path / "depth_mm.npz").write_text("words")
-    with pytest.raises(InputError, match=r"is not an \.npz"):
+    with pytest.raises(InputError, match=r"depth_mm\.npz.*not an \.npz"):
         read_truth(tmp_path / "walk" / "world_from_cam.txt", depth=tmp_path / "depth_mm.npz")
-    with pytest.raises(InputError, match=r"nowhere.* is missing"):
+    with pytest.raises(InputError, match=r"nowhere\.txt"):
         read_truth(tmp_path / "nowhere.txt")
 
 

@@ -83,11 +83,11 @@ def test_a_sequence_folder_itself_may_be_given(made: tuple[str, Made]) -> None:
 def test_the_wrong_folder_is_said_to_be(made: tuple[str, Made], tmp_path: Path) -> None:
     dataset, truth = made
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="is not laid out as"):
+    with pytest.raises(InputError, match=r"empty.*laid out"):
         open_dataset(dataset, tmp_path / "empty")
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="nowhere"):
         open_dataset(dataset, tmp_path / "nowhere")
-    with pytest.raises(InputError, match="has no sequence 'other'"):
+    with pytest.raises(InputError, match="'other'"):
         open_dataset(dataset, truth.folder, sequences=["other"])
-    with pytest.raises(InputError, match=r"there are kitti, vbr"):
+    with pytest.raises(InputError, match=r"'kity'.*kitti, vbr"):
         open_dataset("kity", truth.folder)

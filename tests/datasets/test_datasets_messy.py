@@ -129,7 +129,7 @@ def test_damaged_text_is_one_line_that_names_the_file(made: tuple[str, Made], da
 def test_decimal_commas_are_named(tmp_path: Path) -> None:
     path = tmp_path / "times.txt"
     path.write_text("0,000\n0,033\n")
-    with pytest.raises(InputError, match=r"times.txt, line 1: '0,000' has decimal commas; write 0.5 for 0,5"):
+    with pytest.raises(InputError, match=r"times\.txt, line 1: '0,000'.*0\.5"):
         read_rows(path, columns=1, what="times")
     path.write_text("0,1 1 1,5e-3\n")
     with pytest.raises(InputError, match="decimal commas"):
@@ -141,7 +141,7 @@ def test_decimal_commas_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["1_000", "0x10", "1.#FOO", "--1", "½"])
 def test_what_only_python_takes_for_a_number_is_none(tmp_path: Path, word: str) -> None:
     (tmp_path / "a.txt").write_text(f"{word}\n")
-    with pytest.raises(InputError, match=r"a\.txt, line 1: .* is not a row of numbers"):
+    with pytest.raises(InputError, match=r"a\.txt, line 1"):
         read_rows(tmp_path / "a.txt", columns=1, what="numbers")
 
 
@@ -280,10 +280,10 @@ def test_times_since_a_phone_was_switched_on(tmp_path: Path, unit: float, said: 
 @pytest.mark.parametrize(
     ("times", "said"),
     [
-        (np.arange(5) * 33_333.0, "would be 33333 s apart, so they are not seconds"),
+        (np.arange(5) * 33_333.0, "33333 s.*seconds"),
         (np.arange(5) * 33_333_333.0, "write seconds"),
-        (3e12 + np.arange(5) * 7e9, "their unit is unclear"),
-        (np.array([1.0, np.nan]), "time 1 is not a finite number"),
+        (3e12 + np.arange(5) * 7e9, "unit"),
+        (np.array([1.0, np.nan]), "time 1.*finite"),
     ],
 )
 def test_times_whose_unit_is_not_certain_are_refused(tmp_path: Path, times: np.ndarray, said: str) -> None:
@@ -336,7 +336,7 @@ def test_times_that_run_backwards_are_refused(tmp_path: Path, dataset: str, make
     truth = make(tmp_path)
     lines = (tmp_path / path).read_text().splitlines()
     (tmp_path / path).write_text("\n".join([*lines[:3], lines[4], lines[3]]))
-    with pytest.raises(InputError, match=r"frame 4 has the time .* must not run backwards"):
+    with pytest.raises(InputError, match=r"frame 4\b.*backwards"):
         open_dataset(dataset, tmp_path)[truth.name]
 
 
@@ -412,7 +412,7 @@ def test_scannet_as_its_newer_tool_names_the_files(tmp_path: Path) -> None:
         path.rename(path.with_name(f"frame-{int(path.stem):06d}.pose.txt"))
     assert_same(read_all("scannet", truth), before)
     (scene / "color" / "last.jpg").write_bytes(b"")
-    with pytest.raises(InputError, match=r"last\.jpg is not named like a frame of ScanNet"):
+    with pytest.raises(InputError, match=r"last\.jpg.*ScanNet"):
         open_dataset("scannet", tmp_path)[truth.name]
 
 
@@ -420,9 +420,9 @@ def test_scannet_as_its_newer_tool_names_the_files(tmp_path: Path) -> None:
 def test_a_cut_scan_is_named(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "000000.bin"
     path.write_bytes(np.ones(8, dtype=np.float32).tobytes()[:-cut])
-    with pytest.raises(InputError, match=r"000000\.bin is cut off"):
+    with pytest.raises(InputError, match=r"000000\.bin.*cut off"):
         scan_depth(path, np.eye(4), np.eye(3), height=4, width=4)
-    with pytest.raises(InputError, match="is missing"):
+    with pytest.raises(InputError, match=r"none\.bin"):
         scan_depth(tmp_path / "none.bin", np.eye(4), np.eye(3), height=4, width=4)
 
 
@@ -432,7 +432,7 @@ def test_sintel_depth_of_another_size_is_named(tmp_path: Path, width: int, heigh
     path = tmp_path / "training" / "depth" / "alley_1" / "frame_0001.dpt"
     data = path.read_bytes()
     path.write_bytes(data[:4] + struct.pack("<ii", width, height) + data[12:])
-    with pytest.raises(InputError, match=r"frame_0001\.dpt is cut off, or no depth of Sintel"):
+    with pytest.raises(InputError, match=r"frame_0001\.dpt.*cut off"):
         _ = open_dataset("sintel", tmp_path)[truth.name][0].depth
 
 
@@ -480,7 +480,7 @@ def test_vbr_times_with_a_blank_and_a_zone(tmp_path: Path) -> None:
 def test_a_pixel_step_that_is_none_is_named(tmp_path: Path, step: object) -> None:
     layouts.plain(tmp_path)
     np.savez(tmp_path / "d.npz", frame=np.array([0]), depth_mm=np.ones((1, 2, 2)), pixel_step=np.array(step))
-    with pytest.raises(InputError, match=r"d\.npz: `pixel_step` must be one whole number"):
+    with pytest.raises(InputError, match=r"d\.npz.*`pixel_step`"):
         _ = read_truth(tmp_path / "walk" / "world_from_cam.txt", depth=tmp_path / "d.npz")[0].depth
 
 
@@ -525,7 +525,7 @@ def test_euroc_without_truth_and_with_lost_lines(tmp_path: Path) -> None:
     truth.unlink()
     assert open_dataset("euroc", tmp_path)[made.name].world_from_cam(1) is None
     (mav0 / "cam0" / "data.csv").write_text("1.5,a.png\n")
-    with pytest.raises(InputError, match=r"data\.csv, line 1: '1\.5,a\.png' is not `nanoseconds,file name`"):
+    with pytest.raises(InputError, match=r"data\.csv, line 1: '1\.5,a\.png'.*nanoseconds"):
         open_dataset("euroc", tmp_path)[made.name]
 
 
@@ -533,5 +533,5 @@ def test_a_fisheye_is_not_taken_for_a_pinhole(tmp_path: Path) -> None:
     made = layouts.euroc(tmp_path)
     path = tmp_path / "MH_01_easy" / "mav0" / "cam0" / "sensor.yaml"
     path.write_text(path.read_text().replace("radial-tangential", "equidistant"))
-    with pytest.raises(InputError, match=r"sensor\.yaml: the lens is a fisheye"):
+    with pytest.raises(InputError, match=r"sensor\.yaml.*fisheye"):
         open_dataset("euroc", tmp_path)[made.name]

@@ -94,7 +94,7 @@ def test_distances_scale_with_the_unit_and_swap_with_the_clouds(seed: int, scale
 
 def test_degenerate_clouds_are_refused() -> None:
     some = square(3)
-    with pytest.raises(InputError, match="the estimated cloud is empty"):
+    with pytest.raises(InputError, match=r"estimated.*empty"):
         cloud_errors(Cloud(np.zeros((0, 3))), some)
     with pytest.raises(InputError, match=r"true.*not finite"):
         cloud_errors(some, Cloud(np.full((1, 3), np.nan)))

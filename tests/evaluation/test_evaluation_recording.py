@@ -87,7 +87,7 @@ def test_truth_by_time(exact: Recording, tmp_path: Path) -> None:
     assert numbers["ate_rmse"] < 1e-6
     rows[:, 0] += 1.7e9
     np.savetxt(tmp_path / "groundtruth.txt", rows, fmt="%.9f")
-    with pytest.raises(InputError, match="these are two clocks"):
+    with pytest.raises(InputError, match="clocks"):
         evaluate_recording(exact, tmp_path / "groundtruth.txt")
 
 
@@ -135,11 +135,11 @@ def test_truth_of_another_length(exact: Recording, tmp_path: Path) -> None:
 
 
 def test_truth_that_is_not_there_or_damaged(exact: Recording, truth: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no ground truth"):
+    with pytest.raises(InputError, match=r"nowhere\.txt"):
         evaluate_recording(exact, tmp_path / "nowhere.txt")
-    with pytest.raises(InputError, match=r"world_from_cam\.txt is missing"):
+    with pytest.raises(InputError, match=r"world_from_cam\.txt"):
         evaluate_recording(exact, tmp_path)
-    with pytest.raises(InputError, match=r"nowhere\.npz is missing"):
+    with pytest.raises(InputError, match=r"nowhere\.npz"):
         evaluate_recording(exact, truth / "world_from_cam.txt", depth=tmp_path / "nowhere.npz")
     bent = known.true_cameras()
     bent[3, 0, 0] += 0.5
@@ -171,7 +171,7 @@ def test_depth_of_other_frames(tmp_path: Path, truth: Path) -> None:
 def test_clouds_without_intrinsics(exact: Recording, truth: Path, tmp_path: Path) -> None:
     cameras = known.write_cameras(tmp_path / "world_from_cam.txt", known.true_cameras())
     settings = MeasureSettings(gather=GatherSettings(cloud_points=100))
-    with pytest.raises(InputError, match=r"give intrinsics\.txt"):
+    with pytest.raises(InputError, match=r"intrinsics\.txt"):
         evaluate_recording(exact, cameras, depth=truth / "depth", settings=settings)
 
 

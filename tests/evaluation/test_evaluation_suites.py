@@ -295,7 +295,7 @@ def test_the_command_takes_the_sequences_of_the_suite_that_are_there(tmp_path: P
     with pytest.raises(InputError, match="KITTI odometry"):
         evaluate_suite("kitti", data=tmp_path, network=NetworkSpec("pocket", weights="random"))
     chosen = ProtocolArguments(sequences=("z",))
-    with pytest.raises(InputError, match="has no sequence 'z'"):
+    with pytest.raises(InputError, match="'z'"):
         evaluate_suite("folder", data=tmp_path, network=NetworkSpec("pocket"), protocol=chosen)
 
 

@@ -266,7 +266,7 @@ def test_degenerate_paths_are_refused(how: Alignment) -> None:
 
 def test_what_cannot_be_measured_is_refused() -> None:
     truth = wander(0)
-    with pytest.raises(InputError, match="a step of 60 frames"):
+    with pytest.raises(InputError, match="step of 60"):
         relative_error(align(truth, truth), truth, step=60)
     with pytest.raises(InputError, match="at least 2 parts"):
         scale_drift(align(truth, truth), truth, parts=1)

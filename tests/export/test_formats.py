@@ -157,7 +157,7 @@ def test_memory_grows_by_the_cameras_alone(tmp_path: Path, to: str, bytes_a_fram
 
 
 def left_in(folder: Path) -> list[Path]:
-    """What is there beside the list of what was written."""
+    """The files that are there, without the manifest."""
     return [entry for entry in folder.iterdir() if entry.name != MANIFEST]
 
 

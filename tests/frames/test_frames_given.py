@@ -62,12 +62,12 @@ def test_video_on_standard_input(kind: str, piped: object, tmp_path: Path) -> No
     assert source.length is None
     assert [number_of(frame.rgb) for frame in frames] == list(range(30))
     assert np.diff([frame.timestamp_s for frame in frames]) == pytest.approx(np.full(29, 1 / 30), abs=1e-4)
-    with pytest.raises(InputError, match="standard input can be read only once"):
+    with pytest.raises(InputError, match=r"standard input.*once"):
         next(iter(source))
 
 
 def test_a_live_pipe_is_not_waited_for_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What was sent is given, up to what a decoder of 16 threads keeps back; no buffer must fill up first."""
+    """All that was sent is given, up to what a decoder of 16 threads keeps back; no buffer must fill up first."""
     small = [numbered(number, 48, 64) for number in range(250)]
     path = write_video(tmp_path / "live.mjpeg", small, codec="mjpeg", encoder={"strict": "unofficial"})
     jpegs = [b"\xff\xd8" + rest for rest in path.read_bytes().split(b"\xff\xd8")[1:]]
@@ -108,7 +108,7 @@ def test_choosing_from_standard_input(piped: object, tmp_path: Path) -> None:
 def test_mjpeg_carries_no_times_to_thin_by(piped: object, tmp_path: Path) -> None:
     data = write_video(tmp_path / "clip.mjpeg", 8, codec="mjpeg", encoder={"strict": "unofficial"}).read_bytes()
     piped(data)  # type: ignore[operator]
-    with pytest.raises(InputError, match="fps=10 needs the frames' times, and standard input has none"):
+    with pytest.raises(InputError, match=r"fps=10.*standard input"):
         list(open_frames("-", fps=10))
 
 
@@ -124,7 +124,7 @@ def test_a_pipe_that_breaks_off_within_a_picture(piped: object, tmp_path: Path) 
 @pytest.mark.parametrize("data", [b"", b"hello\n" * 1000])
 def test_no_video_on_standard_input(data: bytes, piped: object) -> None:
     piped(data)  # type: ignore[operator]
-    with pytest.raises(InputError, match=r"standard input (is not a video|has no video stream)"):
+    with pytest.raises(InputError, match=r"standard input.*video"):
         list(open_frames("-"))
 
 
@@ -134,7 +134,7 @@ def test_a_terminal_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
             return True
 
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=Terminal()))
-    with pytest.raises(InputError, match="nothing is piped into it"):
+    with pytest.raises(InputError, match="source '-'"):
         open_frames("-")
 
 
@@ -166,7 +166,7 @@ def test_frames_in_memory_keep_what_they_say() -> None:
 
 def test_frames_out_of_order() -> None:
     given = [Frame(numbered(0), index, 0.0, "") for index in (3, 3)]
-    with pytest.raises(InputError, match="index 3 follows index 3; give frames in order"):
+    with pytest.raises(InputError, match=r"index 3.*index 3.*order"):
         list(open_frames(given))
 
 
@@ -184,7 +184,7 @@ def test_an_iterator_is_read_lazily_and_once() -> None:
     frames = iter(source)
     assert [next(frames).index for _ in range(3)] == [0, 2, 4]
     assert made == [0, 1, 2, 3, 4]
-    with pytest.raises(InputError, match="came as an iterator, which can be read only once; give a list"):
+    with pytest.raises(InputError, match=r"iterator.*give a list"):
         next(iter(source))
 
 
@@ -198,7 +198,7 @@ def test_an_iterator_is_read_lazily_and_once() -> None:
     ],
 )
 def test_arrays_that_are_no_pictures(array: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"frame 1 is .*; give uint8 arrays of \(height, width, 3\)"):
+    with pytest.raises(InputError, match=r"frame 1 .*uint8.*\(height, width, 3\)"):
         list(open_frames([np.zeros((4, 5, 3), np.uint8), array]))
 
 
@@ -209,7 +209,7 @@ def test_what_is_no_source(nothing: object) -> None:
 
 
 def test_arrays_of_differing_sizes() -> None:
-    with pytest.raises(BadFrameError, match=r"frame 1 \(frame_000001\) is 40×50 .* before it are 96×128"):
+    with pytest.raises(BadFrameError, match=r"frame_000001.*40×50.*96×128"):
         list(open_frames([numbered(0), numbered(1, 40, 50)]))
 
 
@@ -296,12 +296,12 @@ def test_a_real_world() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("world:rooms", "names no world; write world:FAMILY:SEED"),
-        ("world:rooms:seven", "names no world"),
-        ("world:rooms:7?colour=red", "a world has no colour"),
-        ("world:rooms:7?size=48", "'48' does not fit"),
-        ("world:rooms:7?frames=0", "'0' does not fit"),
-        ("world:rooms:7?frames=", "'' does not fit"),
+        ("world:rooms", "world:FAMILY:SEED"),
+        ("world:rooms:seven", "world:rooms:seven"),
+        ("world:rooms:7?colour=red", "colour"),
+        ("world:rooms:7?size=48", "'48'"),
+        ("world:rooms:7?frames=0", "'0'"),
+        ("world:rooms:7?frames=", "''"),
     ],
 )
 def test_a_world_that_is_none(text: str, said: str, made_worlds: list[tuple[object, ...]]) -> None:

@@ -38,7 +38,7 @@ def test_a_picture_that_is_postscript_starts_no_interpreter(tmp_path: Path, monk
     started: list[object] = []
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **named: started.append(given))
     (tmp_path / "a.png").write_bytes(POSTSCRIPT)
-    with pytest.raises(BadFrameError, match="no picture of a known format"):
+    with pytest.raises(BadFrameError, match=r"a\.png.*PNG"):
         list(open_frames(tmp_path))
     assert not started
 
@@ -48,7 +48,7 @@ def test_a_picture_counts_by_its_content(tmp_path: Path) -> None:
     Image.fromarray(rgb).save(tmp_path / "b.bmp")
     (tmp_path / "b.bmp").rename(tmp_path / "b.png")
     assert np.array_equal(next(iter(open_frames(tmp_path))).rgb, rgb)
-    with pytest.raises(InputError, match=r"known format \(PNG\)"), open_image(tmp_path / "b.png", formats=("PNG",)):
+    with pytest.raises(InputError, match=r"b\.png.*\(PNG\)"), open_image(tmp_path / "b.png", formats=("PNG",)):
         pass
 
 
@@ -56,13 +56,13 @@ def test_a_declared_size_beyond_the_limit_is_refused_before_memory_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bomb = png_of_size(tmp_path / "bomb.png", 20_000, 20_000)
-    with pytest.raises(BadFrameError, match=r"400,000,000 pixels.*set OPENLOGER_MAX_PIXELS=400000000"):
+    with pytest.raises(BadFrameError, match=r"400,000,000.*OPENLOGER_MAX_PIXELS=400000000"):
         list(open_frames(bomb))
     monkeypatch.setenv("OPENLOGER_MAX_PIXELS", "100")
-    with pytest.raises(BadFrameError, match="at most 100"):
+    with pytest.raises(BadFrameError, match=r"\b100\b.*OPENLOGER_MAX_PIXELS="):
         list(open_frames(write_pictures(tmp_path / "small", 1)[0]))
     monkeypatch.setenv("OPENLOGER_MAX_PIXELS", "many")
-    with pytest.raises(BadFrameError, match="OPENLOGER_MAX_PIXELS='many': give a positive whole number"):
+    with pytest.raises(BadFrameError, match="OPENLOGER_MAX_PIXELS='many'"):
         list(open_frames(tmp_path / "small"))
 
 
@@ -77,7 +77,7 @@ def test_large_pictures_within_the_limit_are_opened_without_a_warning(tmp_path: 
 def test_a_named_pipe_among_pictures_does_not_block(tmp_path: Path) -> None:
     write_pictures(tmp_path, 2)
     os.mkfifo(tmp_path / "frame1_.png")
-    with pytest.raises(BadFrameError, match=r"frame1_\.png is a named pipe, not a regular file"):
+    with pytest.raises(BadFrameError, match=r"frame1_\.png.*named pipe"):
         list(open_frames(tmp_path))
 
 
@@ -85,14 +85,14 @@ def test_a_named_pipe_among_pictures_does_not_block(tmp_path: Path) -> None:
 @pytest.mark.timeout(20)
 def test_a_list_that_is_a_device_or_a_pipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rgb.txt").symlink_to("/dev/zero")
-    with pytest.raises(InputError, match=r"rgb\.txt is a device, not a regular file"):
+    with pytest.raises(InputError, match=r"rgb\.txt.*device"):
         open_frames(tmp_path / "rgb.txt")
     os.mkfifo(tmp_path / "pipe.txt")
-    with pytest.raises(InputError, match=r"pipe\.txt is a named pipe"):
+    with pytest.raises(InputError, match=r"pipe\.txt.*named pipe"):
         open_frames(tmp_path / "pipe.txt")
     monkeypatch.setenv("OPENLOGER_MAX_LIST_BYTES", "20")
     (tmp_path / "long.txt").write_text("frame0.png\nframe1.png\nframe2.png\n")
-    with pytest.raises(InputError, match="at most 20 are read"):
+    with pytest.raises(InputError, match=r"\b20\b.*OPENLOGER_MAX_LIST_BYTES"):
         open_frames(tmp_path / "long.txt")
 
 
@@ -117,7 +117,7 @@ def test_lists_of_other_places_are_no_videos(tmp_path: Path, name: str) -> None:
 
 def test_a_script_that_ffmpeg_would_run_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("[FORMAT]\nformat_name=lavfi\n;FFMETADATA1\ntitle=a\n")
-    with pytest.raises(InputError, match="is not a video"):
+    with pytest.raises(InputError, match=r"a\.mp4"):
         open_frames(tmp_path / "a.mp4")
 
 

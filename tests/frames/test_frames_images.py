@@ -64,7 +64,7 @@ def test_a_glob(tmp_path: Path) -> None:
         "right/frame0.png",
         "right/frame1.png",
     ]
-    with pytest.raises(InputError, match=r"no picture matches .*frame\*\.jpg"):
+    with pytest.raises(InputError, match=r"frame\*\.jpg"):
         open_frames(str(tmp_path / "left" / "frame*.jpg"))
 
 
@@ -80,19 +80,19 @@ def test_one_picture_and_a_list_of_paths(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is an empty folder; give one that holds pictures"):
+    with pytest.raises(InputError, match=r"empty folder.*pictures"):
         open_frames(tmp_path)
 
 
 def test_a_folder_without_pictures_says_where_some_are(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("no picture")
-    with pytest.raises(InputError, match=r"is a folder without pictures; give one that holds .*\.png"):
+    with pytest.raises(InputError, match=r"without pictures.*\.png"):
         open_frames(tmp_path)
     write_pictures(tmp_path / "rgb", 2)
-    with pytest.raises(InputError, match=r"is a folder without pictures; give .*/rgb$"):
+    with pytest.raises(InputError, match=r"give .*/rgb$"):
         open_frames(tmp_path)
     (tmp_path / "rgb.txt").write_text("0.0 rgb/frame0.png\n")
-    with pytest.raises(InputError, match=r"is a folder without pictures; give .*/rgb\.txt$"):
+    with pytest.raises(InputError, match=r"give .*/rgb\.txt$"):
         open_frames(tmp_path)
 
 
@@ -129,7 +129,7 @@ def test_a_plain_list_may_have_spaces_and_leave_the_folder(tmp_path: Path) -> No
     listed.write_text(f"../my pictures/frame1.png\n{paths[0]}\n", encoding="utf-8-sig")
     source = open_frames(listed)
     assert numbers(source) == [1, 0]
-    with pytest.raises(InputError, match=r"fps=5 needs the frames' times, and .*some\.lst has none"):
+    with pytest.raises(InputError, match=r"fps=5.*some\.lst"):
         list(open_frames(listed, fps=5))
 
 
@@ -138,10 +138,10 @@ def test_a_plain_list_may_have_spaces_and_leave_the_folder(tmp_path: Path) -> No
     [
         ("", "lists no picture"),
         ("# only a comment\n", "lists no picture"),
-        ("0.0 frame0.png\n0.1 frame1.png\n0.1 frame2.png\n", r"line 3: 0\.1 s does not come after 0\.1 s; sort them"),
-        ("0.0 frame0.png\nframe1.png\n", r"line 2: 'frame1\.png' is not like the lines before it"),
-        ("0.0 frame0.png\n0.5\n", r"line 2: '0\.5' is not like the lines before it"),
-        ("0.0\n0.5\n", "holds 2 times for 3 pictures beside it"),
+        ("0.0 frame0.png\n0.1 frame1.png\n0.1 frame2.png\n", r"line 3: 0\.1 s.*sort"),
+        ("0.0 frame0.png\nframe1.png\n", r"line 2: 'frame1\.png'"),
+        ("0.0 frame0.png\n0.5\n", r"line 2: '0\.5'"),
+        ("0.0\n0.5\n", "2 times.*3 pictures"),
     ],
 )
 def test_a_list_that_makes_no_sense(text: str, said: str, tmp_path: Path) -> None:
@@ -153,14 +153,14 @@ def test_a_list_that_makes_no_sense(text: str, said: str, tmp_path: Path) -> Non
 
 def test_a_list_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(InputError, match=r"list\.txt is not a text file"):
+    with pytest.raises(InputError, match=r"list\.txt.*text"):
         open_frames(tmp_path / "list.txt")
 
 
 def test_a_listed_picture_that_is_missing(tmp_path: Path) -> None:
     write_pictures(tmp_path, 1)
     (tmp_path / "list.txt").write_text("frame0.png\nframe1.png\n")
-    with pytest.raises(BadFrameError, match=r"frame 1 \(frame1\.png\) cannot be decoded: there is no file") as raised:
+    with pytest.raises(BadFrameError, match=r"frame 1 \(frame1\.png\)") as raised:
         list(open_frames(tmp_path / "list.txt"))
     assert raised.value.index == 1
 
@@ -251,7 +251,7 @@ def test_cmyk_is_turned_to_rgb(tmp_path: Path) -> None:
 
 def test_samples_without_a_known_range_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "depth.tif")
-    with pytest.raises(BadFrameError, match=r"32-bit samples have no known range; convert 'F' to 8 or 16 bits"):
+    with pytest.raises(BadFrameError, match=r"'F' to 8 or 16 bits"):
         only(tmp_path / "depth.tif")
 
 
@@ -259,7 +259,7 @@ def test_pictures_of_differing_sizes(tmp_path: Path) -> None:
     write_pictures(tmp_path, 3)
     Image.fromarray(numbered(1, 48, 64)).save(tmp_path / "frame1.png")
     for policy in ("stop", "skip"):
-        with pytest.raises(BadFrameError, match=r"frame 1 \(frame1\.png\) is 48×64 .* before it are 96×128") as raised:
+        with pytest.raises(BadFrameError, match=r"frame 1 \(frame1\.png\).*48×64.*96×128") as raised:
             list(open_frames(tmp_path, on_bad_frame=policy, size=(28, 28)))
         assert raised.value.index == 1
 

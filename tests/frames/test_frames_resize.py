@@ -45,9 +45,9 @@ def test_torchs_lanczos_is_pillows(size: tuple[int, int], kind: str) -> None:
 
 @pytest.mark.parametrize("size", [(0, 10), (10, 0), (-4, 4), (100_000, 100_000)])
 def test_a_size_that_no_picture_has(size: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match="give at least 1×1 and at most"):
+    with pytest.raises(InputError, match=f"{size[0]}×{size[1]}.*1×1"):
         resize_rgb(numbered(0), size)
-    with pytest.raises(InputError, match="give at least 1×1 and at most"):
+    with pytest.raises(InputError, match=f"{size[0]}×{size[1]}.*1×1"):
         resized(open_frames([numbered(0)]), size)
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from openloger.errors import InputError
 from openloger.frames import open_frames
-from openloger.frames.selection import ROUNDING_S, Place, Selection
+from openloger.frames.selection import ROUNDING_S, FrameStamp, Selection
 
 
-def slowly(places: list[Place], choice: Selection) -> list[int]:
+def slowly(places: list[FrameStamp], choice: Selection) -> list[int]:
     """The rule as the module words it, tick by tick."""
     left = [place for place in places if place.index >= choice.start]
     left = [place for place in left if choice.stop is None or place.index < choice.stop]
@@ -42,7 +42,7 @@ def test_against_the_slow_reading(
 ) -> None:
     times_ms = np.cumsum([0, *steps_ms])
     # a clock a little fast, so that no time falls on a tick's edge, where rounding alone would decide
-    places = [Place(index, 1.000037e-3 * float(ms) + 1.7e-4) for index, ms in enumerate(times_ms)]
+    places = [FrameStamp(index, 1.000037e-3 * float(ms) + 1.7e-4) for index, ms in enumerate(times_ms)]
     choice = Selection(start, None if count is None else start + count, stride, fps)
     assert [place.index for place in choice.of(places)] == slowly(places, choice)
 
@@ -63,7 +63,7 @@ def test_against_the_slow_reading(
 def test_even_rates_thin_evenly_in_spite_of_rounded_times(
     rate: float, fps: float, expected: range, rounding_s: float, first_s: float
 ) -> None:
-    places = [Place(index, round((first_s + index / rate) / rounding_s) * rounding_s) for index in range(60)]
+    places = [FrameStamp(index, round((first_s + index / rate) / rounding_s) * rounding_s) for index in range(60)]
     assert [place.index for place in Selection(fps=float(fps)).of(places)] == list(expected)
 
 
@@ -85,7 +85,7 @@ def test_all_four_at_once_on_every_kind_of_source(tmp_path: Path) -> None:
 
 def test_a_clock_that_is_set_back_goes_on_at_the_same_rate() -> None:
     times_s = [*np.arange(0, 2, 0.1), *np.arange(0, 2, 0.1)]  # a stream that begins anew
-    places = [Place(index, float(time_s)) for index, time_s in enumerate(times_s)]
+    places = [FrameStamp(index, float(time_s)) for index, time_s in enumerate(times_s)]
     assert [place.index for place in Selection(fps=2.0).of(places)] == [0, 5, 10, 15, 25, 30, 35]
 
 
@@ -97,7 +97,7 @@ def test_the_length_is_what_comes(start: int, stop: int | None, stride: int) -> 
     source = open_frames(arrays, start=start, stop=stop, stride=stride)
     if start == 40:
         assert source.length == 0
-        with pytest.raises(InputError, match="has no frame from start=40 on; give a smaller start"):
+        with pytest.raises(InputError, match="start=40"):
             list(source)
     else:
         assert source.length == len(list(source))
@@ -106,11 +106,11 @@ def test_the_length_is_what_comes(start: int, stop: int | None, stride: int) -> 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"start": -1}, "start=-1: frames are counted from 0"),
-        ({"start": 5, "stop": 5}, "stop=5 leaves no frame after start=5"),
-        ({"stride": 0}, "stride=0: give 1"),
-        ({"fps": 0.0}, "fps=0.0: give a positive number"),
-        ({"fps": float("nan")}, "fps=nan: give a positive number"),
+        ({"start": -1}, "start=-1"),
+        ({"start": 5, "stop": 5}, "stop=5.*start=5"),
+        ({"stride": 0}, "stride=0"),
+        ({"fps": 0.0}, "fps=0.0"),
+        ({"fps": float("nan")}, "fps=nan"),
     ],
 )
 def test_choices_that_make_no_sense(settings: dict[str, float], said: str) -> None:

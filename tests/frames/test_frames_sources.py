@@ -1,4 +1,4 @@
-"""What people have on their disks: telephones' pictures, moving pictures, chapters, zip files, folders in folders."""
+"""Sources as people have them on disk: telephones' and moving pictures, chapters, zip files, folders in folders."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_chapters_are_joined_in_order(tmp_path: Path) -> None:
         assert source.length == 9
     assert [frame.index for frame in open_frames(tmp_path).frames(5)] == [5, 6, 7, 8]
     write_video(tmp_path / "GX010008.mp4", 2)
-    with pytest.raises(InputError, match=r"4 videos and no picture; give one of them \(GX010007\.MP4, GX010008\.mp4\)"):
+    with pytest.raises(InputError, match=r"4 videos.*\(GX010007\.MP4, GX010008\.mp4\)"):
         open_frames(tmp_path)
 
 
@@ -87,7 +87,7 @@ def test_a_folder_of_videos(tmp_path: Path) -> None:
     write_video(tmp_path / "b.mp4", 3)
     assert len(list(open_frames(tmp_path))) == 3
     write_video(tmp_path / "a.mp4", 2)
-    with pytest.raises(InputError, match=r"2 videos and no picture; give one of them \(a\.mp4, b\.mp4\)"):
+    with pytest.raises(InputError, match=r"2 videos.*\(a\.mp4, b\.mp4\)"):
         open_frames(tmp_path)
     assert numbers(open_frames([tmp_path / "b.mp4", tmp_path / "a.mp4"])) == [0, 1, 2, 0, 1]
     write_pictures(tmp_path / "p", 1)
@@ -111,23 +111,23 @@ def test_a_zip_of_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 
 def test_a_zip_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK\3\4" + bytes(40))
-    with pytest.raises(InputError, match="is no zip file, or was cut off"):
+    with pytest.raises(InputError, match=r"a\.zip.*cut off"):
         open_frames(tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("a.mp4", b"-")
-    with pytest.raises(InputError, match="holds no picture; unpack it"):
+    with pytest.raises(InputError, match=r"b\.zip.*unpack"):
         open_frames(tmp_path / "b.zip")
     with zipfile.ZipFile(tmp_path / "c.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(10_000_000))  # 10 kB packed
     monkeypatch.setenv("OPENLOGER_MAX_PICTURE_BYTES", "1000000")
-    with pytest.raises(BadFrameError, match=r"at most 1,000,000 are read.*OPENLOGER_MAX_PICTURE_BYTES"):
+    with pytest.raises(BadFrameError, match=r"1,000,000.*OPENLOGER_MAX_PICTURE_BYTES"):
         list(open_frames(tmp_path / "c.zip"))
 
 
 def test_folders_two_deep_are_named(tmp_path: Path) -> None:
     write_pictures(tmp_path / "mav0" / "cam0" / "data", 1)
     for given, wanted in ((tmp_path / "mav0", "mav0/cam0/data"), (tmp_path / "mav0" / "cam0", "cam0/data")):
-        with pytest.raises(InputError, match=f"without pictures; give .*{wanted}$"):
+        with pytest.raises(InputError, match=f"{wanted}$"):
             open_frames(given)
 
 
@@ -154,7 +154,7 @@ def test_times_that_are_no_seconds_become_seconds(
 def test_times_of_no_known_unit_are_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path, 3)
     (tmp_path / "rgb.txt").write_text("".join(f"{33_333 * n} frame{n}.png\n" for n in range(3)))
-    with pytest.raises(InputError, match="33333 s apart, so they are not seconds"):
+    with pytest.raises(InputError, match=r"33333 s.*seconds"):
         open_frames(tmp_path / "rgb.txt")
 
 

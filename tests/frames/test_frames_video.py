@@ -217,20 +217,20 @@ def _is_open(path: Path) -> bool:
 
 
 def test_a_missing_path(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no file or folder '.*nowhere\.mp4'; check the path"):
+    with pytest.raises(InputError, match=r"'.*nowhere\.mp4'.*path"):
         open_frames(tmp_path / "nowhere.mp4")
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
-    with pytest.raises(InputError, match=r"empty\.mp4 is empty \(0 bytes\)"):
+    with pytest.raises(InputError, match=r"empty\.mp4.*\(0 bytes\)"):
         open_frames(tmp_path / "empty.mp4")
 
 
 @pytest.mark.parametrize("content", [b"# Notes\n\nwords\n" * 20, bytes(range(256)) * 64, b"x"])
 def test_what_is_not_a_video(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_bytes(content)
-    with pytest.raises(InputError, match=r"notes\.mp4 (is not a video|has no video stream).*; give a video"):
+    with pytest.raises(InputError, match=r"notes\.mp4.*give a video"):
         open_frames(tmp_path / "notes.mp4")
 
 
@@ -238,7 +238,7 @@ def test_sound_alone(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(16000))
-    with pytest.raises(InputError, match=r"sound\.wav has no video stream"):
+    with pytest.raises(InputError, match=r"sound\.wav.*video stream"):
         open_frames(tmp_path / "sound.wav")
 
 

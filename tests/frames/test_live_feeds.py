@@ -1,4 +1,4 @@
-"""What names a live source and what does not; cameras, and pipes."""
+"""Names of live sources, and names of none; cameras, and pipes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_no_camera_of_that_number(devices: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no camera 3 .*no camera is connected"):
+    with pytest.raises(InputError, match=r"no camera 3\b.*no camera is connected"):
         open_live("3")
     (devices / "video0").touch()
-    with pytest.raises(InputError, match=r"there is no camera 3 .*there are .*video0"):
+    with pytest.raises(InputError, match=r"no camera 3\b.*video0"):
         open_live("3")
 
 
@@ -39,17 +39,17 @@ def test_a_device_that_is_no_camera(devices: Path) -> None:
     live = open_live("0")
     assert live.name == "camera 0"
     assert live.keep == "latest"
-    with pytest.raises(InputError, match="camera 0 cannot be opened"):
+    with pytest.raises(InputError, match="camera 0"):
         list(live)
 
 
 def test_a_camera_without_a_pyav_that_reads_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera_module, "_CAPTURE", {"linux": "abacus"})
     monkeypatch.setattr(camera_module.sys, "platform", "linux")
-    with pytest.raises(InputError, match="PyAV was built without abacus"):
+    with pytest.raises(InputError, match=r"PyAV.*abacus"):
         open_live("0")
     monkeypatch.setattr(camera_module.sys, "platform", "plan9")
-    with pytest.raises(InputError, match="cannot be read on plan9"):
+    with pytest.raises(InputError, match="plan9"):
         open_live("0")
 
 
@@ -68,11 +68,11 @@ def test_a_camera_is_captured_with_its_own_times() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("ftp://host/walk.mp4", "'ftp' brings no video here; rtsp, "),
+        ("ftp://host/walk.mp4", "'ftp'.*rtsp, "),
         ("rtsp://", "names no host"),
         ("http://host:99999/", "is not an address"),
-        ("walk.ts", "there is no file or folder 'walk.ts'; a camera is given by its number"),
-        ("world:street:7", "give it to `openloger reconstruct`"),
+        ("walk.ts", "'walk.ts'.*number"),
+        ("world:street:7", "openloger reconstruct"),
         ("/dev/null", "not a regular file"),
     ],
 )
@@ -83,7 +83,7 @@ def test_what_is_no_live_source(source: str, said: str) -> None:
 
 def test_a_protocol_that_pyav_was_built_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds, "SCHEMES", ("tape",))
-    with pytest.raises(InputError, match="PyAV was built without tape"):
+    with pytest.raises(InputError, match=r"PyAV.*tape"):
         list(open_live("tape://host/reel"))
 
 
@@ -103,7 +103,7 @@ def test_a_password_is_told_to_nobody() -> None:
         with pytest.raises(InputError) as raised:
             feeds.address(text, patience_s=1.0)
         assert "hush" not in str(raised.value)
-    with pytest.raises(InputError, match=r"https://… is an address") as raised:
+    with pytest.raises(InputError, match=r"https://….*openloger live") as raised:
         open_frames("https://me:hush@cam.local/a.mp4?token=hush")
     assert "hush" not in str(raised.value)
 

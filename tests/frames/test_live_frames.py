@@ -127,11 +127,11 @@ def test_a_camera_that_hangs_is_lost() -> None:
 
 
 def test_no_frame_at_all() -> None:
-    with pytest.raises(InputError, match="given gave no frame: it ended, or was stopped"):
+    with pytest.raises(InputError, match=r"^given.*no frame"):
         list(live(iter(())))
     stopped = live(slots(3))
     stopped.stop()
-    with pytest.raises(InputError, match="given gave no frame"):
+    with pytest.raises(InputError, match=r"^given.*no frame"):
         list(stopped)
 
 

@@ -103,7 +103,7 @@ def test_bare_jpegs_have_no_times_which_is_said(tmp_path: Path, caplog: pytest.L
         frames = list(growing(finished, HandClock()))
     assert "carries no times; its frames are numbered as 30 a second" in caplog.text
     assert [frame.timestamp_s for frame in frames] == pytest.approx([number / 30 for number in range(COUNT)])
-    with pytest.raises(InputError, match=r"fps=10 needs the frames' times"):
+    with pytest.raises(InputError, match=r"fps=10"):
         list(growing(finished, HandClock(), fps=10.0))
 
 
@@ -132,20 +132,20 @@ def test_a_file_that_is_renamed_when_it_is_done_is_read_to_its_end(tmp_path: Pat
 def test_a_file_that_stays_empty(tmp_path: Path) -> None:
     path = tmp_path / "clip.ts"
     path.touch()
-    with pytest.raises(InputError, match=r"clip.ts stayed empty for 2 s"):
+    with pytest.raises(InputError, match=r"clip\.ts.*empty.*2 s"):
         list(growing(path, HandClock()))
 
 
 def test_a_file_that_holds_no_video(tmp_path: Path) -> None:
     path = tmp_path / "letter.ts"
     path.write_text("dear reader, " * 1000)
-    with pytest.raises(InputError, match=r"letter.ts is not a video that can be read as it comes"):
+    with pytest.raises(InputError, match=r"letter\.ts.*not a video"):
         list(growing(path, HandClock()))
 
 
 def test_an_mp4_with_its_index_last_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", 5)
-    with pytest.raises(InputError, match="index is written last"):
+    with pytest.raises(InputError, match=r"clip\.mp4.*index"):
         open_live(path)
     assert len(list(growing(write_video(tmp_path / "early.mp4", 5, muxer={"movflags": "faststart"}), HandClock()))) == 5
 

@@ -21,7 +21,7 @@ from openloger.frames.live.clock import Clock
 
 @dataclass
 class Answer:
-    """What the server does with one request."""
+    """The server's answer to one request."""
 
     data: bytes = b""
     status: int = 200
@@ -153,10 +153,10 @@ def test_a_later_run_numbers_on(server: Server, clips: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Answer(status=404), "127.0.0.1 answers"),
+        (Answer(status=404), "127.0.0.1.*404"),
         (Answer(status=401), "password"),
-        (Answer(b"<html>no camera here</html>" * 50, says_length=True), "what 127.0.0.1 sends is not a video"),
-        (Answer(b""), "no video comes from 127.0.0.1"),
+        (Answer(b"<html>no camera here</html>" * 50, says_length=True), "127.0.0.1.*not a video"),
+        (Answer(b""), "no video.*127.0.0.1"),
     ],
     ids=["not there", "not allowed", "a web page", "nothing"],
 )
@@ -171,7 +171,7 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://user:hush@127.0.0.1:{taken.getsockname()[1]}/cam"
-        with pytest.raises(InputError, match=r"127\.0\.0\.1 cannot be reached \(Connection refused\)") as refused:
+        with pytest.raises(InputError, match=r"127\.0\.0\.1.*Connection refused") as refused:
             list(watch(url))
         assert "hush" not in str(refused.value)
 
@@ -179,5 +179,5 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
             raise socket.gaierror(-2, "Name or service not known")
 
         monkeypatch.setattr(network_stream.socket, "getaddrinfo", unknown)
-        with pytest.raises(InputError, match=r"no host '127\.0\.0\.1' can be found"):
+        with pytest.raises(InputError, match=r"no host '127\.0\.0\.1'"):
             list(watch(url))

@@ -1,4 +1,4 @@
-"""What the heads make of features: pixels in their order, depth in front, rotations that are rotations."""
+"""The heads' outputs: pixels in their order, depth in front, rotations that are rotations."""
 
 import pytest
 import torch

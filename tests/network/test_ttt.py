@@ -141,7 +141,7 @@ def opened_layer(**options):
 
 
 def slow_layer(layer, x, weights):
-    """What a window reads from memory: token by token and head by head, from the weights as they came in."""
+    """A window's reading of memory: token by token and head by head, from the weights as they came in."""
     heads, dim = layer.heads, layer.w0.shape[1]
     normed = layer.pre_norm(x)
     out = torch.empty_like(x)

@@ -49,7 +49,7 @@ def test_a_file_that_was_written_is_ours_until_it_changes(tmp_path: Path) -> Non
     assert path.read_text() == "two"
     path.write_text("2wo")  # as long as before
     assert not is_ours(path, made_by="tests")
-    with pytest.raises(InputError, match=r"page.html is not what `tests` wrote, or has changed since.*move it away"):
+    with pytest.raises(InputError, match=r"page\.html.*`tests`.*move it away"):
         write_output(path, "three", made_by="tests", overwrite=True)
     assert path.read_text() == "2wo"
 
@@ -57,9 +57,9 @@ def test_a_file_that_was_written_is_ours_until_it_changes(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["page.html", "né\udcff.html", "a b\n.html"])
 def test_the_users_file_is_never_replaced(tmp_path: Path, name: str) -> None:
     path = put(tmp_path / name)
-    with pytest.raises(InputError, match="exists: choose another path, or say --overwrite"):
+    with pytest.raises(InputError, match="--overwrite"):
         write_output(path, "ours", made_by="tests")
-    with pytest.raises(InputError, match="not what `tests` wrote"):
+    with pytest.raises(InputError, match="`tests`"):
         write_output(path, "ours", made_by="tests", overwrite=True)
     assert tree(tmp_path) == {name: "mine"}
 
@@ -119,14 +119,14 @@ def test_a_folder_with_a_file_of_the_user_is_never_touched(tmp_path: Path, name:
     else:
         put(out / name)
     before = tree(tmp_path)
-    with pytest.raises(InputError, match=rf"{name} is not what `tests` wrote"):
+    with pytest.raises(InputError, match=rf"{name}.*`tests`"):
         make_folder(out, overwrite=True)
     assert tree(tmp_path) == before
 
 
 def test_folders_named_like_ours_with_the_users_files_are_never_touched(tmp_path: Path) -> None:
     put(tmp_path / "out" / "images" / "0.jpg")
-    with pytest.raises(InputError, match=r"0.jpg is not what `tests` wrote"):
+    with pytest.raises(InputError, match=r"0\.jpg.*`tests`"):
         make_folder(tmp_path / "out", overwrite=True)
     assert tree(tmp_path) == {"out/images/0.jpg": "mine"}
 
@@ -134,7 +134,7 @@ def test_folders_named_like_ours_with_the_users_files_are_never_touched(tmp_path
 def test_a_folder_that_was_edited_is_never_touched(tmp_path: Path) -> None:
     make_folder(tmp_path / "out")
     put(tmp_path / "out" / "model.txt", "z")
-    with pytest.raises(InputError, match=r"model.txt is not what"):
+    with pytest.raises(InputError, match=r"model\.txt"):
         make_folder(tmp_path / "out", overwrite=True)
     assert tree(tmp_path)["out/model.txt"] == "z"
 
@@ -142,7 +142,7 @@ def test_a_folder_that_was_edited_is_never_touched(tmp_path: Path) -> None:
 def test_another_output_inside_a_folder_counts_as_the_users(tmp_path: Path) -> None:
     make_folder(tmp_path / "out")
     write_output(tmp_path / "out" / "cloud.ply", "points", made_by="export ply")
-    with pytest.raises(InputError, match=r"cloud.ply is not what"):
+    with pytest.raises(InputError, match=r"cloud\.ply"):
         make_folder(tmp_path / "out", overwrite=True)
 
 
@@ -171,16 +171,16 @@ def test_a_failure_while_moving_puts_everything_back(tmp_path: Path, monkeypatch
     for failing in range(1, 7):
         left[:] = [failing]
         monkeypatch.setattr(staging.os, "rename", fail_once)
-        with pytest.raises(InputError, match=r"out failed, and nothing of it was kept: .*No space left"):
+        with pytest.raises(InputError, match=r"out.*No space left"):
             make_folder(out, overwrite=True, text="b")
         monkeypatch.undo()
         assert tree(out) == before
 
 
 def test_a_file_and_a_folder_do_not_take_each_others_place(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a file, and tests writes a folder"):
+    with pytest.raises(InputError, match=r"file is a file.*folder"):
         make_folder(put(tmp_path / "file"), overwrite=True)
-    with pytest.raises(InputError, match="is a folder, and tests writes one file"):
+    with pytest.raises(InputError, match=r"is a folder.*one file"):
         write_output(tmp_path, "x", made_by="tests", overwrite=True)
 
 
@@ -189,7 +189,7 @@ def test_a_damaged_manifest_proves_nothing_and_takes_new_lines(tmp_path: Path, d
     path = tmp_path / "page.html"
     write_output(path, "one", made_by="tests")
     (tmp_path / MANIFEST).write_bytes(damage)
-    with pytest.raises(InputError, match="not what `tests` wrote"):
+    with pytest.raises(InputError, match="`tests`"):
         check_place(path, made_by="tests", overwrite=True)
     write_output(tmp_path / "other.html", "two", made_by="tests")
     assert is_ours(tmp_path / "other.html", made_by="tests")

@@ -137,9 +137,7 @@ def test_a_state_that_is_lost_in_the_first_window_begins_again(
 def test_windows_that_share_nothing_cannot_go_on_without_their_state(network: Network, tmp_path: Path) -> None:
     out = cut(noise(), tmp_path / "out", network, overlap=0).path
     (out / "state.safetensors").write_bytes(b"")
-    with pytest.raises(
-        RecordingError, match=r"windows that share no frame cannot be continued without it.*--overwrite"
-    ):
+    with pytest.raises(RecordingError, match=r"state.*--overwrite"):
         run(noise(), out, network, overlap=0, existing="resume")
     assert len(openloger.open_recording(out)) == 3 * WINDOW
 
@@ -205,7 +203,7 @@ def test_a_state_that_cannot_be_saved_is_one_line(
 
     saver = StateSaver(stopped / "state.safetensors")
     monkeypatch.setattr(name, fail)
-    with pytest.raises(RecordingError, match=r"state\.safetensors.*state cannot be saved") as told:
+    with pytest.raises(RecordingError, match=r"state\.safetensors") as told:
         saver.save(StreamState(number=1))
     assert "\n" not in str(told.value)
 
@@ -235,10 +233,10 @@ def test_another_video_of_the_same_name_is_refused(network: Network, tmp_path: P
     out = cut(str(clip), tmp_path / "out", network).path
     before = len(openloger.open_recording(out))
     video(clip, seed=1)
-    with pytest.raises(RecordingError, match=r"was made from another '.*clip\.mp4'; it (began|had).*--overwrite"):
+    with pytest.raises(RecordingError, match=r"'.*clip\.mp4'; it (began|had).*--overwrite"):
         run(str(clip), out, network, existing="resume")
     video(clip, count=12)
-    with pytest.raises(RecordingError, match=rf"it had {size:,} bytes"):
+    with pytest.raises(RecordingError, match=rf"{size:,} bytes"):
         run(str(clip), out, network, existing="resume")
     assert len(openloger.open_recording(out)) == before
 
@@ -251,7 +249,7 @@ def test_a_complete_recording_of_another_source_is_refused(network: Network, tmp
     with pytest.raises(RecordingError, match=r"was made from another"):
         run(str(clip), out, network, existing="resume")
     other = video(tmp_path / "other.mp4", seed=1, count=12)
-    with pytest.raises(RecordingError, match=r"was made from '.*clip\.mp4', not from '.*other\.mp4'"):
+    with pytest.raises(RecordingError, match=r"'.*clip\.mp4', not from '.*other\.mp4'"):
         run(str(other), out, network, existing="resume")
 
 
@@ -275,7 +273,7 @@ def test_a_folder_of_other_pictures_is_refused_and_one_that_has_grown_goes_on(ne
         run(str(folder), out, network, existing="resume")
     shutil.rmtree(folder)
     picture_folder(folder, 10)
-    with pytest.raises(RecordingError, match="it had 25 files, and 10 are there"):
+    with pytest.raises(RecordingError, match=r"\b25 files.*\b10\b"):
         run(str(folder), out, network, existing="resume")
     shutil.rmtree(folder)
     picture_folder(folder, LENGTH)
@@ -285,12 +283,12 @@ def test_a_folder_of_other_pictures_is_refused_and_one_that_has_grown_goes_on(ne
 def test_frames_chosen_otherwise_are_refused(network: Network, tmp_path: Path) -> None:
     clip = video(tmp_path / "clip.mp4")
     out = cut(openloger.open_frames(clip, stop=25), tmp_path / "out", network, windows=2).path
-    with pytest.raises(RecordingError, match=r"chosen by nothing \(all are taken\), not by start 0, stride 2, fps all"):
+    with pytest.raises(RecordingError, match=r"all.*start 0, stride 2"):
         run(openloger.open_frames(clip, stride=2), out, network, existing="resume")
     assert len(run(openloger.open_frames(clip), out, network, existing="resume")) == LENGTH
 
 
 def test_fewer_frames_than_before_are_refused(network: Network, tmp_path: Path) -> None:
     out = cut(noise(), tmp_path / "out", network).path
-    with pytest.raises(RecordingError, match="another 'frames in memory'; it had 30 frames, and 25 are there"):
+    with pytest.raises(RecordingError, match=r"'frames in memory'.*\b30\b.*\b25\b"):
         run(noise()[:25], out, network, existing="resume")

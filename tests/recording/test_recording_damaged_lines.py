@@ -1,4 +1,4 @@
-"""What a damaged line file or count says: one line that names the file, whatever it holds."""
+"""A damaged line file or count gives one line that names the file, whatever it holds."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_a_folder_is_made_with_its_parents_and_an_empty_one_is_taken(tmp_path: P
 def test_a_recording_that_may_not_be_read_is_one_clear_line(tmp_path: Path) -> None:
     write(tmp_path / "out")
     (tmp_path / "out").chmod(0)
-    with without_rights(), pytest.raises(RecordingError, match="Permission denied; give a recording that can be read"):
+    with without_rights(), pytest.raises(RecordingError, match="Permission denied"):
         open_recording(tmp_path / "out")
     (tmp_path / "out").chmod(0o755)
 
@@ -45,7 +45,7 @@ def test_a_recording_that_may_not_be_read_is_one_clear_line(tmp_path: Path) -> N
 def test_resuming_a_damaged_recording_does_not_paper_over_it(tmp_path: Path) -> None:
     write(tmp_path / "out", 40)
     (tmp_path / "out" / "arrays.zarr" / "depth" / "c.1.0.0").unlink()
-    with pytest.raises(RecordingError, match=r"depth/c\.1\.0\.0: missing"):
+    with pytest.raises(RecordingError, match=r"depth/c\.1\.0\.0"):
         resume_recording(tmp_path / "out", values.meta(), frames=20)
     resume_recording(tmp_path / "out", values.meta(), frames=15).close()
 
@@ -58,7 +58,7 @@ def test_a_recording_with_nothing_in_it_yet_is_one(tmp_path: Path) -> None:
     assert recording.world_from_cam.shape == (0, 4, 4)
     assert recording.intrinsics.shape == (0, 3, 3)
     assert list(recording) == []
-    with pytest.raises(IndexError, match="frame 0 of a recording of 0 frames"):
+    with pytest.raises(IndexError, match=r"frame 0 .*0 frames"):
         recording.depth(0)
     writer.close()
     for entry in (tmp_path / "out" / "arrays.zarr").iterdir():
@@ -74,7 +74,7 @@ def test_a_recording_with_nothing_in_it_yet_is_one(tmp_path: Path) -> None:
 
 def test_a_recording_that_exists_is_refused_and_the_ways_out_are_named(tmp_path: Path) -> None:
     write(tmp_path / "out")
-    with pytest.raises(RecordingError, match=r"already holds a recording.*--resume.*--overwrite"):
+    with pytest.raises(RecordingError, match=r"--resume.*--overwrite"):
         create_recording(tmp_path / "out", values.meta())
     assert len(open_recording(tmp_path / "out")) == 20
 
@@ -105,9 +105,9 @@ def test_a_folder_that_is_no_recording_is_never_touched(tmp_path: Path, overwrit
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(RecordingError, match="is a file"):
+    with pytest.raises(RecordingError, match="file"):
         create_recording(tmp_path / "out", values.meta(), overwrite=True)
-    with pytest.raises(RecordingError, match="out: is a file; give a folder"):
+    with pytest.raises(RecordingError, match=r"out.*give a folder"):
         create_recording(tmp_path / "out" / "deeper", values.meta())
 
 
@@ -136,21 +136,21 @@ def test_an_unwritable_folder_is_one_clear_line() -> None:
 
 def test_two_runs_do_not_write_to_one_recording(tmp_path: Path) -> None:
     with create_recording(tmp_path / "out", values.meta()):
-        with pytest.raises(RecordingError, match="another run is writing to it"):
+        with pytest.raises(RecordingError, match="another run"):
             resume_recording(tmp_path / "out", values.meta(), frames=0)
-        with pytest.raises(RecordingError, match="another run is writing to it"):
+        with pytest.raises(RecordingError, match="another run"):
             create_recording(tmp_path / "out", values.meta(), overwrite=True)
     resume_recording(tmp_path / "out", values.meta(), frames=0).close()
 
 
 def test_resuming_needs_a_recording_made_alike_with_that_many_frames(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="there is no such folder"):
+    with pytest.raises(RecordingError, match="no such folder"):
         resume_recording(tmp_path / "out", values.meta(), frames=0)
     write(tmp_path / "out")
     other = values.meta(source="b.mp4", settings={**values.meta().settings, "window": 16})
     with pytest.raises(RecordingError, match=r"source 'clip.mp4', not 'b.mp4'; window 8, not 16.*--overwrite"):
         resume_recording(tmp_path / "out", other, frames=5)
-    with pytest.raises(RecordingError, match="cannot go on after 21 frames; 20 are committed"):
+    with pytest.raises(RecordingError, match=r"\b21\b.*\b20\b"):
         resume_recording(tmp_path / "out", values.meta(), frames=21)
     assert open_recording(tmp_path / "out").complete
     with resume_recording(tmp_path / "out", values.meta(package_version="0.0.0"), frames=20) as writer:
@@ -158,7 +158,7 @@ def test_resuming_needs_a_recording_made_alike_with_that_many_frames(tmp_path: P
 
 
 def test_what_is_no_recording_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="there is no such folder"):
+    with pytest.raises(RecordingError, match="no such folder"):
         open_recording(tmp_path / "nothing")
     with pytest.raises(RecordingError, match="not a recording"):
         open_recording(tmp_path)
@@ -186,7 +186,7 @@ def test_another_format_version_is_named(tmp_path: Path) -> None:
     write(tmp_path / "out")
     file = tmp_path / "out" / "meta.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 7, "package_version": "9.1"}))
-    with pytest.raises(RecordingError, match=r"format 7, written by openloger 9\.1; .* reads formats up to 2"):
+    with pytest.raises(RecordingError, match=r"format 7\b.*9\.1\b.*\b2$"):
         open_recording(tmp_path / "out")
     create_recording(tmp_path / "out", values.meta(), overwrite=True).close()
 
@@ -200,11 +200,11 @@ def test_a_damaged_meta_is_named(tmp_path: Path, change: dict[str, object], told
     file = tmp_path / "out" / "meta.json"
     value = json.loads(file.read_text()) | change
     file.write_text(json.dumps(value))
-    with pytest.raises(RecordingError, match=r"meta\.json: is damaged \(its checksum does not match\)"):
+    with pytest.raises(RecordingError, match=r"meta\.json.*checksum"):
         open_recording(tmp_path / "out")
     del value["crc32c"]
     file.write_text(json.dumps(value))
-    with pytest.raises(RecordingError, match=rf"meta.json is damaged: [\s\S]*{told}"):
+    with pytest.raises(RecordingError, match=rf"meta\.json[\s\S]*{told}"):
         open_recording(tmp_path / "out")
 
 
@@ -216,17 +216,17 @@ def test_missing_and_torn_files_are_errors_not_zeros(tmp_path: Path) -> None:
     torn.write_bytes(torn.read_bytes()[:100])
     (arrays / "residual_px" / "c.0").unlink()
     assert recording.depth(15).min() > 0
-    with pytest.raises(RecordingError, match=r"depth/c\.1\.0\.0: missing"):
+    with pytest.raises(RecordingError, match=r"depth/c\.1\.0\.0"):
         recording.depth(16)
-    with pytest.raises(RecordingError, match=r"rgb/c\.2\.0\.0\.0: cannot be decoded"):
+    with pytest.raises(RecordingError, match=r"rgb/c\.2\.0\.0\.0"):
         recording.rgb(32)
-    with pytest.raises(RecordingError, match=r"residual_px/c\.0: missing"):
+    with pytest.raises(RecordingError, match=r"residual_px/c\.0"):
         _ = recording.residual_px
     (arrays / "confidence" / "zarr.json").unlink()
-    with pytest.raises(RecordingError, match="confidence cannot be read"):
+    with pytest.raises(RecordingError, match="confidence"):
         recording.confidence(0)
     (tmp_path / "out" / "committed.json").write_text("{")
-    with pytest.raises(RecordingError, match=r"committed\.json: cannot be read"):
+    with pytest.raises(RecordingError, match=r"committed\.json"):
         open_recording(tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""What is written is what is read: every quantity, every dtype, fitted, known and fixed cameras."""
+"""Written values are read back: every quantity, every dtype, fitted, known and fixed cameras."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_prediction_that_is_not_finite_is_refused_and_nothing_of_it_counts(tmp
     getattr(bad, name)[2].view(-1)[0] = torch.nan
     with create_recording(tmp_path / "out", values.meta()) as writer:
         writer.append(good)
-        with pytest.raises(RecordingError, match=f"window 1: {name.removesuffix('_logit')} is not finite"):
+        with pytest.raises(RecordingError, match=f"window 1: {name.removesuffix('_logit')}"):
             writer.append(bad)
         with pytest.raises(RecordingError, match="--resume"):
             writer.append(bad)
@@ -153,7 +153,7 @@ def test_a_prediction_that_is_not_finite_is_refused_and_nothing_of_it_counts(tmp
 def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
     with (
         create_recording(tmp_path / "out", values.meta()) as writer,
-        pytest.raises(RecordingError, match=r"frame 0 .* is 20×30 pixels, the recording 12×16"),
+        pytest.raises(RecordingError, match=r"frame 0 .*20×30.*12×16"),
     ):
         writer.append(values.placed_windows(9, size=(20, 30))[0])
 

@@ -1,4 +1,4 @@
-"""What was committed stays: through kill -9, errors of the disk at every step, resuming, and reading meanwhile."""
+"""Committed frames stay: through kill -9, errors of the disk at every step, resuming, and reading meanwhile."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_a_disk_that_fills_at_any_step_leaves_what_was_committed_and_one_clear_l
         with create_recording(folder, values.meta()) as writer:
             append_all(writer, windows[:before])
             fault.fails_at = fault.calls + step
-            with pytest.raises(RecordingError, match=f"No space left on device; its {before * STEP} committed") as told:
+            with pytest.raises(RecordingError, match=rf"No space left.*\b{before * STEP}\b") as told:
                 writer.append(windows[before])
             assert "\n" not in str(told.value)
             assert not list(folder.rglob("*.partial"))
@@ -215,7 +215,7 @@ def tiny_disk(path: Path, kibibytes: int) -> Iterator[Path]:
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk needs root on Linux")
 def test_a_real_full_disk(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk", 600) as disk:
-        with pytest.raises(RecordingError, match="No space left on device"):
+        with pytest.raises(RecordingError, match="No space left"):
             write(disk / "out", 2000)
         recording = open_recording(disk / "out")
         assert len(recording) > 50

@@ -204,7 +204,7 @@ def test_only_one_module_uses_what_one_system_alone_has() -> None:
 
 
 def _names(node: ast.AST) -> list[str]:
-    """What a piece of source uses of one system alone."""
+    """Names in a piece of source that exist on one system alone."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names if alias.name in UNIX_ALONE | {"msvcrt"}]
     if isinstance(node, ast.ImportFrom):

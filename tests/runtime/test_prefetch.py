@@ -149,7 +149,7 @@ def test_many_opened_and_closed_leave_nothing() -> None:
 
 
 def test_no_depth_is_refused() -> None:
-    with pytest.raises(InputError, match="depth=0: give 1 or more"):
+    with pytest.raises(InputError, match="depth=0"):
         prefetch([], depth=0)
 
 

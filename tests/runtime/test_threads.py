@@ -1,4 +1,4 @@
-"""How many threads torch gets beside decoding and writing."""
+"""The number of torch's threads beside decoding and writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Stream takes, what it refuses, and what it says."""
+"""A Stream's inputs, its refusals, and its log."""
 
 import logging
 from dataclasses import replace

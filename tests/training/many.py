@@ -1,4 +1,4 @@
-"""What torchrun starts in test_distribute: python many.py OUT KIND STAGE STEPS. A short run on boxes, on a CPU."""
+"""Started by torchrun in test_distribute: python many.py OUT KIND STAGE STEPS. A short run on boxes, on a CPU."""
 
 import sys
 from dataclasses import replace

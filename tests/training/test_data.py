@@ -208,12 +208,12 @@ def test_some_clips_lose_their_colour_and_none_their_picture():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"odds": (1.0,)}, "2 frame counts but 1 odds"),
-        ({"frames": (2, 5)}, "uses 5 frames but only 4 are rendered"),
-        ({"pool": 3}, "pool of 3 cannot fill a batch of 4"),
-        ({"families": ("rooms",)}, "1 families but 4 odds"),
-        ({"least_baseline": -0.1}, "least_baseline is -0.1; it is a part of the mean depth"),
-        ({"least_overlap": 1.5}, "least_overlap is 1.5; it is a part of a frame"),
+        ({"odds": (1.0,)}, "2 frame counts.*1 odds"),
+        ({"frames": (2, 5)}, "5 frames.*4"),
+        ({"pool": 3}, "pool of 3.*batch of 4"),
+        ({"families": ("rooms",)}, "1 families.*4 odds"),
+        ({"least_baseline": -0.1}, r"least_baseline.*-0\.1"),
+        ({"least_overlap": 1.5}, r"least_overlap.*1\.5"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(change, message):

@@ -94,13 +94,13 @@ def test_sources_come_at_their_odds_and_in_order(folder):
 
 
 def test_what_cannot_be_read_is_said(folder, tmp_path):
-    with pytest.raises(InputError, match="no clip of 8 frames, 3 apart"):
+    with pytest.raises(InputError, match=r"8 frames.*3"):
         read_clip(file_spec(folder, frames=8, stride=3))
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="absent"):
         read_clip(file_spec(tmp_path / "absent"))
-    with pytest.raises(InputError, match="dataset 'moon' is not known"):
+    with pytest.raises(InputError, match="'moon'"):
         read_clip(FileClipSpec("moon", str(folder), 0, 2, 1, SIZE))
-    with pytest.raises(InputError, match="stride is"):
+    with pytest.raises(InputError, match=r"stride.*\(3, 1\)"):
         DatasetPlan("folder", str(folder), stride=(3, 1))
     with pytest.raises(InputError, match="'caves'"):
         ClipPlan(size=SIZE, rendered=3, frames=(2,), families=("caves",), family_odds=(1.0,))

@@ -1,4 +1,4 @@
-"""What the blocks that are listened to are asked for: the token that sees the same, and the way to it."""
+"""Losses on the recorded blocks: the token that shows the same surface, and the displacement to it."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from openloger.training.clips import stack
 from openloger.training.correspondence import Correspondence
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import ClipSpec
-from openloger.training.matching import Heard, match, matching_blocks, probe_tokens, shift_loss
+from openloger.training.matching import BlockPass, match, matching_blocks, probe_tokens, shift_loss
 from openloger.training.objective import run_and_match
 
 from .boxes import render_box
@@ -33,11 +33,11 @@ def test_right_answers_cost_nothing_and_score_one():
     query, key = (side.flatten(2, 3) for side in (query, key))
     output = torch.zeros(1, frames * (special + tokens), 4)
     truth = Correspondence(target, torch.zeros(*target.shape, 2), visible)
-    result = match(Heard(query, key, output), truth, special_tokens=special)
+    result = match(BlockPass(query, key, output), truth, special_tokens=special)
     assert float(result.loss) < 1e-3
     assert float(result.top1) == 1.0
     assert float(result.shift) == 0.0
-    swapped = match(Heard(query, key, output), replace(truth, target=target.roll(1, -1)), special_tokens=special)
+    swapped = match(BlockPass(query, key, output), replace(truth, target=target.roll(1, -1)), special_tokens=special)
     assert float(swapped.top1) < 0.5
 
 

@@ -41,5 +41,5 @@ def test_muon_learns_and_is_taken_up_again(tmp_path):
 
 def test_a_torch_without_muon_says_so(monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(InputError, match="has no Muon"):
+    with pytest.raises(InputError, match="Muon"):
         make_optimisers(Network(preset("pocket")), OptimiserConfig(kind="muon"), encoder_rate=1.0)

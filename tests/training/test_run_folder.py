@@ -101,7 +101,7 @@ def test_a_damaged_pointer_leads_to_the_newest(run: Path, pointer: bytes) -> Non
 def test_where_all_are_damaged_the_message_says_what_to_do(run: Path) -> None:
     for shard in run.glob("step-*/state-000.safetensors"):
         shard.write_bytes(b"")
-    with pytest.raises(InputError, match=r"no checkpoint in .* is whole: put one back from a copy"):
+    with pytest.raises(InputError, match=r"no checkpoint in .*copy"):
         latest_checkpoint(run)
 
 
@@ -200,7 +200,7 @@ def test_metrics_of_a_run_whose_checkpoints_are_gone_are_kept(tmp_path: Path) ->
 
 def test_weights_without_a_checkpoint_are_not_trained_over(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"mine")
-    with pytest.raises(InputError, match=r"weights.safetensors exists, and there is no checkpoint.*another folder"):
+    with pytest.raises(InputError, match=r"weights\.safetensors.*another folder"):
         check_run_folder(tmp_path)
 
 

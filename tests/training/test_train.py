@@ -193,7 +193,7 @@ def test_a_run_begins_from_pi3(tmp_path):
     train(config, out, render=render_boxes, device="cpu", weights=tmp_path / "pi3.safetensors", budget=Budget(steps=0))
     begun = load_file(out / "weights.safetensors")
     assert all(torch.equal(begun[name], weight) for name, weight in pi3.state_dict().items())
-    with pytest.raises(InputError, match="leave out --weights"):
+    with pytest.raises(InputError, match="--weights"):
         train(config, out, render=render_boxes, device="cpu", weights=tmp_path / "pi3.safetensors", resume=True)
 
 
@@ -227,7 +227,7 @@ def test_a_dataset_that_is_not_there_is_said_before_anything_else(tmp_path):
     config = tiny()
     plan = replace(config.stages[0].clips, datasets=(DatasetPlan("folder", str(tmp_path / "absent")),))
     config = replace(config, stages=(replace(config.stages[0], clips=plan),))
-    with pytest.raises(InputError, match="absent is not a folder"):
+    with pytest.raises(InputError, match="absent"):
         train(config, tmp_path / "out", render=render_boxes, device="cpu")
     assert not (tmp_path / "out").exists()
 
@@ -253,5 +253,5 @@ def test_only_what_a_stage_names_moves(tmp_path):
 def test_a_stage_that_moves_nothing_is_refused(tmp_path):
     config = tiny(1)
     stage = replace(config.stages[0], trainable=("haeds",))
-    with pytest.raises(InputError, match="begins with 'haeds'"):
+    with pytest.raises(InputError, match="'haeds'"):
         train(replace(config, stages=(stage,)), tmp_path, render=render_boxes, device="cpu")

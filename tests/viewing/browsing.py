@@ -100,7 +100,7 @@ class Person:
             self.page.wait_for_timeout(150)
 
     def picture(self) -> np.ndarray:
-        """What the scene's part of the page shows: (height, width, 3)."""
+        """The picture in the scene's part of the page: (height, width, 3)."""
         from PIL import Image
 
         whole = np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))

@@ -116,7 +116,7 @@ def finish(writer: RecordingWriter, *, complete: bool) -> None:
 
 
 def placed_windows(shots: Sequence[Shot]) -> Iterator[PlacedWindow]:
-    """What a decent network would say: depth with a little noise, and a little drift from window to window."""
+    """The prediction of a decent network: depth with a little noise, and a little drift from window to window."""
     first_from_world = np.linalg.inv(shots[0].world_from_cam)
     for number, start in enumerate(range(0, max(1, len(shots) - OVERLAP), WINDOW - OVERLAP)):
         yield _placed(number, shots[start : start + WINDOW], first_from_world, last=start + WINDOW >= len(shots))

@@ -117,7 +117,7 @@ def test_boxes_and_colours_change_what_is_seen(person: Person) -> None:
 
 
 def changes(person: Person, action: Any) -> None:
-    """What is done shows."""
+    """The page shows what was done."""
     before = person.picture()
     action()
     person.until(lambda: bool((np.abs(person.picture().astype(int) - before).max(-1) > 12).sum() > 15))

@@ -99,7 +99,7 @@ def test_memory_is_bounded_by_the_budget() -> None:
 
 
 def test_a_budget_that_is_too_small_is_refused() -> None:
-    with pytest.raises(InputError, match=f"give {LEAST_BUDGET} or more"):
+    with pytest.raises(InputError, match=str(LEAST_BUDGET)):
         VoxelCloud(10, reference_depth=1.0, edge=0.01)
 
 

@@ -151,14 +151,14 @@ def test_a_long_recording_is_published_ever_more_rarely(walk: Recording, monkeyp
 
 
 def test_too_few_points_are_refused_at_once(walk: Recording) -> None:
-    with pytest.raises(InputError, match="10 points are too few"):
+    with pytest.raises(InputError, match=r"\b10 points"):
         Overview(walk, budget=10)
 
 
 def test_nothing_to_know_of_an_empty_recording(tmp_path: Path) -> None:
     shots = scenes.room(3)
     create_recording(tmp_path / "empty", scenes.meta_of(shots)).close()
-    with pytest.raises(InputError, match="has no frames yet"):
+    with pytest.raises(InputError, match=r"empty.*no frames"):
         load_snapshot(open_recording(tmp_path / "empty"), budget=BUDGET)
 
 

@@ -1,4 +1,4 @@
-"""What the page is made of, without a browser: the clock, the port, clicks, truth, words, files."""
+"""The parts of the page, without a browser: the clock, the port, clicks, truth, words, files."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def test_a_port_in_use_gives_the_next_one_and_says_so(caplog: pytest.LogCaptureF
 @pytest.mark.parametrize(
     ("host", "port", "said"),
     [
-        ("127.0.0.1", 0, "port 0 cannot be: choose one from 1 to 65535"),
-        ("127.0.0.1", 70_000, "port 70000 cannot be"),
-        ("192.0.2.7", 8080, "is no address of this machine"),
-        ("no.such.host.invalid", 8080, "is not known"),
+        ("127.0.0.1", 0, "port 0.*65535"),
+        ("127.0.0.1", 70_000, "port 70000"),
+        ("192.0.2.7", 8080, "192.0.2.7"),
+        ("no.such.host.invalid", 8080, "no.such.host.invalid"),
     ],
 )
 def test_an_address_that_cannot_be_is_one_line(host: str, port: int, said: str) -> None:

@@ -131,7 +131,7 @@ def test_what_an_old_or_unfinished_recording_does_not_know_is_said(tmp_path: Pat
     meta = json.loads((recording.path / "meta.json").read_text())
     del meta["versions"], meta["crc32c"]
     (recording.path / "meta.json").write_text(json.dumps(meta | {"weights_hash": None}))
-    page = report_page(open_recording(recording.path), scene="old scene.html")
+    page = report_page(open_recording(recording.path), scene_page="old scene.html")
     assert "Not recorded: this recording was made before runs kept it." in page
     assert "others were not recorded" in page
     assert "Not complete" in page
@@ -152,7 +152,7 @@ def test_a_recording_of_one_frame_has_a_report(tmp_path: Path) -> None:
 def test_names_that_are_not_utf8_and_names_with_markup_are_shown(tmp_path: Path) -> None:
     shots = [replace(shot, name=f"caf\udce9 <b>{shot.index}</b>\x1b[2J.png") for shot in scenes.room(4, size=(24, 32))]
     recording = scenes.write_recording(tmp_path / "w\udcff<i>", shots)
-    page = report_page(recording, scene="w\udcff<i>_scene.html")
+    page = report_page(recording, scene_page="w\udcff<i>_scene.html")
     page.encode()
     assert 'href="w%FF%3Ci%3E_scene.html"' in page
     assert "<title>w?&lt;i&gt;</title>" in page
@@ -163,7 +163,7 @@ def test_a_recording_without_frames_has_none(tmp_path: Path) -> None:
     create_recording(tmp_path / "none", scenes.meta_of(scenes.room(1))).close()
     recording = open_recording(tmp_path / "none")
     for make in (report_page, plot_trajectory, openloger.show):
-        with pytest.raises(InputError, match="has no frames yet"):
+        with pytest.raises(InputError, match=r"none.*no frames"):
             make(recording)
 
 
@@ -274,7 +274,7 @@ def test_figures_are_returned_and_need_no_display(walk: Recording, monkeypatch: 
     np.testing.assert_array_equal(depth.axes[0].images[0].get_array(), walk.rgb(3))
     np.testing.assert_allclose(1 / depth.axes[1].images[0].get_array(), walk.depth(3), rtol=1e-3)
     for number in (-1, FRAMES):
-        with pytest.raises(InputError, match=f"no frame {number}: its {FRAMES} frames"):
+        with pytest.raises(InputError, match=rf"frame {number}\b.*{FRAMES} frames"):
             plot_depth(walk, number)
 
 
@@ -307,7 +307,7 @@ def test_the_command_writes_pages_and_refuses_in_one_line(
     assert capsys.readouterr().out.split() == [str(out), str(out.with_name("walk_scene.html"))]
     assert 'href="walk_scene.html"' in out.read_text()
     for arguments, said in (
-        ((str(walk.path), "-o", str(out)), "exists: choose another path, or say --overwrite"),
+        ((str(walk.path), "-o", str(out)), "exists: choose another path, or give --overwrite"),
         ((str(walk.path), "-o", str(tmp_path)), "is a folder, and report writes one file"),
         ((str(tmp_path / "nothing"),), "there is no such folder"),
         ((str(walk.path), "-o", str(tmp_path / "t.html"), "--truth", str(tmp_path / "no.txt")), "no ground truth"),

@@ -1,4 +1,4 @@
-"""What is visible_points, as values: what passes, in what colour, from when on, and from where it is looked at."""
+"""Visible points as values: which pass, in which colour, from which time on, and from which viewpoint."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Speed and memory, measured the same way for `openloger bench`, for `benchmarks/` and for the tests.
 
-A result says the machine, the versions and the settings that it was made with. What needs a peak of memory of its own
+A result names the machine, the versions and the settings that it was made with. What needs a peak of memory of its own
 runs in a process of its own.
 """
 

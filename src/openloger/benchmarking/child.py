@@ -113,17 +113,17 @@ def main() -> None:
         limit_data_bytes(int(order["limit_gb"] * 1e9))
     function = getattr(importlib.import_module(order["module"]), order["name"])
     try:
-        result = function(**order["arguments"], on_progress=lambda progress: _say(progress=asdict(progress)))
+        result = function(**order["arguments"], on_progress=lambda progress: _send(progress=asdict(progress)))
     except OpenlogerError as error:
-        _say(refused=str(error))
+        _send(refused=str(error))
     except (MemoryError, torch.OutOfMemoryError):
-        _say(over="memory")
+        _send(over="memory")
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):
             raise
-        _say(over="memory")
+        _send(over="memory")
     else:
-        _say(result=result)
+        _send(result=result)
 
 
 def _end_with_parent() -> None:
@@ -132,8 +132,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _say(**what: Any) -> None:
-    print(_MARK + json.dumps(what), flush=True)
+def _send(**fields: Any) -> None:
+    print(_MARK + json.dumps(fields), flush=True)
 
 
 if __name__ == "__main__":

@@ -48,16 +48,16 @@ def measure_length(
     lengths = (*settings.frames, *settings.full_frames)
     if not lengths or min(lengths) < 1:
         raise InputError(f"frames {' '.join(map(str, lengths))}: give lengths of at least 1")
-    asked = {"choice": asdict(choice)}
+    shared = {"choice": asdict(choice)}
     for frames in sorted(settings.frames):
-        arguments = {**asked, "engine": "streaming", "frames": frames}
+        arguments = {**shared, "engine": "streaming", "frames": frames}
         ledger.measure(
             f"streaming {frames}",
             lambda arguments=arguments: in_child(time_length, arguments, on_progress=on_progress),
         )
     previous: Mapping[str, Any] | None = None
     for frames in sorted(settings.full_frames):
-        arguments = {**asked, "engine": "full", "frames": frames}
+        arguments = {**shared, "engine": "full", "frames": frames}
         previous = ledger.measure(
             f"full {frames}",
             lambda arguments=arguments, previous=previous: _full(arguments, settings, previous, on_progress),

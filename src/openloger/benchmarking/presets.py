@@ -47,7 +47,7 @@ class PresetsSettings:
 
 
 def measure_presets(settings: PresetsSettings, ledger: Ledger, *, on_progress: OnProgress) -> None:
-    """All combinations into the ledger; what takes too long, or does not run, says so."""
+    """All combinations into the ledger; what takes too long, or does not run, is entered as such."""
     wanted = combinations(settings)
     watch = Stopwatch(total=len(wanted))
     for name, precision, device in wanted:

@@ -34,7 +34,7 @@ class Moment:
     frames: int
     seconds: float
     cpu_s: float  # of the processor, all threads together: what neighbours on the machine do not touch
-    resident_bytes: int | None  # now; None where the system does not say
+    resident_bytes: int | None  # now; None where the system does not report it
     peak_bytes: int
 
 

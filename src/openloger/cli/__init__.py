@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openloger.cli.terminal import SafeFormatter, say
+from openloger.cli.terminal import SafeFormatter, print_status
 from openloger.errors import InputError, OpenlogerError
 
 EXIT_BAD_INPUT = 2
@@ -65,13 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = _run_and_flush(_checked(sys.argv[1:] if arguments is None else arguments))
     except OpenlogerError as error:
-        say(f"openloger: {_shortened(str(error))}")
+        print_status(f"openloger: {_shortened(str(error))}")
         sys.exit(EXIT_BAD_INPUT)
     except BrokenPipeError:
         _discard_output()
         sys.exit(EXIT_NO_READER)
     except OSError as error:  # of the system, not of a line of ours: a full disk, a folder without permission
-        say(f"openloger: {_shortened(_of_the_system(error))}")
+        print_status(f"openloger: {_shortened(_of_the_system(error))}")
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         print("openloger: interrupted", file=sys.stderr)

@@ -55,11 +55,11 @@ def evaluate_ablations(
         json: Print the results for programs.
     """
     need_matplotlib()
-    for name in ("ablations.md", "ablations.png"):  # they follow from results.json, which --resume speaks of
+    for name in ("ablations.md", "ablations.png"):  # they follow from results.json, which --resume refers to
         check_place(out / name, made_by=_MADE_BY, overwrite=True)
     loaded = network.load()
     planned, size = plan_ablations(settings, loaded), size_of(settings, loaded)
-    logging.getLogger("openloger").setLevel(logging.ERROR)  # the many runs do not each say how they run
+    logging.getLogger("openloger").setLevel(logging.ERROR)  # the many runs do not each log their settings
     same = _must_agree(loaded, network, size, settings.fps)
     ledger = Ledger("ablations", same, path=out / "results.json", resume=resume)
     rendered = RenderedWorlds(out / "worlds", size, settings.fps, max(settings.frames))

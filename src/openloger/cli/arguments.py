@@ -72,7 +72,7 @@ def default_out(source: str) -> Path:
     for standard input, which has no name.
     """
     if source == "-":
-        raise InputError("standard input has no name; say where the recording goes with -o FOLDER")
+        raise InputError("standard input has no name; give the recording's folder with -o FOLDER")
     path = Path(source)
     if any(letter in path.name for letter in "*?[") and not path.exists():
         path = path.parent  # a glob

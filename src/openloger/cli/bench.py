@@ -37,7 +37,7 @@ def commands() -> dict[str, Callable[..., Any]]:
 
 
 def _ledger(name: str, settings: Mapping[str, Any], out: Path | None, *, resume: bool = False) -> Ledger:
-    """Where the results go; from here on the many runs of a measurement do not each say how they run."""
+    """Where the results go; from here on the many runs of a measurement do not each log their settings."""
     logging.getLogger("openloger").setLevel(logging.ERROR)
     return Ledger(name, settings, path=out, resume=resume)
 

@@ -60,5 +60,5 @@ def evaluate_recording(
     if html is not None:
         made = made_with(opened, measured, truth=truth, depth=depth)
         write_page(html, str(recording), [Section(opened.meta.source, measured)], [], made)
-    told = summary(opened, measured, truth=truth, depth=depth) if json else measured_table(measured)
-    show(told, str(recording))
+    output = summary(opened, measured, truth=truth, depth=depth) if json else measured_table(measured)
+    show(output, str(recording))

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from openloger.cli.progress import progress_bar
-from openloger.cli.terminal import printable, say
+from openloger.cli.terminal import print_status, printable
 from openloger.export import PointSelection, export_recording
 from openloger.export.formats import find_format
 from openloger.export.reconstruction import Progress as OnProgress
@@ -50,7 +50,7 @@ def export(
     folder = recording.resolve()
     path = out or folder.with_name(folder.name + chosen.ending)
     if not opened.complete:
-        say(f"openloger: {recording} is not complete; its {len(opened)} frames are exported")
+        print_status(f"openloger: {recording} is not complete; its {len(opened)} frames are exported")
     with _progress(f"{to} {path.name}") as show:
         written = export_recording(
             opened, to, path, selection=selection, images=images, overwrite=overwrite, progress=show

@@ -17,7 +17,7 @@ from openloger.cli.advice import about_network, next_step, warnings
 from openloger.cli.arguments import StorageArguments, WindowArguments
 from openloger.cli.progress import progress_bar
 from openloger.cli.reconstruct import summary
-from openloger.cli.terminal import say
+from openloger.cli.terminal import print_status
 from openloger.cli.watching import ShowArguments, shown
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
 from openloger.network import NetworkSpec
@@ -105,15 +105,15 @@ def live(
         out: The recording's folder.
     """
     opened = open_live(source, options=taken.options)
-    asked = recording.options(resume=recording.resume, overwrite=recording.overwrite)
-    check_folder(out, existing=asked.existing)
+    requested = recording.options(resume=recording.resume, overwrite=recording.overwrite)
+    check_folder(out, existing=requested.existing)
     with shown(out, show) as on_first_window:
         loaded = network.load()
         meter = LatencyMeter(opened, on_first_window)
-        with _stopped_by_signals(opened), progress_bar(opened.name, also=meter.told) as draw:
-            options = replace(asked, on_window=meter.take, on_progress=meter.passing_on(draw))
+        with _stopped_by_signals(opened), progress_bar(opened.name, also=meter.progress_text) as draw:
+            options = replace(requested, on_window=meter.take, on_progress=meter.passing_on(draw))
             result = run(opened, out, network=loaded, size=taken.size, options=options, **windows.windowing())
-    _tell(result, opened, meter, trained=loaded.weights is not None, as_json=show.json)
+    _print_summary(result, opened, meter, trained=loaded.weights is not None, as_json=show.json)
     return EXIT_BAD_INPUT if opened.lost else 0
 
 
@@ -153,7 +153,7 @@ class LatencyMeter:
 
         return on_progress
 
-    def told(self) -> str:
+    def progress_text(self) -> str:
         """For the progress line."""
         dropped = f" · {self.source.dropped} dropped" if self.source.dropped else ""
         return f" · {self.last_s:.2f} s behind{dropped}" if self.frames else dropped
@@ -174,14 +174,16 @@ def _stopped_by_signals(source: LiveFrames) -> Iterator[None]:
             source.stop()
 
 
-def _tell(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool, as_json: bool) -> None:
+def _print_summary(
+    recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool, as_json: bool
+) -> None:
     if as_json:
         print(json.dumps(_summary(recording, source, meter, trained=trained)))
         return
     progress = meter.progress
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
     waited = f"; placed {meter.mean_s:.2f} s after they came, {meter.worst_s:.2f} s at worst" if meter.mean_s else ""
-    say(f"{len(recording)} frames{speed} in {recording.path}{waited}")
+    print_status(f"{len(recording)} frames{speed} in {recording.path}{waited}")
     if source.dropped:
         print(
             f"{source.dropped} of {source.captured} frames were dropped, as the network was slower than the source; "
@@ -189,9 +191,9 @@ def _tell(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trai
             file=sys.stderr,
         )
     for line in warnings(recording):
-        say(line)
+        print_status(line)
     for line in filter(None, (about_network(recording.meta), next_step(recording.path, complete=recording.complete))):
-        say(line)
+        print_status(line)
 
 
 def _summary(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool) -> dict[str, Any]:

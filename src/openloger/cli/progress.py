@@ -20,16 +20,16 @@ def progress_bar(name: str, *, also: Callable[[], str] = lambda: "") -> Iterator
 
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, TextColumn("{task.fields[told]}"), console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(printable(name), total=None, told="")
+    with Bar(*columns, TextColumn("{task.fields[text]}"), console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(printable(name), total=None, text="")
 
         def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.frames, total=progress.total, told=_told(progress) + also())
+            bar.update(task, completed=progress.frames, total=progress.total, text=_progress_text(progress) + also())
 
         yield show
 
 
-def _told(progress: Progress) -> str:
+def _progress_text(progress: Progress) -> str:
     left = progress.remaining_s
     time_left = "" if left is None else f" · {int(left) // 60}:{int(left) % 60:02d} left"
     return f"{progress.frames_per_s:.1f} frames/s{time_left} · {peak_memory_bytes() / 1e9:.1f} GB"

@@ -16,7 +16,7 @@ from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.advice import about_network, next_step, warnings
 from openloger.cli.arguments import StorageArguments, WindowArguments, default_out
 from openloger.cli.progress import progress_bar
-from openloger.cli.terminal import say
+from openloger.cli.terminal import print_status
 from openloger.frames import open_frames
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK
@@ -82,7 +82,7 @@ def reconstruct(
     Args:
         source: A video, a folder or glob of images, a list file, "-" for standard input, or world:FAMILY:SEED.
     """
-    asked = advanced.options(resume=usual.resume, overwrite=usual.overwrite)
+    requested = advanced.options(resume=usual.resume, overwrite=usual.overwrite)
     opened = open_frames(
         source,
         start=usual.start,
@@ -92,9 +92,9 @@ def reconstruct(
         on_bad_frame=advanced.on_bad_frame,
     )
     out = default_out(source) if usual.out is None else usual.out
-    check_folder(out, existing=asked.existing)
+    check_folder(out, existing=requested.existing)
     if usual.out is None:
-        say(f"openloger: the recording goes to {out}{os.sep}")
+        print_status(f"openloger: the recording goes to {out}{os.sep}")
     loaded = NetworkSpec(usual.network, advanced.weights, usual.device, advanced.dtype).load()
     with stop_requests((signal.SIGINT,), on_request=_announce_stop) as stopping, progress_bar(opened.name) as show:
         latest: list[Progress] = []
@@ -103,9 +103,9 @@ def reconstruct(
             latest[:] = [progress]
             show(progress)
 
-        options = replace(asked, on_progress=on_progress, should_stop=stopping)
+        options = replace(requested, on_progress=on_progress, should_stop=stopping)
         result = run(opened, out, network=loaded, size=advanced.size, options=options, **advanced.windowing())
-    _tell(result, latest[0] if latest else None, trained=loaded.weights is not None, as_json=advanced.json)
+    _print_summary(result, latest[0] if latest else None, trained=loaded.weights is not None, as_json=advanced.json)
     return 0 if result.complete else EXIT_INTERRUPTED
 
 
@@ -113,16 +113,16 @@ def _announce_stop() -> None:
     print("openloger: finishing the window in hand; again to stop at once", file=sys.stderr)
 
 
-def _tell(recording: Recording, progress: Progress | None, *, trained: bool, as_json: bool) -> None:
+def _print_summary(recording: Recording, progress: Progress | None, *, trained: bool, as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary(recording, progress, trained=trained)))
         return
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
-    say(f"{len(recording)} frames{speed} in {recording.path}")
+    print_status(f"{len(recording)} frames{speed} in {recording.path}")
     after = next_step(recording.path, complete=recording.complete)
     for line in (*warnings(recording), about_network(recording.meta), after):
         if line is not None:
-            say(line)
+            print_status(line)
 
 
 def summary(recording: Recording, progress: Progress | None, *, trained: bool) -> dict[str, Any]:

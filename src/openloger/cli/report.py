@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from openloger.cli.terminal import printable, say
+from openloger.cli.terminal import print_status, printable
 from openloger.cli.truth import true_cameras
 from openloger.outputs import check_place, write_output
 from openloger.recording import open_recording
@@ -43,13 +43,13 @@ def report(
         check_place(place, made_by="report", overwrite=overwrite)
     opened = open_recording(recording)
     if not opened.complete:
-        say(f"openloger: {recording} is not complete; its {len(opened)} frames are reported")
+        print_status(f"openloger: {recording} is not complete; its {len(opened)} frames are reported")
     laid_over = None if truth is None else overlay(opened.world_from_cam, true_cameras(truth)(opened))
     if scene_page is not None:
         known = load_snapshot(opened, budget=POINT_BUDGET, overlay=laid_over)
         settings = Settings(frame=known.last, edge_max=known.place.scale.edge_max, overhead=not known.place.roofed)
         write_output(scene_page, share_page(known, settings), made_by="report", overwrite=overwrite)
-    text = report_page(opened, overlay=laid_over, scene=None if scene_page is None else scene_page.name)
+    text = report_page(opened, overlay=laid_over, scene_page=None if scene_page is None else scene_page.name)
     write_output(page, text, made_by="report", overwrite=overwrite)
     for written in filter(None, (page, scene_page)):
         print(printable(written))

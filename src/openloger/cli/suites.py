@@ -149,7 +149,7 @@ def _evaluate(
         reset_every=suite.reset_every if protocol.reset_every is None else protocol.reset_every,
     )
     reconstruct = partial(_stream, network=loaded, suite=suite, placement=protocol.placement, stop=protocol.stop)
-    result = run_suite(name, sequences, suite=suite, reconstruct=reconstruct, on_outcome=_tell)
+    result = run_suite(name, sequences, suite=suite, reconstruct=reconstruct, on_outcome=_print_outcome)
     settings = _settings(_engine(loaded, suite, protocol.placement)) | {"stop": protocol.stop}
     digest = None if loaded.weights is None else weights_hash(loaded.weights)
     made = suite_json(result, network=network.network, weights_hash=digest, run_settings=settings)
@@ -173,7 +173,7 @@ def _suite_command(name: str) -> Callable[..., int]:
     beside = ", beside the published numbers" if SUITES[name].table else ""
     evaluate.__doc__ = (
         f"Run a network over {name} and measure it{beside}.\n\n"
-        "Args:\n    data: The dataset's folder; docs/datasets.md says how to get it.\n"
+        "Args:\n    data: The dataset's folder; docs/datasets.md has how to get it.\n"
     )
     return evaluate
 
@@ -214,7 +214,7 @@ def _settings(stream: Stream) -> dict[str, Any]:
     }
 
 
-def _tell(outcome: Outcome) -> None:
+def _print_outcome(outcome: Outcome) -> None:
     if outcome.measured is not None:  # a fault was logged where it happened
         rmse, seconds = outcome.measured.absolute.translation.rmse, outcome.seconds
         print(f"openloger: {outcome.sequence}: ATE {rmse:.3f} m, {seconds:.0f} s", file=sys.stderr)

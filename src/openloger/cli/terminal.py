@@ -19,7 +19,7 @@ def printable(text: object) -> str:
     return _UNSAFE.sub(_written_out, str(text))
 
 
-def say(text: object) -> None:
+def print_status(text: object) -> None:
     """A line on standard error."""
     print(printable(text), file=sys.stderr, flush=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from openloger.cli.terminal import printable, say
+from openloger.cli.terminal import print_status, printable
 from openloger.cli.truth import true_cameras
 from openloger.outputs import check_place, write_output
 from openloger.recording import open_recording
@@ -47,7 +47,7 @@ def view(
     true = None if truth is None else true_cameras(truth)
     laid_over = None
     if true is not None and (opened.complete or share is not None):
-        laid_over = overlay(opened.world_from_cam, true(opened))  # what is wrong with it is said now
+        laid_over = overlay(opened.world_from_cam, true(opened))  # faults in it are reported at the start
     if share is not None:
         known = load_snapshot(opened, budget=points, overlay=laid_over)
         settings = Settings(frame=known.last, edge_max=usual_edge(opened.meta.height), overhead=not known.place.roofed)
@@ -56,7 +56,7 @@ def view(
         return
     viewer = Viewer(opened, options=ViewOptions(host=host, port=port, budget=points, truth=true))
     try:
-        say(f"openloger: {viewer.url} shows {recording}; Ctrl-C ends")
+        print_status(f"openloger: {viewer.url} shows {recording}; Ctrl-C ends")
         if open:
             webbrowser.open(viewer.url)
         with suppress(KeyboardInterrupt):  # the way to end it

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from openloger.cli.terminal import say
+from openloger.cli.terminal import print_status
 from openloger.errors import InputError, OpenlogerError
 from openloger.recording import open_recording
 from openloger.version import install_command
@@ -40,7 +40,7 @@ class ShowArguments:
 def shown(recording: Path, arguments: ShowArguments) -> Iterator[Callable[[], None]]:
     """Serves the recording from a thread; what is yielded is called when there is something to be seen.
 
-    Raises InputError where it could not be served; what goes wrong later is said, and does not stop the recording.
+    Raises InputError where it could not be served; later faults are reported, and do not stop the recording.
     """
     if not arguments.view:
         yield lambda: None
@@ -69,11 +69,11 @@ def _serve(recording: Path, options: ViewOptions, ended: threading.Event, *, ope
     try:
         viewer = Viewer(open_recording(recording), options=options)
         try:
-            say(f"openloger: {viewer.url} shows {recording} as it grows")
+            print_status(f"openloger: {viewer.url} shows {recording} as it grows")
             if open_page:
                 webbrowser.open(viewer.url)
             viewer.run(should_stop=ended.is_set)
         finally:
             viewer.close()
     except OpenlogerError as error:
-        say(f"openloger: nothing is shown: {error}")
+        print_status(f"openloger: nothing is shown: {error}")

@@ -1,4 +1,4 @@
-"""Readers of the public benchmarks, all giving the same `Sequence`; docs/datasets.md says how to get each.
+"""Readers of the public benchmarks, all giving the same `Sequence`; docs/datasets.md has how to get each.
 
 for name, sequence in open_dataset("kitti", "/data/kitti").items():
     print(name, sequence.length, sequence.world_from_cam(0))

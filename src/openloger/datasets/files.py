@@ -102,8 +102,8 @@ def picture_source(paths: Iterable[Path]) -> FrameSource:
 def same_count(name: str, **counts: int) -> None:
     """Raises InputError where the counts differ."""
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} {what}" for what, count in counts.items())
-        raise InputError(f"{name}: {told}; these belong together one by one, so something is missing")
+        counted = ", ".join(f"{count} {what}" for what, count in counts.items())
+        raise InputError(f"{name}: {counted}; these belong together one by one, so something is missing")
 
 
 def _natural_key(text: str) -> list[tuple[int, int | str]]:

@@ -149,8 +149,8 @@ class SparseDepth:
                 self._depth_mm = self._load("depth_mm")
         depth_mm, step = self._depth_mm, self.step()
         if depth_mm.ndim != 3 or len(depth_mm) != len(self.numbers()) or depth_mm.dtype.kind not in "fiu":
-            said = f"{depth_mm.dtype} {depth_mm.shape}"
-            raise InputError(f"{self.path}: `depth_mm` is {said}; it must be (frames, rows, columns) of numbers")
+            found = f"{depth_mm.dtype} {depth_mm.shape}"
+            raise InputError(f"{self.path}: `depth_mm` is {found}; it must be (frames, rows, columns) of numbers")
         rows, columns = depth_mm.shape[1:]
         depth = np.zeros((rows * step, columns * step), dtype=np.float32)
         depth[step // 2 :: step, step // 2 :: step] = depth_mm[row] / np.float32(1000)
@@ -219,7 +219,7 @@ def _pictures(folder: Path) -> tuple[FrameSource, np.ndarray | None]:
         from openloger.frames.selection import Selection
         from openloger.frames.video import VideoFile
 
-        by_the_clock = Selection(fps=1e9)  # a choice by time makes the outline tell the times
+        by_the_clock = Selection(fps=1e9)  # a choice by time makes the outline read the times
         times_s = [place.timestamp_s for place in VideoFile(videos[0]).outline(by_the_clock)]
         return open_frames(videos[0]), np.array(times_s, dtype=np.float64)
     for place in PICTURE_FOLDERS:

@@ -119,7 +119,7 @@ def _tum_camera(sequence: Path) -> np.ndarray:
         if name in sequence.name:
             return opencv_camera(*camera)
     raise InputError(
-        f"{sequence.name} does not say which of {', '.join(TUM_CAMERAS)} filmed it; keep the folder's name as it came"
+        f"{sequence.name} does not show which of {', '.join(TUM_CAMERAS)} filmed it; keep the folder's name as it came"
     )
 
 

@@ -192,7 +192,7 @@ class FileSequence:
 
 
 def picture_size(frame: FrameTruth) -> tuple[int, int]:
-    """Height and width of the pixels that `intrinsics` speaks of; where there is no picture, those of the depth.
+    """Height and width of the pixels that `intrinsics` refers to; where there is no picture, those of the depth.
 
     Raises InputError where there is neither.
     """

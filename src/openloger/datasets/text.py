@@ -129,7 +129,7 @@ def read_associations(path: Path) -> tuple[Float64[np.ndarray, " row"], tuple[Pa
             raise InputError(f"{path}, line {number}: {text[:60]!r} is not `seconds picture seconds depth`")
         is_depth = ["depth" in word.lower() for word in words[1::2]]
         if sum(is_depth) != 1:
-            raise InputError(f"{path}, line {number}: {text[:60]!r} does not tell which path is the depth map's")
+            raise InputError(f"{path}, line {number}: {text[:60]!r} does not show which path is the depth map's")
         first = is_depth.index(False)
         rows.append((number_of(words[2 * first]), words[2 * first + 1], words[2 * (1 - first) + 1]))
     if not rows:

@@ -83,7 +83,7 @@ def read_camera(path: Path, name: str) -> tuple[Float64[np.ndarray, "3 3"], Floa
     text = read_text(path, "calibration").replace("\r", "")
     block = re.search(rf"^{name}:[^\S\n]*\n((?:[ \t\-].*\n|[ \t]*\n)*)", text + "\n", flags=re.MULTILINE)
     if block is None:
-        raise InputError(f"{path} says nothing of a camera {name}; take vbr_calib.yaml from the dataset")
+        raise InputError(f"{path} has no camera {name}; take vbr_calib.yaml from the dataset")
     intrinsics = check_intrinsics(path, opencv_camera(*yaml_numbers(block[1], "intrinsics", 4, path)))
     base_from_cam = np.array(yaml_numbers(block[1], "T_b", 16, path)).reshape(1, 16)
     return intrinsics, rigid_matrices(base_from_cam, path)[0]

@@ -70,9 +70,9 @@ def write_folder(
     depth: bool = True,
     on_frame: Callable[[int], None] = lambda count: None,
 ) -> int:
-    """Write labelled frames into `folder` as they come, and say how many they were.
+    """Write labelled frames into `folder` as they come, and return their number.
 
-    `depth/000000.npy` is float16 in the frames' unit, 0 for none. `on_frame` is told the count after every frame.
+    `depth/000000.npy` is float16 in the frames' unit, 0 for none. `on_frame` gets the count after every frame.
     Raises InputError where the folder holds something already.
     """
     if folder.exists() and any(folder.iterdir()):

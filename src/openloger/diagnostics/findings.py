@@ -29,7 +29,7 @@ _SHOWN = 3  # frames named of a kind before "and N more"
 
 
 class Finding(NamedTuple):
-    """Something that a user should know of the input or the result."""
+    """A property of the input or the result that concerns the user."""
 
     kind: str
     text: str  # a line
@@ -42,7 +42,7 @@ class Lens:
     source_size: tuple[int, int]  # (height, width) in pixels
     size: tuple[int, int]  # (height, width) of the frames as the network saw them
     known_intrinsics: Float64[np.ndarray, "3 3"] | None = None  # in pixels of `size`
-    is_spherical: bool = False  # the file says so
+    is_spherical: bool = False  # marked so in the file
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def _no_motion(evidence: _Evidence) -> str | None:
 def _spherical_pictures(evidence: _Evidence) -> str | None:
     height, width = evidence.lens.source_size
     seam = evidence.median_of("seam")
-    looks_so = abs(width / height - 2) < 0.02 and seam is not None and seam < LARGEST_SEAM
-    if not evidence.lens.is_spherical and not looks_so:
+    seamless = abs(width / height - 2) < 0.02 and seam is not None and seam < LARGEST_SEAM
+    if not evidence.lens.is_spherical and not seamless:
         return None
     return (
         "these are 360° panoramas, not pictures of a pinhole camera: cut a view from them (--camera equirect:YAW,PITCH)"

@@ -1,7 +1,7 @@
 """The nearest of many points, exactly, without a tree: a grid whose cells grow for those that found nothing near.
 
 A point closer than a cell's side lies in one of the 27 cells around the query. Queries that find such a point are done;
-the others look again with cells twice as large. `nearest_points_plain` is the slow twin.
+the others search again with cells twice as large. `nearest_points_plain` is the slow twin.
 """
 
 from __future__ import annotations

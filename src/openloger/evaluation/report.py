@@ -83,7 +83,7 @@ def suite_table(result: SuiteResult, network: str, run_settings: Mapping[str, An
     Every average is over the sequences that have our number, so a column compares like with like.
     """
     table = published(result.suite.table) if result.suite.table else None
-    names = tuple(_told_sequence(outcome, table) for outcome in result.outcomes)
+    names = tuple(_sequence_label(outcome, table) for outcome in result.outcomes)
     marked = "" if result.complete else " of those measured"
     rows = [_own_row(f"{network}, here", result, result.suite.metric)]
     if result.suite.metric == "ate_rmse":
@@ -133,7 +133,7 @@ def _is_cut(outcome: Outcome, table: PublishedTable) -> bool:
     return outcome.measured is not None and whole is not None and outcome.measured.frames < whole
 
 
-def _told_sequence(outcome: Outcome, table: PublishedTable | None) -> str:
+def _sequence_label(outcome: Outcome, table: PublishedTable | None) -> str:
     if table is None or outcome.measured is None or not _is_cut(outcome, table):
         return outcome.sequence
     return f"{outcome.sequence} ({outcome.measured.frames} of {table.frames[outcome.sequence]} frames)"

@@ -33,7 +33,7 @@ class AlignedPath:
 
 @dataclass(frozen=True)
 class AbsoluteError:
-    """Where the cameras stand and look, against where they should; after one alignment of the whole path."""
+    """Errors of the cameras' positions and directions, after one alignment of the whole path."""
 
     translation: Summary  # in the truth's unit
     rotation_deg: Summary
@@ -73,7 +73,7 @@ def align(
 ) -> AlignedPath:
     """Move the estimate so that camera centres agree best (Umeyama 1991): rigidly, with a scale, or not at all.
 
-    A path that is straight or stands still is aligned as `align_cameras` says.
+    A path that is straight or stands still is aligned as in `align_cameras`.
 
     Raises InputError for an unknown alignment, fewer than three frames, different numbers of frames, and numbers that
     are not finite.

@@ -13,7 +13,7 @@ import numpy as np
 from openloger.frames.image_file import IMAGE_DAMAGE, frame_count, open_image
 from openloger.frames.lazy import CutShortError, LazyFrame, UndecodableError
 from openloger.frames.pixels import rgb_of_image
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.shapes import UInt8
 
 ANIMATED_SUFFIXES = frozenset({".apng", ".avif", ".png", ".webp"})
@@ -44,11 +44,11 @@ class Animation:
                     yield LazyFrame(index, time_s, f"frame_{index:06d}", partial(_rgb, image))
                 time_s += float(image.info.get("duration") or 0) / 1000 or USUAL_STEP_S
 
-    def outline(self, choice: Selection) -> Iterable[Place] | None:
+    def outline(self, choice: Selection) -> Iterable[FrameStamp] | None:
         if choice.fps is not None:
-            return None  # only decoding tells its times
+            return None  # only decoding gives its times
         with open_image(self.path) as image:
-            return [Place(index) for index in range(frame_count(image))]
+            return [FrameStamp(index) for index in range(frame_count(image))]
 
 
 def is_animated(path: Path) -> bool:

@@ -15,9 +15,9 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
 from openloger.frames.limits import MOST_MEMBER_BYTES
-from openloger.frames.listing import SUFFIXES, is_sidecar, natural_key, say_left_out
+from openloger.frames.listing import SUFFIXES, is_sidecar, log_left_out, natural_key
 from openloger.frames.pixels import read_picture
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.shapes import UInt8
 
 _ENCRYPTED = 0x1
@@ -41,8 +41,8 @@ class ZipPictures:
                 load = partial(_read, archive, self.members[index])
                 yield LazyFrame(index, index / NOMINAL_FPS, self.members[index], load, timed=False)
 
-    def outline(self, choice: Selection) -> Iterable[Place]:
-        return (Place(index, index / NOMINAL_FPS) for index in range(len(self.members)))
+    def outline(self, choice: Selection) -> Iterable[FrameStamp]:
+        return (FrameStamp(index, index / NOMINAL_FPS) for index in range(len(self.members)))
 
 
 def zip_pictures(path: Path) -> ZipPictures:
@@ -59,7 +59,7 @@ def zip_pictures(path: Path) -> ZipPictures:
     if any(entry.flag_bits & _ENCRYPTED for entry in pictures):
         raise InputError(f"{path} is locked by a password; unpack it, and give the folder")
     names = [entry.filename for entry in pictures]
-    say_left_out(str(path), len(names), [entry.filename for entry in files if entry not in pictures])
+    log_left_out(str(path), len(names), [entry.filename for entry in files if entry not in pictures])
     return ZipPictures(path, tuple(sorted(names, key=lambda name: (natural_key(name), name))))
 
 
@@ -67,7 +67,7 @@ def _read(archive: zipfile.ZipFile, member: str) -> UInt8[np.ndarray, "height wi
     limit = MOST_MEMBER_BYTES.value
     try:
         with archive.open(member) as file:
-            data = file.read(limit + 1)  # what its header says it has may be less than what comes
+            data = file.read(limit + 1)  # more may come than its header has
         MOST_MEMBER_BYTES.check(len(data), member)
     except (*_DAMAGE, InputError) as error:
         raise UndecodableError(str(error)) from error

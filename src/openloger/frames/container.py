@@ -57,7 +57,7 @@ class GapDetector:
     last_s: float = float("nan")
     step_s: float = float("nan")
     steady: int = 0  # steps in a row that were alike
-    told: bool = False
+    reported: bool = False
 
     def update(self, index: int, timestamp_s: float) -> None:
         """Takes note of the time of frame `index`."""
@@ -65,8 +65,8 @@ class GapDetector:
         if abs(step_s - self.step_s) <= 0.1 * self.step_s + ROUNDING_S:
             self.steady += 1
             return
-        if self.steady >= STEADY_STEPS and step_s > SLACK_FRAMES * self.step_s and not self.told:
-            self.told = True
+        if self.steady >= STEADY_STEPS and step_s > SLACK_FRAMES * self.step_s and not self.reported:
+            self.reported = True
             passed, usual = f"{step_s:.3f} s pass before frame {index}", f"{self.step_s:.3f} s"
             logger.warning("%s: %s where %s is usual; some frames may be missing there", self.name, passed, usual)
         self.step_s, self.steady = step_s, 0
@@ -198,7 +198,7 @@ class _Ledger:
         yield Picture(pts, None, DAMAGED) if image.is_corrupt else Picture(pts, image)
 
     def fail(self, reason: str) -> Iterator[Picture]:
-        """The decoder gave up on a packet; which one is told by the times, where they are sound."""
+        """The decoder gave up on a packet; the times, where they are sound, show which one."""
         self.fault = reason
         if not self.sound:
             yield Picture(None, None, reason)

@@ -110,7 +110,7 @@ def open_forward(stream: Any, name: str, *, options: Mapping[str, str]) -> Any:
 
     head = stream.peek(2)
     refuse_lists(head[:HEAD_BYTES], name)
-    mjpeg = head[:2] == b"\xff\xd8"  # which nothing else in a bare run of JPEGs would tell
+    mjpeg = head[:2] == b"\xff\xd8"  # which nothing else in a bare run of JPEGs shows
     try:
         return av.open(
             _ForwardReader(stream),

@@ -41,7 +41,7 @@ def read_list_text(path: Path) -> str:
     with open_regular(path) as file:
         MOST_LIST_BYTES.check(os.fstat(file.fileno()).st_size, str(path))
         data = file.read(MOST_LIST_BYTES.value + 1)
-    MOST_LIST_BYTES.check(len(data), str(path))  # it may grow, or not know its size
+    MOST_LIST_BYTES.check(len(data), str(path))  # it may grow, or have no size
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -23,7 +23,7 @@ class FrameTimes:
     from_zero: bool = False
     last_s: float | None = field(default=None, init=False)
     _offset_s: float | None = field(default=None, init=False)
-    _told: bool = field(default=False, init=False)
+    _reported: bool = field(default=False, init=False)
 
     def next(self, stream_s: float | None) -> float:
         """The time of the next frame; `stream_s` is its time by the stream, None where it has none."""
@@ -41,9 +41,9 @@ class FrameTimes:
 
     def _restart(self, stream_s: float) -> None:
         assert self.last_s is not None
-        if not self._told:
+        if not self._reported:
             logger.warning(
                 "%s: its times go back from %.3f s to %.3f s; they are counted on", self.name, self.last_s, stream_s
             )
-            self._told = True
+            self._reported = True
         self._offset_s = self.last_s + self.interval_s - stream_s

@@ -16,9 +16,9 @@ from openloger.errors import InputError
 from openloger.frames.files import read_list_text
 from openloger.frames.joined import joined, videos_of_folder
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, LazyFrameSource
-from openloger.frames.listing import VIDEO_SUFFIXES, is_sidecar, natural, no_picture_in, say_left_out
+from openloger.frames.listing import VIDEO_SUFFIXES, is_sidecar, log_left_out, natural, no_picture_in
 from openloger.frames.pixels import read_picture, usual_sample_bits
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.frames.time_units import in_seconds
 from openloger.shapes import UInt8
 
@@ -44,8 +44,8 @@ class PictureFiles:
             name, load = _name_within(path, root), partial(self._read, path)
             yield LazyFrame(index, self._time_s(index), name, load, timed=self.times_s is not None)
 
-    def outline(self, choice: Selection) -> Iterable[Place]:
-        return (Place(index, self._time_s(index)) for index in range(len(self.paths)))
+    def outline(self, choice: Selection) -> Iterable[FrameStamp]:
+        return (FrameStamp(index, self._time_s(index)) for index in range(len(self.paths)))
 
     def _read(self, path: Path) -> UInt8[np.ndarray, "height width 3"]:
         return read_picture(path, sample_bits=self._sample_bits)
@@ -132,7 +132,7 @@ def _pictures_in(path: Path) -> tuple[Path, ...]:
         raise no_picture_in(path, entries)
     taken = set(found)
     others = (entry for entry in entries if entry not in taken and not is_sidecar(entry.name) and entry.is_file())
-    say_left_out(str(path), len(found), [entry.name for entry in others])
+    log_left_out(str(path), len(found), [entry.name for entry in others])
     return found
 
 
@@ -153,7 +153,7 @@ def _common_folder(paths: Sequence[Path]) -> str:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """(line number, text) of the lines that say something."""
+    """(line number, text) of the lines that are neither blank nor comments."""
     numbered = ((number, line.strip()) for number, line in enumerate(read_list_text(path).splitlines(), start=1))
     lines = [(number, line) for number, line in numbered if line and not line.startswith("#")]
     if not lines:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from openloger.errors import InputError
 from openloger.frames.lazy import CutShortError, LazyFrame
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.frames.video import VideoFile
 
 # GoPro: GX, GH and GL with chapter and number; before 2017, GOPR and the number, then GP with chapter and number
@@ -39,11 +39,11 @@ class JoinedVideos:
                         yield replace(slot, timestamp_s=time_s, name=f"frame_{slot.index:06d}")
             begins_s = last_s + step_s
 
-    def outline(self, choice: Selection) -> Iterable[Place] | None:
+    def outline(self, choice: Selection) -> Iterable[FrameStamp] | None:
         if choice.fps is not None:
             return None
         counts = [sum(1 for _ in part.outline(choice)) for part in self.parts]
-        return [Place(index) for index in range(sum(counts))]
+        return [FrameStamp(index) for index in range(sum(counts))]
 
 
 def _numbered_on(slots: Iterable[LazyFrame], base: int, name: str) -> Iterable[LazyFrame]:
@@ -73,7 +73,7 @@ def videos_of_folder(folder: Path, paths: Sequence[Path]) -> JoinedVideos | Vide
 
 
 def chapters(paths: Sequence[Path]) -> list[list[Path]]:
-    """The recordings that GoPro's names tell of, each as its chapters in order; empty where a name is another."""
+    """The recordings by GoPro's names, each as its chapters in order; empty where a name is another."""
     found: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for path in paths:
         match = _CHAPTER.fullmatch(path.stem)

@@ -12,14 +12,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.shapes import UInt8
 
 NOMINAL_FPS = 30.0  # gives `timestamp_s` to pictures that come without times
 
 
 class UndecodableError(Exception):
-    """A picture that cannot be made from what its source holds; the text says why."""
+    """A picture that cannot be made from what its source holds; the text is the reason."""
 
 
 class CutShortError(Exception):
@@ -54,9 +54,9 @@ class LazyFrameSource(Protocol):
         """The slots whose index is at least `first`, in order; raises CutShortError at an end that comes too early."""
         ...
 
-    def outline(self, choice: Selection) -> Iterable[Place] | None:
+    def outline(self, choice: Selection) -> Iterable[FrameStamp] | None:
         """All its places, at least up to `choice.stop`, without making a picture; None where they are not known.
 
-        The times need only be true where `choice` looks at them.
+        The times need only be true where `choice` uses them.
         """
         ...

@@ -30,7 +30,7 @@ class Limit:
         return int(text)
 
     def check(self, amount: int, what: str) -> None:
-        """Raises InputError where `amount` is beyond the limit; `what` is said to have it."""
+        """Raises InputError where `amount` is beyond the limit; `what` names its owner in the message."""
         if amount > self.value:
             raise InputError(
                 f"{what} has {amount:,} {self.unit}, and at most {self.value:,} are read; "

@@ -44,7 +44,7 @@ def natural(paths: Iterable[Path], suffixes: frozenset[str] = SUFFIXES) -> tuple
     return tuple(sorted(found, key=lambda path: (natural_key(str(path)), str(path))))
 
 
-def say_left_out(name: str, taken: int, others: Sequence[str]) -> None:
+def log_left_out(name: str, taken: int, others: Sequence[str]) -> None:
     """Logs how many files beside `taken` pictures are not read, by kind; text is expected beside pictures."""
     suffixes = Counter(PurePath(other).suffix.lower() for other in others)
     counted = [f"{count} {suffix}" for suffix, count in suffixes.most_common() if suffix not in TEXT_SUFFIXES]

@@ -10,7 +10,7 @@ import numpy as np
 
 from openloger.errors import InputError
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.shapes import UInt8
 from openloger.values import FrameSource
 
@@ -40,10 +40,10 @@ class GivenFrames:
             if slot.index >= first:
                 yield slot
 
-    def outline(self, choice: Selection) -> Iterable[Place] | None:
+    def outline(self, choice: Selection) -> Iterable[FrameStamp] | None:
         if isinstance(self.given, Iterator) or not isinstance(self.given, Sized):
             return None
-        return (_place(position, item) for position, item in enumerate(self.given))
+        return (_stamp(position, item) for position, item in enumerate(self.given))
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class OtherSource:
         for position, frame in enumerate(self.source.frames(first)):
             yield _slot(position, frame)
 
-    def outline(self, choice: Selection) -> Iterable[Place] | None:
+    def outline(self, choice: Selection) -> Iterable[FrameStamp] | None:
         length = self.source.length
         if length is None or choice.start or choice.stop is not None or choice.fps is not None:
-            return None  # its indices need not be contiguous, and only reading tells its times
-        return (Place(index) for index in range(length))
+            return None  # its indices need not be contiguous, and only reading gives its times
+        return (FrameStamp(index) for index in range(length))
 
 
 def is_frame(item: Any) -> bool:
@@ -73,17 +73,17 @@ def is_frame(item: Any) -> bool:
 
 
 def _slot(position: int, item: Any) -> LazyFrame:
-    place = _place(position, item)
+    place = _stamp(position, item)
     complete = is_frame(item)
     rgb = _checked(item.rgb if complete else item, place.index)
     name = str(item.name) if complete else f"frame_{position:06d}"
     return LazyFrame(place.index, place.timestamp_s, name, lambda: rgb, timed=complete)
 
 
-def _place(position: int, item: Any) -> Place:
+def _stamp(position: int, item: Any) -> FrameStamp:
     if is_frame(item):
-        return Place(int(item.index), float(item.timestamp_s))
-    return Place(position, position / NOMINAL_FPS)
+        return FrameStamp(int(item.index), float(item.timestamp_s))
+    return FrameStamp(position, position / NOMINAL_FPS)
 
 
 def _checked(array: Any, index: int) -> UInt8[np.ndarray, "height width 3"]:

@@ -51,7 +51,7 @@ def open_frames(
     - an iterable of uint8 (height, width, 3) arrays or of `Frame`s; a ready `FrameSource`.
 
     `start`, `stop` (frame numbers of the source), `fps` and `stride` choose among the frames, in that order; see
-    `selection.py` for the rule of `fps`. `size` = (height, width) in pixels resizes them. `on_bad_frame` says what
+    `selection.py` for the rule of `fps`. `size` = (height, width) in pixels resizes them. `on_bad_frame` sets what
     follows a frame that cannot be decoded: "stop" (BadFrameError), "repeat" the one before it, or "skip"; the result's
     `bad_frames` lists them as (index, reason).
 

@@ -61,7 +61,7 @@ def rgb_of_image(image: Any) -> UInt8[np.ndarray, "height width 3"]:
 def usual_sample_bits(paths: list[Path], name: str) -> int:
     """The true bit depth of the samples of these pictures, from the largest of them; 16 where it is not determined.
 
-    Cameras of 10, 12 and 14 bits are often stored in 16-bit files as they are, which would look black.
+    Cameras of 10, 12 and 14 bits are often stored in 16-bit files as they are, which would appear black.
     """
     largest = 0
     for path in paths:

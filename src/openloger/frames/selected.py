@@ -1,4 +1,4 @@
-"""The frames that were asked for: a source, the choice among its frames, and what to do about a bad one."""
+"""The selected frames: a source, the choice among its frames, and what to do about a bad one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("openloger")
 class SelectedFrames:
     """A `FrameSource` over any `LazyFrameSource`.
 
-    `on_bad_frame` says what follows a frame that cannot be decoded, or a source that ends too early. Each is logged
+    `on_bad_frame` sets what follows a frame that cannot be decoded, or a source that ends too early. Each is logged
     and listed in `bad_frames`; then
     - "stop": BadFrameError, after every good frame before it was given;
     - "repeat": the previous picture once more, under the bad frame's own index and time (nothing, where no picture

@@ -1,4 +1,4 @@
-"""Which frames of a source are taken: the one place that knows `start`, `stop`, `stride` and `fps`.
+"""Which frames of a source are taken: the one place that applies `start`, `stop`, `stride` and `fps`.
 
 The order of the four: `start` and `stop` are the source's own frame numbers; `fps` thins what lies between them by
 their timestamps; `stride` takes every Nth of the remaining frames.
@@ -22,7 +22,7 @@ ROUNDING_S = 0.002  # containers round times to a millisecond: a frame this litt
 
 @runtime_checkable
 class Timed(Protocol):
-    """Anything with a number and a time, such as a `Slot`."""
+    """Anything with a number and a time, such as a `LazyFrame`."""
 
     @property
     def index(self) -> int: ...
@@ -32,8 +32,8 @@ class Timed(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a frame stands in its source."""
+class FrameStamp:
+    """The number and time of a frame in its source."""
 
     index: int
     timestamp_s: float = 0.0

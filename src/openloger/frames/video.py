@@ -22,7 +22,7 @@ from openloger.frames.demuxers import open_forward, open_video_file
 from openloger.frames.frame_times import BEGIN_ANYWHERE, FrameTimes
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
 from openloger.frames.limits import MOST_PIXELS
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.frames.tracks import video_stream
 from openloger.shapes import UInt8
 
@@ -50,15 +50,17 @@ class VideoFile:
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         with self._open() as container:
-            say_untimed(container, self.name)
+            log_untimed(container, self.name)
             yield from container_slots(container, first, name=self.name)
 
-    def outline(self, choice: Selection) -> Iterable[Place]:
+    def outline(self, choice: Selection) -> Iterable[FrameStamp]:
         with self._open() as container:
             stream = video_stream(container, self.name)
             if choice.fps is None and _counted(stream):
-                return [Place(index) for index in range(stream.frames)]
-            return [Place(index, time_s) for index, time_s in enumerate(_packet_times(container, stream, self.name))]
+                return [FrameStamp(index) for index in range(stream.frames)]
+            return [
+                FrameStamp(index, time_s) for index, time_s in enumerate(_packet_times(container, stream, self.name))
+            ]
 
     def _open(self) -> Any:
         container = open_video_file(self.path)
@@ -85,7 +87,7 @@ class VideoPipe:
             raise InputError(f"{self.name} can be read only once; save it to a file to read it again")
         self._started = True
         with open_pipe(self.stream, self.name) as container:
-            say_untimed(container, self.name)
+            log_untimed(container, self.name)
             yield from container_slots(container, first, name=self.name)
 
     def outline(self, choice: Selection) -> None:
@@ -137,7 +139,7 @@ def frame_times(container: Any, stream: Any, name: str) -> FrameTimes:
     return FrameTimes(frame_interval_s(stream), name, from_zero=container.format.name in BEGIN_ANYWHERE)
 
 
-def say_untimed(container: Any, name: str) -> None:
+def log_untimed(container: Any, name: str) -> None:
     """Tell once where the frames' times are made up."""
     if container.format.name in _UNTIMED:
         logger.info("%s carries no times; its frames are numbered as %g a second", name, NOMINAL_FPS)

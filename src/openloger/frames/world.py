@@ -14,7 +14,7 @@ import numpy as np
 
 from openloger.errors import InputError
 from openloger.frames.lazy import LazyFrame
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.shapes import UInt8
 
 PREFIX = "world:"
@@ -34,9 +34,9 @@ class WorldFrames:
         for index in count(first) if self.frame_count is None else range(first, self.frame_count):
             yield LazyFrame(index, index / self.fps, f"frame_{index:06d}", partial(_rgb, self.world, index))
 
-    def outline(self, choice: Selection) -> Iterable[Place] | None:
+    def outline(self, choice: Selection) -> Iterable[FrameStamp] | None:
         ends = [end for end in (self.frame_count, choice.stop) if end is not None]
-        return (Place(index, index / self.fps) for index in range(min(ends))) if ends else None
+        return (FrameStamp(index, index / self.fps) for index in range(min(ends))) if ends else None
 
 
 def world_frames(text: str) -> WorldFrames:

@@ -32,7 +32,7 @@ class FileLock:
             self.release()
             raise BlockingIOError(f"{path} is locked")
         if held is None:
-            _log.warning("%s cannot be locked: see to it that no second run writes there", path)
+            _log.warning("%s cannot be locked: make sure that no second run writes there", path)
 
     def release(self) -> None:
         """Let others have it."""

@@ -48,7 +48,7 @@ def check_place(path: Path, *, made_by: str, overwrite: bool = False, folder: bo
         if folder and not _entries(path):
             return
         if not overwrite:
-            raise InputError(f"{path} exists: choose another path, or say --overwrite (overwrite=True)")
+            raise InputError(f"{path} exists: choose another path, or give --overwrite (overwrite=True)")
         foreign = first_foreign(path, made_by=made_by) if folder else _foreign_file(path, made_by)
     except OSError as error:
         raise InputError(f"cannot read {path}, which is to be replaced: {error.strerror or error}") from error

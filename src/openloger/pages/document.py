@@ -1,4 +1,4 @@
-"""The frame of a page and its parts. Text is escaped here; what is said to be HTML goes in as it is."""
+"""The frame of a page and its parts. Text is escaped here; what is declared as HTML goes in as it is."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def document(title: str, body: Sequence[str], *, about: str = "", foot: str = ""
 
     What is no character, as in names that are not UTF-8, is a question mark.
     """
-    said = html.escape(title)
+    title_html = html.escape(title)
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{said}</title><style>{style()}</style></head>'
-        f"<body><main><header><h1>{said}</h1>{_paragraph(about, 'about')}</header>"
+        f'<meta name="color-scheme" content="light dark"><title>{title_html}</title><style>{style()}</style></head>'
+        f"<body><main><header><h1>{title_html}</h1>{_paragraph(about, 'about')}</header>"
         f"{''.join(body)}{_paragraph(foot, 'foot')}</main></body></html>\n"
     )
     return page.encode(errors="replace").decode()
@@ -50,8 +50,8 @@ def row(parts: Sequence[str], kind: str = "plots") -> str:
 
 def figure(picture: str, caption: str = "") -> str:
     """A picture (HTML) with words under it."""
-    said = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return f"<figure>{picture}{said}</figure>"
+    caption_html = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>{picture}{caption_html}</figure>"
 
 
 def tiles(shown: Sequence[Tile]) -> str:

@@ -42,8 +42,8 @@ def image_uri(pixels: UInt8[np.ndarray, "height width channel"], *, quality: int
 
 def image_tag(rgb: UInt8[np.ndarray, "height width 3"], title: str) -> str:
     """A picture within the page, with its title under it."""
-    said = html.escape(title, quote=True)
-    return f'<figure><img alt="{said}" src="{image_uri(rgb)}"><figcaption>{said}</figcaption></figure>'
+    title_html = html.escape(title, quote=True)
+    return f'<figure><img alt="{title_html}" src="{image_uri(rgb)}"><figcaption>{title_html}</figcaption></figure>'
 
 
 def spin_tag(pictures: Sequence[UInt8[np.ndarray, "height width 3"]], title: str, *, fps: float, quality: int) -> str:
@@ -63,11 +63,11 @@ def spin_tag(pictures: Sequence[UInt8[np.ndarray, "height width 3"]], title: str
         method=3,
     )
     still = image_uri(pictures[0], quality=quality)
-    said, (height, width) = html.escape(title, quote=True), pictures[0].shape[:2]
+    title_html, (height, width) = html.escape(title, quote=True), pictures[0].shape[:2]
     return (
         f'<picture><source media="print" srcset="{still}">'
         f'<source media="(prefers-reduced-motion: reduce)" srcset="{still}">'
-        f'<img alt="{said}" width="{width}" height="{height}" src="{_uri(buffer.getvalue(), "webp")}"></picture>'
+        f'<img alt="{title_html}" width="{width}" height="{height}" src="{_uri(buffer.getvalue(), "webp")}"></picture>'
     )
 
 

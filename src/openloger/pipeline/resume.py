@@ -121,7 +121,7 @@ def restore(stream: Stream, stored: Recording) -> None:
     """Put the stream where the interrupted run last left its state.
 
     A run that was interrupted before it kept one begins again. Where the state is damaged, missing or another run's, it
-    is rebuilt from the recording, and a warning says so.
+    is rebuilt from the recording, with a warning.
 
     Raises RecordingError where it cannot be read, or not be rebuilt.
     """

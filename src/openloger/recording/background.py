@@ -44,7 +44,7 @@ class BackgroundWriter:
 
     @property
     def state_path(self) -> Path:
-        """Where whoever runs the stream keeps its state; see `append`."""
+        """The file for the stream's state; see `append`."""
         return self._writer.state_path
 
     def append(

@@ -30,7 +30,7 @@ def write_committed(folder: Path, committed: Committed) -> None:
     """Make it count, in one step.
 
     Raises:
-        OSError: what the file system said; what counted before still does.
+        OSError: of the file system; the count before still holds.
     """
     write_json(folder / COMMITTED_FILE, sealed(asdict(committed)))
 

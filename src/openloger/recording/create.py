@@ -53,7 +53,7 @@ def resume_recording(path: str | os.PathLike[str], meta: RecordingMeta, *, frame
     """Go on with a recording after its first `frames` frames; later ones, and windows that reach past them, go.
 
     Raises:
-        RecordingError: there is none, it was made otherwise than `meta` says, it has fewer frames, or another run is
+        RecordingError: there is none, its settings differ from `meta`'s, it has fewer frames, or another run is
             writing to it.
     """
     folder = Path(path)

@@ -18,7 +18,7 @@ def write_json(path: Path, value: object) -> None:
     """Write one JSON document atomically.
 
     Raises:
-        OSError: what the file system said.
+        OSError: of the file system.
     """
     write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
 

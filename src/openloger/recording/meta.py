@@ -102,14 +102,14 @@ def write_meta(folder: Path, meta: RecordingMeta) -> None:
     """Write `meta.json` into a recording's folder.
 
     Raises:
-        OSError: what the file system said.
+        OSError: of the file system.
     """
     value = {"format": FORMAT, **asdict(meta)}
     write_json(folder / META_FILE, sealed(value) if meta.has_checksums else value)
 
 
 def meta_hash(folder: Path) -> str:
-    """The SHA-256 of `meta.json`, which tells recordings apart.
+    """The SHA-256 of `meta.json`, which identifies a recording.
 
     Raises:
         RecordingError: it cannot be read.

@@ -58,7 +58,7 @@ class RecordedFrame:
 class Recording:
     """A recording on disk. It shows the frames that were committed when it was opened or last refreshed.
 
-    Threads may share it. Frames are numbered from 0 in the order they were written; an `IndexError` says that there is
+    Threads may share it. Frames are numbered from 0 in the order they were written; an `IndexError` means that there is
     no such frame, a `RecordingError` that the disk does not hold what was committed.
     """
 
@@ -94,7 +94,7 @@ class Recording:
 
     @property
     def state_path(self) -> Path:
-        """Where a resumed run looks for the stream's state; there may be none."""
+        """The file from which a resumed run reads the stream's state; there may be none."""
         return self.path / STATE_FILE
 
     @property

@@ -1,6 +1,6 @@
-"""The zarr side: arrays that grow by frames, written chunk by whole chunk, so that no reader ever sees half of one.
+"""The zarr side: arrays that grow by frames, written chunk by whole chunk, so that no reader ever gets half of one.
 
-zarr says what an array is and reads it. Its chunks are compressed and written here, to the same bytes: through zarr,
+zarr describes an array and reads it. Its chunks are compressed and written here, to the same bytes: through zarr,
 what it does around each small write took four times as long.
 """
 
@@ -37,7 +37,7 @@ def open_for_writing(
     Chunks of `checked` arrays end in their CRC-32C.
 
     Raises:
-        OSError: what the file system said.
+        OSError: of the file system.
         RecordingError: an array or the chunk to be continued is damaged.
     """
     for key, content in _metadata(layouts, checked=checked).items():
@@ -129,7 +129,7 @@ class GrowingArray:
         """Write one row a frame; on return the disk has them.
 
         Raises:
-            OSError: what the file system said.
+            OSError: of the file system.
         """
         self._reserve(self._frames + len(rows))
         while len(rows) > 0:
@@ -146,7 +146,7 @@ class GrowingArray:
         """Give the array exactly the length of its frames; chunks that a longer run left behind them go.
 
         Raises:
-            OSError: what the file system said.
+            OSError: of the file system.
         """
         self._resize(self._frames)
         number = -(-self._frames // self._layout.chunk_frames)

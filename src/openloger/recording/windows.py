@@ -1,4 +1,4 @@
-"""Windows as a recording sees them: what is given to be written, and the row of numbers that is kept of each."""
+"""Windows in a recording: the arrays that are given to be written, and the row of numbers that is kept of each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Writing a recording, window by window.
 
 Each append writes the arrays' chunks, then the lines of names and windows, and last replaces `committed.json`. Until
-that moment nobody sees the new frames; after it everybody does. So a kill at any time costs the window in hand.
+that moment no reader has the new frames; after it every reader does. So a kill at any time costs the window in hand.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RecordingWriter:
         self._arrays = open_for_writing(path, layouts, frames=committed.frames, checked=meta.has_checksums)
         self._threads = ThreadPoolExecutor(max_workers=len(layouts), thread_name_prefix="chunks")
         self._usable = True
-        self._told_of_clipping = False
+        self._clipping_reported = False
 
     @property
     def frame_count(self) -> int:
@@ -75,10 +75,10 @@ class RecordingWriter:
             window_lines(self.path, self.meta).append([row])
             self._commit(Committed(self.frame_count + len(rows.names), self._committed.windows + 1, complete=False))
         if rows.clipped_pixels:
-            self._tell_of_clipping(rows.clipped_pixels)
+            self._report_clipping(rows.clipped_pixels)
 
     def finish(self, complete: bool = True) -> None:
-        """Trim the arrays to their frames, say whether the source was taken in whole, and close.
+        """Trim the arrays to their frames, record whether the source was taken in whole, and close.
 
         Raises:
             RecordingError: the disk refuses.
@@ -129,12 +129,12 @@ class RecordingWriter:
             yield
         self._usable = True
 
-    def _tell_of_clipping(self, pixels: int) -> None:
-        if not self._told_of_clipping:
+    def _report_clipping(self, pixels: int) -> None:
+        if not self._clipping_reported:
             _log.warning(
                 "%s: %d depths of this window lie outside float16's range and are put on its end; "
                 "depth_dtype float32 keeps them (later windows are counted in the recording only)",
                 self.path,
                 pixels,
             )
-        self._told_of_clipping = True
+        self._clipping_reported = True

@@ -19,15 +19,15 @@ _HEAP_BYTES = 32 << 20  # arrays up to this size lie in the heap; glibc allows n
 def keep_freed_memory() -> bool:
     """Ask glibc to keep what is freed, from here to the end of the process; True if it will.
 
-    The most that a process ever holds stays what its arrays need at one time. False where the environment already says
+    The most that a process ever holds stays what its arrays need at one time. False where the environment already sets
     what malloc shall do (MALLOC_…, GLIBC_TUNABLES), and with any other C library.
     """
-    if platform.libc_ver()[0] != "glibc" or _said_by_environment():
+    if platform.libc_ver()[0] != "glibc" or _set_in_environment():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)) and bool(mallopt(_MMAP_THRESHOLD, _HEAP_BYTES))
 
 
-def _said_by_environment() -> bool:
+def _set_in_environment() -> bool:
     named = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
     return bool(named) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")

@@ -134,7 +134,7 @@ def peak_resident_bytes() -> int | None:
 
 
 def resident_bytes() -> int | None:
-    """The resident size of this process now; None where the system does not say."""
+    """The resident size of this process now; None where the system does not report it."""
     sizes = _PROC / "self" / "statm"
     if sizes.is_file():
         return int(sizes.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -188,7 +188,7 @@ def processor_name() -> str:
 
 
 def physical_memory_bytes() -> int | None:
-    """The machine's memory; None where the system does not say."""
+    """The machine's memory; None where the system does not report it."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

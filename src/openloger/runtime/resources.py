@@ -20,7 +20,7 @@ def peak_resident_bytes() -> int:
 
 
 def resident_bytes() -> int | None:
-    """The resident size of this process now; None where the system does not say."""
+    """The resident size of this process now; None where the system does not report it."""
     return platform.resident_bytes()
 
 

@@ -107,7 +107,7 @@ def load_config(preset_or_toml: str | Path) -> TrainConfig:
         raise InputError(f"no training config at {path}")
     table = _read_toml(path)
     if not isinstance(table.get("preset"), str):
-        raise InputError(f"{path}: `preset` is missing; say which network to train, e.g. preset = 'pocket'")
+        raise InputError(f"{path}: `preset` is missing; name the network to train, e.g. preset = 'pocket'")
     try:
         return typing.cast(TrainConfig, _overlay(recipe(table["preset"]), table, ""))
     except InputError as error:

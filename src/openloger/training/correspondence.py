@@ -30,7 +30,7 @@ class Correspondence:
 
 @torch.no_grad()
 def correspond(clips: ClipBatch, *, patch: int) -> Correspondence:
-    """Re-project the centre of every token into every other frame of its clip and look whether it is seen there."""
+    """Re-project the centre of every token into every other frame of its clip and test whether it is visible there."""
     points_cam = at_centres(unproject(clips.depth.float(), clips.intrinsics.float()), patch)
     known = at_centres(clips.valid & ~clips.moving, patch).flatten(2)
     rows, cols = points_cam.shape[2:4]

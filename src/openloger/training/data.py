@@ -1,4 +1,4 @@
-"""Which clips a step sees: decided by (seed, step, lane) alone, whoever renders them and whenever.
+"""The clips of a step: decided by (seed, step, lane) alone, whoever renders them and whenever.
 
 A lane draws clip numbers 0, 1, 2, … and keeps the newest in a pool; a step adds `batch / reuse` new ones and picks its
 batch from the pool. So a rendered clip is used about `reuse` times, each time with other frames of it, another

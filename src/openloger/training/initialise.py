@@ -102,7 +102,7 @@ def blend(before: str | Path, after: str | Path, *, part: float) -> Network:
 
     The network is on the CPU, in float32. Both are what `openloger.load_network` takes for weights: our own files,
     folders or preset names. Weights that only `after` has, such as memory layers that joined in between, are taken from
-    it. A stage that is long on worlds forgets some of what carries over to real video; a network part of the way keeps
+    it. A stage that is long on worlds loses some of what carries over to real video; a network part of the way keeps
     more of both than either end (WiSE-FT, arXiv 2109.01903).
 
     Raises:

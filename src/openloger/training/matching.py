@@ -1,8 +1,8 @@
 """Auxiliary losses that teach a network from scratch to find motion: matches between tokens, and their displacement.
 
 With the reconstruction losses alone a small network learns depth and hardly any rotation. So some blocks that attend
-over the window are listened to. L_match asks their queries and keys to correspond: the softmax over another frame's
-tokens should pick the one that this token's centre truly re-projects to. L_shift asks for what follows from a match, so
+over the window are recorded. L_match makes their queries and keys correspond: the softmax over another frame's
+tokens should pick the one that this token's centre truly re-projects to. L_shift demands what follows from a match, so
 that it is not only found but passed on: the first two channels of a token, as it leaves the block, are to be the way to
 where its surface is in the other frames. Both are dropped after training; the network itself is unchanged.
 """
@@ -46,7 +46,7 @@ def mean_match(results: list[MatchResult]) -> MatchResult:
     )
 
 
-class Heard(NamedTuple):
+class BlockPass(NamedTuple):
     """One pass through a block, all frames' tokens in a row."""
 
     query: Float[Tensor, "batch head token head_dim"]  # normed, not yet turned by its position
@@ -56,23 +56,23 @@ class Heard(NamedTuple):
 
 @dataclass
 class TokenProbe:
-    """Holds what was heard of forward passes."""
+    """The queries, keys and outputs of a block, recorded in forward passes."""
 
     queries: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
-    def take(self) -> list[Heard]:
+    def take(self) -> list[BlockPass]:
         """Every pass since the last time; the probe is empty afterwards."""
-        heard = [Heard(*one) for one in zip(self.queries, self.keys, self.outputs, strict=True)]
+        passes = [BlockPass(*one) for one in zip(self.queries, self.keys, self.outputs, strict=True)]
         for kept in (self.queries, self.keys, self.outputs):
             kept.clear()
-        return heard
+        return passes
 
 
 @contextmanager
 def probe_tokens(block: nn.Module) -> Iterator[TokenProbe]:
-    """Listen to a decoder block while the context lasts."""
+    """Record a decoder block's passes while the context lasts."""
     probe = TokenProbe()
     parts = {"attention.q_norm": probe.queries, "attention.k_norm": probe.keys, "": probe.outputs}
     handles = [block.get_submodule(name).register_forward_hook(partial(_keep, into)) for name, into in parts.items()]
@@ -88,15 +88,15 @@ def _keep(into: list[Tensor], _module: nn.Module, _inputs: object, output: Tenso
 
 
 def matching_blocks(depth: int) -> tuple[int, ...]:
-    """The decoder blocks to listen to: the window-attention (odd) one nearest the middle, and the one before it."""
+    """The recorded decoder blocks: the window-attention (odd) one nearest the middle, and the one before it."""
     middle = min(depth - 1, depth // 2 | 1)
     return tuple(block for block in (middle - 2, middle) if block > 0)
 
 
-def match(heard: Heard, correspondence: Correspondence, *, special_tokens: int) -> MatchResult:
+def match(block_pass: BlockPass, correspondence: Correspondence, *, special_tokens: int) -> MatchResult:
     """The output of one block for one window."""
     frames, tokens = correspondence.target.shape[2:]
-    query, key = (_patch_tokens(side.transpose(1, 2).flatten(2), frames, special_tokens) for side in heard[:2])
+    query, key = (_patch_tokens(side.transpose(1, 2).flatten(2), frames, special_tokens) for side in block_pass[:2])
     logits = torch.einsum("bitc,bjuc->bijtu", query, key) * query.shape[-1] ** -0.5
     chosen = correspondence.visible
     logits, target = logits[chosen], correspondence.target[chosen]
@@ -104,15 +104,15 @@ def match(heard: Heard, correspondence: Correspondence, *, special_tokens: int) 
     count = max(1, len(target))
     return MatchResult(
         loss=F.cross_entropy(logits, target, reduction="sum") / count,
-        shift=shift_loss(_patch_tokens(heard.output, frames, special_tokens), correspondence),
+        shift=shift_loss(_patch_tokens(block_pass.output, frames, special_tokens), correspondence),
         top1=(logits.detach().argmax(-1) == target).sum() / count,
         same_position=(position == target).sum() / count,
     )
 
 
 def shift_loss(tokens: Float[Tensor, "batch frame token channel"], correspondence: Correspondence) -> Float[Tensor, ""]:
-    """Huber loss, in tokens, of the first two channels against the mean shift to the frames that see the same; over the
-    tokens that any other frame sees."""
+    """Huber loss, in tokens, of the first two channels against the mean shift to the frames that show the same,
+    over the tokens that any other frame shows."""
     seen = correspondence.visible.sum(2)  # batch frame token: by how many frames
     shift = correspondence.shift.sum(2) / seen.clamp(min=1)[..., None]
     off = F.huber_loss(tokens[..., :2], shift, reduction="none", delta=CLOSE).sum(-1)
@@ -120,7 +120,7 @@ def shift_loss(tokens: Float[Tensor, "batch frame token channel"], correspondenc
 
 
 def flow_loss(flow_px: Float[Tensor, "batch frame 4 row column"], cells: Correspondence) -> Float[Tensor, ""]:
-    """Huber loss, in cells, of the flow to both neighbours in a window, over the cells that they see.
+    """Huber loss, in cells, of the flow to both neighbours in a window, over the cells that they show.
 
     `cells` are correspondences at the flow's own stride.
     """

@@ -35,7 +35,7 @@ class MetricsLog:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS_FILE
-        _forget_after(self._path, from_step)
+        _drop_after(self._path, from_step)
         self._file = self._path.open("a", encoding="utf-8")
         self._board = _open_board(folder)
 
@@ -77,7 +77,7 @@ def is_metrics_file(path: Path) -> bool:
     return all(_step(line) is not None for line in lines) and (not rest or rest.startswith(_BEGINS))
 
 
-def _forget_after(path: Path, step: int) -> None:
+def _drop_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
     lines = path.read_bytes().split(b"\n")[:-1]

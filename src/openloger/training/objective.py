@@ -68,12 +68,12 @@ def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) 
     with ExitStack() as stack:
         probes = [stack.enter_context(probe_tokens(blocks[number])) for number in matching_blocks(len(blocks))]
         chain = run()
-        heard = [probe.take() for probe in probes]
+        passes = [probe.take() for probe in probes]
     patch, special_tokens = network.config.encoder.patch, network.decoder.special_tokens
     results = []
-    for frames, *passes in zip(chain.frames, *heard, strict=True):
+    for frames, *of_window in zip(chain.frames, *passes, strict=True):
         truth = correspond(clips.take_frames(torch.tensor(frames)), patch=patch)
-        results += [match(one, truth, special_tokens=special_tokens) for one in passes]
+        results += [match(one, truth, special_tokens=special_tokens) for one in of_window]
     return chain, mean_match(results)
 
 

@@ -51,9 +51,9 @@ def show(recording: Recording, *, interactive: bool = False, height: int = 620) 
     """
     about = f"{recording.path}, {len(recording)} frames"
     if interactive:
-        known = load_snapshot(recording, budget=SHARED_POINTS)
-        settings = Settings(frame=known.last, edge_max=known.place.scale.edge_max, overhead=not known.place.roofed)
-        return Shown(share_page(known, settings), height, about)
-    known, summary, unit = load_snapshot(recording, budget=POINTS), summarise(recording), unit_of(recording)
-    parts = [row([preview(known), glance(known, summary, unit=unit)], "hero"), path_section(known, unit=unit)]
+        scene = load_snapshot(recording, budget=SHARED_POINTS)
+        settings = Settings(frame=scene.last, edge_max=scene.place.scale.edge_max, overhead=not scene.place.roofed)
+        return Shown(share_page(scene, settings), height, about)
+    scene, summary, unit = load_snapshot(recording, budget=POINTS), summarise(recording), unit_of(recording)
+    parts = [row([preview(scene), glance(scene, summary, unit=unit)], "hero"), path_section(scene, unit=unit)]
     return Shown(document(title_of(recording), parts, about=about_line(summary)), height, about)

@@ -1,8 +1,8 @@
 """Procedural worlds: endless labelled video with exact depth, cameras and normals, a function of (family, seed, frame).
 
 `World("street", seed=7)[i]` is frame i of a world; `render_clips` renders many worlds' frames at once for training.
-The way of the data: a family (families/) makes solids cell by cell (scene.py) and says how a camera is carried along
-its ways (routes.py, paths.py); world.py gathers what a frame can see; raycast.py, and its fast twin raycast_fast.py,
+The way of the data: a family (families/) makes solids cell by cell (scene.py) and defines how a camera is carried along
+its ways (routes.py, paths.py); world.py gathers what a frame can show; raycast.py, and its fast twin raycast_fast.py,
 find what each pixel meets; shading.py colours it with surfaces (surfaces.py) from the atlas of textures
 (textures.py; patterns.py, prints.py, photos.py). World axes are OpenCV's: x right, y down, z forward; metres.
 """
@@ -16,7 +16,7 @@ from openloger.worlds.preview import contact_sheet
 from openloger.worlds.world import FAMILIES, Sample, World
 
 VERSION: int = 4
-"""Raised whenever a seed's pictures change, so that what is kept of rendered clips can say which worlds it shows."""
+"""Raised whenever a seed's pictures change; rendered clips that are kept carry it."""
 
 __all__ = [
     "FAMILIES",

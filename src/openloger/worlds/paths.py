@@ -1,4 +1,4 @@
-"""Where the camera is and looks at a time: a route, and how a hand, a car or a drone carries the camera along it."""
+"""The camera's position and direction at a time: a route, and the way a hand, a car or a drone follows it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `World(..., textures="miniworld")` takes some of its surfaces from the pictures of the PyPI package miniworld
 (Apache-2.0, `pip install --no-deps miniworld`; its pictures alone are read, its code is never run). Without that
-argument nothing here is touched and worlds look the same whatever is installed.
+argument nothing here is touched and worlds are the same whatever is installed.
 """
 
 from __future__ import annotations

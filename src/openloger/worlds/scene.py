@@ -21,7 +21,7 @@ import numpy as np
 from openloger.shapes import Bool, Float32, Float64, Int
 from openloger.worlds.random import uniform
 
-BOX, CYLINDER, ELLIPSOID, GROUND = 0, 1, 2, 3  # the ground (terrain.py) has a row for its looks only
+BOX, CYLINDER, ELLIPSOID, GROUND = 0, 1, 2, 3  # the ground (terrain.py) has a row for its material only
 _RUN = 8  # rows of a cluster
 _LARGE = 2.5  # metres: radius from which solids are clustered apart from small ones
 Number = float | int
@@ -81,7 +81,7 @@ class Zone(NamedTuple):
     mirror: float = 0.0
 
 
-class Look(NamedTuple):
+class Material(NamedTuple):
     """The cover of a solid: a row of the world's surfaces and the placement of the texture on it."""
 
     surface: int
@@ -191,7 +191,7 @@ def rotations(turns: Float64[np.ndarray, "solid 3"]) -> Float64[np.ndarray, "sol
 
 @dataclass
 class SolidBuilder:
-    """Collects solids; `build` makes the table. `key` fixes the textures' offsets, so equal keys look equal."""
+    """Collects solids; `build` makes the table. `key` fixes the textures' offsets, so equal keys give equal ones."""
 
     key: int
     zones: list[Zone] = field(default_factory=list)
@@ -203,17 +203,17 @@ class SolidBuilder:
         at: Triple,
         *,
         size: Triple,
-        look: Look,
+        material: Material,
         turn: Triple = (0.0, 0.0, 0.0),
         taper: Pair = (0.0, 0.0),
         tint: Triple = (1.0, 1.0, 1.0),
     ) -> None:
         """A solid whose underside's middle is `at` = (x, height of the underside, z), `size` = (x, height, z), in
         metres; `turn` = (yaw, tilt, roll) in radians. It stands in the zone that was added last."""
-        self._records.append((kind, at, size, look, turn, taper, tint, len(self.zones) - 1))
+        self._records.append((kind, at, size, material, turn, taper, tint, len(self.zones) - 1))
 
-    def box(self, at: Triple, size: Triple, look: Look, yaw: float = 0.0) -> None:
-        self.add(BOX, at, size=size, look=look, turn=(yaw, 0.0, 0.0))
+    def box(self, at: Triple, size: Triple, material: Material, yaw: float = 0.0) -> None:
+        self.add(BOX, at, size=size, material=material, turn=(yaw, 0.0, 0.0))
 
     def build(self, *, moving: bool = False, casts: bool = True) -> Solids:
         count = len(self._records)
@@ -225,7 +225,7 @@ class SolidBuilder:
         return Solids(rows=rows, zones=np.array([_zone_row(zone) for zone in self.zones]).reshape(-1, ZoneColumn.COUNT))
 
     def _fill(self, rows: np.ndarray) -> None:
-        kinds, ats, sizes, looks, turns, tapers, tints, zones = zip(*self._records, strict=True)
+        kinds, ats, sizes, materials, turns, tapers, tints, zones = zip(*self._records, strict=True)
         half = np.array(sizes) / 2.0
         centre = np.array(ats, dtype=np.float64) * (1.0, -1.0, 1.0)
         centre[:, 1] -= half[:, 1]
@@ -235,11 +235,11 @@ class SolidBuilder:
         rows[:, Column.HALF : Column.HALF + 3] = half
         rows[:, Column.TAPER : Column.TAPER + 2] = tapers
         rows[:, Column.KIND] = kinds
-        rows[:, Column.SURFACE] = [look.surface for look in looks]
+        rows[:, Column.SURFACE] = [material.surface for material in materials]
         rows[:, Column.ZONE] = zones
-        fits = np.array([look.fit or (0.0, 0.0, 0.0) for look in looks])
-        fitted = np.array([look.fit is not None for look in looks])[:, None]
-        periods = np.array([look.period for look in looks])[:, None]
+        fits = np.array([material.fit or (0.0, 0.0, 0.0) for material in materials])
+        fitted = np.array([material.fit is not None for material in materials])[:, None]
+        periods = np.array([material.period for material in materials])[:, None]
         rows[:, Column.UV_SCALE : Column.UV_SCALE + 3] = np.where(fitted, fits / 2.0, half / periods)
         offsets = uniform(self.key, np.arange(len(rows))[:, None], np.arange(3)[None, :])
         rows[:, Column.UV_OFFSET : Column.UV_OFFSET + 3] = np.where(fitted, fits / 2.0, offsets)
@@ -248,15 +248,15 @@ class SolidBuilder:
         rows[:, Column.RADIUS] = np.linalg.norm(half, axis=1)
 
 
-def ground_solid(look: Look, origin: Float64[np.ndarray, "3"], zone: Zone) -> Solids:
-    """The row that holds the ground's looks around an origin; its texture goes on without a seam to the next."""
+def ground_solid(material: Material, origin: Float64[np.ndarray, "3"], zone: Zone) -> Solids:
+    """The row that holds the ground's material around an origin; its texture goes on without a seam to the next."""
     row = np.zeros((1, Column.COUNT))
     row[0, :9] = np.eye(3).ravel()
     row[0, Column.CENTRE : Column.CENTRE + 3] = origin
     row[0, Column.HALF : Column.HALF + 3] = 1.0
-    row[0, Column.KIND], row[0, Column.SURFACE] = GROUND, look.surface
-    row[0, Column.UV_SCALE : Column.UV_SCALE + 3] = 1.0 / look.period
-    row[0, Column.UV_OFFSET : Column.UV_OFFSET + 3] = (origin / look.period) % 1.0
+    row[0, Column.KIND], row[0, Column.SURFACE] = GROUND, material.surface
+    row[0, Column.UV_SCALE : Column.UV_SCALE + 3] = 1.0 / material.period
+    row[0, Column.UV_OFFSET : Column.UV_OFFSET + 3] = (origin / material.period) % 1.0
     row[0, Column.TINT : Column.TINT + 3] = 1.0
     return Solids(rows=row, zones=np.array([_zone_row(zone)]))
 

@@ -59,7 +59,7 @@ def blend(one: Colour, other: Colour, share: Number) -> Colour:
 
 
 class SurfaceBook:
-    """Collects a world's surfaces; `make` and `picture` give the number to put into a `Look`.
+    """Collects a world's surfaces; `make` and `picture` give the number to put into a `Material`.
 
     With `source` other than PROCEDURAL, about half of the patterns that photographs can stand for are photographs, in
     their own colours or in the paint's; all else of the world stays as it is.

@@ -164,7 +164,7 @@ def render(requests: Sequence[tuple[World, int]]) -> RenderedFrames:
 
 
 def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
-    """Gathers what the requested frames can see into one set of tables."""
+    """Gathers what the requested frames can show into one set of tables."""
     sizes = {world.size for world, _ in requests}
     if len(sizes) != 1:
         raise InputError(f"frames rendered together must have one size, not {sorted(sizes)}")
@@ -254,15 +254,15 @@ class _Gathered:
         return np.arange(begin, counts["clusters"])
 
     def ground(self, world: World, origin: np.ndarray) -> tuple[int, int, list[float]]:
-        """(table row of the terrain's looks, where its relief's values begin, its sizes); row −1 where it is flat."""
+        """(table row of the terrain's material, begin of its relief's values, its sizes); row −1 where it is flat."""
         if world._family.terrain is None:
             return -1, 0, [0.0] * 4
-        terrain, look = world._family.terrain
+        terrain, material = world._family.terrain
         key = (id(world), None, float(origin[0]), float(origin[2]))
         if key not in self._cells:
             self._cells[key] = np.array([self._counts["rows"], KEPT * len(self._reliefs)])
             self._reliefs.append(lattice_values(terrain, origin))
-            self.add(world, cluster(ground_solid(look, origin, world._family.light_zone)), origin)
+            self.add(world, cluster(ground_solid(material, origin, world._family.light_zone)), origin)
         row, first = self._cells[key]
         return int(row), int(first), relief_sizes(terrain)
 

@@ -23,7 +23,7 @@ from openloger.errors import InputError
 
 MEMORY = {"full": "all", "windows": "none", "fresh": "fresh", "swa": "swa", "ttt": "ttt", "both": "all"}
 PLACEMENTS = ("none", "se3", "sim3")
-RESET_EVERY = 5  # windows, of the variant that forgets; the published networks' own
+RESET_EVERY = 5  # windows, of the variant that resets its memory; the published networks' own
 GUESS = "a guess"  # the best straight line at constant speed, and one depth everywhere
 NUMBERS = ("ate_percent", "ate_rmse", "depth_abs_rel", "overlap_translation_percent", "seconds", "peak_bytes")
 

@@ -74,7 +74,7 @@ class RenderedWorlds:
     frames: int
 
     def name(self, world: str) -> str:
-        """Of the folder of a world like street:0; it says all that the pictures depend on."""
+        """Of the folder of a world like street:0; it names all that the pictures depend on."""
         height, width = self.size
         return f"{world.replace(':', '-')}-{height}x{width}-{self.fps:g}fps-{self.frames}"
 

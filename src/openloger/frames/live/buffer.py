@@ -20,8 +20,8 @@ class FrameBuffer(Generic[ItemT]):
     `keep` is the policy when the buffer is full:
     - "all": whoever puts it waits until one is taken;
     - "latest": the waiting items are thinned evenly in time. Of all but the newest, the one goes whose neighbours are
-      nearest to each other, the older of two that are alike; `dropped` counts them. So a network that is too slow for
-      its camera sees even steps, and what came last is always there.
+      nearest to each other, the older of two that are alike; `dropped` counts them. So a slow network gets evenly
+      spaced frames, and what came last is always there.
     """
 
     def __init__(self, capacity: int, *, keep: Keep, time_of: Callable[[ItemT], float]) -> None:

@@ -57,7 +57,7 @@ def _others() -> str:
 
 
 def _directshow_name(number: int) -> str:
-    """DirectShow knows cameras by name alone."""
+    """DirectShow addresses cameras by name alone."""
     import av
 
     if not hasattr(av, "enumerate_input_devices"):

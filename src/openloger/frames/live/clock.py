@@ -1,4 +1,4 @@
-"""The time of live sources: a clock that tests replace, and capture times from what a stream says of its own."""
+"""The time of live sources: a clock that tests replace, and capture times from a stream's own."""
 
 from __future__ import annotations
 

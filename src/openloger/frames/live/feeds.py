@@ -25,7 +25,7 @@ from openloger.frames.live.growing_folder import GrowingFolder
 from openloger.frames.live.network_stream import Address, connect
 from openloger.frames.live.pipe import PipedInput
 from openloger.frames.live.reconnect import Reconnecting, SourceLostError
-from openloger.frames.video import LIVE, container_slots, open_pipe, say_untimed
+from openloger.frames.video import LIVE, container_slots, log_untimed, open_pipe
 from openloger.frames.world import PREFIX
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "tcp", "rtmp", "rtmps", "srt")
@@ -121,7 +121,7 @@ class GrowingFeed:
                 raise InputError(f"{self.path} stayed empty for {self.idle_s:g} s; check what writes it (--idle waits)")
             check_growing(self.path)
             with open_pipe(stream, self.name, options=LIVE) as container:
-                say_untimed(container, self.name)
+                log_untimed(container, self.name)
                 yield from container_slots(container, first, name=self.name)
 
 

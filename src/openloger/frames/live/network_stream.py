@@ -1,4 +1,4 @@
-"""Opening cameras and network streams with PyAV, and saying in a line why one cannot be opened."""
+"""Opening cameras and network streams with PyAV, and one line of reason where one cannot be opened."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Address:
 
     name: str  # for messages and recordings: without a password
     url: str
-    format: str | None = None  # a capture device's; None: told from what comes
+    format: str | None = None  # a capture device's; None: recognised from what comes
     options: Mapping[str, str] = field(default_factory=dict)
     patience_s: float = 10.0  # how long it may give nothing
 
@@ -95,7 +95,7 @@ def _allowed(address: Address) -> dict[str, str]:
 def _refusal(address: Address, error: Any) -> str:
     from av import error as av_error
 
-    name, host, said = address.name, address.host, error.strerror or type(error).__name__
+    name, host, cause = address.name, address.host, error.strerror or type(error).__name__
     scheme = urlsplit(address.url).scheme
     if isinstance(error, av_error.ProtocolNotFoundError):
         return f"{name}: the installed PyAV was built without {scheme}; use another protocol, or a PyAV that has it"
@@ -104,16 +104,16 @@ def _refusal(address: Address, error: Any) -> str:
     if isinstance(error, av_error.InvalidDataError):
         return f"{name}: what {host} sends is not a video; check the address"
     if isinstance(error, av_error.HTTPClientError):
-        return f"{name}: {host} answers {said!r}; check the path, and the user's name and password"
+        return f"{name}: {host} answers {cause!r}; check the path, and the user's name and password"
     if isinstance(error, av_error.HTTPServerError):
-        return f"{name}: {host} answers {said!r}; try again when it is in order"
+        return f"{name}: {host} answers {cause!r}; try again when it is in order"
     if isinstance(error, (av_error.ExitError, av_error.TimeoutError)):
         return f"{name}: nothing came from {host} for {address.patience_s:g} s; check that it sends there"
-    if host is not None and not _is_known(host):
+    if host is not None and not _resolves(host):
         return f"{name}: no host {host!r} can be found; check its name and the network"
     if error.errno == errno.EIO:  # FFmpeg's word for a connection that ended before it brought anything
-        return f"{name}: no video comes from {host} ({said}); check the address, and that it is sending"
-    return f"{name}: {host} cannot be reached ({said}); check the address, and that it is switched on"
+        return f"{name}: no video comes from {host} ({cause}); check the address, and that it is sending"
+    return f"{name}: {host} cannot be reached ({cause}); check the address, and that it is switched on"
 
 
 def _device_refusal(address: Address, error: OSError) -> str:
@@ -124,7 +124,7 @@ def _device_refusal(address: Address, error: OSError) -> str:
     return f"{address.name} cannot be opened ({error.strerror}); check that it is plugged in and is a camera"
 
 
-def _is_known(host: str) -> bool:
+def _resolves(host: str) -> bool:
     try:
         socket.getaddrinfo(host, None)
     except OSError:

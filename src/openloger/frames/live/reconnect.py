@@ -19,7 +19,7 @@ logger = logging.getLogger("openloger")
 
 
 class SourceLostError(Exception):
-    """A source gives no more although it has not ended; the text says why."""
+    """A source gives no more although it has not ended; the text is the reason."""
 
 
 @runtime_checkable
@@ -80,15 +80,15 @@ class Reconnecting:
 
     def _again(self, reason: str, attempts: _Attempts, stop: threading.Event) -> Connection | None:
         """The next connection; None where `stop` was set first."""
-        if self.limit_s > 0 and not attempts.seconds:  # said once a loss
+        if self.limit_s > 0 and not attempts.seconds:  # logged once a loss
             logger.warning("%s: %s; trying to connect again for %g s", self.name, reason, self.limit_s)
         attempts.lose(reason)
         while attempts.wait(stop):
             try:
                 connection = self.connect()
             except InputError as error:
-                said = str(error).removeprefix(f"{self.name}: ").partition(";")[0]
-                attempts.reason = f"{reason}, and then {said}"
+                cause = str(error).removeprefix(f"{self.name}: ").partition(";")[0]
+                attempts.reason = f"{reason}, and then {cause}"
                 continue
             logger.info("%s: connected again after %.1f s", self.name, attempts.seconds)
             return connection

@@ -23,14 +23,14 @@ from openloger.frames.live.clock import Clock
 from openloger.frames.live.feeds import Feed, Patience, feed_of
 from openloger.frames.live.reconnect import SourceLostError
 from openloger.frames.selected import OnBadFrame, SelectedFrames, with_times
-from openloger.frames.selection import Place, Selection
+from openloger.frames.selection import FrameStamp, Selection
 from openloger.runtime.prefetch import PATIENCE_S
 from openloger.runtime.worker import Worker
 from openloger.values import Frame
 
 WAITING_FRAMES = 16
 _GRACE_S = 1.0  # for a source that is stopped to end by itself
-_REMEMBERED = 4096  # arrivals, for whoever asks how long a frame waited
+_REMEMBERED = 4096  # arrivals, for `waited_s`
 logger = logging.getLogger("openloger")
 
 
@@ -56,7 +56,7 @@ class LiveOptions:
 
 
 class LiveFrames:
-    """A `FrameSource` that captures while it is iterated, once; it can be told to `stop`.
+    """A `FrameSource` that captures while it is iterated, once; `stop` ends it.
 
     A `Frame.index` counts what the source gave: frames that were dropped, thinned out or bad leave gaps. Its
     `timestamp_s` is when it was taken: in Unix seconds, but for video files, which have times of their own.
@@ -205,7 +205,7 @@ class _BufferedSlots:
         if self.live.lost is not None:
             logger.warning("%s: %s; the frames before are kept", self.name, self.live.lost)
 
-    def outline(self, choice: Selection) -> Iterable[Place] | None:
+    def outline(self, choice: Selection) -> Iterable[FrameStamp] | None:
         return None
 
 

@@ -1,8 +1,8 @@
-"""Who may see what is served: this machine's own pages, and where the network can reach the server, who has the token.
+"""Access to what is served: this machine's own pages, and where the network can reach the server, who has the token.
 
-A web page from anywhere can make a browser connect to 127.0.0.1; the browser says so in `Origin`, and a name that was
-made to point here shows in `Host`. On a loopback address both must be of this machine. On any other address, a random
-token must come with the page's address; a cookie carries it on to the page's own requests.
+A web page from anywhere can make a browser connect to 127.0.0.1; the browser names the page in `Origin`, and a name
+that was made to point here shows in `Host`. On a loopback address both must be of this machine. On any other address,
+a random token must come with the page's address; a cookie carries it on to the page's own requests.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def guarded(process: Process | None, access: Access) -> Process:
     async def check(connection: Any, request: Any) -> Any:
         headers = request.headers
         hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
-        cookie_name = f"openloger-{connection.local_address[1]}"  # cookies do not tell ports apart
+        cookie_name = f"openloger-{connection.local_address[1]}"  # cookies do not distinguish ports
         reason = "a header comes twice" if len(hosts) > 1 or len(origins) > 1 else None
         reason = reason or access.refusal(
             host=next(iter(hosts), None),

@@ -62,8 +62,8 @@ class Page:
 class Controls:
     """The widgets. `ask` is called with the name of what a button or key wants, and with who wants it."""
 
-    def __init__(self, gui: GuiApi, *, edge_max: float, has_truth: bool, ask: Callable[[str, Any], None]) -> None:
-        self._gui, self._ask = gui, ask
+    def __init__(self, gui: GuiApi, *, edge_max: float, has_truth: bool, request: Callable[[str, Any], None]) -> None:
+        self._gui, self._request = gui, request
         self._put_frame = 0  # where the slider was put last; it stands elsewhere when somebody moves it
         self._state = gui.add_markdown("opening ...")
         self._build_timeline()
@@ -89,7 +89,7 @@ class Controls:
         self._frame = gui.add_slider("frame", 0, 1, 1, 0)
         self._transport = gui.add_button_group("time", ("|◀", "◀", "▶ ❚❚", "▶", "▶|"))
         moves = {"|◀": "first", "◀": "back", "▶ ❚❚": "play", "▶": "on", "▶|": "last"}
-        self._transport.on_click(lambda event: self._ask(moves[event.target.value], event.client))
+        self._transport.on_click(lambda event: self._request(moves[event.target.value], event.client))
         self._speed = gui.add_dropdown("speed", tuple(SPEEDS), initial_value="1×")
 
     def _build_scene(self, edge_max: float, has_truth: bool) -> None:
@@ -135,7 +135,7 @@ class Controls:
             ("Points shown, as PLY", "points", "what the sliders and the timeline leave, at the overview's density"),
             ("Page to share", "share", "one HTML file that needs no server"),
         ):
-            gui.add_button(label, hint=hint).on_click(lambda event, wish=wish: self._ask(wish, event.client))
+            gui.add_button(label, hint=hint).on_click(lambda event, wish=wish: self._request(wish, event.client))
         self._export = gui.add_markdown("")
 
     def _bind_keys(self) -> None:
@@ -158,7 +158,7 @@ class Controls:
             ("Picture of the view", "snapshot", "P", None),
         ):
             command = self._gui.add_command(label, hotkey=key, modifier=modifier)  # pyright: ignore[reportArgumentType]
-            command.on_trigger(lambda event, wish=wish: self._ask(wish, event.client))
+            command.on_trigger(lambda event, wish=wish: self._request(wish, event.client))
 
     def page(self, frame: int) -> Page:
         """The current settings, at a frame."""

@@ -34,22 +34,22 @@ class Drawing:
         """The recording has changed: frames are read again."""
         self._frame = None
 
-    def draw(self, known: SceneSnapshot, page: Page, before: Page | None, detail: Snapshot | None) -> None:
+    def draw(self, scene: SceneSnapshot, page: Page, before: Page | None, detail: Snapshot | None) -> None:
         """All of a page; `before` is what was drawn last."""
-        settings, cameras, place = page.settings, known.cameras, known.place
-        self.layers.show_overview(known.snapshot, settings, place)
+        settings, cameras, place = page.settings, scene.cameras, scene.place
+        self.layers.show_overview(scene.snapshot, settings, place)
         self.layers.show_detail(detail, settings, place)
         self.layers.show_path(cameras if page.path else None, settings, place)
         self.layers.show_frusta(cameras if page.frusta else None, settings, place)
-        self.layers.show_truth(known.true_path if page.truth else None, place)
+        self.layers.show_truth(scene.true_path if page.truth else None, place)
         self.layers.show_ground(place if page.ground else None, cameras, radius=home(cameras, place).distance / 2)
-        self._draw_frame(known, page)
-        self._lead(known, page, before)
+        self._draw_frame(scene, page)
+        self._lead(scene, page, before)
         self._controls.show_notes(export=export_note(self._recording.path, settings))
 
-    def _draw_frame(self, known: SceneSnapshot, page: Page) -> None:
+    def _draw_frame(self, scene: SceneSnapshot, page: Page) -> None:
         """Draw the current frame: its pictures, its camera, its own points."""
-        settings, place = page.settings, known.place
+        settings, place = page.settings, scene.place
         frame = self._read(settings.frame)
         if frame is None:
             return
@@ -58,13 +58,13 @@ class Drawing:
             is_depth = page.second_picture == "depth"
             beside = depth_picture(frame.depth) if is_depth else confidence_picture(frame.confidence)
             times_s = self._recording.timestamps_s
-            text = caption(frame, first_s=float(times_s[0]), count=len(known.cameras))
+            text = caption(frame, first_s=float(times_s[0]), count=len(scene.cameras))
             self._controls.show_frame(text, frame.rgb, beside)
-        self.layers.show_camera(None if page.following == "through" else known.cameras, frame, place)
+        self.layers.show_camera(None if page.following == "through" else scene.cameras, frame, place)
         stride = math.ceil(math.sqrt(frame.depth.size / _NOW_POINTS))
         points = NO_POINTS if settings.extent == "everything" else frame_points(frame, pixel_stride=stride)
-        edge = known.snapshot.scale.pixel * stride
-        self.layers.show_now(sized_clouds(points, settings, place, edge=edge, frame_count=len(known.cameras)))
+        edge = scene.snapshot.scale.pixel * stride
+        self.layers.show_now(sized_clouds(points, settings, place, edge=edge, frame_count=len(scene.cameras)))
 
     def _read(self, number: int) -> RecordedFrame | None:
         if self._frame is None or self._frame.number != number:
@@ -75,13 +75,13 @@ class Drawing:
                 return None
         return self._frame
 
-    def _lead(self, known: SceneSnapshot, page: Page, before: Page | None) -> None:
+    def _lead(self, scene: SceneSnapshot, page: Page, before: Page | None) -> None:
         """Take the viewers along, where they are to follow the camera."""
-        number, place = page.settings.frame, known.place
+        number, place = page.settings.frame, scene.place
         if page.following == "follow":
-            self._navigation.lead(behind(known.cameras, number, place), place.up, fov=ORBIT_FOV)
+            self._navigation.lead(behind(scene.cameras, number, place), place.up, fov=ORBIT_FOV)
         elif page.following == "through":
-            up = -known.cameras.world_from_cam[number, :3, 1]
-            self._navigation.lead(through(known.cameras, number, place), up, fov=known.cameras.fov(number))
+            up = -scene.cameras.world_from_cam[number, :3, 1]
+            self._navigation.lead(through(scene.cameras, number, place), up, fov=scene.cameras.fov(number))
         elif before is not None and before.following != "orbit":
             self._navigation.let_go(place.up)

@@ -68,7 +68,7 @@ class Layers:
             self._show_slab("cloud", number, snapshot, settings, place, start=number * width, stop=stop)
 
     def show_detail(self, snapshot: Snapshot | None, settings: Settings, place: SceneLayout) -> None:
-        """The finer cloud around where the viewer looks; None takes it away."""
+        """The finer cloud around the viewer's target; None takes it away."""
         if snapshot is None or settings.extent == "this frame":
             self._drop("detail", 0)
             return
@@ -166,7 +166,7 @@ class Layers:
             self._lines[name] = _Node(handle, digest)
 
     def show_ground(self, place: SceneLayout | None, cameras: Cameras, *, radius: float = 0.0) -> None:
-        """A grid through the ground and an axis under the first camera that says which way is up, as long as two
+        """A grid through the ground and an axis under the first camera that points up, as long as two
         cells; `radius` is the scene's, in display units. None takes them away.
         """
         if place is None:

@@ -1,4 +1,4 @@
-"""The viewers' own cameras: put somewhere, led along, and asked where they look."""
+"""The viewers' own cameras: placed, led along, and read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DETAIL_PIXELS = 2.0  # on the screen between the overview's points, from which o
 
 @dataclass(frozen=True, eq=False)
 class Gaze:
-    """Where a viewer looks; display units."""
+    """A viewer's position and target; display units."""
 
     position: Float64[np.ndarray, " 3"]
     look_at: Float64[np.ndarray, " 3"]
@@ -44,14 +44,14 @@ class Closeness:
         return moved > 0.25 * self.distance or not 0.5 < self.distance / other.distance < 2 or self.stop < other.stop
 
 
-def closeness(gaze: Gaze, known: SceneSnapshot, settings: Settings) -> Closeness | None:
+def closeness(gaze: Gaze, scene: SceneSnapshot, settings: Settings) -> Closeness | None:
     """None: the overview's points are near enough to one another on the screen, or as near as pixels are."""
-    snapshot, unit = known.snapshot, known.place.unit
+    snapshot, unit = scene.snapshot, scene.place.unit
     apart = snapshot.edge * unit / gaze.distance * gaze.pixels_per_radian
     is_fine = snapshot.edge < 1.5 * snapshot.scale.pixel or apart < DETAIL_PIXELS
     if is_fine or settings.extent == "this frame":
         return None
-    stop = len(known.cameras) if settings.extent == "everything" else settings.frame + 1
+    stop = len(scene.cameras) if settings.extent == "everything" else settings.frame + 1
     return Closeness(gaze.look_at / unit, gaze.distance / unit, stop)
 
 
@@ -88,7 +88,7 @@ class Navigation:
         return found
 
     def go_home(self, client: Any) -> None:
-        """Let one client see the whole scene."""
+        """Show one client the whole scene."""
         assert self._home is not None  # who is asked for is known
         viewpoint = self._home(client.camera.aspect)
         with client.atomic():

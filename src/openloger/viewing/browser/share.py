@@ -27,43 +27,43 @@ BACKGROUND = (17, 17, 17)  # of viser's page in the dark
 _RENDER_TIMEOUT_S = 60
 
 
-def share_page(known: SceneSnapshot, settings: Settings) -> str:
+def share_page(scene: SceneSnapshot, settings: Settings) -> str:
     """The scene as one HTML file: viser's client with the points visible_points, path, cameras, truth and ground in it.
 
     Raises InputError where viser is not installed.
     """
-    points = visible_points(known.snapshot.points, settings, known.place)
-    fewer = reduced(points, SHARED_POINTS, reference_depth=known.place.scale.depth)
+    points = visible_points(scene.snapshot.points, settings, scene.place)
+    fewer = reduced(points, SHARED_POINTS, reference_depth=scene.place.scale.depth)
     thinned = (len(points) / max(len(fewer), 1)) ** 0.5
-    known = with_points(known, fewer, edge=known.snapshot.edge * thinned)
+    scene = with_points(scene, fewer, edge=scene.snapshot.edge * thinned)
     server = start_server(Access.at("127.0.0.1"), 0)
     try:
-        _draw(server, known, settings)
+        _draw(server, scene, settings)
         return server.get_scene_serializer().as_html(dark_mode=True)
     finally:
         stop_server(server)
 
 
-def _draw(server: Any, known: SceneSnapshot, settings: Settings) -> None:
-    start = home(known.cameras, known.place)
-    server.scene.set_up_direction(tuple(known.place.up.tolist()))
+def _draw(server: Any, scene: SceneSnapshot, settings: Settings) -> None:
+    start = home(scene.cameras, scene.place)
+    server.scene.set_up_direction(tuple(scene.place.up.tolist()))
     server.initial_camera.position = start.position
     server.initial_camera.look_at = start.look_at
     server.initial_camera.fov = ORBIT_FOV
     layers = Layers(server.scene)
-    layers.show_overview(known.snapshot, replace(settings, extent="everything"), known.place)
-    layers.show_path(known.cameras, settings, known.place)
-    layers.show_frusta(known.cameras, settings, known.place)
-    layers.show_truth(known.true_path, known.place)
-    layers.show_ground(known.place, known.cameras, radius=start.distance / 2)
+    layers.show_overview(scene.snapshot, replace(settings, extent="everything"), scene.place)
+    layers.show_path(scene.cameras, settings, scene.place)
+    layers.show_frusta(scene.cameras, settings, scene.place)
+    layers.show_truth(scene.true_path, scene.place)
+    layers.show_ground(scene.place, scene.cameras, radius=start.distance / 2)
 
 
-def ply_bytes(known: SceneSnapshot, settings: Settings) -> bytes:
+def ply_bytes(scene: SceneSnapshot, settings: Settings) -> bytes:
     """The points visible_points, in the recording's axes and unit.
 
     Raises InputError where there is none.
     """
-    points = visible_points(known.snapshot.points, settings, known.place)
+    points = visible_points(scene.snapshot.points, settings, scene.place)
     if len(points) == 0:
         raise InputError("no point is visible_points, so there is none to export: lower confidence, or raise edges")
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +92,7 @@ def picture(client: Any) -> bytes:
 
 
 def send_file(client: Any, name: str, make: Callable[[], bytes]) -> None:
-    """Make a file and let a browser save it; where it cannot be made, say why there."""
+    """Make a file and let a browser save it; where it cannot be made, show the reason there."""
     try:
         data = make()
     except (InputError, RuntimeError, TimeoutError) as error:

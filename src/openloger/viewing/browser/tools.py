@@ -24,8 +24,8 @@ CONE = 0.012  # radians off the ray within which a point counts as clicked
 class Tools:
     """Of one page."""
 
-    def __init__(self, server: Any, controls: Controls, *, name: str, ask: Callable[[str, Any], None]) -> None:
-        self._scene, self._controls, self._name, self._ask = server.scene, controls, name, ask
+    def __init__(self, server: Any, controls: Controls, *, name: str, request: Callable[[str, Any], None]) -> None:
+        self._scene, self._controls, self._name, self._request = server.scene, controls, name, request
         self._measure = Measure(server.scene)
 
     def set_measuring(self, measuring: bool) -> None:
@@ -33,14 +33,14 @@ class Tools:
         self._scene.remove_click_callback()
         self._measure.clear()
         if measuring:
-            self._scene.on_click()(lambda event: self._ask("click", event))
+            self._scene.on_click()(lambda event: self._request("click", event))
         self._controls.show_notes(measured="Click two points of the scene." if measuring else "")
 
-    def click(self, event: Any, known: SceneSnapshot, detail: Snapshot | None, settings: Settings) -> None:
+    def click(self, event: Any, scene: SceneSnapshot, detail: Snapshot | None, settings: Settings) -> None:
         """Take the point that was clicked."""
-        parts = [known.snapshot.points] if detail is None else [known.snapshot.points, detail.points]
-        unit = known.place.unit
-        positions = Points.joined([visible_points(part, settings, known.place) for part in parts]).position * unit
+        parts = [scene.snapshot.points] if detail is None else [scene.snapshot.points, detail.points]
+        unit = scene.place.unit
+        positions = Points.joined([visible_points(part, settings, scene.place) for part in parts]).position * unit
         found = pick(positions.astype(np.float64), np.array(event.ray_origin), np.array(event.ray_direction))
         if found is None:
             self._controls.show_notes(measured="There is no point where you clicked.")
@@ -49,12 +49,12 @@ class Tools:
         note = "Now the second point." if length is None else f"**{length:.4g}** in the recording's unit of length."
         self._controls.show_notes(measured=note)
 
-    def save(self, wish: str, client: Any, known: SceneSnapshot, settings: Settings) -> None:
+    def save(self, wish: str, client: Any, scene: SceneSnapshot, settings: Settings) -> None:
         """Made in a thread of its own: a browser may take its time to draw a picture."""
         makers: dict[str, tuple[str, Callable[[], bytes]]] = {
             "snapshot": (f"{self._name}_{settings.frame:06d}.png", lambda: picture(client)),
-            "points": (f"{self._name}.ply", lambda: ply_bytes(known, settings)),
-            "share": (f"{self._name}.html", lambda: share_page(known, settings).encode()),
+            "points": (f"{self._name}.ply", lambda: ply_bytes(scene, settings)),
+            "share": (f"{self._name}.html", lambda: share_page(scene, settings).encode()),
         }
         threading.Thread(target=send_file, args=(client, *makers[wish]), name=f"viewer-{wish}", daemon=True).start()
 

@@ -67,14 +67,14 @@ class Viewer:
             self._server.gui,
             edge_max=usual_edge(recording.meta.height),
             has_truth=self.options.truth is not None,
-            ask=self._ask,
+            request=self._request,
         )
         self._navigation = Navigation(self._server)
         self._drawing = Drawing(self._server, self._controls, self._navigation, recording)
-        self._tools = Tools(self._server, self._controls, name=name, ask=self._ask)
+        self._tools = Tools(self._server, self._controls, name=name, request=self._request)
         self._clock = PlaybackClock(position=float(max(len(recording) - 1, 0)))
         self._fps, self._ticked_s = 30.0, time.monotonic()
-        self._known: SceneSnapshot | None = None
+        self._scene: SceneSnapshot | None = None
         self._page: Page | None = None
         self._detail: Snapshot | None = None
         self._shows: tuple[object, ...] | None = None  # what was drawn last
@@ -111,32 +111,32 @@ class Viewer:
     def tick(self) -> None:
         """One turn: take in what is new, fulfil wishes, move the clock, draw what is different."""
         latest = self._reader.latest
-        if latest is not None and (self._known is None or self._known.snapshot is not latest):
+        if latest is not None and (self._scene is None or self._scene.snapshot is not latest):
             self._take_in(latest)
-        known = self._known
-        if known is None or len(known.cameras) == 0:
+        scene = self._scene
+        if scene is None or len(scene.cameras) == 0:
             return
         while not self._wishes.empty():
-            self._fulfil(*self._wishes.get(), known)
-        self._move_clock(known)
+            self._fulfil(*self._wishes.get(), scene)
+        self._move_clock(scene)
         page = self._controls.page(self._clock.frame)
-        shows = (known.snapshot.version, page, self._reader.detail)
+        shows = (scene.snapshot.version, page, self._reader.detail)
         if self._navigation.welcome() or shows != self._shows:
             before, self._page, self._detail, self._shows = self._page, page, self._reader.detail, shows
             with self._server.atomic():
-                self._drawing.draw(known, page, before, self._detail)
+                self._drawing.draw(scene, page, before, self._detail)
             if before is None or page.measuring != before.measuring:
                 self._tools.set_measuring(page.measuring)
-        self._look_closely(known, page)
+        self._look_closely(scene, page)
 
-    def _ask(self, wish: str, asker: Any) -> None:
+    def _request(self, wish: str, asker: Any) -> None:
         self._wishes.put((wish, asker))
 
     def _take_in(self, snapshot: Snapshot) -> None:
         """The reader has more."""
         recording, last = self._recording, max(snapshot.frame_count - 1, 0)
-        was_at_end = self._known is None or self._clock.frame >= self._known.last
-        self._known = known = snapshot_of(recording, snapshot, self._align(snapshot.frame_count))
+        was_at_end = self._scene is None or self._clock.frame >= self._scene.last
+        self._scene = scene = snapshot_of(recording, snapshot, self._align(snapshot.frame_count))
         self._drawing.forget()
         if (was_at_end and not self._clock.playing) or self._clock.frame > last:
             self._clock = self._clock.at(last)
@@ -144,11 +144,11 @@ class Viewer:
         self._controls.show_notes(
             state=reading(snapshot, recording, problem=self._reader.problem), about=about(recording)
         )
-        if len(known.cameras):
+        if len(scene.cameras):
             self._fps = frame_rate(recording.timestamps_s)
-            self._server.scene.set_up_direction(tuple(known.place.up.tolist()))
-            self._navigation.set_home(lambda aspect: home(known.cameras, known.place, aspect=aspect))
-            self._controls.suggest(overhead=not known.place.roofed)
+            self._server.scene.set_up_direction(tuple(scene.place.up.tolist()))
+            self._navigation.set_home(lambda aspect: home(scene.cameras, scene.place, aspect=aspect))
+            self._controls.suggest(overhead=not scene.place.roofed)
             self._controls.show_drift(drift_series(recording.windows, recording.timestamps_s))
 
     def _align(self, count: int) -> Overlay | None:
@@ -162,20 +162,20 @@ class Viewer:
         self._controls.show_notes(truth=alignment(aligned))
         return aligned
 
-    def _move_clock(self, known: SceneSnapshot) -> None:
+    def _move_clock(self, scene: SceneSnapshot) -> None:
         now_s = time.monotonic()
         elapsed_s, self._ticked_s = now_s - self._ticked_s, now_s
         moved = self._controls.moved_to()
         if moved is not None:
             self._clock = self._clock.at(moved)
         fps = self._fps * self._controls.speed
-        self._clock = self._clock.advanced(elapsed_s, fps=fps, last=known.last, goes_on=not self._recording.complete)
-        self._controls.move_to(self._clock.frame, last=known.last)
+        self._clock = self._clock.advanced(elapsed_s, fps=fps, last=scene.last, goes_on=not self._recording.complete)
+        self._controls.move_to(self._clock.frame, last=scene.last)
 
-    def _look_closely(self, known: SceneSnapshot, page: Page) -> None:
+    def _look_closely(self, scene: SceneSnapshot, page: Page) -> None:
         """Fetch detail where the overview's points are far apart on the screen."""
         gaze = self._navigation.gaze()
-        wanted = None if gaze is None else closeness(gaze, known, page.settings)
+        wanted = None if gaze is None else closeness(gaze, scene, page.settings)
         if wanted is None and self._close is None:
             return
         if wanted is not None and self._close is not None and not wanted.differs(self._close):
@@ -183,26 +183,26 @@ class Viewer:
         self._close = wanted
         self._reader.want_detail(None if wanted is None else wanted.focus, stop=0 if wanted is None else wanted.stop)
 
-    def _fulfil(self, wish: str, asker: Any, known: SceneSnapshot) -> None:
+    def _fulfil(self, wish: str, asker: Any, scene: SceneSnapshot) -> None:
         second = max(round(self._fps), 1)
         steps = {
             "back": -1,
             "on": 1,
             "second back": -second,
             "second on": second,
-            "first": -known.last,
-            "last": known.last,
+            "first": -scene.last,
+            "last": scene.last,
         }
         settings = self._controls.page(self._clock.frame).settings
         if wish == "play":
-            self._clock = self._clock.toggled(last=known.last)
+            self._clock = self._clock.toggled(last=scene.last)
         elif wish in steps:
-            self._clock = self._clock.stepped(steps[wish], last=known.last)
+            self._clock = self._clock.stepped(steps[wish], last=scene.last)
         elif wish == "home":
             self._navigation.go_home(asker)
         elif wish == "click":
-            self._tools.click(asker, known, self._detail, settings)
+            self._tools.click(asker, scene, self._detail, settings)
         elif wish in ("snapshot", "points", "share"):
-            self._tools.save(wish, asker, known, settings)
+            self._tools.save(wish, asker, scene, settings)
         else:
             self._controls.cycle(wish)

@@ -29,21 +29,21 @@ _SPIN_BYTES = 6_000_000  # of the 10 MB that a report may have
 _QUALITIES = (72, 50, 30, 12)
 
 
-def report_page(recording: Recording, *, overlay: Overlay | None = None, scene: str | None = None) -> str:
-    """The report's HTML; `overlay` adds the true path, `scene` is the name of a page beside it to be linked.
+def report_page(recording: Recording, *, overlay: Overlay | None = None, scene_page: str | None = None) -> str:
+    """The report's HTML; `overlay` adds the true path, `scene_page` is the name of a page beside it to be linked.
 
     Raises InputError where there is no frame yet, and RecordingError where the disk does not hold them.
     """
-    known = load_snapshot(recording, budget=POINTS, overlay=overlay)
+    scene = load_snapshot(recording, budget=POINTS, overlay=overlay)
     summary = summarise(recording)
     unit = unit_of(recording)
     parts = [
         *_warnings(summary, recording),
-        _hero(known, summary, unit=unit, scene=scene),
-        path_section(known, unit=unit),
+        _hero(scene, summary, unit=unit, scene_page=scene_page),
+        path_section(scene, unit=unit),
         sampled_frames(recording),
         *drift_plots(recording, unit=unit),
-        along_the_video(recording, known),
+        along_the_video(recording, scene),
         run_plots(recording),
         section("How it was made", [table((), made_rows(summary, recording), kind="facts")]),
         section("How to go on", [code(commands(recording))]),
@@ -69,12 +69,12 @@ def unit_of(recording: Recording) -> str:
     return "m" if windows and all(window.metric_scale is not None for window in windows) else "units"
 
 
-def glance(known: SceneSnapshot, summary: RecordingSummary, *, unit: str) -> str:
+def glance(scene: SceneSnapshot, summary: RecordingSummary, *, unit: str) -> str:
     """The numbers that are worth a glance, as HTML."""
     shown = [
         Tile("frames", f"{summary.frames}", f"{summary.width} × {summary.height} pixels, {summary.duration_s:.1f} s"),
         Tile("path", f"{summary.path_length:.3g} {unit}", f"in a box of {summary.path_box}"),
-        Tile("depth", f"{known.place.scale.depth:.3g} {unit}", "in the median"),
+        Tile("depth", f"{scene.place.scale.depth:.3g} {unit}", "in the median"),
     ]
     if summary.focal_px is not None:
         fov = 2 * np.rad2deg(np.arctan(summary.width / 2 / summary.focal_px[1]))
@@ -83,9 +83,9 @@ def glance(known: SceneSnapshot, summary: RecordingSummary, *, unit: str) -> str
     if drift is not None and drift.translation_percent is not None:
         note = f"of the path and {drift.rotation_deg:.2g}°, over {drift.overlaps} overlaps"
         shown.append(Tile("windows disagree by", f"{drift.translation_percent:.2g} %", note))
-    if known.overlay is not None:
-        note = f"RMS over {known.overlay.matched} frames, in the truth's unit"
-        shown.append(Tile("off the truth", f"{known.overlay.error:.3g}", note))
+    if scene.overlay is not None:
+        note = f"RMS over {scene.overlay.matched} frames, in the truth's unit"
+        shown.append(Tile("off the truth", f"{scene.overlay.error:.3g}", note))
     if summary.cost is not None:
         devices, gigabytes = ", ".join(summary.cost.devices), summary.cost.peak_memory_bytes / 1e9
         shown.append(Tile("speed", f"{summary.cost.frames_per_s:.3g} frames/s", f"on {devices}"))
@@ -93,11 +93,11 @@ def glance(known: SceneSnapshot, summary: RecordingSummary, *, unit: str) -> str
     return tiles(shown)
 
 
-def preview(known: SceneSnapshot) -> str:
+def preview(scene: SceneSnapshot) -> str:
     """The cloud on its turntable, as HTML; as fine as a report has room for."""
-    count = f"{len(known.snapshot.points):,}".replace(",", "\u202f")
+    count = f"{len(scene.snapshot.points):,}".replace(",", "\u202f")
     words = f"{count} points and the camera's path, on a turntable"
-    return figure(_fitting(list(turntable(known, turns=TURNS, size=SPIN_SIZE))), words)
+    return figure(_fitting(list(turntable(scene, turns=TURNS, size=SPIN_SIZE))), words)
 
 
 def _fitting(pictures: Sequence[UInt8[np.ndarray, "height width 3"]]) -> str:
@@ -109,21 +109,21 @@ def _fitting(pictures: Sequence[UInt8[np.ndarray, "height width 3"]]) -> str:
     return spin_tag(pictures[:: len(pictures) // 4], title, fps=FPS / 4, quality=_QUALITIES[-1])
 
 
-def _hero(known: SceneSnapshot, summary: RecordingSummary, *, unit: str, scene: str | None) -> str:
+def _hero(scene: SceneSnapshot, summary: RecordingSummary, *, unit: str, scene_page: str | None) -> str:
     link = ""
-    if scene is not None:
-        name, address = html.escape(scene), quote(scene, errors="surrogateescape")
+    if scene_page is not None:
+        name, address = html.escape(scene_page), quote(scene_page, errors="surrogateescape")
         link = f'<p class="note"><a href="{address}">Walk through the scene</a>: {name}, beside this page</p>'
-    return row([preview(known), glance(known, summary, unit=unit)], "hero") + link
+    return row([preview(scene), glance(scene, summary, unit=unit)], "hero") + link
 
 
-def path_section(known: SceneSnapshot, *, unit: str) -> str:
+def path_section(scene: SceneSnapshot, *, unit: str) -> str:
     """The path from above and from the side, as HTML."""
     note = "The camera's path from begin (disc) to end (square), over what it saw"
-    note += "" if known.overlay is None else "; the true path is dashed"
+    note += "" if scene.overlay is None else "; the true path is dashed"
     plans = [
-        _headed("From above", plan_from_above(known, unit=unit)),
-        _headed("From the side", plan_from_the_side(known, unit=unit)),
+        _headed("From above", plan_from_above(scene, unit=unit)),
+        _headed("From the side", plan_from_the_side(scene, unit=unit)),
     ]
     return section("Path", [row(plans), gradient("begin", SPECTRUM, "end")], note=note + ".")
 

@@ -45,42 +45,42 @@ def planes(centres: Float64[np.ndarray, "frame 3"], up: Float64[np.ndarray, " 3"
     return Plane(np.stack([right, np.cross(up, right)])), Plane(np.stack([right, up]))
 
 
-def plan_from_above(known: SceneSnapshot, *, unit: str) -> str:
+def plan_from_above(scene: SceneSnapshot, *, unit: str) -> str:
     """SVG. What is overhead, where that is most of the scene, is left out."""
-    above, _ = planes(_centres(known), known.place.up)
-    return _plan(known, above, _trusted(known, overhead_too=not known.place.roofed), labels=(unit, unit))
+    above, _ = planes(_centres(scene), scene.place.up)
+    return _plan(scene, above, _trusted(scene, overhead_too=not scene.place.roofed), labels=(unit, unit))
 
 
-def plan_from_the_side(known: SceneSnapshot, *, unit: str) -> str:
+def plan_from_the_side(scene: SceneSnapshot, *, unit: str) -> str:
     """SVG; up is up."""
-    _, side = planes(_centres(known), known.place.up)
-    return _plan(known, side, _trusted(known, overhead_too=True), labels=(unit, f"height, {unit}"))
+    _, side = planes(_centres(scene), scene.place.up)
+    return _plan(scene, side, _trusted(scene, overhead_too=True), labels=(unit, f"height, {unit}"))
 
 
-def _centres(known: SceneSnapshot) -> np.ndarray:
-    return known.cameras.world_from_cam[:, :3, 3]
+def _centres(scene: SceneSnapshot) -> np.ndarray:
+    return scene.cameras.world_from_cam[:, :3, 3]
 
 
-def _trusted(known: SceneSnapshot, *, overhead_too: bool) -> Points:
-    settings, place = Settings(edge_max=known.place.scale.edge_max), known.place
-    points = known.snapshot.points
+def _trusted(scene: SceneSnapshot, *, overhead_too: bool) -> Points:
+    settings, place = Settings(edge_max=scene.place.scale.edge_max), scene.place
+    points = scene.snapshot.points
     points = points[passing(points, settings, place.scale)]
     return points if overhead_too else points[~overhead(points, place.up, place.eyes, place.headroom)]
 
 
-def _plan(known: SceneSnapshot, plane: Plane, points: Points, *, labels: tuple[str, str]) -> str:
-    path = plane.xy(_centres(known))
-    edges = fitted(_edges(path, known.place.scale.depth))
-    colours = path_colours(known.cameras, Settings())
+def _plan(scene: SceneSnapshot, plane: Plane, points: Points, *, labels: tuple[str, str]) -> str:
+    path = plane.xy(_centres(scene))
+    edges = fitted(_edges(path, scene.place.scale.depth))
+    colours = path_colours(scene.cameras, Settings())
     longest = max(edges[2] - edges[0], edges[3] - edges[1])
-    true_path = known.true_path
+    true_path = scene.true_path
     return map_plot(
         Route(path, colours),
         edges=edges,
         x_label=labels[0],
         y_label=labels[1],
         backdrop=backdrop(plane.xy(points.position.astype(np.float64)), points.rgb, edges),
-        ticks=_fields_of_view(known, plane, reach=_CAMERA_REACH * longest),
+        ticks=_fields_of_view(scene, plane, reach=_CAMERA_REACH * longest),
         beside=None if true_path is None else plane.xy(true_path),
     )
 
@@ -126,9 +126,9 @@ def _blurred(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _fields_of_view(known: SceneSnapshot, plane: Plane, *, reach: float) -> list[np.ndarray]:
+def _fields_of_view(scene: SceneSnapshot, plane: Plane, *, reach: float) -> list[np.ndarray]:
     """Of an even choice of cameras: from the picture's left to the camera and back to its right."""
-    frames = np.unique(np.linspace(0, known.last, min(_CAMERAS, known.last + 1)).round().astype(int))
-    centre, *corners = np.moveaxis(frustum_corners(known.cameras, frames, depth=reach), 1, 0)
+    frames = np.unique(np.linspace(0, scene.last, min(_CAMERAS, scene.last + 1)).round().astype(int))
+    centre, *corners = np.moveaxis(frustum_corners(scene.cameras, frames, depth=reach), 1, 0)
     left, right = (corners[0] + corners[3]) / 2, (corners[1] + corners[2]) / 2
     return [plane.xy(np.stack(ends)) for ends in zip(left, centre, right, strict=True)]

@@ -34,9 +34,9 @@ def drift_plots(recording: Recording, *, unit: str) -> list[str]:
     return [section(title, [row(plots)], note=note)]
 
 
-def along_the_video(recording: Recording, known: SceneSnapshot) -> str:
+def along_the_video(recording: Recording, scene: SceneSnapshot) -> str:
     """Confidence and lens, frame by frame."""
-    times_s, confidence = _times_s(recording), known.snapshot.frame_confidence.astype(np.float64)
+    times_s, confidence = _times_s(recording), scene.snapshot.frame_confidence.astype(np.float64)
     read = np.isfinite(confidence)
     plots = []
     if read.any():

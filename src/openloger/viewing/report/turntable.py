@@ -27,12 +27,12 @@ _FACING = 0.08  # cosine between where a surface is seen from and where it was s
 
 
 def turntable(
-    known: SceneSnapshot, *, turns: int, size: tuple[int, int]
+    scene: SceneSnapshot, *, turns: int, size: tuple[int, int]
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """So many pictures of (height, width), the first from behind the cameras; the last leads to the first."""
-    place, cameras, last = known.place, known.cameras, known.last
+    place, cameras, last = scene.place, scene.cameras, scene.last
     settings = Settings(frame=last, extent="everything", edge_max=place.scale.edge_max, overhead=not place.roofed)
-    points = known.snapshot.points
+    points = scene.snapshot.points
     points = points[passing(points, settings, place.scale)]
     seen_from = cameras.world_from_cam[np.minimum(points.frame, last), :3, 3]
     position = points.position.astype(np.float64)
@@ -43,9 +43,9 @@ def turntable(
         if seen in painted:
             yield painted[seen]
             continue
-        viewpoint = _viewpoint(known, direction, aspect=size[1] / size[0])
+        viewpoint = _viewpoint(scene, direction, aspect=size[1] / size[0])
         facing = points[faces(position, seen_from, viewpoint.position / place.unit)]
-        clouds = sized_clouds(facing, settings, place, edge=known.snapshot.edge, frame_count=last + 1)
+        clouds = sized_clouds(facing, settings, place, edge=scene.snapshot.edge, frame_count=last + 1)
         nearer = [_nearer(one, viewpoint) for one in lines]
         painted[seen] = paint(clouds, viewpoint, place.up, size=size, fov=FOV, background=STAGE, lines=nearer)
         yield painted[seen]
@@ -91,9 +91,9 @@ def _level_heading(cameras: Cameras, up: np.ndarray) -> tuple[np.ndarray, float]
     return mean / np.linalg.norm(mean), 1 - agreement
 
 
-def _viewpoint(known: SceneSnapshot, direction: np.ndarray, *, aspect: float) -> Viewpoint:
+def _viewpoint(scene: SceneSnapshot, direction: np.ndarray, *, aspect: float) -> Viewpoint:
     """From as near as nearly all can be seen from."""
-    place, path = known.place, known.cameras.world_from_cam[:, :3, 3]
+    place, path = scene.place, scene.cameras.world_from_cam[:, :3, 3]
     right = np.cross(direction, place.up)
     right = right / np.linalg.norm(right)
     axes = np.stack([right, np.cross(direction, right), direction])

@@ -131,7 +131,7 @@ def nearest_view(
     points: Float64[np.ndarray, "point 3"], path: Float64[np.ndarray, "frame 3"], *, slopes: tuple[float, float]
 ) -> Float64[np.ndarray, " 3"]:
     """The nearest place from which, looking along z, all of the path and nearly all points are within a pyramid of
-    these slopes along x and y: c for which |x - c_x| <= slope (z - c_z), where the worst points on both sides tell.
+    these slopes along x and y: c for which |x - c_x| <= slope (z - c_z), where the worst points on both sides decide.
     """
     middles, nearest = [], np.inf
     for axis, slope in enumerate(slopes):

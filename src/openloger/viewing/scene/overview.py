@@ -86,7 +86,7 @@ class Overview:
     def _begin(self) -> None:
         self._meta = self.recording.meta
         self._scale = Scale(1.0, 1.0, usual_edge(self._meta.height))
-        self._clouds: _Clouds | None = None  # until the first frame says how large things are
+        self._clouds: _Clouds | None = None  # until the first frame gives the scale
         self._taken: dict[int, int] = {}  # how many frames of each block are read
         self._confidence = np.zeros(0, np.float32)
         self._centres = np.zeros((0, 3), np.float32)

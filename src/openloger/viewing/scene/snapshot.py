@@ -1,4 +1,4 @@
-"""All that is known of a recording at a moment: what every picture of it is drawn from."""
+"""One moment of a recording: everything that a picture of it is drawn from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SceneSnapshot:
 
 
 def snapshot_of(recording: Recording, snapshot: Snapshot, overlay: Overlay | None = None) -> SceneSnapshot:
-    """With the cameras of the frames that the snapshot speaks of."""
+    """With the cameras of the snapshot's frames."""
     count = snapshot.frame_count
     world_from_cam = recording.world_from_cam[:count]
     size = (recording.meta.height, recording.meta.width)
@@ -67,7 +67,7 @@ def visible_points(points: Points, settings: Settings, place: SceneLayout) -> Po
     return points[passes]
 
 
-def with_points(known: SceneSnapshot, points: Points, *, edge: float) -> SceneSnapshot:
+def with_points(scene: SceneSnapshot, points: Points, *, edge: float) -> SceneSnapshot:
     """The same with other points, in any order."""
     ordered = points[np.argsort(points.frame, kind="stable")]
-    return replace(known, snapshot=replace(known.snapshot, points=ordered, edge=edge))
+    return replace(scene, snapshot=replace(scene.snapshot, points=ordered, edge=edge))

@@ -13,7 +13,7 @@ from openloger.worlds.families.outdoors import Daylight, Grid
 from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
-from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Look, SolidBuilder, Solids
+from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Material, SolidBuilder, Solids
 from openloger.worlds.surfaces import Paint, SurfaceBook, colour, scaled
 
 _PATTERNS = (
@@ -57,22 +57,22 @@ class Clutter:
         self._crowd = dice.uniform(10, 24)
         self.gait = _gait(dice, self._height)
         self._book = SurfaceBook(dice, textures)
-        self._looks = [self._any_look(dice) for _ in range(40)]
+        self._materials = [self._any_material(dice) for _ in range(40)]
         self.light_zone = self._light.zone()
         self._lively = dice.chance(0.35)
         self.cell = self._make_cell
 
-    def _any_look(self, dice: Dice) -> Look:
+    def _any_material(self, dice: Dice) -> Material:
         if dice.chance(0.25):
             print_ = dice.choice(("picture", "page", "cover", "spines", "photo", "screen"))
-            return Look(self._book.picture(print_), period=dice.uniform(0.5, 2.5))
+            return Material(self._book.picture(print_), period=dice.uniform(0.5, 2.5))
         first, second, dark = (colour(dice, saturation=(0.0, 0.7), value=(0.15, 1.0)) for _ in range(3))
         if dice.chance(0.6):  # one colour and its shades
             second, dark = scaled(first, dice.uniform(0.7, 1.2)), scaled(first, 0.6)
         surface = self._book.make(
             dice.choice(_PATTERNS), Paint(first, second, dark, dice.uniform(0.05, 0.7)), gloss=dice.uniform(0, 0.6)
         )
-        return Look(surface, period=dice.uniform(0.4, 3.0))
+        return Material(surface, period=dice.uniform(0.4, 3.0))
 
     def surfaces(self) -> Float32[np.ndarray, "surface column"]:
         return self._book.table()
@@ -107,7 +107,9 @@ class Clutter:
         height = self._height + dice.uniform(-0.6, 0.6) + 0.4 * math.sin(0.7 * angle)
         turn = (angle, 0.6 * angle, 0.0)
         kind = dice.choice((BOX, CYLINDER, ELLIPSOID))
-        solids.add(kind, (x, height, z), size=(size, size * 0.7, size), look=dice.choice(self._looks), turn=turn)
+        solids.add(
+            kind, (x, height, z), size=(size, size * 0.7, size), material=dice.choice(self._materials), turn=turn
+        )
 
     def ground(self, x: float, z: float) -> float:
         return 0.0
@@ -121,7 +123,9 @@ class Clutter:
         solids = SolidBuilder(key=hash_number(self._seed, 902, *cell), zones=[self.light_zone])
         low_x, low_z, pitch = cell[0] * self._pitch, cell[1] * self._pitch, self._pitch
         if self._grounded:
-            solids.box((low_x + pitch / 2, -0.2, low_z + pitch / 2), (pitch, 0.2, pitch), self._looks[dice.integer(4)])
+            solids.box(
+                (low_x + pitch / 2, -0.2, low_z + pitch / 2), (pitch, 0.2, pitch), self._materials[dice.integer(4)]
+            )
         for _ in range(int(self._crowd * dice.uniform(0.6, 1.4))):
             size = tuple(math.exp(dice.uniform(math.log(0.5), math.log(4.0))) for _ in range(3))
             reach = 0.5 * math.hypot(*size)
@@ -144,7 +148,7 @@ class Clutter:
             )
             kind = dice.choice((BOX, BOX, CYLINDER, ELLIPSOID))
             taper = (dice.uniform(0, 1), dice.uniform(0, 1)) if dice.chance(0.3) else (0.0, 0.0)
-            solids.add(kind, at, size=size, look=dice.choice(self._looks), turn=turn, taper=taper)  # pyright: ignore[reportArgumentType]
+            solids.add(kind, at, size=size, material=dice.choice(self._materials), turn=turn, taper=taper)  # pyright: ignore[reportArgumentType]
         return solids.build()
 
 

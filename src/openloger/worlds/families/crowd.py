@@ -27,7 +27,7 @@ class Way(Protocol):
         ...
 
 
-def walkers(seed: int, looks: props.Outfits, zone: Zone, count: int = 3) -> list[list[Solids]]:
+def walkers(seed: int, materials: props.Outfits, zone: Zone, count: int = 3) -> list[list[Solids]]:
     """Some people, each in PHASES pictures of a stride; built around zero, facing +z."""
     people = []
     for number in range(count):
@@ -35,7 +35,7 @@ def walkers(seed: int, looks: props.Outfits, zone: Zone, count: int = 3) -> list
         for phase in range(PHASES):
             solids = SolidBuilder(key=hash_number(seed, 1201, number), zones=[zone])
             stride = 2.0 * math.pi * phase / PHASES
-            props.person(Stand(solids, 0.0, 0.0, 0.0), Dice(seed, 1202, number), looks, stride)
+            props.person(Stand(solids, 0.0, 0.0, 0.0), Dice(seed, 1202, number), materials, stride)
             phases.append(solids.build(moving=True))
         people.append(phases)
     return people

@@ -10,7 +10,7 @@ from openloger.shapes import Float32, Float64
 from openloger.worlds.families.crowd import Way
 from openloger.worlds.random import Dice
 from openloger.worlds.routes import Lattice, RouteStyle
-from openloger.worlds.scene import Look, Solids, Zone
+from openloger.worlds.scene import Material, Solids, Zone
 from openloger.worlds.terrain import Terrain
 
 Cell = tuple[int, int]
@@ -58,7 +58,7 @@ def hold(dice: Dice) -> Hold:
 
 
 class View(NamedTuple):
-    """Where a camera is and which way it can see, from above."""
+    """A camera's position and field of view, from above."""
 
     x: float
     z: float
@@ -79,7 +79,7 @@ class Family(Protocol):
     def lattice(self) -> Lattice: ...
 
     def surfaces(self) -> Float32[np.ndarray, "surface column"]:
-        """The table that the solids' looks point into."""
+        """The table that the solids' materials point into."""
         ...
 
     def cells_seen(self, view: View) -> list[Cell]:
@@ -103,7 +103,7 @@ class Family(Protocol):
         ...
 
     @property
-    def terrain(self) -> tuple[Terrain, Look] | None:
+    def terrain(self) -> tuple[Terrain, Material] | None:
         """The rolling ground and what covers it (the next surface shows where it is steep); None where it is flat."""
         ...
 

@@ -11,7 +11,7 @@ from openloger.worlds.families.shell import Shell
 from openloger.worlds.families.things import WHOLE
 from openloger.worlds.random import Dice
 from openloger.worlds.routes import Node
-from openloger.worlds.scene import BOX, CYLINDER, Look, Pair, SolidBuilder
+from openloger.worlds.scene import BOX, CYLINDER, Material, Pair, SolidBuilder
 
 _LANE = 0.5  # metres beside the camera's ways that stay free of anything at its height
 
@@ -19,8 +19,10 @@ _LANE = 0.5  # metres beside the camera's ways that stay free of anything at its
 class Furnisher:
     """Puts furniture along the walls of one room, and pictures on them, out of the camera's way."""
 
-    def __init__(self, plan: Plan, room: Node, solids: SolidBuilder, dice: Dice, looks: Fabrics, shell: Shell) -> None:
-        self._plan, self._room, self._solids, self._dice, self._looks = plan, room, solids, dice, looks
+    def __init__(
+        self, plan: Plan, room: Node, solids: SolidBuilder, dice: Dice, materials: Fabrics, shell: Shell
+    ) -> None:
+        self._plan, self._room, self._solids, self._dice, self._materials = plan, room, solids, dice, materials
         self._shell = shell
         low_x, low_z, high_x, high_z = plan.bounds(room)
         self.bounds = (low_x + WALL, low_z + WALL, high_x - WALL, high_z - WALL)
@@ -89,20 +91,20 @@ class Furnisher:
             self._on_the_wall()
 
     def _main(self, kind: str) -> None:
-        dice, looks = self._dice, self._looks
+        dice, materials = self._dice, self._materials
         if kind == "kitchen":
             for _ in range(2):
                 width = dice.uniform(1.8, 3.6)
                 if stand := self._stand(width, 0.64, tall=True):
-                    fitments.cabinets(stand, dice, looks, width, upper=dice.chance(0.6))
+                    fitments.cabinets(stand, dice, materials, width, upper=dice.chance(0.6))
             if stand := self._stand(0.65, 0.65, tall=True):
-                fitments.wardrobe(stand, dice, looks, (0.6, dice.uniform(1.2, 1.95), 0.62))
+                fitments.wardrobe(stand, dice, materials, (0.6, dice.uniform(1.2, 1.95), 0.62))
         if kind == "living":
             width = dice.uniform(1.4, 2.6)
             if stand := self._stand(width, 0.85, tall=False):
-                furniture.sofa(stand, dice, looks, width)
+                furniture.sofa(stand, dice, materials, width)
         if kind == "bedroom" and (stand := self._stand(1.65, 2.05, tall=False)):
-            furniture.bed(stand, dice, looks)
+            furniture.bed(stand, dice, materials)
         if kind in ("office", "bedroom"):
             for _ in range(4 if kind == "office" else 1):
                 self._desk()
@@ -110,14 +112,14 @@ class Furnisher:
             for _ in range(3):
                 width = dice.uniform(1.4, 2.6)
                 if stand := self._stand(width, 0.75, tall=True):
-                    fitments.bench(stand, dice, looks, (width, dice.uniform(0.75, 0.95), 0.7))
+                    fitments.bench(stand, dice, materials, (width, dice.uniform(0.75, 0.95), 0.7))
             if stand := self._stand(1.0, 1.0, tall=True):
-                fitments.machine(stand, dice, looks)
+                fitments.machine(stand, dice, materials)
         if kind == "store":
             for _ in range(4):
                 width = dice.uniform(0.9, 2.4)
                 if stand := self._stand(width, 0.5, tall=True):
-                    fitments.rack(stand, dice, looks, (width, dice.uniform(1.2, 2.2), dice.uniform(0.35, 0.5)))
+                    fitments.rack(stand, dice, materials, (width, dice.uniform(1.2, 2.2), dice.uniform(0.35, 0.5)))
         if kind in ("dining", "kitchen", "living", "laboratory"):
             for _ in range(1 + dice.integer(2)):
                 self._table()
@@ -125,9 +127,9 @@ class Furnisher:
     def _desk(self) -> None:
         dice, width = self._dice, self._dice.uniform(1.1, 1.7)
         if stand := self._stand(width + 0.05, 0.75, tall=True):
-            fitments.desk(stand, dice, self._looks, width)
+            fitments.desk(stand, dice, self._materials, width)
             furniture.chair(
-                stand.beside(dice.uniform(-0.2, 0.2), 0.6, np.pi + dice.uniform(-0.7, 0.7)), dice, self._looks
+                stand.beside(dice.uniform(-0.2, 0.2), 0.6, np.pi + dice.uniform(-0.7, 0.7)), dice, self._materials
             )
 
     def _table(self) -> None:
@@ -135,52 +137,52 @@ class Furnisher:
         width, depth = dice.uniform(0.8, 2.0), dice.uniform(0.6, 1.0)
         if stand := self._stand(width, depth + 0.5, tall=False, wall=-1):
             height = dice.choice((0.42, 0.74, 0.76))
-            fitments.laid_table(stand, dice, self._looks, (width, height, depth))
+            fitments.laid_table(stand, dice, self._materials, (width, height, depth))
             seats = max(int(width / 0.6), 1)
             for seat in range(2 * seats):
                 if height > 0.5 and dice.chance(0.7):
                     front = 1 if seat % 2 else -1
                     at = ((seat // 2 + 0.5) / seats - 0.5) * width
                     turn = (np.pi if front > 0 else 0.0) + dice.uniform(-0.4, 0.4)
-                    furniture.chair(stand.beside(at, front * (depth / 2 + 0.12), turn), dice, self._looks)
+                    furniture.chair(stand.beside(at, front * (depth / 2 + 0.12), turn), dice, self._materials)
 
     def _rug(self) -> None:
         dice = self._dice
         low_x, low_z, high_x, high_z = self.bounds
         x, z = (low_x + high_x) / 2 + dice.uniform(-0.5, 0.5), (low_z + high_z) / 2 + dice.uniform(-0.5, 0.5)
         size = dice.uniform(1.2, 2.2), dice.uniform(0.9, 1.7)
-        furniture.rug(Stand(self._solids, x, z, dice.choice((0.0, np.pi / 2, 0.3))), dice, self._looks, size)
+        furniture.rug(Stand(self._solids, x, z, dice.choice((0.0, np.pi / 2, 0.3))), dice, self._materials, size)
 
     def _extra(self, kind: str) -> None:
-        dice, looks = self._dice, self._looks
+        dice, materials = self._dice, self._materials
         what = dice.choice(
             ("shelf", "shelf", "cupboard", "cupboard", "plant", "lamp", "chair", "floor", "floor", "machine")
         )
         if what == "shelf":
             width, height = dice.uniform(0.6, 1.8), dice.uniform(0.8, 2.2)
             if stand := self._stand(width, 0.38, tall=True):
-                furniture.shelf(stand, dice, looks, width, height)
+                furniture.shelf(stand, dice, materials, width, height)
         elif what == "cupboard":
             size = dice.uniform(0.5, 1.8), dice.choice((0.6, 0.85, 1.1, 1.8, 2.05)), dice.uniform(0.35, 0.6)
             if stand := self._stand(size[0], size[2], tall=True):
-                fitments.wardrobe(stand, dice, looks, size)
+                fitments.wardrobe(stand, dice, materials, size)
         elif what == "plant" and (stand := self._stand(0.6, 0.6, tall=True)):
-            furniture.plant(stand, dice, looks)
+            furniture.plant(stand, dice, materials)
         elif what == "lamp" and (stand := self._stand(0.4, 0.4, tall=True)):
-            furniture.lamp(stand, dice, looks)
+            furniture.lamp(stand, dice, materials)
         elif what == "chair" and (stand := self._stand(0.5, 0.5, tall=False)):
-            furniture.chair(stand, dice, looks)
+            furniture.chair(stand, dice, materials)
         elif what == "floor" and (stand := self._stand(0.5, 0.5, tall=False)):
-            dice.choice(things.ON_THE_FLOOR)(stand, dice, looks, (0.0, 0.0, 0.0))
+            dice.choice(things.ON_THE_FLOOR)(stand, dice, materials, (0.0, 0.0, 0.0))
         elif what == "machine" and kind in ("laboratory", "store", "office"):
             if dice.chance(0.5) and (stand := self._stand(1.9, 0.6, tall=True)):
-                fitments.board_on_wheels(stand, dice, looks)
+                fitments.board_on_wheels(stand, dice, materials)
             elif stand := self._stand(1.0, 1.0, tall=True):
-                fitments.machine(stand, dice, looks)
+                fitments.machine(stand, dice, materials)
 
     def _on_the_wall(self) -> None:
         """Pictures, notices, a clock, a screen, a shelf or a white board, at eye height, not over an opening."""
-        dice, looks = self._dice, self._looks
+        dice, materials = self._dice, self._materials
         side, kind = (
             dice.integer(4),
             dice.choice(("picture", "picture", "notices", "screen", "shelf", "clock", "board")),
@@ -194,35 +196,39 @@ class Furnisher:
         bottom = dice.uniform(1.0, min(1.7, top - 0.9))
         stand = Stand(self._solids, stand.x, stand.z, stand.yaw)
         if kind == "clock":
-            stand.add(CYLINDER, (0, bottom + 0.5, 0.02), (0.3, 0.04, 0.3), dice.choice(looks.white), tilt=np.pi / 2)
+            stand.add(CYLINDER, (0, bottom + 0.5, 0.02), (0.3, 0.04, 0.3), dice.choice(materials.white), tilt=np.pi / 2)
         elif kind == "notices":
-            _notices(stand, dice, looks, (width, bottom))
+            _notices(stand, dice, materials, (width, bottom))
         elif kind == "shelf":
-            stand.box((0, bottom, 0.11), (width, 0.025, 0.2), dice.choice(looks.wood + looks.white + looks.metal))
-            things.scatter(stand.beside(0, 0.11), dice, looks, (width, bottom + 0.025, 0.1), 2 + dice.integer(6))
+            stand.box(
+                (0, bottom, 0.11), (width, 0.025, 0.2), dice.choice(materials.wood + materials.white + materials.metal)
+            )
+            things.scatter(stand.beside(0, 0.11), dice, materials, (width, bottom + 0.025, 0.1), 2 + dice.integer(6))
         elif kind == "board":
-            stand.box((0, bottom, 0.015), (width, 0.9, 0.03), dice.choice(looks.white + looks.dark))
-            stand.box((0, bottom - 0.03, 0.04), (width, 0.03, 0.07), dice.choice(looks.metal))
+            stand.box((0, bottom, 0.015), (width, 0.9, 0.03), dice.choice(materials.white + materials.dark))
+            stand.box((0, bottom - 0.03, 0.04), (width, 0.03, 0.07), dice.choice(materials.metal))
         elif kind == "screen":
-            stand.box((0, bottom, 0.03), (width, 0.58 * width, 0.05), dice.choice(looks.dark))
-            front = Look(dice.choice(looks.screens), fit=WHOLE)
+            stand.box((0, bottom, 0.03), (width, 0.58 * width, 0.05), dice.choice(materials.dark))
+            front = Material(dice.choice(materials.screens), fit=WHOLE)
             stand.box((0, bottom + 0.02, 0.057), (width - 0.04, 0.58 * width - 0.04, 0.008), front)
         else:
             tall = min(dice.uniform(0.25, 1.0), top - bottom)
-            look = Look(dice.choice(looks.pictures), fit=WHOLE)
+            material = Material(dice.choice(materials.pictures), fit=WHOLE)
             if dice.chance(0.5):
                 stand.box(
-                    (0, bottom - 0.03, 0.008), (width + 0.06, tall + 0.06, 0.02), dice.choice(looks.wood + looks.dark)
+                    (0, bottom - 0.03, 0.008),
+                    (width + 0.06, tall + 0.06, 0.02),
+                    dice.choice(materials.wood + materials.dark),
                 )
-            stand.box((0, bottom, 0.012), (width, tall, 0.025), look)
+            stand.box((0, bottom, 0.012), (width, tall, 0.025), material)
 
 
-def _notices(stand: Stand, dice: Dice, looks: Fabrics, size: Pair) -> None:
+def _notices(stand: Stand, dice: Dice, materials: Fabrics, size: Pair) -> None:
     """Sheets beside and over each other, perhaps on a board; `size` = (width, height of the lower edge)."""
     if dice.chance(0.4):
-        stand.box((0, size[1] - 0.1, 0.008), (size[0], 0.9, 0.015), dice.choice(looks.card + looks.fabric))
+        stand.box((0, size[1] - 0.1, 0.008), (size[0], 0.9, 0.015), dice.choice(materials.card + materials.fabric))
     for number in range(3 + dice.integer(10)):
-        look = Look(dice.choice(looks.pages + looks.covers + looks.pictures), fit=WHOLE)
+        material = Material(dice.choice(materials.pages + materials.covers + materials.pictures), fit=WHOLE)
         wide, tall = dice.choice(((0.21, 0.297), (0.297, 0.21), (0.15, 0.21), (0.1, 0.15)))
         at = (dice.uniform(-0.42, 0.42) * size[0], size[1] + dice.uniform(-0.05, 0.55), 0.02 + 0.002 * number)
-        stand.add(BOX, at, (wide, tall, 0.004), look, roll=dice.uniform(-0.08, 0.08))
+        stand.add(BOX, at, (wide, tall, 0.004), material, roll=dice.uniform(-0.08, 0.08))

@@ -21,7 +21,7 @@ from openloger.worlds.families.plan import Opening, Plan
 from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import Node, RouteStyle
-from openloger.worlds.scene import Look, SolidBuilder, Solids, Zone
+from openloger.worlds.scene import Material, SolidBuilder, Solids, Zone
 from openloger.worlds.shading import SkyColumn
 from openloger.worlds.surfaces import SurfaceBook
 
@@ -79,7 +79,7 @@ class Halls:
         self._doors = Doors(seed, self._pitch, 2.0 * self._lane, self._ceiling)
         self.gait = _gait(dice, close=self._kind == "tables")
         self._book = SurfaceBook(dice, textures)
-        self._looks = interior(dice, self._book)
+        self._materials = interior(dice, self._book)
         self._day, self._walls = dice.uniform(0.3, 1.2), dice.uniform(0.1, 0.5)
         self._blur, self._haze = dice.uniform(0.04, 0.2), dice.uniform(0.0, 0.01)
         self._lively = dice.chance(0.3)
@@ -129,7 +129,7 @@ class Halls:
         row[SkyColumn.ZENITH : SkyColumn.ZENITH + 3] = 0.4
         row[SkyColumn.HORIZON : SkyColumn.HORIZON + 3] = 0.45
         row[SkyColumn.HAZE], row[SkyColumn.FAR] = self._haze, self.far_m
-        row[SkyColumn.EXPOSURE], row[SkyColumn.BLUR] = self._looks.exposure, self._blur
+        row[SkyColumn.EXPOSURE], row[SkyColumn.BLUR] = self._materials.exposure, self._blur
         return row
 
     def _make_cell(self, cell: Cell) -> Solids:
@@ -157,38 +157,38 @@ class Halls:
         return Solids(rows=np.concatenate([shell.rows, inside.build().rows]), zones=shell.zones)
 
     def _shell(self, solids: SolidBuilder, dice: Dice, middle: tuple[float, float]) -> None:
-        (x, z), pitch, height, looks = middle, self._pitch, self._ceiling, self._looks
-        solids.box((x, -0.1, z), (pitch, 0.1, pitch), looks.floors[0])
-        solids.box((x, height, z), (pitch, 0.1, pitch), looks.ceilings[0])
+        (x, z), pitch, height, materials = middle, self._pitch, self._ceiling, self._materials
+        solids.box((x, -0.1, z), (pitch, 0.1, pitch), materials.floors[0])
+        solids.box((x, height, z), (pitch, 0.1, pitch), materials.ceilings[0])
         fields = max(int(pitch / 2.4), 1)
         for number in range(fields):
             at = x + ((number + 0.5) / fields - 0.5) * pitch
-            solids.box((at, height - 0.03, z), (0.3 if self._seed % 2 else 0.6, 0.04, 1.2), looks.fabrics.glow)
+            solids.box((at, height - 0.03, z), (0.3 if self._seed % 2 else 0.6, 0.04, 1.2), materials.fabrics.glow)
         if dice.chance(0.2):
-            solids.box((x, height - 0.35, z), (pitch, 0.3, 0.4), dice.choice(looks.fabrics.metal + looks.trims))
+            solids.box((x, height - 0.35, z), (pitch, 0.3, 0.4), dice.choice(materials.fabrics.metal + materials.trims))
         if dice.chance(0.15):
-            solids.box((x, 0, z), (0.4, height, 0.4), dice.choice(looks.walls))
+            solids.box((x, 0, z), (0.4, height, 0.4), dice.choice(materials.walls))
 
     def _wall_through(self, solids: SolidBuilder, axis: int, middle: tuple[float, float], number: int) -> None:
         """A wall through a cell's middle, at right angles to an axis, open at the aisles that have doors."""
-        looks, at = self._looks, middle[1 - axis]
+        materials, at = self._materials, middle[1 - axis]
         low, high = at - 0.5 * self._pitch, at + 0.5 * self._pitch
         begin = low + self._lane if number % _BLOCK == 0 else low
         end = high - self._lane if (number + 1) % _BLOCK == 0 else high
 
-        def piece(begin: float, end: float, bottom: float, top: float, look: Look, thick: float = 0.15) -> None:
+        def piece(begin: float, end: float, bottom: float, top: float, material: Material, thick: float = 0.15) -> None:
             place = (middle[0], bottom, 0.5 * (begin + end)), (0.5 * (begin + end), bottom, middle[1])
             size = (thick, top - bottom, end - begin), (end - begin, top - bottom, thick)
-            solids.box(place[axis], size[axis], look)
+            solids.box(place[axis], size[axis], material)
 
-        piece(begin, end, 0.0, self._ceiling, looks.walls[0])
-        piece(begin, end, 0.0, 0.09, looks.trims[0], 0.19)
+        piece(begin, end, 0.0, self._ceiling, materials.walls[0])
+        piece(begin, end, 0.0, 0.09, materials.trims[0], 0.19)
         for first, last in ((low, begin), (end, high)):
             if last > first:
-                piece(first, last, _DOOR, self._ceiling, looks.walls[0])
+                piece(first, last, _DOOR, self._ceiling, materials.walls[0])
 
     def _furnish(self, stand: Stand, dice: Dice) -> None:
-        kind, size, looks = self._kind, self._inner, self._looks.fabrics
+        kind, size, materials = self._kind, self._inner, self._materials.fabrics
         if kind == "mixed":
             kind = dice.choice(("tables", "desks", "benches", "racks", "wall", "wall"))
         elif dice.chance(self._walls):
@@ -206,48 +206,48 @@ class Halls:
                     self._row(place, dice, kind, size)
                 if kind == "desks" and dice.chance(0.6):
                     screen = stand.beside(0.0, ((row + 0.5) / rows - 0.5) * size)
-                    fitments.partition(screen, dice, looks, (size, dice.uniform(1.0, 1.5), 0.04))
+                    fitments.partition(screen, dice, materials, (size, dice.uniform(1.0, 1.5), 0.04))
 
     def _row(self, stand: Stand, dice: Dice, kind: str, size: float) -> None:
         """A row of one kind along the stand's right, as long as the cell's furniture is wide."""
-        looks, count = self._looks.fabrics, max(round(size / 1.5), 1)
+        materials, count = self._materials.fabrics, max(round(size / 1.5), 1)
         each = size / count
         for number in range(count):
             place = stand.beside(((number + 0.5) / count - 0.5) * size, 0.0)
             if dice.chance(0.12):
-                dice.choice(things.ON_THE_FLOOR)(place, dice, looks, (0.0, 0.0, 0.0))
+                dice.choice(things.ON_THE_FLOOR)(place, dice, materials, (0.0, 0.0, 0.0))
             elif kind == "desks":
-                fitments.desk(place, dice, looks, each - 0.04)
+                fitments.desk(place, dice, materials, each - 0.04)
                 if dice.chance(0.7):
                     seat = place.beside(dice.uniform(-0.2, 0.2), 0.5, math.pi + dice.uniform(-0.8, 0.8))
-                    furniture.chair(seat, dice, looks)
+                    furniture.chair(seat, dice, materials)
             elif kind == "benches":
-                fitments.bench(place, dice, looks, (each - 0.02, dice.uniform(0.76, 0.95), 0.7))
+                fitments.bench(place, dice, materials, (each - 0.02, dice.uniform(0.76, 0.95), 0.7))
             elif dice.chance(0.5):
                 height = min(dice.uniform(1.3, 2.8), self._ceiling - 0.4)
-                fitments.rack(place, dice, looks, (each - 0.02, height, 0.55))
+                fitments.rack(place, dice, materials, (each - 0.02, height, 0.55))
             else:
-                furniture.shelf(place, dice, looks, each - 0.02, min(dice.uniform(1.2, 2.6), self._ceiling - 0.4))
+                furniture.shelf(place, dice, materials, each - 0.02, min(dice.uniform(1.2, 2.6), self._ceiling - 0.4))
 
     def _table(self, stand: Stand, dice: Dice) -> None:
         """A table crowded with things and chairs pushed under it."""
-        looks, size = self._looks.fabrics, self._inner
+        materials, size = self._materials.fabrics, self._inner
         width, depth = size * dice.uniform(0.7, 0.95), size * dice.uniform(0.5, 0.8)
         height = dice.choice((0.45, 0.72, 0.76, 0.95))
-        furniture.table(stand, dice, looks, (width, height, depth))
-        things.scatter(stand, dice, looks, (0.92 * width, height, 0.92 * depth), 4 + dice.integer(14))
+        furniture.table(stand, dice, materials, (width, height, depth))
+        things.scatter(stand, dice, materials, (0.92 * width, height, 0.92 * depth), 4 + dice.integer(14))
         for front in (-1, 1):
             if dice.chance(0.6):
                 turn = (math.pi if front > 0 else 0.0) + dice.uniform(-0.3, 0.3)
-                furniture.chair(stand.beside(dice.uniform(-0.25, 0.25), front * 0.4 * depth, turn), dice, looks)
+                furniture.chair(stand.beside(dice.uniform(-0.25, 0.25), front * 0.4 * depth, turn), dice, materials)
         for _ in range(dice.integer(3)):
-            dice.choice(things.ON_THE_FLOOR)(stand, dice, looks, (dice.uniform(-0.3, 0.3) * width, 0.0, 0.0))
+            dice.choice(things.ON_THE_FLOOR)(stand, dice, materials, (dice.uniform(-0.3, 0.3) * width, 0.0, 0.0))
 
     def _wall(self, stand: Stand, dice: Dice) -> None:
         """A piece of wall to the ceiling with something on it or before it, seen from both sides."""
-        looks, size = self._looks, self._inner
-        stand.box((0, 0, 0), (size, self._ceiling, 0.15), dice.choice(looks.walls))
-        stand.box((0, 0, 0), (size, 0.09, 0.19), dice.choice(looks.trims))
+        materials, size = self._materials, self._inner
+        stand.box((0, 0, 0), (size, self._ceiling, 0.15), dice.choice(materials.walls))
+        stand.box((0, 0, 0), (size, 0.09, 0.19), dice.choice(materials.trims))
         self._along_wall(stand, dice)
 
     def _along_wall(self, stand: Stand, dice: Dice) -> None:
@@ -260,19 +260,19 @@ class Halls:
                 self._before_wall(place, dice, size)
 
     def _before_wall(self, place: Stand, dice: Dice, size: float) -> None:
-        looks, kind, wide = self._looks.fabrics, dice.uniform(), min(1.1, size)
+        materials, kind, wide = self._materials.fabrics, dice.uniform(), min(1.1, size)
         reach = 0.5 * self._inner - 0.1
         if kind < 0.25:
-            picture = Look(dice.choice(looks.pictures), fit=(1.0, 1.0, 1.0))
+            picture = Material(dice.choice(materials.pictures), fit=(1.0, 1.0, 1.0))
             place.box((0, dice.uniform(0.9, 1.4), 0.01), (0.8 * wide, dice.uniform(0.4, 0.9), 0.03), picture)
         elif kind < 0.45:
-            fitments.wardrobe(place.beside(0, 0.3), dice, looks, (wide, dice.choice((0.9, 1.8, 2.1)), 0.5))
+            fitments.wardrobe(place.beside(0, 0.3), dice, materials, (wide, dice.choice((0.9, 1.8, 2.1)), 0.5))
         elif kind < 0.6 and reach > 0.8:
-            fitments.machine(place.beside(0, 0.6), dice, looks)
+            fitments.machine(place.beside(0, 0.6), dice, materials)
         elif kind < 0.8:
-            furniture.shelf(place.beside(0, 0.2), dice, looks, wide, dice.uniform(1.0, 2.2))
+            furniture.shelf(place.beside(0, 0.2), dice, materials, wide, dice.uniform(1.0, 2.2))
         elif kind < 0.9:
-            furniture.plant(place.beside(0, 0.35), dice, looks)
+            furniture.plant(place.beside(0, 0.35), dice, materials)
 
 
 def _gait(dice: Dice, *, close: bool) -> Gait:

@@ -11,24 +11,24 @@ from dataclasses import dataclass
 
 from openloger.worlds.families.furniture import Fabrics
 from openloger.worlds.random import Dice
-from openloger.worlds.scene import Look, Pair, Triple, Zone
+from openloger.worlds.scene import Material, Pair, Triple, Zone
 from openloger.worlds.surfaces import Colour, Paint, SurfaceBook, colour, scaled
 
 
 @dataclass(frozen=True)
 class Interior:
-    """The looks of a house or a hall."""
+    """The materials of a house or a hall."""
 
-    walls: list[Look]
-    floors: list[Look]
-    ceilings: list[Look]
-    trims: list[Look]
+    walls: list[Material]
+    floors: list[Material]
+    ceilings: list[Material]
+    trims: list[Material]
     fabrics: Fabrics
     exposure: float  # of the camera in here
 
 
 def interior(dice: Dice, book: SurfaceBook) -> Interior:
-    """Random looks; a world keeps to one manner, so that some are plain all over and some are richly patterned."""
+    """Random materials; a world keeps to one manner, so that some are plain all over and some are richly patterned."""
     rich = dice.uniform()
     return Interior(
         walls=[_wall(dice, book, rich) for _ in range(6)],
@@ -54,12 +54,14 @@ def room_colour(dice: Dice) -> Colour:
     return colour(dice, saturation=(0.0, 0.4), value=(0.08, 0.3))
 
 
-def _plain(dice: Dice, book: SurfaceBook, base: Colour, *, gloss: float = 0.0) -> Look:
+def _plain(dice: Dice, book: SurfaceBook, base: Colour, *, gloss: float = 0.0) -> Material:
     paint = Paint(base, scaled(base, dice.uniform(0.85, 1.0)), scaled(base, 0.6), dice.uniform(0.03, 0.15))
-    return Look(book.make("plain", paint, detail=dice.uniform(0.0, 0.06), gloss=gloss), period=dice.uniform(0.8, 2.5))
+    return Material(
+        book.make("plain", paint, detail=dice.uniform(0.0, 0.06), gloss=gloss), period=dice.uniform(0.8, 2.5)
+    )
 
 
-def _wall(dice: Dice, book: SurfaceBook, rich: float) -> Look:
+def _wall(dice: Dice, book: SurfaceBook, rich: float) -> Material:
     base = room_colour(dice)
     if dice.chance(0.65 - 0.5 * rich):
         return _plain(dice, book, base)
@@ -69,10 +71,10 @@ def _wall(dice: Dice, book: SurfaceBook, rich: float) -> Look:
     strength = dice.uniform(0.1, 0.25 + 0.4 * rich)
     other = scaled(base, 1.0 + dice.uniform(-0.6, 0.3) * strength * 1.5)
     paint = Paint(base, other, scaled(base, 1.0 - dice.uniform(0.2, 0.7) * (0.3 + 0.7 * rich)), strength)
-    return Look(book.make(pattern, paint, detail=0.3 * strength), period=dice.uniform(0.8, 2.6))
+    return Material(book.make(pattern, paint, detail=0.3 * strength), period=dice.uniform(0.8, 2.6))
 
 
-def _floor(dice: Dice, book: SurfaceBook, rich: float) -> Look:
+def _floor(dice: Dice, book: SurfaceBook, rich: float) -> Material:
     pattern = dice.choice(
         ("planks", "planks", "wood", "tiles", "tiles", "carpet", "carpet", "concrete", "concrete", "speckle", "plain")
     )
@@ -87,20 +89,20 @@ def _floor(dice: Dice, book: SurfaceBook, rich: float) -> Look:
     second, dark = (scaled(base, 1.0 - dice.uniform(0.2, most) * strength) for most in (1.2, 1.8))
     paint = Paint(base, second, dark, strength)
     surface = book.make(pattern, paint, detail=0.4 * strength, gloss=gloss)
-    return Look(surface, period=dice.uniform(1.2, 3.0))
+    return Material(surface, period=dice.uniform(1.2, 3.0))
 
 
-def _ceiling(dice: Dice, book: SurfaceBook) -> Look:
+def _ceiling(dice: Dice, book: SurfaceBook) -> Material:
     base = colour(dice, saturation=(0.0, 0.06), value=(0.7, 0.97))
     paint = Paint(base, scaled(base, 0.95), scaled(base, dice.uniform(0.5, 0.85)), dice.uniform(0.03, 0.2))
     pattern = dice.choice(("plain", "panels", "panels", "plaster", "concrete"))
-    return Look(book.make(pattern, paint, detail=0.05), period=2.4)
+    return Material(book.make(pattern, paint, detail=0.05), period=2.4)
 
 
 def _fabrics(dice: Dice, book: SurfaceBook) -> Fabrics:
-    def many(count: int, patterns: tuple[str, ...], period: Pair, gloss: float, paint) -> list[Look]:
+    def many(count: int, patterns: tuple[str, ...], period: Pair, gloss: float, paint) -> list[Material]:
         return [
-            Look(
+            Material(
                 book.make(dice.choice(patterns), paint(), detail=dice.uniform(0.0, 0.25), gloss=gloss),
                 period=dice.uniform(*period),
             )
@@ -144,7 +146,7 @@ def _fabrics(dice: Dice, book: SurfaceBook) -> Fabrics:
         views=[book.exact("view", glow=dice.uniform(0.5, 1.6), gloss=0.3) for _ in range(2)],
         keys=book.make("keys", Paint((0.12, 0.12, 0.13), (0.8, 0.8, 0.8), (0.03, 0.03, 0.03), 0.2), detail=0.0),
         slats=many(3, ("slats",), (0.4, 0.8), 0.1, even((0.0, 0.15), (0.6, 0.95))),
-        glow=Look(book.make("plain", Paint(white, white, white, 0.02), detail=0.0, glow=1.0)),
+        glow=Material(book.make("plain", Paint(white, white, white, 0.02), detail=0.0, glow=1.0)),
     )
 
 

@@ -35,7 +35,7 @@ class Rooms:
         self.lattice = Plan(seed, dice.uniform(3.4, 6.4), dice.uniform(2.35, 3.3))
         self.gait = _gait(dice)
         self._book = SurfaceBook(dice, textures)
-        self._looks = interior(dice, self._book)
+        self._materials = interior(dice, self._book)
         self._day = dice.uniform(0.3, 1.2)
         self._blur = dice.uniform(0.04, 0.2)
         self._lively = dice.chance(0.3)
@@ -75,7 +75,7 @@ class Rooms:
         row[SkyColumn.SUN] = 1.0
         row[SkyColumn.ZENITH : SkyColumn.ZENITH + 3] = 0.4
         row[SkyColumn.HORIZON : SkyColumn.HORIZON + 3] = 0.5
-        row[SkyColumn.HAZE], row[SkyColumn.FAR], row[SkyColumn.EXPOSURE] = 1e-4, self.far_m, self._looks.exposure
+        row[SkyColumn.HAZE], row[SkyColumn.FAR], row[SkyColumn.EXPOSURE] = 1e-4, self.far_m, self._materials.exposure
         row[SkyColumn.BLUR] = self._blur
         return row
 
@@ -85,10 +85,10 @@ class Rooms:
         low_x, low_z, high_x, high_z = self.lattice.bounds(room)
         low = (low_x + WALL, -self.lattice.ceiling, low_z + WALL)
         solids.zones.append(room_light(dice, low, (high_x - WALL, 0.0, high_z - WALL), day=self._day))
-        shell = Shell(self.lattice, room, solids, dice, self._looks)
+        shell = Shell(self.lattice, room, solids, dice, self._materials)
         shell.build()
         inside = SolidBuilder(key=solids.key + 1, zones=solids.zones)
-        Furnisher(self.lattice, room, inside, dice, self._looks.fabrics, shell).furnish()
+        Furnisher(self.lattice, room, inside, dice, self._materials.fabrics, shell).furnish()
         still, things = solids.build(casts=False), inside.build()
         return Solids(rows=np.concatenate([still.rows, things.rows]), zones=still.zones)
 

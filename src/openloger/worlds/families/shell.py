@@ -10,37 +10,37 @@ from openloger.worlds.families.plan import WALL, Opening, Plan
 from openloger.worlds.families.things import WHOLE
 from openloger.worlds.random import Dice
 from openloger.worlds.routes import Node
-from openloger.worlds.scene import BOX, CYLINDER, Look, Pair, SolidBuilder
+from openloger.worlds.scene import BOX, CYLINDER, Material, Pair, SolidBuilder
 
 Span = tuple[float, float]
 
 
 class Shell:
-    """Builds the shell of one room; afterwards `taken` says which stretches of its four walls are in use.
+    """Builds the shell of one room; afterwards `taken` holds which stretches of its four walls are in use.
 
     Sides are numbered as (low z, high z, low x, high x); along a side, positions are x or z in metres.
     """
 
-    def __init__(self, plan: Plan, room: Node, solids: SolidBuilder, dice: Dice, looks: Interior) -> None:
-        self._plan, self._room, self._solids, self._dice, self._looks = plan, room, solids, dice, looks
-        self._wall, self._trim = dice.choice(looks.walls), dice.choice(looks.trims)
-        self._accent = dice.choice(looks.walls) if dice.chance(0.3) else self._wall
+    def __init__(self, plan: Plan, room: Node, solids: SolidBuilder, dice: Dice, materials: Interior) -> None:
+        self._plan, self._room, self._solids, self._dice, self._materials = plan, room, solids, dice, materials
+        self._wall, self._trim = dice.choice(materials.walls), dice.choice(materials.trims)
+        self._accent = dice.choice(materials.walls) if dice.chance(0.3) else self._wall
         self.taken: list[list[Span]] = [[], [], [], []]
 
     def build(self) -> None:
         low_x, low_z, high_x, high_z = self._plan.bounds(self._room)
         middle_x, middle_z, height = 0.5 * (low_x + high_x), 0.5 * (low_z + high_z), self._plan.ceiling
         size_x, size_z = high_x - low_x, high_z - low_z
-        self._solids.box((middle_x, -0.1, middle_z), (size_x, 0.1, size_z), self._dice.choice(self._looks.floors))
-        self._solids.box((middle_x, height, middle_z), (size_x, 0.1, size_z), self._looks.ceilings[0])
+        self._solids.box((middle_x, -0.1, middle_z), (size_x, 0.1, size_z), self._dice.choice(self._materials.floors))
+        self._solids.box((middle_x, height, middle_z), (size_x, 0.1, size_z), self._materials.ceilings[0])
         for side in range(4):
             axis, high = (1, 0)[side // 2], side % 2 == 1
             step = (1 if high else -1) if axis == 0 else 0, (1 if high else -1) if axis == 1 else 0
             opening, _, line = self._plan.between(self._room, (self._room[0] + step[0], self._room[1] + step[1]))
             at = line + (-WALL / 2 if high else WALL / 2)
             span = (low_z, high_z) if axis == 0 else (low_x, high_x)
-            look = self._accent if side == 0 else self._wall
-            _wall(self._solids, axis, at, span, opening, height, (look, self._trim))
+            material = self._accent if side == 0 else self._wall
+            _wall(self._solids, axis, at, span, opening, height, (material, self._trim))
             if opening.width:
                 half = opening.width / 2 + 0.08
                 self.taken[side].append((opening.middle - half, opening.middle + half))
@@ -81,17 +81,17 @@ class Shell:
         if dice.chance(0.45):
             width = dice.uniform(0.8, 2.2)
             if (at := self.claim(side, width + 0.4)) is not None:
-                window(self.stand(side, at), dice, self._looks, (width, self._plan.ceiling))
+                window(self.stand(side, at), dice, self._materials, (width, self._plan.ceiling))
         if dice.chance(0.3) and (at := self.claim(side, 1.1)) is not None:
-            door(self.stand(side, at), dice, self._looks, self._trim)
+            door(self.stand(side, at), dice, self._materials, self._trim)
         for _ in range(dice.integer(3)):
             if (at := self.claim(side, 0.15)) is not None:
-                plate, bottom = dice.choice(self._looks.fabrics.white), dice.choice((0.25, 0.3, 1.1))
+                plate, bottom = dice.choice(self._materials.fabrics.white), dice.choice((0.25, 0.3, 1.1))
                 self.stand(side, at).box((0, bottom, 0.004), (dice.choice((0.08, 0.16)), 0.1, 0.012), plate)
 
     def _lights(self, middle: Pair, size: Pair, height: float) -> None:
         """Fittings of a ceiling: luminous fields, a lamp on a rod, spots, beams, or one round lamp."""
-        dice, glow, kind = self._dice, self._looks.fabrics.glow, self._dice.uniform()
+        dice, glow, kind = self._dice, self._materials.fabrics.glow, self._dice.uniform()
         if kind < 0.4:
             nx, nz = max(int(size[0] / 1.8), 1), max(int(size[1] / 1.8), 1)
             field = dice.choice(((0.6, 1.2), (0.6, 0.6), (0.15, 1.2)))
@@ -101,26 +101,26 @@ class Shell:
                     z = middle[1] + ((j + 0.5) / nz - 0.5) * size[1]
                     self._solids.box((x, height - 0.02, z), (field[0], 0.03, field[1]), glow)
         elif kind < 0.6:
-            drop, metal = dice.uniform(0.4, 0.8), dice.choice(self._looks.fabrics.dark)
-            self._solids.add(CYLINDER, (middle[0], height - drop, middle[1]), size=(0.02, drop, 0.02), look=metal)
-            shade = dice.choice([glow, *self._looks.fabrics.lacquer])
+            drop, metal = dice.uniform(0.4, 0.8), dice.choice(self._materials.fabrics.dark)
+            self._solids.add(CYLINDER, (middle[0], height - drop, middle[1]), size=(0.02, drop, 0.02), material=metal)
+            shade = dice.choice([glow, *self._materials.fabrics.lacquer])
             at = (middle[0], height - drop - 0.1, middle[1])
-            self._solids.add(CYLINDER, at, size=(0.4, 0.22, 0.4), look=shade, taper=(dice.uniform(0.2, 0.7), 0.0))
+            self._solids.add(CYLINDER, at, size=(0.4, 0.22, 0.4), material=shade, taper=(dice.uniform(0.2, 0.7), 0.0))
         else:
-            self._solids.add(CYLINDER, (middle[0], height - 0.08, middle[1]), size=(0.4, 0.08, 0.4), look=glow)
+            self._solids.add(CYLINDER, (middle[0], height - 0.08, middle[1]), size=(0.4, 0.08, 0.4), material=glow)
         if dice.chance(0.25):
-            beam = dice.choice(self._looks.fabrics.wood + self._looks.trims)
+            beam = dice.choice(self._materials.fabrics.wood + self._materials.trims)
             for number in range(max(int(size[0] / 1.2), 1)):
                 x = middle[0] - size[0] / 2 + 0.6 + 1.2 * number
                 self._solids.box((x, height - 0.2, middle[1]), (0.14, 0.2, size[1]), beam)
 
 
-def window(stand: Stand, dice: Dice, looks: Interior, size: Pair) -> None:
+def window(stand: Stand, dice: Dice, materials: Interior, size: Pair) -> None:
     """A bright pane in a frame with a sill; curtains, blinds, or a radiator below. `size` = (width, room's height)."""
     width, sill = size[0], dice.choice((0.1, dice.uniform(0.7, 1.0), dice.uniform(0.7, 1.1)))
     tall = min(dice.uniform(1.1, 1.7), size[1] - 0.25 - sill)
-    frame, fabrics = dice.choice(looks.trims), looks.fabrics
-    stand.box((0, sill, 0.004), (width, tall, 0.02), Look(dice.choice(fabrics.views), fit=WHOLE))
+    frame, fabrics = dice.choice(materials.trims), materials.fabrics
+    stand.box((0, sill, 0.004), (width, tall, 0.02), Material(dice.choice(fabrics.views), fit=WHOLE))
     panes = max(round(width / 0.7), 1)
     for number in range(panes + 1):
         x = -width / 2 + number * width / panes
@@ -140,7 +140,7 @@ def window(stand: Stand, dice: Dice, looks: Interior, size: Pair) -> None:
         stand.box((0, sill + tall + 0.13, 0.12), (width + 0.4, 0.03, 0.03), dice.choice(fabrics.metal))
     elif kind < 0.5:
         drop = tall * dice.uniform(0.25, 1.0)
-        slats = Look(dice.choice(fabrics.slats).surface, fit=(1.0, max(drop / 0.5, 0.5), 1.0))
+        slats = Material(dice.choice(fabrics.slats).surface, fit=(1.0, max(drop / 0.5, 0.5), 1.0))
         stand.box((0, sill + tall - drop, 0.06), (width, drop, 0.02), slats)
     if sill > 0.6 and dice.chance(0.6):
         ribs = dice.choice(fabrics.white)
@@ -149,16 +149,16 @@ def window(stand: Stand, dice: Dice, looks: Interior, size: Pair) -> None:
             stand.add(BOX, (x, 0.15, 0.08), (0.09, 0.5, 0.08), ribs, taper=(0.1, 0.1))
 
 
-def door(stand: Stand, dice: Dice, looks: Interior, trim: Look) -> None:
+def door(stand: Stand, dice: Dice, materials: Interior, trim: Material) -> None:
     """A shut door in its frame."""
-    leaf = dice.choice(looks.fabrics.wood + looks.fabrics.white + looks.fabrics.lacquer)
+    leaf = dice.choice(materials.fabrics.wood + materials.fabrics.white + materials.fabrics.lacquer)
     stand.box((0, 0.01, 0.0), (0.9, 2.0, 0.05), leaf)
     for side in (-0.48, 0.48):
         stand.box((side, 0, 0.01), (0.07, 2.07, 0.08), trim)
     stand.box((0, 2.01, 0.01), (1.03, 0.07, 0.08), trim)
-    stand.box((0.38, 1.0, 0.05), (0.12, 0.025, 0.03), dice.choice(looks.fabrics.metal))
+    stand.box((0.38, 1.0, 0.05), (0.12, 0.025, 0.03), dice.choice(materials.fabrics.metal))
     if dice.chance(0.3):
-        stand.box((0, 1.2, 0.026), (0.4, 0.6, 0.01), Look(dice.choice(looks.fabrics.views), fit=WHOLE))
+        stand.box((0, 1.2, 0.026), (0.4, 0.6, 0.01), Material(dice.choice(materials.fabrics.views), fit=WHOLE))
     elif dice.chance(0.5):
         for bottom, tall in ((0.2, 0.6), (1.1, 0.7)):
             stand.box((0, bottom, 0.026), (0.64, tall, 0.012), leaf)
@@ -171,17 +171,17 @@ def _wall(
     span: Pair,
     opening: Opening,
     height: float,
-    looks: tuple[Look, Look],
+    materials: tuple[Material, Material],
 ) -> None:
     """One side's half of a wall, its skirting board, and the frame of its door."""
-    wall, trim = looks
+    wall, trim = materials
 
-    def piece(begin: float, end: float, bottom: float, top: float, thick: float, look: Look) -> None:
+    def piece(begin: float, end: float, bottom: float, top: float, thick: float, material: Material) -> None:
         if end - begin > 1e-3 and top - bottom > 1e-3:
             middle, long = 0.5 * (begin + end), end - begin
             place = (at, bottom, middle) if axis == 0 else (middle, bottom, at)
             size = (thick, top - bottom, long) if axis == 0 else (long, top - bottom, thick)
-            solids.box(place, size, look)
+            solids.box(place, size, material)
 
     if opening.width == 0:
         piece(*span, 0.0, height, WALL, wall)

@@ -15,7 +15,7 @@ from openloger.worlds.families.outdoors import Daylight, Grid
 from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
-from openloger.worlds.scene import Look, SolidBuilder, Solids, instances
+from openloger.worlds.scene import Material, SolidBuilder, Solids, instances
 from openloger.worlds.surfaces import Paint, SurfaceBook, colour, scaled
 
 _KERB = 0.14  # height of the pavement, metres
@@ -42,7 +42,7 @@ class Street:
         walked = 0.0 if self._narrow else self._road - 2.6
         self.gait = _walk(dice, walked) if dice.chance(0.25) else _drive(dice, narrow=self._narrow)
         self._book = SurfaceBook(dice, textures)
-        self._ground = _ground_looks(dice, self._book)
+        self._ground = _ground_materials(dice, self._book)
         self._houses = houses.fronts(dice, self._book)
         self._outfits = props.outfits(dice, self._book)
         self._green = dice.uniform(0.1, 0.9)
@@ -137,7 +137,7 @@ class Street:
         """The roads along the block's low x and low z lines, and the crossing at their corner."""
         wide, long = 2 * self._road, self._pitch - 2 * self._road
         repeats = max(round(long / 9.0), 1)
-        lane = Look(self._ground["road"][0].surface, fit=(1.0, 1.0, float(repeats)))
+        lane = Material(self._ground["road"][0].surface, fit=(1.0, 1.0, float(repeats)))
         middle = self._pitch / 2
         solids.box((low_x, -0.2, low_z + middle), (wide, 0.2, long), lane)
         solids.box((low_x + middle, -0.2, low_z), (wide, 0.2, long), lane, math.pi / 2)
@@ -216,12 +216,12 @@ def _turned(middle: tuple[float, float], yaw: float, along: float, out: float) -
     return middle[0] + cos * along + sin * out, middle[1] - sin * along + cos * out
 
 
-def _tree(stand: Stand, dice: Dice, looks: props.Outfits) -> None:
-    props.tree(stand, dice, looks, dice.uniform(4.5, 10.0))
+def _tree(stand: Stand, dice: Dice, materials: props.Outfits) -> None:
+    props.tree(stand, dice, materials, dice.uniform(4.5, 10.0))
 
 
-def _bush(stand: Stand, dice: Dice, looks: props.Outfits) -> None:
-    props.bush(stand, dice, looks, dice.uniform(0.6, 1.6))
+def _bush(stand: Stand, dice: Dice, materials: props.Outfits) -> None:
+    props.bush(stand, dice, materials, dice.uniform(0.6, 1.6))
 
 
 _TEMPLATES = {
@@ -276,32 +276,32 @@ def _walk(dice: Dice, beside: float) -> Gait:
     )
 
 
-def _ground_looks(dice: Dice, book: SurfaceBook) -> dict[str, list[Look]]:
+def _ground_materials(dice: Dice, book: SurfaceBook) -> dict[str, list[Material]]:
     tar = colour(dice, saturation=(0.0, 0.08), value=(0.25, 0.5))
     line = colour(dice, hue=(0.1, 0.16), saturation=(0.0, 0.3), value=(0.7, 0.95))
     strength = dice.uniform(0.1, 0.35)
     road = book.make("road", Paint(tar, line, scaled(tar, 0.65), strength), detail=strength)
     crossing = book.make("concrete", Paint(tar, scaled(tar, 0.9), scaled(tar, 0.65), strength), detail=strength)
 
-    def paving() -> Look:
+    def paving() -> Material:
         stone = colour(dice, hue=(0.0, 0.15), saturation=(0.0, 0.25), value=(0.4, 0.75))
         pattern = dice.choice(("tiles", "brick", "stones", "speckle", "concrete", "concrete"))
-        return Look(
+        return Material(
             book.make(pattern, Paint(stone, scaled(stone, 0.85), scaled(stone, 0.6), 0.3)),
             period=dice.uniform(1.2, 2.5),
         )
 
-    def garden() -> Look:
+    def garden() -> Material:
         green = colour(dice, hue=(0.15, 0.33), saturation=(0.3, 0.6), value=(0.3, 0.6))
-        return Look(
+        return Material(
             book.make("grass", Paint(green, scaled(green, 0.7), scaled(green, 0.5), 0.7)), period=dice.uniform(1.5, 3.0)
         )
 
     kerb = colour(dice, saturation=(0.0, 0.1), value=(0.5, 0.8))
     return {
-        "road": [Look(road)],
-        "crossing": [Look(crossing, period=4.0)],
+        "road": [Material(road)],
+        "crossing": [Material(crossing, period=4.0)],
         "paving": [paving() for _ in range(3)],
         "garden": [garden() for _ in range(2)],
-        "kerb": [Look(book.make("brick", Paint(kerb, scaled(kerb, 0.9), scaled(kerb, 0.6))), period=2.0)],
+        "kerb": [Material(book.make("brick", Paint(kerb, scaled(kerb, 0.9), scaled(kerb, 0.6))), period=2.0)],
     }

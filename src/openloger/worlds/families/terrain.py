@@ -15,7 +15,7 @@ from openloger.worlds.families.outdoors import Daylight, Grid
 from openloger.worlds.photos import PROCEDURAL
 from openloger.worlds.random import Dice, hash_number
 from openloger.worlds.routes import RouteStyle
-from openloger.worlds.scene import BOX, ELLIPSOID, Column, Look, Number, SolidBuilder, Solids, Zone, instances
+from openloger.worlds.scene import BOX, ELLIPSOID, Column, Material, Number, SolidBuilder, Solids, Zone, instances
 from openloger.worlds.surfaces import Paint, SurfaceBook, blend, colour, scaled
 from openloger.worlds.terrain import Terrain
 
@@ -44,7 +44,7 @@ class TerrainWorld:
         )
         self._cover = _cover(dice, self._book)
         self._outfits, self._fronts = props.outfits(dice, self._book), houses.fronts(dice, self._book)
-        self._rocks = [_rock_look(dice, self._book) for _ in range(3)]
+        self._rocks = [_rock_material(dice, self._book) for _ in range(3)]
         self._density = dice.uniform(3.0, 16.0)
         self._wanted = [dice.uniform(0.0, 1.0) for _ in _KINDS]
         self._templates = {kind: [self._template(kind, number) for number in range(6)] for kind in _KINDS}
@@ -53,7 +53,7 @@ class TerrainWorld:
         self.cell = self._make_cell
 
     @property
-    def terrain(self) -> tuple[Terrain, Look]:
+    def terrain(self) -> tuple[Terrain, Material]:
         return self._terrain, self._cover
 
     def _template(self, kind: str, number: int) -> Solids:
@@ -144,7 +144,7 @@ def _pick(dice: Dice, wanted: list[float]) -> str:
     return _KINDS[0]
 
 
-def _rock(stand: Stand, dice: Dice, look: Look) -> None:
+def _rock(stand: Stand, dice: Dice, material: Material) -> None:
     """A few blocks and boulders sunk into the ground."""
     size = dice.uniform(0.4, 2.4)
     for _ in range(1 + dice.integer(4)):
@@ -152,29 +152,31 @@ def _rock(stand: Stand, dice: Dice, look: Look) -> None:
         part = (size * dice.uniform(0.4, 1.0), size * dice.uniform(0.4, 1.0), size * dice.uniform(0.4, 1.0))
         yaw, tilt = dice.uniform(0, 6.28), dice.uniform(-0.5, 0.5)
         if dice.chance(0.5):
-            stand.add(ELLIPSOID, at, part, look, yaw=yaw, tilt=tilt)
+            stand.add(ELLIPSOID, at, part, material, yaw=yaw, tilt=tilt)
         else:
-            stand.add(BOX, at, part, look, yaw=yaw, tilt=tilt, taper=(dice.uniform(0.2, 0.8), dice.uniform(0.2, 0.8)))
+            stand.add(
+                BOX, at, part, material, yaw=yaw, tilt=tilt, taper=(dice.uniform(0.2, 0.8), dice.uniform(0.2, 0.8))
+            )
 
 
-def _fence(stand: Stand, dice: Dice, looks: props.Outfits) -> None:
-    look, height = dice.choice(looks.bark), dice.uniform(0.8, 1.3)
+def _fence(stand: Stand, dice: Dice, materials: props.Outfits) -> None:
+    material, height = dice.choice(materials.bark), dice.uniform(0.8, 1.3)
     for post in range(5):
-        stand.box((post * 1.1 - 2.2, -0.4, 0), (0.1, height + 0.4, 0.1), look)
+        stand.box((post * 1.1 - 2.2, -0.4, 0), (0.1, height + 0.4, 0.1), material)
     for rail in (0.45, 0.9):
-        stand.box((0, rail * height, 0), (4.6, 0.09, 0.05), look)
+        stand.box((0, rail * height, 0), (4.6, 0.09, 0.05), material)
 
 
-def _rock_look(dice: Dice, book: SurfaceBook) -> Look:
+def _rock_material(dice: Dice, book: SurfaceBook) -> Material:
     stone = colour(dice, hue=(0.0, 0.15), saturation=(0.0, 0.3), value=(0.3, 0.7))
     pattern = dice.choice(("plaster", "speckle", "stones"))
-    return Look(
+    return Material(
         book.make(pattern, Paint(stone, scaled(stone, 0.7), scaled(stone, 0.4), 0.7), detail=0.6),
         period=dice.uniform(0.8, 2.5),
     )
 
 
-def _cover(dice: Dice, book: SurfaceBook) -> Look:
+def _cover(dice: Dice, book: SurfaceBook) -> Material:
     """Grass, heath or sand, and next to it what shows on slopes."""
     hue, value = dice.choice(
         (((0.15, 0.3), 0.5), ((0.08, 0.14), 0.7), ((0.1, 0.25), 0.45), ((0.05, 0.12), 0.5), ((0.5, 0.6), 0.95))
@@ -194,7 +196,7 @@ def _cover(dice: Dice, book: SurfaceBook) -> Look:
         Paint(earth, scaled(earth, 1.2), scaled(earth, 0.6), 0.5),
         detail=0.5,
     )
-    return Look(cover, period=dice.uniform(2.0, 8.0))
+    return Material(cover, period=dice.uniform(2.0, 8.0))
 
 
 def _hike(dice: Dice) -> Gait:
