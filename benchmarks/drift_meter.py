@@ -24,7 +24,7 @@ from openloger.benchmarking import BenchmarkNetwork, Ledger
 from openloger.benchmarking.tables import machine_line, markdown
 from openloger.cli.results import show
 from openloger.evaluation import GatherSettings, MeasureSettings, gather_placed, measure
-from openloger.evaluation.calibration import rank_correlation
+from openloger.evaluation.depth import rank_correlation
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash
 from openloger.worlds import FAMILIES, World

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from openloger.benchmarking import Ledger, write_clip
-from openloger.benchmarking.stageclock import STAGES
+from openloger.benchmarking.serial import STAGES
 from openloger.cli import main
 from openloger.errors import InputError
 from openloger.worlds import World

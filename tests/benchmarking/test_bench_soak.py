@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openloger.benchmarking.footage import WorldVideo, write_clip
+from openloger.benchmarking.inputs import WorldVideo, write_clip
 from openloger.benchmarking.soak import Moment, run_and_watch, summarise, summary_line
 from openloger.errors import InputError
 from openloger.frames import open_frames

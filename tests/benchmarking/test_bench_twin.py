@@ -8,8 +8,7 @@ import pytest
 
 from openloger.benchmarking import BenchmarkNetwork, MovingPicture, write_clip
 from openloger.benchmarking.presets import PresetsSettings, combinations
-from openloger.benchmarking.serial import reconstruct_serially
-from openloger.benchmarking.stageclock import STAGES, StageClock
+from openloger.benchmarking.serial import STAGES, StageClock, reconstruct_serially
 from openloger.benchmarking.stages import StagesSettings, measure_stages
 from openloger.benchmarking.twin import TwinSettings, differences, forgetful, measure_twin, summarise
 from openloger.errors import InputError

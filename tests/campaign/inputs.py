@@ -258,7 +258,7 @@ def _make_truth(folder: Path) -> list[Path]:
 
 
 def _use_truth(folder: Path) -> None:
-    from openloger.cli.truth import true_cameras
+    from openloger.cli.arguments import true_cameras
     from openloger.recording import open_recording
 
     for name in ("tum.txt", "plain.txt"):

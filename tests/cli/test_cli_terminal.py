@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from openloger.cli import _checked, main
-from openloger.cli.progress import progress_bar
-from openloger.cli.terminal import SafeFormatter, printable
+from openloger.cli.terminal import SafeFormatter, printable, progress_bar
 from openloger.runtime.progress import Progress
 
 

@@ -16,7 +16,7 @@ from openloger.datasets.files import natural
 from openloger.datasets.kitti import scan_depth
 from openloger.datasets.text import read_rows
 from openloger.errors import InputError
-from openloger.frames.time_units import in_seconds
+from openloger.frames.times import in_seconds
 
 TUM = "rgbd_dataset_freiburg2_desk"
 TEXTS = (".txt", ".csv", ".yaml")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from paths import wander
 
 from openloger.errors import InputError
-from openloger.evaluation import nearest
+from openloger.evaluation import cloud
 from openloger.evaluation.cloud import Cloud, cloud_errors
 from openloger.evaluation.trajectory import absolute_error, align
 from openloger.recording.windows import drift_meter
@@ -39,17 +39,17 @@ def test_the_grid_finds_what_all_pairs_find(spread: str) -> None:
     else:
         target += 300
     a, b = torch.from_numpy(query), torch.from_numpy(target)
-    distance, index = nearest.nearest_points(a, b)
-    plain, _ = nearest.nearest_points_plain(a, b)
+    distance, index = cloud.nearest_points(a, b)
+    plain, _ = cloud.nearest_points_plain(a, b)
     np.testing.assert_allclose(distance, plain, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose((a - b[index]).norm(dim=1), plain, rtol=1e-9, atol=1e-12)
 
 
 def test_the_grid_in_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "MOST_CANDIDATES", 500)
+    monkeypatch.setattr(cloud, "MOST_CANDIDATES", 500)
     draw = np.random.default_rng(2)
     a, b = (torch.from_numpy(draw.uniform(size=(1500, 3))) for _ in range(2))
-    np.testing.assert_allclose(nearest.nearest_points(a, b)[0], nearest.nearest_points_plain(a, b)[0])
+    np.testing.assert_allclose(cloud.nearest_points(a, b)[0], cloud.nearest_points_plain(a, b)[0])
 
 
 def test_a_shifted_plane() -> None:

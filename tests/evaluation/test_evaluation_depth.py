@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openloger.errors import InputError
-from openloger.evaluation.calibration import calibration, rank_correlation
-from openloger.evaluation.depth import DepthPairs, depth_errors, match_depth, sample_depth
+from openloger.evaluation.depth import (
+    DepthPairs,
+    calibration,
+    depth_errors,
+    match_depth,
+    rank_correlation,
+    sample_depth,
+)
 
 laws = settings(derandomize=True, deadline=None, max_examples=25)
 SEEDS = st.integers(0, 10_000)

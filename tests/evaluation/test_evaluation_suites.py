@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from openloger.cli import EXIT_BAD_INPUT
-from openloger.cli.suites import (
+from openloger.cli.evaluate import (
     OutputArguments,
     ProtocolArguments,
     WorldArguments,
@@ -26,8 +26,16 @@ from openloger.errors import BadFrameError, InputError
 from openloger.evaluation.measure import MeasureSettings
 from openloger.evaluation.page import Section, page
 from openloger.evaluation.report import TableRows, rich_table, suite_json, suite_table
-from openloger.evaluation.run import Outcome, SuiteResult, evaluate_sequence, run_suite
-from openloger.evaluation.suites import SUITES, Suite, find_suite, published
+from openloger.evaluation.suites import (
+    SUITES,
+    Outcome,
+    Suite,
+    SuiteResult,
+    evaluate_sequence,
+    find_suite,
+    published,
+    run_suite,
+)
 from openloger.network import NetworkSpec
 from openloger.pages import Line, bar_plot, depth_colours, line_plot
 from openloger.values import PlacedWindow

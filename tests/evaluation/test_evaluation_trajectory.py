@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from paths import cameras, loop, moved, noisy, turned, wander
 
 from openloger.errors import InputError
-from openloger.evaluation.path_shape import loop_closure, scale_drift
 from openloger.evaluation.trajectory import (
     KITTI_LENGTHS_M,
     AlignedPath,
@@ -19,7 +18,9 @@ from openloger.evaluation.trajectory import (
     absolute_error,
     align,
     distance_along,
+    loop_closure,
     relative_error,
+    scale_drift,
     segment_errors,
 )
 

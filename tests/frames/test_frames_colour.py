@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from frame_clips import numbered, write_video
 
-from openloger.frames import hdr, open_frames
+from openloger.frames import colour, open_frames
 from openloger.frames.colour import square_size
-from openloger.frames.frame_times import FrameTimes
+from openloger.frames.times import FrameTimes
 
 COLOUR = np.array((200, 60, 30)) / 255
 LUMA = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114), "bt2020nc": (0.2627, 0.0593)}
@@ -65,45 +65,45 @@ def test_bt2020_primaries_become_srgbs(tmp_path: Path) -> None:
             limited_yuv(rgb, "bt2020nc"),
             x264="colormatrix=bt2020nc:colorprim=bt2020:transfer=bt709",
         )
-        light = np.clip(hdr._BT709_FROM_BT2020 @ rgb**2.4, 0, 1)
+        light = np.clip(colour._BT709_FROM_BT2020 @ rgb**2.4, 0, 1)
         encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
         assert np.abs(next(iter(open_frames(path))).rgb[9, 9] - 255 * encoded).max() <= 6
 
 
 def test_the_curves_have_the_standards_values() -> None:
     # BT.2408, table 1: signals of 203 and 100 cd/m², and of 1,000
-    assert hdr.pq_nits(np.array([0.5807, 0.5081, 0.7518])) == pytest.approx([203, 100, 1000], rel=2e-3)
-    assert hdr.pq_code(hdr.pq_nits(np.linspace(0, 1, 101))) == pytest.approx(np.linspace(0, 1, 101), abs=1e-6)
-    scene = hdr.hlg_scene(np.array([0.5, 0.75, 1.0]))
+    assert colour.pq_nits(np.array([0.5807, 0.5081, 0.7518])) == pytest.approx([203, 100, 1000], rel=2e-3)
+    assert colour.pq_code(colour.pq_nits(np.linspace(0, 1, 101))) == pytest.approx(np.linspace(0, 1, 101), abs=1e-6)
+    scene = colour.hlg_scene(np.array([0.5, 0.75, 1.0]))
     assert scene == pytest.approx([1 / 12, 0.265, 1.0], abs=1e-4)
     assert 1000 * scene[1] ** 1.2 == pytest.approx(203, abs=1)
 
 
 def test_the_roll_off_keeps_the_dark_and_reaches_white() -> None:
     nits = np.linspace(0.01, 3000, 5000)
-    rolled = hdr.roll_off(nits)
+    rolled = colour.roll_off(nits)
     assert (np.diff(rolled) >= -1e-9).all()
     assert rolled[nits < 80] == pytest.approx(nits[nits < 80], rel=1e-6)
     assert rolled[-1] == pytest.approx(203, rel=1e-6)
 
 
-@pytest.mark.parametrize("curve", [hdr.PQ, hdr.HLG])
+@pytest.mark.parametrize("curve", [colour.PQ, colour.HLG])
 def test_tables_give_what_the_formulas_do(curve: str) -> None:
     rgb = np.random.default_rng(3).integers(0, 65536, (8, 8, 3)).astype(np.uint16)
-    given = hdr.to_srgb(rgb, curve)
+    given = colour.to_srgb(rgb, curve)
     for code, found in zip(rgb.reshape(-1, 3) / 65535, given.reshape(-1, 3), strict=True):
-        if curve == hdr.PQ:
-            nits = hdr.pq_nits(code)
+        if curve == colour.PQ:
+            nits = colour.pq_nits(code)
         else:
-            scene = hdr.hlg_scene(code)
+            scene = colour.hlg_scene(code)
             nits = 1000 * float(scene @ (0.2627, 0.6780, 0.0593)) ** 0.2 * scene
-        light = nits / 203 * (hdr.roll_off(nits)[nits.argmax()] / nits.max())
-        light = np.clip(hdr._BT709_FROM_BT2020 @ light, 0, 1)
+        light = nits / 203 * (colour.roll_off(nits)[nits.argmax()] / nits.max())
+        light = np.clip(colour._BT709_FROM_BT2020 @ light, 0, 1)
         wanted = [255 * (12.92 * x if x <= 0.0031308 else 1.055 * math.pow(x, 1 / 2.4) - 0.055) for x in light]
         assert np.abs(np.array(wanted) - found).max() <= 1
 
 
-@pytest.mark.parametrize(("transfer", "curve"), [("smpte2084", hdr.PQ), ("arib-std-b67", hdr.HLG)])
+@pytest.mark.parametrize(("transfer", "curve"), [("smpte2084", colour.PQ), ("arib-std-b67", colour.HLG)])
 def test_hdr_videos_are_converted(tmp_path: Path, transfer: str, curve: str) -> None:
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("libx265", rate=10)
@@ -115,7 +115,7 @@ def test_hdr_videos_are_converted(tmp_path: Path, transfer: str, curve: str) -> 
             plane.update(np.full(plane.buffer_size // 2, value, np.uint16).tobytes())
         frame.pts = 0
         container.mux([*stream.encode(frame), *stream.encode()])
-    wanted = hdr.to_srgb(np.full((1, 1, 3), (500 - 64) / 876 * 65535, np.uint16), curve)[0, 0]
+    wanted = colour.to_srgb(np.full((1, 1, 3), (500 - 64) / 876 * 65535, np.uint16), curve)[0, 0]
     found = next(iter(open_frames(tmp_path / "a.mkv"))).rgb
     assert np.abs(found.astype(int) - wanted).max() <= 2
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from openloger.runtime.worker import Worker
+from openloger.runtime.prefetch import Worker
 
 
 def run(target) -> list[tuple[BaseException | None, str]]:

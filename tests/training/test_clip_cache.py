@@ -4,9 +4,8 @@ from dataclasses import fields
 
 import numpy as np
 
-from openloger.training.clip_cache import CachedRender
 from openloger.training.data import ClipSpec
-from openloger.training.render import render_clips
+from openloger.training.render import CachedRender, render_clips
 
 SPECS = [ClipSpec("rooms", 1_000_000 + seed, 3, 2, 5.0, (16, 24)) for seed in range(2)]
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from openloger.training.clips import stack
-from openloger.training.correspondence import baseline, correspond, covisibility
 from openloger.training.data import ClipSpec
+from openloger.training.matching import baseline, correspond, covisibility
 
 from .boxes import render_box
 

@@ -10,7 +10,6 @@ import torch
 from openloger.errors import InputError
 from openloger.training.augment import camera_faults, compress, mirror, motion_blur, recolour, vignette
 from openloger.training.clips import choose_frames, stack, take_frames
-from openloger.training.correspondence import baseline, correspond, covisibility
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import (
     HELD_OUT_SEEDS,
@@ -23,6 +22,7 @@ from openloger.training.data import (
     spec_of,
     suited,
 )
+from openloger.training.matching import baseline, correspond, covisibility
 from openloger.training.render import RenderAhead, make_clips
 
 from .boxes import render_box, render_boxes

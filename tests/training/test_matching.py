@@ -8,10 +8,9 @@ import torch
 from openloger.network import Network, preset
 from openloger.training.chaining import run_chain
 from openloger.training.clips import stack
-from openloger.training.correspondence import Correspondence
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import ClipSpec
-from openloger.training.matching import BlockPass, match, matching_blocks, probe_tokens, shift_loss
+from openloger.training.matching import BlockPass, Correspondence, match, matching_blocks, probe_tokens, shift_loss
 from openloger.training.objective import run_and_match
 
 from .boxes import render_box

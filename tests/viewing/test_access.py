@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from openloger.viewing.browser.access import Access, guarding, is_loopback
-from openloger.viewing.browser.server import start_server, stop_server
+from openloger.viewing.browser.server import Access, guarding, is_loopback, start_server, stop_server
 
 pytest.importorskip("viser")
 OWN = {"Host": "localhost:{port}", "Origin": "http://localhost:{port}"}

@@ -26,23 +26,29 @@ from openloger.viewing.scene.cameras import (
 )
 from openloger.viewing.scene.display import (
     DISPLAY_DEPTH,
+    GLOW,
     SLABS,
+    SPECTRUM,
+    UNKNOWN,
     SceneLayout,
     Settings,
     colours,
+    confidence_picture,
+    depth_picture,
     in_heights,
     is_roofed,
     mean_up,
     overhead,
     passing,
+    ramp,
     slab_clouds,
     slab_stop,
     slab_width,
+    spread,
 )
 from openloger.viewing.scene.level_of_detail import depth_levels
 from openloger.viewing.scene.overview import Scale, usual_edge
 from openloger.viewing.scene.points import EDGE_STEP, Points
-from openloger.viewing.scene.ramps import GLOW, SPECTRUM, UNKNOWN, confidence_picture, depth_picture, ramp, spread
 from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot, snapshot_of, visible_points, with_points
 
 

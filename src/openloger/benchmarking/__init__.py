@@ -4,8 +4,7 @@ A result names the machine, the versions and the settings that it was made with.
 runs in a process of its own.
 """
 
-from openloger.benchmarking.benchmark_network import BenchmarkNetwork
-from openloger.benchmarking.footage import MovingPicture, WorldVideo, write_clip
+from openloger.benchmarking.inputs import BenchmarkNetwork, MovingPicture, WorldVideo, write_clip
 from openloger.benchmarking.ledger import Ledger
 
 __all__ = ["BenchmarkNetwork", "Ledger", "MovingPicture", "WorldVideo", "write_clip"]

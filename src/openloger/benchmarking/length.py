@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
-from openloger.benchmarking.footage import MovingPicture
+from openloger.benchmarking.inputs import BenchmarkNetwork, MovingPicture, synchronize
 from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
 from openloger.outputs import staged_file

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
-from openloger.benchmarking.footage import MovingPicture
+from openloger.benchmarking.inputs import BenchmarkNetwork, MovingPicture, synchronize
 from openloger.benchmarking.ledger import Ledger
 from openloger.errors import InputError
 from openloger.network import PRESETS, preset

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from openloger.benchmarking.benchmark_network import BenchmarkNetwork
 from openloger.benchmarking.child import OnProgress, in_child
-from openloger.benchmarking.footage import WorldVideo
+from openloger.benchmarking.inputs import BenchmarkNetwork, WorldVideo
 from openloger.errors import InputError
 from openloger.pipeline.options import RunOptions
 from openloger.pipeline.reconstruct import reconstruct

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
-from openloger.benchmarking.footage import write_clip
-from openloger.benchmarking.serial import reconstruct_serially
-from openloger.benchmarking.stageclock import STAGES, StageClock
+from openloger.benchmarking.inputs import BenchmarkNetwork, synchronize, write_clip
+from openloger.benchmarking.serial import STAGES, StageClock, reconstruct_serially
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.network import Network

@@ -15,10 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
-from openloger.benchmarking.footage import write_clip
-from openloger.benchmarking.serial import reconstruct_serially
-from openloger.benchmarking.stageclock import StageClock
+from openloger.benchmarking.inputs import BenchmarkNetwork, synchronize, write_clip
+from openloger.benchmarking.serial import StageClock, reconstruct_serially
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.network import HybridMemory, Network, Window, WindowPrediction

@@ -24,8 +24,8 @@ from openloger.benchmarking.ablations.run import (
 )
 from openloger.benchmarking.tables import machine_line, markdown
 from openloger.cli import EXIT_BAD_INPUT
-from openloger.cli.progress import progress_bar
 from openloger.cli.results import show
+from openloger.cli.terminal import progress_bar
 from openloger.evaluation.provenance import machine
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, weights_hash

@@ -21,8 +21,8 @@ from openloger.benchmarking.soak import summary_line, world_video
 from openloger.benchmarking.stages import StagesSettings, measure_stages
 from openloger.benchmarking.tables import table
 from openloger.benchmarking.twin import TwinSettings, measure_twin
-from openloger.cli.progress import progress_bar
 from openloger.cli.results import show
+from openloger.cli.terminal import progress_bar
 from openloger.errors import InputError
 from openloger.outputs import check_place
 

@@ -2,22 +2,233 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
+from openloger import worlds
+from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.ablations import evaluate_ablations
 from openloger.cli.results import MADE_BY, show, write_page
-from openloger.cli.suites import suite_commands
+from openloger.datasets import DatasetFolder, Sequence, open_dataset
+from openloger.errors import InputError
 from openloger.evaluation import GatherSettings, MeasureSettings
 from openloger.evaluation import evaluate_recording as measure_recording
 from openloger.evaluation.page import Section
 from openloger.evaluation.recording import made_with, summary
-from openloger.evaluation.report import measured_table
-from openloger.outputs import check_place
+from openloger.evaluation.report import TableRows, measured_table, suite_json, suite_table
+from openloger.evaluation.suites import SUITES, Outcome, Sequences, Suite, SuiteResult, find_suite, run_suite
+from openloger.frames import open_frames
+from openloger.frames.through import FramesThrough
+from openloger.network import Network, NetworkSpec, weights_hash
+from openloger.outputs import check_place, replace_file
 from openloger.recording import open_recording
+from openloger.runtime.prefetch import prefetch
+from openloger.streaming import Stream
+from openloger.values import PlacedWindow
+
+RESULTS_FILE, REPORT_FILE = "results.json", "report.html"
+
+
+def suite_commands() -> dict[str, Callable[..., int]]:
+    """Every suite by its name."""
+    on_disk = {name: _suite_command(name) for name, suite in SUITES.items() if suite.dataset is not None}
+    return {**on_disk, "worlds": evaluate_worlds}
+
+
+@dataclass(frozen=True)
+class ProtocolArguments:
+    """Deviations from the suite's protocol."""
+
+    sequences: tuple[str, ...] = ()
+    """Only these; by default all of the suite that are there."""
+    stop: int | None = None
+    """Only the frames before this one."""
+    window: int | None = None
+    """Frames in a window."""
+    overlap: int | None = None
+    """Frames that neighbouring windows share."""
+    placement: str = "auto"
+    """none, se3, sim3, sim3:MODE, or auto."""
+    reset_every: int | None = None
+    """Forget the fast weights every so many windows; 0 for never."""
+
+
+@dataclass(frozen=True)
+class OutputArguments:
+    """Where the numbers go."""
+
+    out: Path | None = None
+    """Write results.json and report.html into this folder."""
+    json: bool = False
+    """Print results.json instead of the table."""
+    overwrite: bool = False
+    """Replace the results that this command wrote into the folder before."""
+
+
+@dataclass(frozen=True)
+class WorldArguments:
+    """Which worlds."""
+
+    families: tuple[str, ...] = tuple(worlds.FAMILIES)
+    """Of every family as many worlds."""
+    seeds: tuple[int, ...] = (0,)
+    """The worlds' seeds; those below a million are never trained on."""
+    frames: int = 300
+    """Frames of each."""
+    size: tuple[int, int] = (160, 224)
+    """Height and width of the pictures."""
+    fps: float = 10.0
+    """Frames a second."""
+
+
+def evaluate_suite(
+    name: str,
+    *,
+    data: Path,
+    network: NetworkSpec,
+    protocol: ProtocolArguments = ProtocolArguments(),
+    output: OutputArguments = OutputArguments(),
+) -> int:
+    """Run a network over a dataset on disk and measure it; 2 where a sequence has no numbers, else 0."""
+    sequences = _choose(find_suite(name), data, protocol.sequences)
+    return _evaluate(name, sequences, network, protocol, output)
+
+
+def evaluate_worlds(
+    *,
+    network: tyro.conf.OmitArgPrefixes[NetworkSpec],
+    worlds: tyro.conf.OmitArgPrefixes[WorldArguments] = WorldArguments(),
+    protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
+    output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
+) -> int:
+    """Run a network over procedural worlds, whose truth is exact, and measure it."""
+    return _evaluate("worlds", _Worlds(worlds, protocol.sequences), network, protocol, output)
+
+
+@dataclass(frozen=True)
+class _Worlds:
+    """Worlds as `street:7`; all that were asked for, or those that are named."""
+
+    arguments: WorldArguments
+    named: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[str]:
+        every = (f"{family}:{seed}" for family in self.arguments.families for seed in self.arguments.seeds)
+        return iter(self.named or tuple(every))
+
+    def __len__(self) -> int:
+        return len(tuple(iter(self)))
+
+    def __getitem__(self, name: str, /) -> Sequence:
+        family, _, seed = name.partition(":")
+        if not seed.isdigit():
+            raise InputError(f"{name!r} names no world; write FAMILY:SEED, as street:7")
+        made = self.arguments
+        return worlds.World(family, seed=int(seed), size=made.size, fps=made.fps, frames=made.frames)
+
+
+def _evaluate(
+    name: str,
+    sequences: Sequences,
+    network: NetworkSpec,
+    protocol: ProtocolArguments,
+    output: OutputArguments,
+) -> int:
+    if output.out is not None:
+        for file in (RESULTS_FILE, REPORT_FILE):
+            check_place(output.out / file, made_by=MADE_BY, overwrite=output.overwrite)
+    loaded = network.load()
+    suite = find_suite(name)
+    suite = replace(
+        suite,
+        window=protocol.window or suite.window,
+        overlap=suite.overlap if protocol.overlap is None else protocol.overlap,
+        reset_every=suite.reset_every if protocol.reset_every is None else protocol.reset_every,
+    )
+    reconstruct = partial(_stream, network=loaded, suite=suite, placement=protocol.placement, stop=protocol.stop)
+    result = run_suite(name, sequences, suite=suite, reconstruct=reconstruct, on_outcome=_print_outcome)
+    settings = _settings(_engine(loaded, suite, protocol.placement)) | {"stop": protocol.stop}
+    digest = None if loaded.weights is None else weights_hash(loaded.weights)
+    made = suite_json(result, network=network.network, weights_hash=digest, run_settings=settings)
+    table = suite_table(result, network.network, settings)
+    if output.out is not None:
+        _write_suite(output.out, result, table, made)
+    show(made if output.json else table, f"{name}, {network.network}")
+    return 0 if result.complete else EXIT_BAD_INPUT
+
+
+def _suite_command(name: str) -> Callable[..., int]:
+    def evaluate(
+        *,
+        data: Path,
+        network: tyro.conf.OmitArgPrefixes[NetworkSpec],
+        protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
+        output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
+    ) -> int:
+        return evaluate_suite(name, data=data, network=network, protocol=protocol, output=output)
+
+    beside = ", beside the published numbers" if SUITES[name].table else ""
+    evaluate.__doc__ = (
+        f"Run a network over {name} and measure it{beside}.\n\n"
+        "Args:\n    data: The dataset's folder; docs/datasets.md has how to get it.\n"
+    )
+    return evaluate
+
+
+def _choose(suite: Suite, data: Path, sequences: tuple[str, ...]) -> DatasetFolder:
+    assert suite.dataset is not None, "worlds are not on disk"
+    opened = open_dataset(suite.dataset, data, sequences=sequences or None)
+    if sequences or suite.sequences is None:
+        return opened
+    there = tuple(one for one in suite.sequences if one in opened.names)
+    missing = [one for one in suite.sequences if one not in opened.names]
+    if not there:
+        raise InputError(f"{data} has none of the sequences {', '.join(suite.sequences)}")
+    if missing:
+        print(f"openloger: {data} does not have {', '.join(missing)}; the average is over the others", file=sys.stderr)
+    return replace(opened, names=there)
+
+
+def _engine(network: Network, suite: Suite, placement: str) -> Stream:
+    return Stream(
+        network, window=suite.window, overlap=suite.overlap, placement=placement, reset_every=suite.reset_every
+    )
+
+
+def _stream(
+    sequence: Sequence, *, network: Network, suite: Suite, placement: str, stop: int | None
+) -> Iterable[PlacedWindow]:
+    source = open_frames(sequence, stop=stop, stride=suite.stride)
+    return _engine(network, suite, placement).run(FramesThrough(source, prefetch))
+
+
+def _settings(stream: Stream) -> dict[str, Any]:
+    return {
+        "window": stream.window,
+        "overlap": stream.overlap,
+        "placement": str(stream.placement),
+        "reset_every": stream.reset_every,
+    }
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    if outcome.measured is not None:  # a fault was logged where it happened
+        rmse, seconds = outcome.measured.absolute.translation.rmse, outcome.seconds
+        print(f"openloger: {outcome.sequence}: ATE {rmse:.3f} m, {seconds:.0f} s", file=sys.stderr)
+
+
+def _write_suite(folder: Path, result: SuiteResult, table: TableRows, made: Any) -> None:
+    with replace_file(folder / RESULTS_FILE, made_by=MADE_BY) as draft:
+        draft.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    sections = [Section(one.sequence, one.measured, one.fault) for one in result.outcomes]
+    write_page(folder / REPORT_FILE, f"{result.name}, {made['network']}", sections, [("Results", table)], made)
 
 
 def commands() -> dict[str, Callable[..., Any]]:

@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from openloger.cli.progress import progress_bar
-from openloger.cli.terminal import print_status, printable
+from openloger.cli.terminal import print_status, printable, progress_bar
 from openloger.export import PointSelection, export_recording
 from openloger.export.formats import find_format
 from openloger.export.reconstruction import Progress as OnProgress

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
+import threading
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,19 +18,82 @@ import tyro
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.advice import about_network, next_step, warnings
 from openloger.cli.arguments import StorageArguments, WindowArguments
-from openloger.cli.progress import progress_bar
 from openloger.cli.reconstruct import summary
-from openloger.cli.terminal import print_status
-from openloger.cli.watching import ShowArguments, shown
+from openloger.cli.terminal import print_status, progress_bar
+from openloger.errors import InputError, OpenlogerError
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK
 from openloger.pipeline.reconstruct import reconstruct as run
-from openloger.recording import Recording
+from openloger.recording import Recording, open_recording
 from openloger.recording.create import check_folder
 from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
 from openloger.values import PlacedWindow
+from openloger.version import install_command
+from openloger.viewing import Viewer, ViewOptions
+from openloger.viewing.browser.server import free_port
+
+_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class ShowArguments:
+    """Settings of the viewer during the run."""
+
+    view: bool = True
+    """Show the recording in the browser as it grows."""
+    port: int = 8080
+    """Where to serve; the next that is free where it is in use."""
+    host: str = "127.0.0.1"
+    """The address to serve at; 0.0.0.0 lets those in the network look who have the printed address."""
+    open: bool = False
+    """Open the page in this machine's browser."""
+    json: bool = False
+    """Print a summary for programs on standard output."""
+
+
+@contextmanager
+def shown(recording: Path, arguments: ShowArguments) -> Iterator[Callable[[], None]]:
+    """Serves the recording from a thread; what is yielded is called when there is something to be seen.
+
+    Raises InputError where it could not be served; later faults are reported, and do not stop the recording.
+    """
+    if not arguments.view:
+        yield lambda: None
+        return
+    if importlib.util.find_spec("viser") is None:
+        raise InputError(f"the viewer needs the package viser: {install_command('view')}, or give --no-view")
+    options = ViewOptions(host=arguments.host, port=free_port(arguments.host, arguments.port))
+    begun, ended = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        begun.wait()
+        if not ended.is_set():
+            _serve(recording, options, ended, open_page=arguments.open)
+
+    worker = threading.Thread(target=serve, name="openloger-viewer", daemon=True)
+    worker.start()
+    try:
+        yield begun.set
+    finally:
+        ended.set()
+        begun.set()
+        worker.join(_PATIENCE_S)
+
+
+def _serve(recording: Path, options: ViewOptions, ended: threading.Event, *, open_page: bool) -> None:
+    try:
+        viewer = Viewer(open_recording(recording), options=options)
+        try:
+            print_status(f"openloger: {viewer.url} shows {recording} as it grows")
+            if open_page:
+                webbrowser.open(viewer.url)
+            viewer.run(should_stop=ended.is_set)
+        finally:
+            viewer.close()
+    except OpenlogerError as error:
+        print_status(f"openloger: nothing is shown: {error}")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ import tyro
 from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.advice import about_network, next_step, warnings
 from openloger.cli.arguments import StorageArguments, WindowArguments, default_out
-from openloger.cli.progress import progress_bar
-from openloger.cli.terminal import print_status
+from openloger.cli.terminal import print_status, progress_bar
 from openloger.frames import open_frames
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from openloger.cli.arguments import true_cameras
 from openloger.cli.terminal import print_status, printable
-from openloger.cli.truth import true_cameras
 from openloger.outputs import check_place, write_output
 from openloger.recording import open_recording
 from openloger.viewing import POINT_BUDGET, Settings, load_snapshot, overlay, report_page, share_page

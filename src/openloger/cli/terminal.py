@@ -1,4 +1,4 @@
-"""Text from files and addresses, made safe for a terminal."""
+"""Text on the terminal: foreign text made safe, lines, tables, and the progress line of long work."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from openloger.runtime.progress import Progress
+from openloger.runtime.resources import peak_memory_bytes
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -51,3 +56,27 @@ def _written_out(found: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # of os.fsdecode
         return f"\\x{code - 0xDC00:02x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+@contextmanager
+def progress_bar(name: str, *, also: Callable[[], str] = lambda: "") -> Iterator[Callable[[Progress], None]]:
+    """A bar on standard error, where that is a terminal; elsewhere nothing is drawn. `also` adds to its text."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, TextColumn("{task.fields[text]}"), console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(printable(name), total=None, text="")
+
+        def show(progress: Progress) -> None:
+            bar.update(task, completed=progress.frames, total=progress.total, text=_progress_text(progress) + also())
+
+        yield show
+
+
+def _progress_text(progress: Progress) -> str:
+    left = progress.remaining_s
+    time_left = "" if left is None else f" · {int(left) // 60}:{int(left) % 60:02d} left"
+    return f"{progress.frames_per_s:.1f} frames/s{time_left} · {peak_memory_bytes() / 1e9:.1f} GB"

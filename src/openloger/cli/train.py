@@ -44,9 +44,8 @@ def train(
     """
     from openloger.network import PRESETS
     from openloger.network.load import find_weights
-    from openloger.training.clip_cache import CachedRender
     from openloger.training.config import load_config
-    from openloger.training.render import render_clips
+    from openloger.training.render import CachedRender, render_clips
     from openloger.training.train import Budget
     from openloger.training.train import train as run
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from openloger.cli.progress import progress_bar
+from openloger.cli.terminal import progress_bar
 from openloger.datasets import write_folder
 from openloger.datasets.writing import VideoWriter
 from openloger.outputs import check_place, staged_file, staged_folder

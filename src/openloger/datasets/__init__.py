@@ -6,13 +6,14 @@ for name, sequence in open_dataset("kitti", "/data/kitti").items():
 
 from openloger.datasets.clip import LabelledClip, read_clip
 from openloger.datasets.folder import is_timed, read_timed_truth, read_truth
-from openloger.datasets.reader import DatasetFolder, Reader
 from openloger.datasets.sequence import (
+    DatasetFolder,
     FileSequence,
     FrameTruth,
     Label,
     Labelled,
     LabelledFrame,
+    Reader,
     Sequence,
     Truth,
     picture_size,

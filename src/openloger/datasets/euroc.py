@@ -24,8 +24,7 @@ from openloger.datasets.cameras import (
     rigid_matrices,
 )
 from openloger.datasets.files import picture_source
-from openloger.datasets.reader import Reader, called, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import from_folder, numbered_lines, read_rows, read_text, require, yaml_numbers
 from openloger.datasets.times import cameras_at
 from openloger.errors import InputError

@@ -32,13 +32,12 @@ from openloger.datasets.cameras import (
     rigid_matrices,
 )
 from openloger.datasets.files import is_data, natural, picture_source, read_depth_npy, read_depth_png, same_count
-from openloger.datasets.reader import Reader, called, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import read_rows, require
 from openloger.datasets.times import check_order, nearest_in_time
 from openloger.errors import InputError
 from openloger.frames import open_frames
-from openloger.frames.time_units import in_seconds
+from openloger.frames.times import in_seconds
 from openloger.shapes import Float32, Float64, Int
 from openloger.values import FrameSource
 

@@ -19,8 +19,7 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, known_camera, opencv_camera, rigid_matrices
 from openloger.datasets.files import image_size, listed, picture_source, same_count
-from openloger.datasets.reader import Reader, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, found_below
 from openloger.datasets.text import read_named_rows, read_rows, require
 from openloger.datasets.times import check_order
 from openloger.errors import InputError

@@ -27,12 +27,11 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, known_camera, matrices_from_xyz_quaternion, opencv_camera
 from openloger.datasets.files import picture_source, read_depth_png
-from openloger.datasets.reader import Reader, called, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import read_associations, read_rows, read_stamped_paths, require
 from openloger.datasets.times import nearest_in_time
 from openloger.errors import InputError
-from openloger.frames.time_units import in_seconds
+from openloger.frames.times import in_seconds
 from openloger.shapes import Float64
 
 WITHIN_S = 0.02

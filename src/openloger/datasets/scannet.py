@@ -18,8 +18,7 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, opencv_camera, read_matrix, read_pose
 from openloger.datasets.files import listed, picture_source, read_depth_png
-from openloger.datasets.reader import Reader, called, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import require
 from openloger.errors import InputError
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from openloger.datasets.cameras import camera_matrix, read_pose
 from openloger.datasets.files import listed, picture_source, read_depth_png
-from openloger.datasets.reader import Reader, called, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import require
 
 FPS = 30.0

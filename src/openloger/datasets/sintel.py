@@ -17,8 +17,7 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, inverses, known_camera, opencv_camera, rigid_matrices
 from openloger.datasets.files import listed, picture_source
-from openloger.datasets.reader import Reader, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, found_below
 from openloger.datasets.text import require
 from openloger.errors import InputError
 from openloger.shapes import Float32, Float64

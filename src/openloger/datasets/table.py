@@ -9,9 +9,9 @@ from pathlib import Path
 from openloger.datasets.euroc import EUROC
 from openloger.datasets.folder import FOLDER
 from openloger.datasets.kitti import KITTI
-from openloger.datasets.reader import DatasetFolder, Reader
 from openloger.datasets.rgbd import BONN, ETH3D, TUM_RGBD
 from openloger.datasets.scannet import SCANNET
+from openloger.datasets.sequence import DatasetFolder, Reader
 from openloger.datasets.seven_scenes import SEVEN_SCENES
 from openloger.datasets.sintel import SINTEL
 from openloger.datasets.tartanair import TARTANAIR

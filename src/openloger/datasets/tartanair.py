@@ -23,8 +23,7 @@ import numpy as np
 
 from openloger.datasets.cameras import camera_matrix, known_camera, matrices_from_xyz_quaternion
 from openloger.datasets.files import image_pixels, listed, picture_source, read_depth_npy, same_count
-from openloger.datasets.reader import Reader, called, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import read_rows, require
 from openloger.errors import InputError
 from openloger.shapes import Float32

@@ -24,12 +24,11 @@ from openloger.datasets.cameras import (
     rigid_matrices,
 )
 from openloger.datasets.files import is_data, listed, picture_source, same_count
-from openloger.datasets.reader import Reader, found_below
-from openloger.datasets.sequence import FileSequence, Label
+from openloger.datasets.sequence import FileSequence, Label, Reader, found_below
 from openloger.datasets.text import numbered_lines, read_rows, read_text, require, yaml_numbers
 from openloger.datasets.times import cameras_at, check_order
 from openloger.errors import InputError
-from openloger.frames.time_units import in_seconds
+from openloger.frames.times import in_seconds
 from openloger.shapes import Float64
 
 WITHIN_S = 0.3  # between two rows of the truth that a camera may be interpolated from

@@ -7,21 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from openloger.evaluation.calibration import Calibration, calibration
 from openloger.evaluation.cloud import Cloud, CloudErrors, cloud_errors
-from openloger.evaluation.depth import DepthAlignment, DepthErrors, DepthPairs, depth_errors, depth_scales
+from openloger.evaluation.depth import (
+    Calibration,
+    DepthAlignment,
+    DepthErrors,
+    DepthPairs,
+    calibration,
+    depth_errors,
+    depth_scales,
+)
 from openloger.evaluation.gather import GatherSettings, MatchedFrames
-from openloger.evaluation.path_shape import LoopClosure, ScaleDrift, loop_closure, scale_drift
 from openloger.evaluation.trajectory import (
     AbsoluteError,
     AlignedPath,
     Alignment,
+    LoopClosure,
     RelativeError,
+    ScaleDrift,
     SegmentErrors,
     absolute_error,
     align,
     distance_along,
+    loop_closure,
     relative_error,
+    scale_drift,
     segment_errors,
 )
 from openloger.recording.windows import DriftMeter, drift_meter

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from openloger.evaluation.measure import Measured, json_ready
-from openloger.evaluation.run import Outcome, SuiteResult
-from openloger.evaluation.suites import PublishedTable, published
+from openloger.evaluation.suites import Outcome, PublishedTable, SuiteResult, published
 from openloger.version import versions
 
 # name, what it is, unit, digits

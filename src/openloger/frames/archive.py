@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from openloger.errors import InputError
+from openloger.frames.files import MOST_MEMBER_BYTES
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
-from openloger.frames.limits import MOST_MEMBER_BYTES
 from openloger.frames.listing import SUFFIXES, is_sidecar, log_left_out, natural_key
 from openloger.frames.pixels import read_picture
 from openloger.frames.selection import FrameStamp, Selection

@@ -1,14 +1,51 @@
-"""Opens files as files: never a pipe that blocks, a device without an end, or a path that the system cannot take."""
+"""Opens files safely: never a pipe that blocks, a device without an end, or a path that the system cannot take.
+
+What a file declares about itself has a ceiling, so that a small hostile file cannot take all memory. Each ceiling is an
+environment variable; set it to a larger number to open files beyond it.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
 from openloger.errors import InputError
-from openloger.frames.limits import MOST_LIST_BYTES
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A number that `variable` in the environment replaces."""
+
+    variable: str
+    default: int
+    unit: str
+
+    @property
+    def value(self) -> int:
+        """Raises InputError where the environment holds no positive whole number."""
+        text = os.environ.get(self.variable, "")
+        if not text:
+            return self.default
+        if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+            raise InputError(f"{self.variable}={text!r}: give a positive whole number of {self.unit}")
+        return int(text)
+
+    def check(self, amount: int, what: str) -> None:
+        """Raises InputError where `amount` is beyond the limit; `what` names its owner in the message."""
+        if amount > self.value:
+            raise InputError(
+                f"{what} has {amount:,} {self.unit}, and at most {self.value:,} are read; "
+                f"if that is meant, set {self.variable}={amount}"
+            )
+
+
+MOST_PIXELS = Limit("OPENLOGER_MAX_PIXELS", 2**27, "pixels")  # a picture or video frame; 16K video is just below
+MOST_LIST_BYTES = Limit("OPENLOGER_MAX_LIST_BYTES", 2**28, "bytes")  # a list of pictures; 3 million lines
+MOST_MEMBER_BYTES = Limit("OPENLOGER_MAX_PICTURE_BYTES", 2**29, "bytes")  # a picture in a zip file, unpacked
+
 
 _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _KINDS = {

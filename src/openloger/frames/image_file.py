@@ -16,8 +16,7 @@ from io import BufferedReader, BytesIO
 from typing import Any
 
 from openloger.errors import InputError
-from openloger.frames.files import open_regular
-from openloger.frames.limits import MOST_PIXELS
+from openloger.frames.files import MOST_PIXELS, open_regular
 from openloger.version import install_command
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF", "TGA")  # TGA: no mark

@@ -19,7 +19,7 @@ from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, LazyFrameSource
 from openloger.frames.listing import VIDEO_SUFFIXES, is_sidecar, log_left_out, natural, no_picture_in
 from openloger.frames.pixels import read_picture, usual_sample_bits
 from openloger.frames.selection import FrameStamp, Selection
-from openloger.frames.time_units import in_seconds
+from openloger.frames.times import in_seconds
 from openloger.shapes import UInt8
 
 TIMES_FILE = "timestamps.txt"

@@ -18,12 +18,11 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.frames.colour import rgb_of
 from openloger.frames.container import GapDetector, PacketsRead, Picture, frame_interval_s, packets, pictures
-from openloger.frames.demuxers import open_forward, open_video_file
-from openloger.frames.frame_times import BEGIN_ANYWHERE, FrameTimes
+from openloger.frames.demuxers import open_forward, open_video_file, video_stream
+from openloger.frames.files import MOST_PIXELS
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
-from openloger.frames.limits import MOST_PIXELS
 from openloger.frames.selection import FrameStamp, Selection
-from openloger.frames.tracks import video_stream
+from openloger.frames.times import BEGIN_ANYWHERE, FrameTimes
 from openloger.shapes import UInt8
 
 LIVE = {"fpsprobesize": "0", "analyzeduration": "500000"}  # options: by default, the first picture waits up to 5 s

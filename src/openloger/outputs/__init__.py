@@ -4,9 +4,16 @@ Every writer of the package (exports, pages, worlds, training, measurements) goe
 """
 
 from openloger.outputs.atomic import replace_whole, sync_file, write_atomically
-from openloger.outputs.clutter import is_clutter
 from openloger.outputs.lock import FileLock
-from openloger.outputs.manifest import MANIFEST, damaged_file, is_ours, record_file, record_folder, remove_folder
+from openloger.outputs.manifest import (
+    MANIFEST,
+    damaged_file,
+    is_clutter,
+    is_ours,
+    record_file,
+    record_folder,
+    remove_folder,
+)
 from openloger.outputs.staging import check_place, staged_file, staged_folder, write_output
 from openloger.outputs.successive import replace_file, replace_folder, set_aside
 

@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from openloger.outputs.clutter import is_clutter
 from openloger.runtime.platform import remove_file, sync_folder
 
 MANIFEST = ".openloger-files.jsonl"
@@ -173,3 +172,11 @@ def _parsed(text: bytes) -> WrittenFile | None:
     except (ValueError, TypeError, RecursionError):
         return None
     return line if all(isinstance(value[name], str) for name in ("file", "sha256", "made_by")) else None
+
+
+_NAMES = {".ds_store", "thumbs.db", "desktop.ini", "__macosx", "@eadir", ".fseventsd", ".spotlight-v100", ".trashes"}
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of this name is clutter: `.DS_Store`, `Thumbs.db`, AppleDouble's `._NAME` and such."""
+    return name.startswith("._") or name.lower() in _NAMES

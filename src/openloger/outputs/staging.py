@@ -11,11 +11,11 @@ from pathlib import Path
 
 from openloger.errors import InputError
 from openloger.outputs.atomic import sync_file
-from openloger.outputs.clutter import is_clutter
 from openloger.outputs.manifest import (
     DESK_PREFIX,
     MANIFEST,
     first_foreign,
+    is_clutter,
     is_ours,
     record_file,
     record_folder,

@@ -1,17 +1,42 @@
-"""Prefetching: an iterator that runs in its own thread, a bounded number of items ahead of its consumer."""
+"""Background threads: a worker that hands its error over, and prefetching, a bounded number of items ahead."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from openloger.errors import InputError
-from openloger.runtime.worker import Worker
+
+
+class Worker:
+    """A daemon thread that runs `target` and then calls `on_end` with its error, or None, in the same thread."""
+
+    def __init__(
+        self, target: Callable[[], None], *, name: str, on_end: Callable[[BaseException | None], None]
+    ) -> None:
+        self._target, self._on_end = target, on_end
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait for the thread to end, at most `timeout_s`."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self._target()
+        except BaseException as error:  # noqa: BLE001 - handed over to the consumer, who raises it
+            self._on_end(error)
+        else:
+            self._on_end(None)
+
 
 ItemT = TypeVar("ItemT")
 PATIENCE_S = 2.0  # timeout of the join; a thread that is blocked on live input ends with its input

@@ -17,8 +17,8 @@ import numpy as np
 from openloger import worlds
 from openloger.training.augment import augment
 from openloger.training.clips import Clip, ClipBatch, FramePairs, choose_frames, stack
-from openloger.training.correspondence import baseline, covisibility
 from openloger.training.curriculum import ClipPlan
+from openloger.training.matching import baseline, covisibility
 
 HELD_OUT_SEEDS = 1_000_000  # worlds with a smaller seed are never trained on
 _TRAINED_SEEDS = 2**31 - HELD_OUT_SEEDS

@@ -19,12 +19,12 @@ from openloger.network import Network
 from openloger.shapes import Float, Tensor
 from openloger.training.chaining import Chain, run_chain
 from openloger.training.clips import ClipBatch
-from openloger.training.correspondence import correspond
 from openloger.training.curriculum import Stage
 from openloger.training.losses import Losses, measure, median_log_ratio
 from openloger.training.matching import (
     FLOW_STRIDE,
     MatchResult,
+    correspond,
     flow_loss,
     match,
     matching_blocks,

@@ -13,8 +13,7 @@ from openloger.viewing.figures import plot_depth, plot_trajectory
 from openloger.viewing.notebook import Shown, show
 from openloger.viewing.report.page import report_page
 from openloger.viewing.scene.display import Settings
-from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot
-from openloger.viewing.scene.truth import Overlay, TrueCameras, overlay
+from openloger.viewing.scene.snapshot import Overlay, SceneSnapshot, TrueCameras, load_snapshot, overlay
 
 __all__ = [
     "POINT_BUDGET",

@@ -12,8 +12,7 @@ from openloger.errors import InputError
 from openloger.recording import Recording
 from openloger.version import install_command
 from openloger.viewing.report.plans import planes
-from openloger.viewing.scene.display import mean_up
-from openloger.viewing.scene.ramps import GLOW, SPECTRUM, UNKNOWN
+from openloger.viewing.scene.display import GLOW, SPECTRUM, UNKNOWN, mean_up
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

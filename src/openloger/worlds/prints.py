@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from openloger.worlds.canvas import Canvas, soft_step
+from openloger.worlds.patterns import Canvas, soft_step
 from openloger.worlds.random import uniform
 
 

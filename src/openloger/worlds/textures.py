@@ -16,8 +16,7 @@ import torch
 
 from openloger.shapes import Float, Int, Tensor
 from openloger.worlds import photos
-from openloger.worlds.canvas import Canvas
-from openloger.worlds.patterns import PATTERNS
+from openloger.worlds.patterns import PATTERNS, Canvas
 from openloger.worlds.prints import PRINTS
 
 SIZE = 256

@@ -10,8 +10,8 @@ from typing import Any
 
 from openloger import worlds
 from openloger.benchmarking.ablations.plan import AblationPlan, Cell, Variant, default_variants, plan
-from openloger.benchmarking.benchmark_network import BenchmarkNetwork, synchronize
 from openloger.benchmarking.child import OnProgress, OverLimitError, in_child
+from openloger.benchmarking.inputs import BenchmarkNetwork, synchronize
 from openloger.benchmarking.ledger import Ledger
 from openloger.datasets import open_dataset, write_folder
 from openloger.errors import InputError

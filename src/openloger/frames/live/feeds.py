@@ -6,13 +6,14 @@ import io
 import math
 import os
 import re
+import select
 import sys
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from openloger.errors import InputError
@@ -23,10 +24,38 @@ from openloger.frames.live.clock import CaptureClock, Clock
 from openloger.frames.live.growing_file import GrowingFile, check_growing
 from openloger.frames.live.growing_folder import GrowingFolder
 from openloger.frames.live.network_stream import Address, connect
-from openloger.frames.live.pipe import PipedInput
 from openloger.frames.live.reconnect import Reconnecting, SourceLostError
 from openloger.frames.video import LIVE, container_slots, log_untimed, open_pipe
 from openloger.frames.world import PREFIX
+
+_LOOK_S = 0.1
+
+
+class PipedInput(io.RawIOBase):
+    """A file descriptor as a raw stream that ends with its input, when `stop` is set, or after `stall_s` of nothing.
+
+    Where the system cannot wait for a pipe (Windows), reading waits as long as the pipe does.
+    """
+
+    def __init__(self, descriptor: int, *, stall_s: float, stop: threading.Event, clock: Clock) -> None:
+        super().__init__()
+        self.stalled = False  # whether that is how it ended
+        self._descriptor, self._stall_s, self._stop, self._clock = descriptor, stall_s, stop, clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """As of any raw stream: how many bytes came, 0 at the end."""
+        began_s = self._clock.now_s()
+        while not self._stop.is_set() and not self.stalled:
+            if sys.platform == "win32" or select.select([self._descriptor], [], [], _LOOK_S)[0]:
+                data = os.read(self._descriptor, len(buffer))
+                buffer[: len(data)] = data
+                return len(data)
+            self.stalled = self._clock.now_s() - began_s >= self._stall_s
+        return 0
+
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "tcp", "rtmp", "rtmps", "srt")
 _SMALL = re.compile(r"\d{1,3}")

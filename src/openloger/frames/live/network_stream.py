@@ -10,11 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from openloger.errors import InputError
-from openloger.frames.demuxers import network_options
+from openloger.frames.demuxers import network_options, video_stream
 from openloger.frames.lazy import CutShortError, LazyFrame
 from openloger.frames.live.clock import CaptureClock, Clock
 from openloger.frames.live.reconnect import ENDED
-from openloger.frames.tracks import video_stream
 from openloger.frames.video import LIVE, container_slots
 
 _TIMED_OUT = "Immediate exit requested"  # FFmpeg's words when it is interrupted, which its timeout does,

@@ -24,8 +24,7 @@ from openloger.frames.live.feeds import Feed, Patience, feed_of
 from openloger.frames.live.reconnect import SourceLostError
 from openloger.frames.selected import OnBadFrame, SelectedFrames, with_times
 from openloger.frames.selection import FrameStamp, Selection
-from openloger.runtime.prefetch import PATIENCE_S
-from openloger.runtime.worker import Worker
+from openloger.runtime.prefetch import PATIENCE_S, Worker
 from openloger.values import Frame
 
 WAITING_FRAMES = 16

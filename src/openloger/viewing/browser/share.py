@@ -14,9 +14,8 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.export.ply import PlyFile
 from openloger.export.selection import PointChunk
-from openloger.viewing.browser.access import Access
 from openloger.viewing.browser.layers import Layers
-from openloger.viewing.browser.server import start_server, stop_server
+from openloger.viewing.browser.server import Access, start_server, stop_server
 from openloger.viewing.scene.cameras import ORBIT_FOV, home
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.level_of_detail import reduced

@@ -18,9 +18,8 @@ from openloger.viewing.report.sampled_frames import gradient, sampled_frames
 from openloger.viewing.report.series import along_the_video, drift_plots, run_plots
 from openloger.viewing.report.summary import RecordingSummary, summarise
 from openloger.viewing.report.turntable import turntable
-from openloger.viewing.scene.ramps import SPECTRUM
-from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot
-from openloger.viewing.scene.truth import Overlay
+from openloger.viewing.scene.display import SPECTRUM
+from openloger.viewing.scene.snapshot import Overlay, SceneSnapshot, load_snapshot
 
 POINTS = 80_000  # of the cloud that is painted
 TURNS, FPS = 48, 12.0

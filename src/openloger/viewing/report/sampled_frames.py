@@ -8,7 +8,7 @@ import numpy as np
 
 from openloger.pages import image_uri, row, section
 from openloger.recording import RecordedFrame, Recording
-from openloger.viewing.scene.ramps import GLOW, SPECTRUM, ramp, spread
+from openloger.viewing.scene.display import GLOW, SPECTRUM, ramp, spread
 
 FRAMES = 6
 _WIDEST = 400  # pixels; wider pictures are made smaller

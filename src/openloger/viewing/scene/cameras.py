@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openloger.shapes import Float32, Float64, Int, UInt8
-from openloger.viewing.scene.display import DISPLAY_DEPTH, SceneLayout, Settings
-from openloger.viewing.scene.ramps import ramp, spread
+from openloger.viewing.scene.display import DISPLAY_DEPTH, SceneLayout, Settings, ramp, spread
 
 PATH_VERTICES = 3_000
 FRUSTA = 120

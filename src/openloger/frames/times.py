@@ -1,8 +1,9 @@
-"""Times in files: seconds, or counts of milli-, micro- or nanoseconds."""
+"""Times of frames in seconds: files that count other units, and streams whose clock runs back or begins anywhere."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ LONGEST_STEP_S = 1000.0  # between frames of a video, or rows of its truth
 EPOCH_S = (6e8, 4.2e9)  # 1989 to 2103, in seconds since 1970
 USUAL_STEP_S = (2e-3, 0.5)  # of a video whose clock began elsewhere
 PER_SECOND = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-_log = logging.getLogger("openloger")
+logger = logging.getLogger("openloger")
 
 
 def in_seconds(times: Float64[np.ndarray, " row"], source: str | Path) -> Float64[np.ndarray, " row"]:
@@ -41,7 +42,7 @@ def in_seconds(times: Float64[np.ndarray, " row"], source: str | Path) -> Float6
     units = units or [unit for unit, per in PER_SECOND.items() if USUAL_STEP_S[0] <= step / per <= USUAL_STEP_S[1]]
     if len(units) != 1:
         raise InputError(f"{source}: times up to {largest:g} are not seconds, and their unit is unclear: write seconds")
-    _log.info("%s: its times are %s", source, units[0])
+    logger.info("%s: its times are %s", source, units[0])
     return times / PER_SECOND[units[0]]
 
 
@@ -52,3 +53,46 @@ def _usual_step(times: np.ndarray) -> float:
 
 def _is_epoch(seconds: float) -> bool:
     return EPOCH_S[0] <= seconds <= EPOCH_S[1]
+
+
+BEGIN_ANYWHERE = frozenset({"mpegts", "mpeg", "dv", "wtv"})  # formats whose clock is the transmitter's
+
+
+@dataclass
+class FrameTimes:
+    """The time of one frame after the other.
+
+    A frame without a time follows the one before it at `interval_s`. Where a time does not come after the one before
+    (videos that were joined, a clock that was set anew), it and all that follow are moved to come `interval_s` after
+    it. The first such place is logged.
+    """
+
+    interval_s: float
+    name: str
+    from_zero: bool = False
+    last_s: float | None = field(default=None, init=False)
+    _offset_s: float | None = field(default=None, init=False)
+    _reported: bool = field(default=False, init=False)
+
+    def next(self, stream_s: float | None) -> float:
+        """The time of the next frame; `stream_s` is its time by the stream, None where it has none."""
+        if stream_s is None:
+            self.last_s = 0.0 if self.last_s is None else self.last_s + self.interval_s
+            return self.last_s
+        if self._offset_s is None:
+            self._offset_s = -stream_s if self.from_zero else 0.0
+            if self.last_s is not None and stream_s + self._offset_s <= self.last_s:  # after some without a time
+                self._offset_s = self.last_s + self.interval_s - stream_s
+        elif self.last_s is not None and stream_s + self._offset_s <= self.last_s:
+            self._restart(stream_s)
+        self.last_s = stream_s + self._offset_s
+        return self.last_s
+
+    def _restart(self, stream_s: float) -> None:
+        assert self.last_s is not None
+        if not self._reported:
+            logger.warning(
+                "%s: its times go back from %.3f s to %.3f s; they are counted on", self.name, self.last_s, stream_s
+            )
+            self._reported = True
+        self._offset_s = self.last_s + self.interval_s - stream_s

@@ -7,8 +7,8 @@ from itertools import count
 import pytest
 import torch
 
-from openloger.benchmarking.footage import MovingPicture
-from openloger.benchmarking.stageclock import STAGES, StageClock, TimedFrames
+from openloger.benchmarking.inputs import MovingPicture
+from openloger.benchmarking.serial import STAGES, StageClock, TimedFrames
 from openloger.benchmarking.stages import summarise
 from openloger.network import Network, load_network
 from openloger.streaming import Stream

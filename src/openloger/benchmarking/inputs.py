@@ -1,4 +1,4 @@
-"""Video to measure with: a textured picture that moves, in memory or as a file, and worlds rendered beforehand."""
+"""Inputs of benchmarks: the network, here or in a child process; a moving textured picture; pre-rendered worlds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,43 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from openloger.datasets.writing import VideoWriter
+from openloger.errors import InputError
+from openloger.network import Network, NetworkSpec
 from openloger.outputs import staged_file
 from openloger.runtime.progress import Progress, Stopwatch
 from openloger.shapes import UInt8
 from openloger.values import Frame
 from openloger.worlds import World
+
+
+@dataclass(frozen=True)
+class BenchmarkNetwork(NetworkSpec):
+    """Which network runs, and on how many threads."""
+
+    network: str = "pocket"
+    """A preset; `openloger networks` lists them."""
+    threads: int | None = None
+    """Threads of torch on the CPU; by default as many as it takes by itself."""
+
+    def load(self) -> Network:
+        """The network, on its device, with this process's threads set."""
+        if self.threads is not None:
+            if self.threads < 1:
+                raise InputError(f"threads {self.threads}: at least 1 is needed")
+            torch.set_num_threads(self.threads)
+        return super().load()
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished its work, so that clocks are exact."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
 
 NOMINAL_FPS = 30.0
 
