@@ -83,7 +83,10 @@ def test_report_and_view(walk: Recording, tmp_path: Path, capsys: pytest.Capture
     refuses(tmp_path, capsys, "report", walk.path, "--out", page, "--scene", "--overwrite")
 
 
-def test_a_report_is_replaced_when_asked(walk: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_is_replaced_when_asked(
+    walk: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openloger.viewing.report.page.TURNS", 8)  # quick to paint
     page = tmp_path / "page.html"
     assert typed("report", walk.path, "--out", page) == 0
     refuses(tmp_path, capsys, "report", walk.path, "--out", page)

@@ -186,7 +186,7 @@ def test_another_format_version_is_named(tmp_path: Path) -> None:
     write(tmp_path / "out")
     file = tmp_path / "out" / "meta.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 7, "package_version": "9.1"}))
-    with pytest.raises(RecordingError, match=r"format 7\b.*9\.1\b.*\b2$"):
+    with pytest.raises(RecordingError, match=r"format 7\b.*9\.1\b.*\b2:"):
         open_recording(tmp_path / "out")
     create_recording(tmp_path / "out", values.meta(), overwrite=True).close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -67,7 +68,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_killed_at_any_moment_and_resumed_it_is_the_uncut_recording_to_the_byte(tmp_path: Path) -> None:
     endless, killed, done = 100_000, tmp_path / "killed", 0
     moments = random.Random(0)
-    for attempt in range(4):
+    for attempt in range(3):
         command = [sys.executable, str(SCRIPT), str(killed), str(endless), *(["resume"] if attempt else [])]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
             assert process.stdout is not None
@@ -79,7 +80,7 @@ def test_killed_at_any_moment_and_resumed_it_is_the_uncut_recording_to_the_byte(
         done = len(recording)
         assert not recording.complete
         assert done >= watched
-        check_frames(recording)
+        check_frames(recording, watched - STEP)  # those before were read as they came, and are compared in the end
     frames = done + 45
     with resume_recording(killed, values.meta(), frames=done) as writer:
         append_all(writer, values.placed_windows(frames, first_window=done // STEP))
@@ -180,11 +181,13 @@ def test_a_disk_that_fills_at_any_step_leaves_what_was_committed_and_one_clear_l
             steps_until.append(fault.calls)
     steps = steps_until[before + 1] - steps_until[before]
     assert steps > 20  # eight chunks and the commit are synced and replaced, two files of lines synced
+    with create_recording(tmp_path / "before", values.meta()) as writer:
+        append_all(writer, windows[:before])
     # The last step syncs the folder: the commit can be read then, only a power cut could take it back.
     for step in range(steps):
         folder = tmp_path / str(step)
-        with create_recording(folder, values.meta()) as writer:
-            append_all(writer, windows[:before])
+        shutil.copytree(tmp_path / "before", folder)
+        with resume_recording(folder, values.meta(), frames=before * STEP) as writer:
             fault.fails_at = fault.calls + step
             with pytest.raises(RecordingError, match=rf"No space left.*\b{before * STEP}\b") as told:
                 writer.append(windows[before])
@@ -193,7 +196,7 @@ def test_a_disk_that_fills_at_any_step_leaves_what_was_committed_and_one_clear_l
             recording = open_recording(folder)
             committed = windows[: before + 1] if step == steps - 1 else windows[:before]
             assert len(recording) == sum(placed.final_count for placed in committed)
-            check_frames(recording)
+            check_frames(recording, max(0, (before - 1) * STEP))  # `contents` compares those before
             fault.fails_at = sys.maxsize
         with resume_recording(folder, values.meta(), frames=before * STEP) as writer:
             append_all(writer, windows[before:])
