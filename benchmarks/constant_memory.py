@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from openloger.benchmarking import BenchmarkNetwork, write_clip
-from openloger.benchmarking.soak import soak, told
+from openloger.benchmarking.soak import soak, summary_line
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
             choice = BenchmarkNetwork(given.network, device="cpu")
             result = soak(choice, video, Path(folder) / f"{frames}", on_progress=lambda progress: None)
             peaks.append(result["peak_bytes"])
-            print(told(result), flush=True)
+            print(summary_line(result), flush=True)
     print(f"peak memory, longest / shortest: ×{peaks[-1] / peaks[0]:.3f}")
 
 

@@ -32,8 +32,13 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Imports a script by its name."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     yield importlib.import_module
-    for name in ("all", "colmap"):
-        sys.modules.pop(name, None)
+    for path in SCRIPTS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(SCRIPTS.glob("*.py"))])
+def test_a_script_has_all_that_it_imports(script: Any, name: str) -> None:
+    assert callable(script(name).main)
 
 
 def test_stages_as_json_and_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
