@@ -149,6 +149,32 @@ def test_a_known_focal_length_that_the_pictures_contradict_is_said(shots: list[s
     assert f"the focal length given is {factor:.2g} times what the pictures suggest" in said["known lens"]
 
 
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_known_focal_length_is_compared_with_what_the_network_predicted(
+    shots: list[scenes.Shot], factor: float
+) -> None:
+    """The points of such a network lie on the rays of the camera given, whatever it is."""
+    camera = shots[0].intrinsics.copy()
+    predicted = float(camera[0, 0])
+    camera[[0, 1], [0, 1]] *= factor
+    lens, given = replace(LENS, known_intrinsics=camera), torch.from_numpy(camera)
+    window = placed(shots, known_intrinsics=given, predicted_focal_px=predicted)
+    window = replace(window, points_cam=unproject(window.depth, given.float()))
+    said = found(window, lens)["known lens"]
+    assert f"the focal length given is {factor:.2g} times what the pictures suggest" in said
+    assert found(replace(window, predicted_focal_px=1.2 * factor * predicted), lens) == {}
+
+
+def test_a_network_that_predicts_a_lens_keeps_its_own_beside_the_one_given(shots: list[scenes.Shot]) -> None:
+    network = openloger.load_network("compact", weights="random", device="cpu", dtype="float32")
+    own, given = (
+        next(openloger.Stream(network, size=SIZE, window=3, overlap=1).run([s.rgb for s in shots[:4]], **known))
+        for known in ({}, {"known_intrinsics_px": (300.0, 300.0, SIZE[1] / 2, SIZE[0] / 2)})
+    )
+    assert own.predicted_focal_px == pytest.approx(given.predicted_focal_px)
+    assert measure(given).focal_ratio == pytest.approx(given.predicted_focal_px / 300)
+
+
 def test_points_of_a_fisheye_are_said_to_fit_no_pinhole(shots: list[scenes.Shot]) -> None:
     """158° over the diagonal."""
     window = placed(shots)

@@ -44,7 +44,7 @@ class WindowMeasures:
     confidence: float | None  # median over pixels
     residual: float | None  # of the fitted camera, as a share of the picture's diagonal; median over frames
     seam: float | None  # difference of the left and right edge, as a share of that of the left edge and the middle
-    focal_ratio: float | None  # the fitted focal length by the known one
+    focal_ratio: float | None  # the focal length as predicted, or fitted to predicted points, by the known one
 
 
 def measure(placed: PlacedWindow) -> WindowMeasures:
@@ -126,6 +126,8 @@ def _seam(thumbnails: Float32[Tensor, "frame row column"]) -> float | None:
 def _focal_ratio(placed: PlacedWindow) -> float | None:
     if placed.known_intrinsics is None:
         return None
+    if placed.predicted_focal_px is not None:  # the points lie on the rays of the known camera, which they repeat
+        return placed.predicted_focal_px / placed.known_intrinsics[[0, 1], [0, 1]].mean().item()
     points, confidence = placed.points_cam[:1].detach(), placed.confidence[:1].detach()
     fit = fit_intrinsics(points, confidence, pixel_aspect=placed.frames[0].pixel_aspect)
     if not fit.residual_px.isfinite().all():
