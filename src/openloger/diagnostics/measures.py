@@ -19,7 +19,8 @@ from openloger.shapes import Float32, Float64, Tensor
 from openloger.values import Frame, PlacedWindow
 
 THUMBNAIL = (24, 32)  # height, width
-LEAST_CONTRAST = 0.02  # standard deviation of a thumbnail, as a share of white, below which a picture is blank
+LEAST_CONTRAST = 0.02  # standard deviation of a thumbnail, as a share of white, below which a picture may be blank:
+LEAST_TEXTURE = 0.03  # where that of all its pixels is small, too, unlike that of sand or grass seen from near
 PIXEL_STRIDE = 8  # of depth and confidence, for their medians
 EDGE = 1  # columns of a thumbnail at its left and right
 
@@ -52,8 +53,10 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
     count = placed.final_count
     frames = placed.frames[: count + 1]
     indices = [frame.index for frame in frames]
-    thumbnails = torch.stack([_thumbnail(frame) for frame in frames])
+    pictures = [_brightness(frame) for frame in frames]
+    thumbnails = torch.stack([F.adaptive_avg_pool2d(picture[None], THUMBNAIL)[0] for picture in pictures])
     is_blank = thumbnails.flatten(1).std(dim=1) < LEAST_CONTRAST
+    is_blank &= torch.stack([picture.std() for picture in pictures]) < LEAST_TEXTURE
     hidden = is_blank[1:] | is_blank[:-1]
     depth = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE].median().item()
     cameras = placed.world_from_cam.detach().cpu()
@@ -67,7 +70,7 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
         confidence=confidence.median().item() if count else None,
         residual=_residual(placed),
         seam=_seam(thumbnails),
-        focal_ratio=_focal_ratio(placed),
+        focal_ratio=None if is_blank.float().mean() > 0.5 else _focal_ratio(placed),
     )
 
 
@@ -79,9 +82,9 @@ def measures_from_json(value: dict[str, Any]) -> WindowMeasures:
     return WindowMeasures(**arguments)
 
 
-def _thumbnail(frame: Frame) -> Float32[Tensor, "row column"]:
-    brightness = torch.from_numpy(frame.rgb.mean(axis=-1, dtype=np.float32)) / 255
-    return F.adaptive_avg_pool2d(brightness[None], THUMBNAIL)[0]
+def _brightness(frame: Frame) -> Float32[Tensor, "height width"]:
+    """As a share of white."""
+    return torch.from_numpy(frame.rgb.mean(axis=-1, dtype=np.float32)) / 255
 
 
 def _changes(thumbnails: Float32[Tensor, "frame row column"]) -> Float32[Tensor, " pair"]:
