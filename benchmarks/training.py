@@ -24,13 +24,13 @@ from openloger.cli.results import show
 from openloger.errors import OpenlogerError
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, preset
-from openloger.network.attention import KeysValues, scaled_dot_product
 from openloger.training.clips import ClipBatch, stack
 from openloger.training.config import recipe
 from openloger.training.data import ClipSpec
 from openloger.training.objective import Objective
 from openloger.training.optimiser import make_optimisers, set_rate
 from openloger.training.render import render_clips
+from openloger.transformer.attention import KeysValues, scaled_dot_product
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 RATE = 1e-6  # the weights hardly move: every step costs the same

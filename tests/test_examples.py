@@ -111,3 +111,9 @@ def test_labelled_worlds(run, tmp_path):
     assert float(told.split(" %")[0]) > 50
     assert int(told.splitlines()[1].split()[0]) < 10
     assert np.asarray(Image.open(tmp_path / "out" / "labelled.png")).shape == (160, 4 * 224, 3)
+
+
+def test_memory(run):
+    told = run("08", "--steps", "2", "--length", "16")
+    assert "step 1: loss" in told
+    assert "256 tokens: " in told

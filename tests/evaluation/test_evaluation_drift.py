@@ -14,7 +14,7 @@ from openloger.datasets import Sequence
 from openloger.evaluation import GatherSettings, gather_placed, measure
 from openloger.evaluation.measure import MeasureSettings
 from openloger.geometry import SE3, rotation_from_axis_angle
-from openloger.network import HybridMemory, Network, Window, WindowPrediction, preset
+from openloger.network import Network, VideoMemory, Window, WindowPrediction, preset
 from openloger.streaming import Stream
 from openloger.values import Frame
 from openloger.worlds import World
@@ -31,8 +31,8 @@ class ErringNetwork(Network):
         self.draw = np.random.default_rng(seed)
 
     def forward(
-        self, window: Window, memory: HybridMemory | None = None, *, disabled: Collection[str] = ()
-    ) -> tuple[WindowPrediction, HybridMemory]:
+        self, window: Window, memory: VideoMemory | None = None, *, disabled: Collection[str] = ()
+    ) -> tuple[WindowPrediction, VideoMemory]:
         frames, (height, width) = window.images.shape[1], window.images.shape[-2:]
         first = self.seen * (WINDOW - self.overlap)
         cameras = [torch.from_numpy(self.truth.world_from_cam(first + row)) for row in range(frames)]
@@ -43,7 +43,7 @@ class ErringNetwork(Network):
         self.seen += 1
         points = torch.ones(1, frames, height, width, 3)
         placed = torch.stack(path)[None].float()
-        return WindowPrediction(placed, points, torch.zeros(points.shape[:-1]), None), HybridMemory()
+        return WindowPrediction(placed, points, torch.zeros(points.shape[:-1]), None), VideoMemory()
 
     def _error(self, step: float) -> torch.Tensor:
         turn = torch.from_numpy(self.draw.normal(size=3) * 0.05 * self.error)

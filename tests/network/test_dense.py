@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from openloger.geometry import centred_intrinsics, unproject
-from openloger.network import HybridMemory, Network, Window, preset
+from openloger.network import Network, VideoMemory, Window, preset
 from openloger.network.dense import ConvexUpsample
 
 
@@ -46,7 +46,7 @@ def test_features_of_shared_frames_are_carried(network):
 
 def test_the_memory_survives_a_file(network):
     _, memory = network(Window(torch.rand(1, 4, 3, 48, 64), 4, 2))
-    again = HybridMemory.from_tensors(memory.to_tensors())
+    again = VideoMemory.from_tensors(memory.to_tensors())
     assert len(again.overlap_features) == 5
     assert all(map(torch.equal, again.overlap_features, memory.overlap_features))
 

@@ -8,9 +8,9 @@ from safetensors.torch import load, save
 
 from network.reference import chain, distance, small_images, toy_config, toy_network, with_reference_weights
 from openloger.errors import InputError
-from openloger.network import HybridMemory, MemoryConfig, Window, preset
-from openloger.network.attention import Rotary
-from openloger.network.memory.swa import SlidingWindowAttention
+from openloger.memory.swa import SlidingWindowAttention
+from openloger.network import MemoryConfig, VideoMemory, Window, preset
+from openloger.transformer.attention import Rotary
 
 SIZE, OVERLAP = 5, 2
 PARTS = ("world_from_cam", "points_cam", "confidence_logit")
@@ -73,7 +73,7 @@ def test_both_memories_change_what_is_seen():
     network, images = toy_network(), small_images(frames=8)
     _, memory = network(window(images, 0))
     whole, _ = network(window(images, SIZE - OVERLAP), memory)
-    for forgotten in (memory.reset(), replace(memory, keys_values={}), HybridMemory()):
+    for forgotten in (memory.reset(), replace(memory, keys_values={}), VideoMemory()):
         other, _ = network(window(images, SIZE - OVERLAP), forgotten)
         assert distance(other.world_from_cam, whole.world_from_cam) > 1e-4
 
@@ -111,7 +111,8 @@ def test_it_holds_no_more_storage_than_it_needs():
     held = {f"overlap_features.{level}": map for level, map in enumerate(memory.overlap_features)}
     for kind in ("fast_weights", "keys_values"):
         for layer, state in getattr(memory, kind).items():
-            held |= {f"{kind}.{layer}.{part}": tensor for part, tensor in state._asdict().items()}
+            parts = state._asdict().items()
+            held |= {f"{kind}.{layer}.{part}": tensor for part, tensor in parts if tensor is not None}
     own = {name: tensor.nbytes for name, tensor in held.items()}
     assert {name: tensor.untyped_storage().nbytes() for name, tensor in held.items()} == own
 
@@ -127,16 +128,16 @@ def same(one, other):
 
 
 def test_to_tensors_and_back(after_a_window):
-    again = HybridMemory.from_tensors(load(save(after_a_window.to_tensors())))
+    again = VideoMemory.from_tensors(load(save(after_a_window.to_tensors())))
     assert same(again, after_a_window)
     assert list(again.fast_weights) == [0, 1, 2]
     assert list(again.keys_values) == [0]
-    assert HybridMemory.from_tensors({}) == HybridMemory()
+    assert VideoMemory.from_tensors({}) == VideoMemory()
 
 
 def test_a_restored_memory_continues_alike(after_a_window):
     network, images = toy_network(), small_images()
-    again = HybridMemory.from_tensors(after_a_window.to_tensors())
+    again = VideoMemory.from_tensors(after_a_window.to_tensors())
     one, _ = network(window(images, 3), after_a_window)
     other, _ = network(window(images, 3), again)
     assert torch.equal(one.points_cam, other.points_cam)
@@ -147,7 +148,7 @@ def test_map_reaches_every_tensor(after_a_window):
     assert len(doubled) == 3 * 3 + 2 + 1
     for name, tensor in after_a_window.to_tensors().items():
         assert torch.equal(doubled[name], 2 * tensor), name
-    assert HybridMemory().map(lambda tensor: 2 * tensor) == HybridMemory()
+    assert VideoMemory().map(lambda tensor: 2 * tensor) == VideoMemory()
 
 
 def test_to_moves_it(after_a_window):

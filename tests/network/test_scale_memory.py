@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from openloger.network import HybridMemory, Network, Window, preset
-from openloger.network.memory.scale import ScaleMemory, cell_means
+from openloger.network import Network, VideoMemory, Window, preset
+from openloger.network.scale import ScaleMemory, cell_means
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_memory_holds_the_depth_that_was_handed_out(network):
     images = torch.rand(1, 4, 3, 32, 48, generator=torch.Generator().manual_seed(1))
     prediction, memory = network(Window(images, 4, 2))
     torch.testing.assert_close(memory.overlap_log_depth, cell_means(prediction.points_cam[:, 2:, ..., 2]))
-    again = HybridMemory.from_tensors(memory.to_tensors())
+    again = VideoMemory.from_tensors(memory.to_tensors())
     assert torch.equal(again.overlap_log_depth, memory.overlap_log_depth)
     assert memory.forget().overlap_log_depth is None
 
@@ -52,8 +52,8 @@ def test_the_memory_holds_the_depth_that_was_handed_out(network):
 def test_scale_moves_points_and_cameras_together_and_can_be_disabled(network):
     images = torch.rand(1, 4, 3, 32, 48, generator=torch.Generator().manual_seed(2))
     _, memory = network(Window(images, 4, 2))
-    far = HybridMemory(overlap_log_depth=memory.overlap_log_depth + 2.0)
-    near, _ = network(Window(images.flip(1), 4, 2), HybridMemory())
+    far = VideoMemory(overlap_log_depth=memory.overlap_log_depth + 2.0)
+    near, _ = network(Window(images.flip(1), 4, 2), VideoMemory())
     scaled, _ = network(Window(images.flip(1), 4, 2), far)
     ratio = (scaled.points_cam / near.points_cam).flatten()
     assert ratio.std() < 1e-4

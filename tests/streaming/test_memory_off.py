@@ -5,7 +5,7 @@ import torch
 from network.reference import EXPECTED, distance, expected_tensors, open_pocket, small_images, toy_network
 
 from openloger.errors import InputError
-from openloger.network import HybridMemory, Network, Window, preset
+from openloger.network import Network, VideoMemory, Window, preset
 from openloger.streaming import Stream, StreamState
 
 IMAGES = small_images(frames=14, height=24, width=32)[0]
@@ -64,7 +64,7 @@ def test_without_memory_nothing_comes_from_earlier_windows(network):
     carried = ()
     for number, placed in enumerate(chained):
         images = IMAGES[None, 3 * number : 3 * number + 5]
-        alone, after = network(Window(images, 5, 2), HybridMemory(overlap_features=carried), disabled=KINDS)
+        alone, after = network(Window(images, 5, 2), VideoMemory(overlap_features=carried), disabled=KINDS)
         assert torch.equal(placed.points_cam, alone.points_cam[0])
         assert (after.fast_weights, after.keys_values) == ({}, {})
         carried = after.overlap_features
@@ -76,7 +76,7 @@ def test_fresh_is_a_first_window_every_time(network):
     carried = ()
     for number, placed in enumerate(chained):
         alone, after = network(
-            Window(IMAGES[None, 3 * number : 3 * number + 5], 5, 2), HybridMemory(overlap_features=carried)
+            Window(IMAGES[None, 3 * number : 3 * number + 5], 5, 2), VideoMemory(overlap_features=carried)
         )
         assert torch.equal(placed.points_cam, alone.points_cam[0])
         carried = after.overlap_features

@@ -3,7 +3,7 @@
 import pytest
 from network.reference import open_pocket, small_images, toy_network
 
-from openloger.network import HybridMemory
+from openloger.network import VideoMemory
 from openloger.streaming import Stream, StreamState
 from openloger.values import Frame
 
@@ -170,7 +170,7 @@ def test_the_bytes_are_the_same_again():
 def test_the_memory_comes_back_on_the_device_asked_for():
     _, states = whole_run(open_pocket(), "se3", video())
     again = StreamState.from_bytes(states[0].to_bytes(), device="meta")
-    assert isinstance(again.memory, HybridMemory)
+    assert isinstance(again.memory, VideoMemory)
     assert all(tensor.is_meta for tensor in again.memory.to_tensors().values())
     assert not again.anchor.depth.is_meta
 

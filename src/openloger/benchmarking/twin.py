@@ -19,7 +19,7 @@ from openloger.benchmarking.inputs import BenchmarkNetwork, synchronize, write_c
 from openloger.benchmarking.serial import StageClock, reconstruct_serially
 from openloger.errors import InputError
 from openloger.frames import open_frames
-from openloger.network import HybridMemory, Network, Window, WindowPrediction
+from openloger.network import Network, VideoMemory, Window, WindowPrediction
 from openloger.pipeline.options import RunOptions
 from openloger.pipeline.reconstruct import reconstruct
 from openloger.recording import Recording, open_recording
@@ -44,8 +44,8 @@ class ForgetfulNetwork(Network):
     """The same network, which encodes the frames shared with the previous window again."""
 
     def forward(
-        self, window: Window, memory: HybridMemory | None = None, *, disabled: Collection[str] = ()
-    ) -> tuple[WindowPrediction, HybridMemory]:
+        self, window: Window, memory: VideoMemory | None = None, *, disabled: Collection[str] = ()
+    ) -> tuple[WindowPrediction, VideoMemory]:
         return super().forward(window, memory and replace(memory, overlap_features=()), disabled=disabled)
 
 

@@ -1,19 +1,20 @@
 """Images and memory in, a prediction and the next memory out."""
 
+from openloger.memory import MemoryConfig
 from openloger.network.checkpoint import save_network, weights_hash
 from openloger.network.load import load_network
-from openloger.network.memory import HybridMemory, MemoryConfig
 from openloger.network.network import Network, NetworkConfig, Window, WindowPrediction
 from openloger.network.presets import PRESETS, preset, with_pi3x_heads
 from openloger.network.spec import NetworkSpec
+from openloger.network.video_memory import VideoMemory
 
 __all__ = [
     "PRESETS",
-    "HybridMemory",
     "MemoryConfig",
     "Network",
     "NetworkConfig",
     "NetworkSpec",
+    "VideoMemory",
     "Window",
     "WindowPrediction",
     "load_network",

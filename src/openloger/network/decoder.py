@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from openloger.network.attention import Block, Rotary
-from openloger.network.memory.hybrid import HybridLayers, HybridMemory, MemoryConfig
+from openloger.memory.hybrid import HybridLayers, MemoryConfig
+from openloger.network.video_memory import VideoMemory
 from openloger.shapes import Float, Int, Tensor
+from openloger.transformer.attention import Block, Rotary
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ class Decoder(nn.Module):
         features: Float[Tensor, "batch frame patch channel"],
         roles: Int[Tensor, " frame"],
         positions_yx: Float[Tensor, "token 2"],
-        memory: HybridMemory,
+        memory: VideoMemory,
         *,
         disabled: Collection[str] = (),
-    ) -> tuple[Float[Tensor, "batch frame token channel2"], HybridMemory]:
+    ) -> tuple[Float[Tensor, "batch frame token channel2"], VideoMemory]:
         """The tokens after the last two blocks side by side (channel2 = 2C), and the memory for the next window."""
         tokens = self._with_special_tokens(self.embed(features), roles)  # (B, N, L, C)
         batch, frames = tokens.shape[:2]

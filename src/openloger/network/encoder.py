@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.network.attention import Block
 from openloger.shapes import Float, Tensor
+from openloger.transformer.attention import Block
 
 
 @dataclass(frozen=True)

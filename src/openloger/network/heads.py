@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from openloger.geometry import nearest_rotation
-from openloger.network.attention import Block, Rotary
-from openloger.network.layers import Linear
 from openloger.network.pi3x import ConvolutionalPointHead, MetricHead, Pi3XConfig
 from openloger.shapes import Float, Tensor
+from openloger.transformer.attention import Block, Rotary
+from openloger.transformer.layers import Linear
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,6 @@ class HeadOutputs(NamedTuple):
     moving_logit: Float[Tensor, "batch frame height width"] | None = None
     focal_px: Float[Tensor, "batch frame"] | None = None
     flow_px: Float[Tensor, "batch frame 4 row column"] | None = None
-    predicted_focal_px: Float[Tensor, "batch frame"] | None = None
 
 
 class Heads(nn.Module):

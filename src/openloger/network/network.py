@@ -12,17 +12,14 @@ from torch import nn
 
 from openloger.errors import InputError
 from openloger.geometry import SE3, centred_intrinsics, unproject
-from openloger.network.attention import Block
+from openloger.memory.hybrid import MemoryConfig
+from openloger.memory.ttt import TestTimeTraining
 from openloger.network.decoder import Decoder, DecoderConfig
 from openloger.network.dense import DenseHeads, DenseHeadsConfig
 from openloger.network.efficientnet import EfficientNet, EfficientNetConfig
 from openloger.network.encoder import Encoder, EncoderConfig
 from openloger.network.fusion import PyramidFusion
 from openloger.network.heads import HeadOutputs, Heads, HeadsConfig
-from openloger.network.layers import Linear
-from openloger.network.memory.hybrid import HybridMemory, MemoryConfig
-from openloger.network.memory.scale import ScaleMemory, cell_means
-from openloger.network.memory.ttt import TestTimeTraining
 from openloger.network.motion import (
     CameraSettings,
     FlowFeatures,
@@ -30,7 +27,11 @@ from openloger.network.motion import (
     flow_features,
     geometric_camera,
 )
+from openloger.network.scale import ScaleMemory, cell_means
+from openloger.network.video_memory import VideoMemory
 from openloger.shapes import Float, Int, Tensor
+from openloger.transformer.attention import Block
+from openloger.transformer.layers import Linear
 
 _IMAGE_MEAN = (0.485, 0.456, 0.406)
 _IMAGE_STD = (0.229, 0.224, 0.225)
@@ -101,7 +102,6 @@ class WindowPrediction:
     moving_logit: Float[Tensor, "batch frame height width"] | None = None  # of what moves by itself
     focal_px: Float[Tensor, "batch frame"] | None = None  # equal throughout a window; principal point centred
     flow_px: Float[Tensor, "batch frame 4 row8 column8"] | None = None  # (x, y) to the previous, then the next frame
-    predicted_focal_px: Float[Tensor, "batch frame"] | None = None  # the head's own, whatever is known or adjusted
 
     @property
     def confidence(self) -> Float[Tensor, "batch frame height width"]:
@@ -159,9 +159,9 @@ class Network(nn.Module):
     def device(self) -> torch.device:
         return self.image_mean.device
 
-    def fresh_memory(self) -> HybridMemory:
+    def fresh_memory(self) -> VideoMemory:
         """The state before the first window: empty."""
-        return HybridMemory()
+        return VideoMemory()
 
     def set_precision(self, precision: torch.dtype) -> Network:
         """Store the matrices of all transformer blocks and TTT layers in `precision`, and run the transformers in it.
@@ -178,8 +178,8 @@ class Network(nn.Module):
         return self
 
     def forward(
-        self, window: Window, memory: HybridMemory | None = None, *, disabled: Collection[str] = ()
-    ) -> tuple[WindowPrediction, HybridMemory]:
+        self, window: Window, memory: VideoMemory | None = None, *, disabled: Collection[str] = ()
+    ) -> tuple[WindowPrediction, VideoMemory]:
         """One window through encoder, decoder and heads.
 
         Frames that `memory` has from the previous window are not encoded again. Memory layers of
@@ -195,8 +195,8 @@ class Network(nn.Module):
         return _metric(WindowPrediction(*heads)), replace(after, overlap_features=carried)
 
     def _run_transformer(
-        self, window: Window, positions_yx: Tensor, before: HybridMemory, disabled: Collection[str]
-    ) -> tuple[HeadOutputs, HybridMemory, Encoded]:
+        self, window: Window, positions_yx: Tensor, before: VideoMemory, disabled: Collection[str]
+    ) -> tuple[HeadOutputs, VideoMemory, Encoded]:
         assert isinstance(self.heads, Heads)
         rows, columns = self._patches(window)
         with self._autocast():
@@ -205,8 +205,8 @@ class Network(nn.Module):
             return self.heads(tokens, positions_yx, rows=rows, columns=columns), after, features
 
     def _run_convolutional(
-        self, window: Window, positions_yx: Tensor, before: HybridMemory, disabled: Collection[str]
-    ) -> tuple[HeadOutputs, HybridMemory, Encoded]:
+        self, window: Window, positions_yx: Tensor, before: VideoMemory, disabled: Collection[str]
+    ) -> tuple[HeadOutputs, VideoMemory, Encoded]:
         """Convolutions and heads in float32, the decoder in the network's precision."""
         assert self.fusion is not None
         assert isinstance(self.heads, DenseHeads)
@@ -215,7 +215,6 @@ class Network(nn.Module):
         with self._autocast():
             tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, disabled=disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
-        heads = heads._replace(predicted_focal_px=heads.focal_px)
         if self.scale is not None:
             heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
         if self.config.camera == "geometric" and not self.training:
@@ -227,7 +226,7 @@ class Network(nn.Module):
         return heads, replace(after, overlap_log_depth=carried), pyramid
 
     def _scaled(
-        self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: HybridMemory | None
+        self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: VideoMemory | None
     ) -> HeadOutputs:
         """Points and regressed cameras at the scale that memory gives the window."""
         carried = None if before is None else before.overlap_log_depth

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.network.attention import Mlp, Rotary
 from openloger.shapes import Float, Tensor
+from openloger.transformer.attention import Mlp, Rotary
 
 _MAX_LOG_DEPTH = 15.0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from openloger.errors import InputError
+from openloger.memory.hybrid import MemoryConfig
 from openloger.network.decoder import DecoderConfig
 from openloger.network.dense import DenseHeadsConfig
 from openloger.network.efficientnet import EfficientNetConfig
 from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
-from openloger.network.memory.hybrid import MemoryConfig
 from openloger.network.network import NetworkConfig
 from openloger.network.pi3x import Pi3XConfig
 

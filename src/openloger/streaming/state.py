@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 
 from openloger.errors import InputError
 from openloger.geometry import Sim3
-from openloger.network import HybridMemory
+from openloger.network import VideoMemory
 from openloger.shapes import Tensor
 from openloger.streaming.keyframes import KeyedFrame
 from openloger.streaming.placement import Anchor
@@ -33,7 +33,7 @@ class StreamState:
 
     number: int = 0  # windows done
     final_frames: int = 0  # frames handed out for good
-    memory: HybridMemory = field(default_factory=HybridMemory)
+    memory: VideoMemory = field(default_factory=VideoMemory)
     anchor: Anchor | None = None
     pending: tuple[KeyedFrame, ...] = ()  # the overlap, and the keyframe read ahead
     finished: bool = False
@@ -101,7 +101,7 @@ class StreamState:
         return StreamState(
             number=numbers["number"],
             final_frames=numbers["final_frames"],
-            memory=HybridMemory.from_tensors(memory),
+            memory=VideoMemory.from_tensors(memory),
             anchor=_anchor(tensors),
             pending=_pending(tensors, numbers["pending"], numbers.get("keyed")),
             finished=numbers["finished"],

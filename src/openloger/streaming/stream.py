@@ -12,8 +12,8 @@ import torch
 
 from openloger.errors import InputError
 from openloger.geometry import Sim3, centred_intrinsics, intrinsics_matrix, scale_intrinsics
-from openloger.network import HybridMemory, Network, Window
-from openloger.network.memory import MEMORY_KINDS
+from openloger.memory import MEMORY_KINDS
+from openloger.network import Network, VideoMemory, Window
 from openloger.runtime.prefetch import prefetch
 from openloger.shapes import Tensor
 from openloger.streaming.keyframes import KeyedFrame, fill_between, in_order, keyed_frames, motion_meter
@@ -176,7 +176,6 @@ class Stream:
 
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = state.anchor and disagreement(state.anchor, world_from_cam, points[..., 2])
-        predicted = prediction.predicted_focal_px
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
         final = len(in_order(group.frames)) - len(in_order(shared))
         return _Pass(
@@ -194,7 +193,6 @@ class Stream:
                 final_count=final,
                 last=group.last,
                 known_intrinsics=None if known_px is None else _resized_camera(known_px, group.frames[0].key.frame),
-                predicted_focal_px=None if predicted is None else predicted.mean().item(),
             ),
             state=StreamState(
                 number=state.number + 1,
@@ -223,7 +221,7 @@ class Stream:
             lens = _resized_camera(known_px, keys[0].frame)[None].float().to(self.network.device)
         return Window(images, self.window, self.overlap, intrinsics=lens)
 
-    def _recalled(self, memory: HybridMemory, *, starts_block: bool) -> HybridMemory:
+    def _recalled(self, memory: VideoMemory, *, starts_block: bool) -> VideoMemory:
         """The memory that the next window starts from."""
         if self.memory == "fresh":
             return memory.forget()

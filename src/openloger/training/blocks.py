@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from openloger.memory.swa import SlidingWindowAttention
+from openloger.memory.ttt import TestTimeTraining
 from openloger.network import Network
-from openloger.network.attention import Block
-from openloger.network.memory.swa import SlidingWindowAttention
-from openloger.network.memory.ttt import TestTimeTraining
 from openloger.training.matching import matching_blocks
+from openloger.transformer.attention import Block
 
 _WHOLE = (Block, SlidingWindowAttention, TestTimeTraining)
 

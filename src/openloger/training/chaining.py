@@ -12,7 +12,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.geometry import SE3
-from openloger.network import HybridMemory, Network, Window, WindowPrediction
+from openloger.network import Network, VideoMemory, Window, WindowPrediction
 from openloger.shapes import Float, Tensor
 from openloger.streaming import rigid_from_overlap, windows
 
@@ -57,8 +57,8 @@ def run_chain(
 
 
 def _step(
-    network: Network, images: Tensor, size: int, overlap: int, memory: HybridMemory
-) -> tuple[WindowPrediction, HybridMemory]:
+    network: Network, images: Tensor, size: int, overlap: int, memory: VideoMemory
+) -> tuple[WindowPrediction, VideoMemory]:
     return network(Window(images, size=size, overlap=overlap), memory)
 
 

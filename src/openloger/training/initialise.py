@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from openloger.errors import InputError, WeightsError
+from openloger.memory.hybrid import HybridLayers
 from openloger.network import Network, load_network
 from openloger.network.checkpoint import load_tensors, read_config, read_tensors
-from openloger.network.memory.hybrid import HybridLayers
 from openloger.network.published_names import published_name
 
 

@@ -1,4 +1,4 @@
-"""Layers that several parts of the network share."""
+"""Layers that network and memory share."""
 
 from __future__ import annotations
 
@@ -38,9 +38,12 @@ def _serves(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def closed_gate(width: int) -> nn.Linear:
-    """The gate of a memory layer, SiLU of one number a token, at zero: the layer adds nothing when training begins."""
+def memory_gate(width: int, *, bias: float = 0.0) -> nn.Linear:
+    """The gate of a memory layer: SiLU of one number a token, `bias` at first.
+
+    At zero the layer adds nothing when training begins, so that it can be put into a network that is trained already.
+    """
     gate = nn.Linear(width, 1)
     nn.init.zeros_(gate.weight)
-    nn.init.zeros_(gate.bias)
+    nn.init.constant_(gate.bias, bias)
     return gate

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-
 from network.reference import chain, distance, expected_tensors, toy_network
-from openloger.network.memory.ttt import (
+
+from openloger.memory.ttt import (
     FastWeights,
     LearningRates,
     TestTimeTraining,

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from openloger.network import layers, load_network
-from openloger.network.layers import Linear
+from openloger.network import load_network
 from openloger.network.network import Window
+from openloger.transformer import layers
+from openloger.transformer.layers import Linear
 
 needs_onednn = pytest.mark.skipif(layers._onednn is None or not layers._X86, reason="this torch has no oneDNN")
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openloger.network.attention import Attention, Block, KeysValues, LayerScale, Rotary, scaled_dot_product
+from openloger.transformer.attention import Attention, Block, KeysValues, LayerScale, Rotary, scaled_dot_product
 
 PLACES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 lawful = settings(derandomize=True, deadline=None, max_examples=40)

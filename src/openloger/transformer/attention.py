@@ -1,43 +1,46 @@
-"""Pre-norm transformer blocks with 2-D rotary positions (RoPE, arXiv 2104.09864), shared by all parts of the network.
+"""Pre-norm transformer blocks with rotary positions (RoPE, arXiv 2104.09864), shared by network and memory.
 
-Legend: B batch, T token, H head, D head width, C channel (C = H·D).
+Legend: B batch, T token, S token of the context (earlier ones first), H head, D head width, C channel (C = H·D).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.network.layers import Linear
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Bool, Float, Tensor
+from openloger.transformer.layers import Linear
 
 _ROWS = 256  # as fast as all at once; with fewer it becomes slower
 
 
 class Rotary(NamedTuple):
-    """Tables that turn queries and keys by their place in the image: first half of a head by y, second half by x."""
+    """Tables that turn queries and keys by their place: a head is split evenly among the axes, y before x in images."""
 
     cos: Float[Tensor, "token channel"]
     sin: Float[Tensor, "token channel"]
+    axes: int = 2
 
     @staticmethod
-    def of(positions_yx: Float[Tensor, "token 2"], head_dim: int, *, base: float = 100.0) -> Rotary:
-        """Angles position · base^(−2i/D') for i < D'/2 in each half of size D' = head_dim / 2, laid out as [f, f]."""
-        half = head_dim // 2
-        exponents = torch.arange(0, half, 2, device=positions_yx.device, dtype=torch.float32) / half
-        angles = positions_yx.float()[:, :, None] * base**-exponents  # (T, 2, D/4)
-        angles = torch.cat([angles, angles], dim=-1).flatten(1)  # (T, D)
-        return Rotary(angles.cos(), angles.sin())
+    def of(positions: Float[Tensor, "*token axis"], head_dim: int, *, base: float = 100.0) -> Rotary:
+        """Angles position · base^(−2i/D'), i < D'/2, in each part of size D' = head_dim / axes, laid out as [f, f]."""
+        axes = positions.shape[-1]
+        part = head_dim // axes
+        exponents = torch.arange(0, part, 2, device=positions.device, dtype=torch.float32) / part
+        angles = positions.float()[..., None] * base**-exponents  # (T, axis, D'/2)
+        angles = torch.cat([angles, angles], dim=-1).flatten(-2)  # (T, D)
+        return Rotary(angles.cos(), angles.sin(), axes)
 
     def repeat(self, times: int) -> Rotary:
         """The same positions for every frame of a window."""
-        return Rotary(self.cos.repeat(times, 1), self.sin.repeat(times, 1))
+        return Rotary(self.cos.repeat(times, 1), self.sin.repeat(times, 1), self.axes)
 
     def __call__(self, x: Float[Tensor, "batch head token channel"]) -> Float[Tensor, "batch head token channel"]:
-        a, b = x.unflatten(-1, (2, 2, -1)).unbind(-2)  # the two partners of each rotation, (B, H, T, 2, D/4)
+        a, b = x.unflatten(-1, (self.axes, 2, -1)).unbind(-2)  # the partners of each rotation, (B, H, T, axis, D'/2)
         turned = torch.stack([-b, a], dim=-2).flatten(-3)
         return x * self.cos.to(x.dtype) + turned * self.sin.to(x.dtype)
 
@@ -47,35 +50,77 @@ class KeysValues(NamedTuple):
 
     keys: Float[Tensor, "batch head token channel"]
     values: Float[Tensor, "batch head token channel"]
+    valid: Bool[Tensor, "batch token"] | None = None  # None: all are; nobody attends to the others
 
     def with_prefix(self, earlier: KeysValues | None) -> KeysValues:
         """These, preceded by the earlier ones."""
         if earlier is None:
             return self
         keys = torch.cat([earlier.keys.to(self.keys.dtype), self.keys], dim=2)
-        return KeysValues(keys, torch.cat([earlier.values.to(self.values.dtype), self.values], dim=2))
+        values = torch.cat([earlier.values.to(self.values.dtype), self.values], dim=2)
+        if earlier.valid is None and self.valid is None:
+            return KeysValues(keys, values)
+        return KeysValues(keys, values, torch.cat([earlier.validity(), self.validity()], dim=1))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> KeysValues:
+        """The same with every tensor changed."""
+        return KeysValues(change(self.keys), change(self.values), None if self.valid is None else change(self.valid))
+
+    def validity(self) -> Bool[Tensor, "batch token"]:
+        """`valid`, written out."""
+        if self.valid is not None:
+            return self.valid
+        return torch.ones(self.keys.shape[0], self.keys.shape[2], dtype=torch.bool, device=self.keys.device)
 
 
 def scaled_dot_product(
-    queries: Float[Tensor, "batch head token channel"], context: KeysValues
+    queries: Float[Tensor, "batch head token channel"], context: KeysValues, *, causal: bool = False
 ) -> Float[Tensor, "batch head token channel"]:
     """softmax(q kᵀ / √D) v, by torch's fused kernel.
+
+    The queries belong to the last tokens of the context. `causal`: each sees what stands before it, and itself.
 
     In bfloat16 on a CPU it is computed explicitly: the fused kernel multiplies in float32 there and takes twice as long
     (in training, forward and backward, at a pair's tokens five times).
     """
+    alone = context.valid is None and context.keys.shape[2] == queries.shape[2]
+    visible = None if context.valid is None and (alone or not causal) else _visible(queries, context, causal=causal)
     if queries.device.type == "cpu" and queries.dtype == torch.bfloat16:
-        return _explicit(queries, context)
-    return F.scaled_dot_product_attention(queries, context.keys, context.values)
+        visible = _visible(queries, context, causal=causal) if causal else visible
+        return _explicit(queries, context, visible)
+    return F.scaled_dot_product_attention(
+        queries, context.keys, context.values, attn_mask=visible, is_causal=causal and visible is None
+    )
+
+
+def _visible(queries: Tensor, context: KeysValues, *, causal: bool) -> Bool[Tensor, "#batch 1 token key"]:
+    """Who attends to whom; every token to itself, so that what stands for padding stays finite."""
+    count, keys = queries.shape[2], context.keys.shape[2]
+    own = torch.eye(count, keys, dtype=torch.bool, device=queries.device).roll(keys - count, dims=1)
+    seen = torch.ones_like(own)
+    if causal:
+        seen = seen.tril(keys - count)
+    if context.valid is None:
+        return seen[None, None]
+    return ((seen & context.valid[:, None]) | own)[:, None]
 
 
 def _explicit(
-    queries: Float[Tensor, "batch head token channel"], context: KeysValues
+    queries: Float[Tensor, "batch head token channel"], context: KeysValues, visible: Tensor | None
 ) -> Float[Tensor, "batch head token channel"]:
     """`_ROWS` queries at a time, so that their weights need little memory, however many tokens there are."""
     keys = context.keys.mT
     parts = (queries * queries.shape[-1] ** -0.5).split(_ROWS, dim=2)
-    return torch.cat([(part @ keys).softmax(-1) @ context.values for part in parts], dim=2)
+    if visible is None:
+        return torch.cat([(part @ keys).softmax(-1) @ context.values for part in parts], dim=2)
+    seen = visible.split(_ROWS, dim=2)
+    return torch.cat(
+        [
+            (part @ keys).masked_fill(~rows, -torch.inf).softmax(-1) @ context.values
+            for part, rows in zip(parts, seen, strict=True)
+        ],
+        dim=2,
+    )
 
 
 class Attention(nn.Module):
@@ -101,16 +146,21 @@ class Attention(nn.Module):
         return q, KeysValues(k, v)
 
     def attend(
-        self, queries: Float[Tensor, "batch head token dim"], context: KeysValues
+        self, queries: Float[Tensor, "batch head token dim"], context: KeysValues, *, causal: bool = False
     ) -> Float[Tensor, "batch token channel"]:
-        mixed = scaled_dot_product(queries, context)  # (B, H, T, D)
+        mixed = scaled_dot_product(queries, context, causal=causal)  # (B, H, T, D)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def forward(
-        self, x: Float[Tensor, "batch token channel"], rotary: Rotary | None = None
+        self,
+        x: Float[Tensor, "batch token channel"],
+        rotary: Rotary | None = None,
+        *,
+        valid: Bool[Tensor, "batch token"] | None = None,
+        causal: bool = False,
     ) -> Float[Tensor, "batch token channel"]:
         queries, context = self.project(x, rotary)
-        return self.attend(queries, context)
+        return self.attend(queries, context._replace(valid=valid), causal=causal)
 
 
 class Mlp(nn.Module):
@@ -156,6 +206,11 @@ class Block(nn.Module):
         return x + self.mlp_scale(self.mlp(self.mlp_norm(x)))
 
     def forward(
-        self, x: Float[Tensor, "batch token channel"], rotary: Rotary | None = None
+        self,
+        x: Float[Tensor, "batch token channel"],
+        rotary: Rotary | None = None,
+        *,
+        valid: Bool[Tensor, "batch token"] | None = None,
+        causal: bool = False,
     ) -> Float[Tensor, "batch token channel"]:
-        return self.apply_residuals(x, self.attention(self.attention_norm(x), rotary))
+        return self.apply_residuals(x, self.attention(self.attention_norm(x), rotary, valid=valid, causal=causal))

@@ -1,0 +1,83 @@
+"""Sliding-window attention (LoGeR, arXiv 2603.03269): chunks attend to the previous one's keys and values."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from openloger.memory.state import padded_to
+from openloger.shapes import Bool, Float, Tensor
+from openloger.transformer.attention import Block, KeysValues, Rotary
+from openloger.transformer.layers import memory_gate
+
+
+class SlidingWindowAttention(nn.Module):
+    """A transformer block over a chunk's tokens whose context reaches one chunk back, behind a learned gate.
+
+    With K', V' the previous chunk's keys and values, and b a pre-norm block (attention, then an MLP of width
+    `mlp_ratio`·C, both residual and scaled by `layer_scale`, None for no scale),
+
+        y = b(x; context [K', K], [V', V])
+        out = x + y · SiLU(gate(y)),            gate: C → 1, its bias `gate_bias` at first, its weight zero.
+
+    What is exact reaches back by one chunk; stacked layers reach further, a chunk each. Cost of a chunk of T tokens:
+    O(T·(T + T')·C + T·C²); state: 2·T·C numbers. `causal`: a token sees the previous chunk, and of its own what stands
+    before it.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        mlp_ratio: int,
+        layer_scale: float | None,
+        causal: bool = False,
+        gate_bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        self.block = Block(width, heads, qk_norm=True, layer_scale=layer_scale, mlp_ratio=mlp_ratio)
+        self.gate = memory_gate(width, bias=gate_bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch token channel"],
+        rotary: Rotary | None,
+        previous: KeysValues | None,
+        *,
+        valid: Bool[Tensor, "batch token"] | None = None,
+        to_next: Rotary | None = None,
+    ) -> tuple[Float[Tensor, "batch token channel"], KeysValues]:
+        """The tokens with memory added, and this chunk's own keys and values for the next one.
+
+        Args:
+            x: The chunk.
+            rotary: Places of its tokens; None for no positions.
+            previous: What the previous chunk returned.
+            valid: False for padding. A row of padding alone keeps what it had.
+            to_next: Turns the keys that are kept, where the next chunk counts places from another origin: places p here
+                are p − n there, so it is the rotary of −n.
+        """
+        queries, own = self.block.attention.project(self.block.attention_norm(x), rotary)
+        own = own._replace(valid=valid)
+        attended = self.block.attention.attend(queries, own.with_prefix(previous), causal=self.causal)
+        y = self.block.apply_residuals(x, attended)
+        keys = own.keys if to_next is None else to_next(own.keys)
+        own = own._replace(keys=keys, values=own.values.contiguous())  # no view that keeps the whole qkv alive
+        return x + y * F.silu(self.gate(y)), own if valid is None else _where_fed(valid, own, previous)
+
+
+def _where_fed(valid: Bool[Tensor, "batch token"], own: KeysValues, previous: KeysValues | None) -> KeysValues:
+    """A chunk's own keys and values in rows that hold a token; what was there before in the others."""
+    if previous is None:
+        return own
+    longest = max(own.keys.shape[2], previous.keys.shape[2])
+    own, previous = padded_to(own, longest), padded_to(previous, longest)
+    fed = valid.any(dim=1)
+    return KeysValues(
+        torch.where(fed[:, None, None, None], own.keys, previous.keys.to(own.keys.dtype)),
+        torch.where(fed[:, None, None, None], own.values, previous.values.to(own.values.dtype)),
+        torch.where(fed[:, None], own.validity(), previous.validity()),
+    )

@@ -1,0 +1,73 @@
+"""A small transformer for sequences of any length, whose time is linear in it and whose memory does not grow."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from openloger.memory.block import HybridBlock, HybridConfig
+from openloger.memory.state import HybridMemory, Memory
+from openloger.shapes import Bool, Float, Tensor
+
+
+class HybridTransformer(nn.Module):
+    """`depth` hybrid blocks and a norm over features of a sequence, chunk by chunk: `y, memory = model(x, memory)`.
+
+    A sequence may come at once or in parts: parts of whole chunks give what the whole gives. A part that ends inside a
+    chunk ends that chunk, too; to go on token by token, give the unfinished chunk again with each new token, and
+    the memory of the last finished one: causal outputs do not depend on tokens that are still to come.
+
+    Cost: O(T·(chunk·C + C²)) for T tokens and each block; between calls it holds one chunk a block and the fast
+    weights. In training, activations of all chunks are held, back to where the gradient is cut.
+
+    Example:
+        >>> model = HybridTransformer(HybridConfig(width=64, heads=4))
+        >>> y, memory = model(torch.randn(2, 1000, 64))
+        >>> y, memory = model(torch.randn(2, 1000, 64), memory.detach())
+    """
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(HybridBlock(config, layer=layer) for layer in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch token channel"],
+        memory: Memory | None = None,
+        *,
+        valid: Bool[Tensor, "batch token"] | None = None,
+        positions: Float[Tensor, "token axis"] | None = None,
+        truncate: int | None = None,
+    ) -> tuple[Float[Tensor, "batch token channel"], Memory | HybridMemory]:
+        """Features of all tokens, and the memory after them.
+
+        Args:
+            x: Any number of tokens; they are cut into chunks of `config.chunk`, and the last may be shorter.
+            memory: What the call before returned; None at the start of the sequences.
+            valid: False for padding at the end of rows, where sequences differ in length.
+            positions: (y, x) of each token, for positions "2d".
+            truncate: Cut the gradient before every `truncate`-th chunk of this call; None: it reaches to the first.
+        """
+        state = HybridMemory() if memory is None else memory
+        outputs: list[Tensor] = []
+        for number, start in enumerate(range(0, x.shape[1], self.config.chunk)):
+            part = slice(start, start + self.config.chunk)
+            if truncate is not None and number and number % truncate == 0:
+                state = state.detach()
+            y, state = self._chunk(
+                x[:, part],
+                state,
+                None if valid is None else valid[:, part],
+                None if positions is None else positions[part],
+            )
+            outputs.append(y)
+        return self.norm(torch.cat(outputs, dim=1) if outputs else x), state
+
+    def _chunk(
+        self, x: Tensor, memory: Memory, valid: Tensor | None, positions: Tensor | None
+    ) -> tuple[Tensor, Memory]:
+        for block in self.blocks:
+            x, memory = block(x, memory, valid=valid, positions=positions)
+        return x, memory

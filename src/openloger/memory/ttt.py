@@ -1,0 +1,234 @@
+"""Test-time training: fast weights that learn the sequence while it runs (LaCT, arXiv 2505.23884; LoGeR, 2603.03269).
+
+A layer holds a small gated network f(u) = (SiLU(u w0) ⊙ (u w2)) w1 per head. A chunk first *applies* the weights that
+came in, o = f(q), then *updates* them with its own keys and values, one step on −⟨f(k), v⟩ whose gradient is
+orthogonalised (Muon), so that the next chunk finds them changed.
+
+Legend: B batch, T token (all of a chunk), H head, d head width, e = expansion·d hidden width, C channel (C = H·d).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from openloger.errors import InputError
+from openloger.shapes import Bool, Float, Tensor
+from openloger.transformer.layers import Linear, memory_gate
+
+_INITIAL_LEARNING_RATE = 0.01
+
+
+class FastWeights(NamedTuple):
+    """The state of one layer: what it has learned of the sequence so far."""
+
+    w0: Float[Tensor, "batch head dim hidden"]
+    w1: Float[Tensor, "batch head hidden dim"]
+    w2: Float[Tensor, "batch head dim hidden"]
+
+
+class LearningRates(NamedTuple):
+    """One step size per token, for each of the three weights."""
+
+    w0: Float[Tensor, "batch head token 1"]
+    w1: Float[Tensor, "batch head token 1"]
+    w2: Float[Tensor, "batch head token 1"]
+
+
+def apply(weights: FastWeights, u: Float[Tensor, "batch head token dim"]) -> Float[Tensor, "batch head token dim"]:
+    """The fast network of LaCT (arXiv 2505.23884): f(u) = (SiLU(u w0) ⊙ (u w2)) w1."""
+    return (F.silu(u @ weights.w0) * (u @ weights.w2)) @ weights.w1
+
+
+def gradient(
+    weights: FastWeights,
+    k: Float[Tensor, "batch head token dim"],
+    v: Float[Tensor, "batch head token dim"],
+    rates: LearningRates,
+) -> FastWeights:
+    """The descent direction of LaCT's objective −Σ_tokens ⟨f(k), v⟩, each token weighted by its learning rates."""
+    g, m = k @ weights.w0, k @ weights.w2  # (B, H, T, e)
+    sigmoid = torch.sigmoid(g)
+    silu = g * sigmoid
+    dh = v @ weights.w1.mT
+    dm = dh * silu
+    dg = dh * m * sigmoid * (1 + g * (1 - sigmoid))
+    return FastWeights(
+        (k * rates.w0).mT @ dg.to(k.dtype),
+        (silu * m * rates.w1).mT @ v.to(rates.w1.dtype),
+        (k * rates.w2).mT @ dm.to(k.dtype),
+    )
+
+
+def newton_schulz(
+    matrices: Float[Tensor, "*batch row column"], *, dtype: torch.dtype, steps: int = 5
+) -> Float[Tensor, "*batch row column"]:
+    """The nearest (semi-)orthogonal matrices, roughly, by the quintic iteration of Muon; rows ≤ columns.
+
+    In bfloat16 the iteration amplifies rounding: 2e-7 of input noise can move a camera by half a percent.
+    """
+    x = matrices.to(dtype)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        a = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * a + (2.0315 * a) @ a) @ x
+    return x.to(matrices.dtype)
+
+
+def update(weights: FastWeights, step: FastWeights, *, dtype: torch.dtype, length: Tensor | None = None) -> FastWeights:
+    """Add the orthogonalised step, then restore the norm of every column (LaCT, arXiv 2505.23884), as one batch.
+
+    `length` (3, B, H, 1, 1) shortens the steps of the three weights; None takes them whole, as published.
+    """
+    stacked = torch.stack([step.w0, step.w1.mT, step.w2]).float()  # (3, B, H, d, e)
+    direction = newton_schulz(stacked, dtype=dtype)
+    s0, s1, s2 = (direction if length is None else direction * length).unbind(0)
+    return FastWeights(
+        *(_with_column_norms(w + s, of=w) for w, s in zip(weights, (s0, s1.mT, s2), strict=True))  # (B, H, ·, ·)
+    )
+
+
+def _with_column_norms(new: Tensor, *, of: Tensor) -> Tensor:
+    return new / (new.norm(dim=-2, keepdim=True) + 1e-5) * of.norm(dim=-2, keepdim=True)
+
+
+class FastWeightUpdate(nn.Module):
+    """The update of the fast weights by one chunk: a module without parameters, so that hooks can observe it."""
+
+    def __init__(self, newton_schulz: str, *, scaled: bool = False) -> None:
+        super().__init__()
+        self.newton_schulz = newton_schulz  # as in MemoryConfig
+        self.scaled = scaled  # whether small learning rates shorten the step
+
+    def forward(
+        self,
+        weights: FastWeights,
+        k: Float[Tensor, "batch head token dim"],
+        v: Float[Tensor, "batch head token dim"],
+        rates: LearningRates,
+        tokens: Float[Tensor, "#batch 1 1 1"] | None = None,
+    ) -> FastWeights:
+        """The weights after one step on −⟨f(k), v⟩; of `tokens` in a row the others are padding, whose rates are 0."""
+        step = gradient(weights, k, v, rates)
+        with torch.autocast(v.device.type, enabled=False):
+            length = self._length(rates, tokens) if self.scaled else None
+            return update(weights, step, dtype=self._iteration_dtype(v), length=length)
+
+    def _length(self, rates: LearningRates, tokens: Tensor | None) -> Float[Tensor, "3 batch head 1 1"]:
+        """Of the steps: the mean learning rate in units of the initial one, at most 1."""
+        count = rates.w0.shape[2] if tokens is None else tokens
+        mean = torch.stack(rates).sum(-2, keepdim=True) / count
+        return (mean / _INITIAL_LEARNING_RATE).clamp(max=1.0)
+
+    def _iteration_dtype(self, v: Tensor) -> torch.dtype:
+        """The published networks iterate in bfloat16; float32 is more exact, and free where all else is float32."""
+        if self.newton_schulz == "auto":
+            return v.dtype if v.dtype == torch.bfloat16 else torch.float32
+        return {"bfloat16": torch.bfloat16, "float32": torch.float32}[self.newton_schulz]
+
+
+class TestTimeTraining(nn.Module):
+    """A memory layer whose state is the weights of a small network that is trained on every chunk: apply, then update.
+
+    With H = width / head_dim heads, fast weights w0, w2 (d × e) and w1 (e × d), e = expansion·d, in each of them, and
+    f(u) = (SiLU(u w0) ⊙ (u w2)) w1 (LaCT, arXiv 2505.23884; LoGeR, arXiv 2603.03269):
+
+        q, k, v = SiLU(norm(x) Wqkv);  q, k of unit length in each head
+        out     = x + proj(RMSNorm(f(q))) · SiLU(gate(x)),                 with the weights as they came in
+        w       ← column norms of w kept in (w + NewtonSchulz(∇w Σ lr·⟨f(k), v⟩)),   lr = softplus(…) a token
+
+    The order of tokens in a chunk does not matter, and none sees another of the same chunk: so the layer is causal from
+    chunk to chunk, and the first chunk reads the learned initial weights. A step has the same size whatever the
+    chunk holds, since it is orthogonalised: an old chunk fades with the number of chunks since. `scaled_steps`, which
+    is ours and in no paper, multiplies it by min(1, mean of lr over the chunk / its initial 0.01), so that a chunk
+    whose learning rates are small changes little, and what was learned before it stays.
+
+    Cost of a chunk of T tokens: O(T·d·e) a head, and O(d²·e) for the step; state: 3·C·e numbers, always float32.
+    """
+
+    __test__ = False  # not a test case
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        head_dim: int,
+        expansion: int,
+        pre_norm: bool = True,
+        newton_schulz: str = "auto",
+        gate_bias: float = 0.0,
+        scaled_steps: bool = False,
+    ) -> None:
+        """
+        Args:
+            width: Channels C, a multiple of `head_dim`.
+            head_dim: Width d of a head.
+            expansion: Hidden width of the fast network, in head widths.
+            pre_norm: Whether an RMSNorm precedes queries, keys, values and learning rates.
+            newton_schulz: Precision of the step, as in `MemoryConfig`.
+            gate_bias: Of the gate at first; 0 is closed.
+            scaled_steps: Whether small learning rates shorten the step.
+        """
+        super().__init__()
+        if width % head_dim:
+            raise InputError(f"a width of {width} is not a multiple of head_dim {head_dim}")
+        self.heads = width // head_dim
+        self.update = FastWeightUpdate(newton_schulz, scaled=scaled_steps)
+        hidden = expansion * head_dim
+        self.w0 = nn.Parameter(torch.randn(self.heads, head_dim, hidden) / math.sqrt(head_dim))
+        self.w1 = nn.Parameter(torch.randn(self.heads, hidden, head_dim) / math.sqrt(hidden))
+        self.w2 = nn.Parameter(torch.randn(self.heads, head_dim, hidden) / math.sqrt(head_dim))
+        self.pre_norm = nn.RMSNorm(width, eps=1e-5) if pre_norm else nn.Identity()
+        self.to_qkv = Linear(width, 3 * width, bias=False)
+        self.to_rates = nn.Linear(width, 3 * self.heads)
+        self.output_norm = nn.RMSNorm(head_dim, eps=1e-5)
+        self.proj = Linear(width, width, bias=False)
+        self.gate = memory_gate(width, bias=gate_bias)
+
+    def initial_weights(self, batch: int) -> FastWeights:
+        """The learned initial weights of every sequence."""
+        return FastWeights(*(w.float().expand(batch, -1, -1, -1) for w in (self.w0, self.w1, self.w2)))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch token channel"],
+        weights: FastWeights | None,
+        *,
+        valid: Bool[Tensor, "batch token"] | None = None,
+    ) -> tuple[Float[Tensor, "batch token channel"], FastWeights]:
+        """The tokens with memory added, and the weights after this chunk.
+
+        Args:
+            x: The chunk.
+            weights: What the previous chunk returned; None for the initial ones.
+            valid: False for padding, which teaches nothing. A row of padding alone keeps its weights.
+        """
+        weights = self.initial_weights(len(x)) if weights is None else weights
+        normed = self.pre_norm(x)
+        qkv = F.silu(self.to_qkv(normed)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # (B, H, T, d)
+        q, k = _unit(q), _unit(k)
+        o = self.output_norm(apply(weights, q).float()).transpose(1, 2).flatten(2)  # (B, T, C)
+        tokens = None if valid is None else valid.sum(1).clamp(min=1).float()[:, None, None, None]
+        updated = self.update(weights, k, v, self._rates(normed, valid), tokens)
+        if valid is not None:
+            fed = valid.any(dim=1)[:, None, None, None]
+            updated = FastWeights(*(torch.where(fed, new, old) for new, old in zip(updated, weights, strict=True)))
+        return x + self.proj(o) * F.silu(self.gate(x)), updated
+
+    def _rates(self, normed: Float[Tensor, "batch token channel"], valid: Tensor | None = None) -> LearningRates:
+        offset = math.log(math.expm1(_INITIAL_LEARNING_RATE))  # softplus⁻¹
+        with torch.autocast(normed.device.type, enabled=False):
+            raw = F.linear(normed.float(), self.to_rates.weight.float(), self.to_rates.bias.float())
+        rates = F.softplus(raw + offset)
+        if valid is not None:
+            rates = rates * valid[..., None]
+        return LearningRates(*rates.unflatten(-1, (3, self.heads)).permute(2, 0, 3, 1)[..., None].unbind(0))
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / (x.norm(dim=-1, keepdim=True) + 1e-5)

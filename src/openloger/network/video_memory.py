@@ -1,0 +1,52 @@
+"""The state between two windows of a video: the hybrid memory, and what frames seen again need not be computed for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from openloger.memory import HybridMemory
+from openloger.shapes import Float, Tensor
+
+Memory = TypeVar("Memory", bound="VideoMemory")
+
+
+@dataclass(frozen=True)
+class VideoMemory(HybridMemory):
+    """The hybrid memory of a video, by window; empty before the first."""
+
+    overlap_features: tuple[Float[Tensor, "batch frame ..."], ...] = ()  # the encoder's maps of frames seen again next
+    overlap_log_depth: Float[Tensor, "batch frame row column"] | None = None  # theirs, for `scale.py`
+
+    def forget(self: Memory) -> Memory:
+        """Drop everything learned from the video; features of shared frames stay, which only save their encoding."""
+        return replace(super().forget(), overlap_log_depth=None)
+
+    def map(self: Memory, change: Callable[[Tensor], Tensor]) -> Memory:
+        """The same memory with every tensor changed: moved, cast, detached, cloned."""
+        return replace(
+            super().map(change),
+            overlap_features=tuple(map(change, self.overlap_features)),
+            overlap_log_depth=None if self.overlap_log_depth is None else change(self.overlap_log_depth),
+        )
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Named tensors for a safetensors file; `from_tensors` is the inverse."""
+        named = {f"overlap_features.{level}": map for level, map in enumerate(self.overlap_features)}
+        if self.overlap_log_depth is not None:
+            named["overlap_log_depth"] = self.overlap_log_depth
+        return super().to_tensors() | {name: tensor.contiguous() for name, tensor in named.items()}
+
+    @classmethod
+    def from_tensors(cls: type[Memory], named: Mapping[str, Tensor]) -> Memory:
+        return replace(
+            super().from_tensors(named),
+            overlap_features=_levels(named),
+            overlap_log_depth=named.get("overlap_log_depth"),
+        )
+
+
+def _levels(named: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    count = sum(name.startswith("overlap_features.") for name in named)
+    return tuple(named[f"overlap_features.{level}"] for level in range(count))

@@ -1,0 +1,1 @@
+"""Transformer blocks, attention, rotary positions: what network and memory are made of."""
