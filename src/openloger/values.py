@@ -82,6 +82,7 @@ class PlacedWindow:
     final_count: int  # leading frames that are final; the overlap after them is re-estimated by the next window
     last: bool
     known_intrinsics: Float64[Tensor, "3 3"] | None = None  # of every frame, in pixels of `frames`; None: fitted
+    predicted_focal_px: float | None = None  # of networks that predict one, even where it is known; in those pixels
 
     @cached_property
     def camera(self) -> IntrinsicsFit:

@@ -78,6 +78,17 @@ def test_blank_frames_are_named(shots: list[scenes.Shot]) -> None:
     assert "blank frames" not in found(placed(changed, final_count=4))  # the next window writes them
 
 
+@pytest.mark.parametrize(("deviation", "blank"), [(2.0, True), (10.0, False)])
+def test_noise_in_darkness_is_blank_and_sand_is_not(shots: list[scenes.Shot], deviation: float, blank: bool) -> None:
+    """Neither has anything to see in a thumbnail; sand from near has texture."""
+    noise = np.random.default_rng(0).normal(40, deviation, shots[0].rgb.shape[:2])
+    rgb = np.repeat(noise.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+    rgb = np.tile(rgb, (6, 6, 1))  # thumbnails average what is so fine
+    window = placed(shots)
+    window = replace(window, frames=tuple(replace(frame, rgb=rgb) for frame in window.frames))
+    assert ("blank frames" in found(window)) == blank
+
+
 def test_a_cut_is_named_by_the_frame_after_it(shots: list[scenes.Shot]) -> None:
     other = [_half_dark(shot) for shot in shots]
     said = found(placed([*shots[:7], *other[7:]]))
@@ -147,6 +158,34 @@ def test_a_known_focal_length_that_the_pictures_contradict_is_said(shots: list[s
     camera[[0, 1], [0, 1]] *= factor
     said = found(placed(shots, known_intrinsics=torch.from_numpy(camera)), replace(LENS, known_intrinsics=camera))
     assert f"the focal length given is {factor:.2g} times what the pictures suggest" in said["known lens"]
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_known_focal_length_is_compared_with_what_the_network_predicted(
+    shots: list[scenes.Shot], factor: float
+) -> None:
+    """The points of such a network lie on the rays of the camera given, whatever it is."""
+    camera = shots[0].intrinsics.copy()
+    predicted = float(camera[0, 0])
+    camera[[0, 1], [0, 1]] *= factor
+    lens, given = replace(LENS, known_intrinsics=camera), torch.from_numpy(camera)
+    window = placed(shots, known_intrinsics=given, predicted_focal_px=predicted)
+    window = replace(window, points_cam=unproject(window.depth, given.float()))
+    said = found(window, lens)["known lens"]
+    assert f"the focal length given is {factor:.2g} times what the pictures suggest" in said
+    assert found(replace(window, predicted_focal_px=1.2 * factor * predicted), lens) == {}
+    dark = replace(window, frames=tuple(replace(frame, rgb=0 * frame.rgb) for frame in window.frames))
+    assert "known lens" not in found(dark, lens)  # what is predicted of nothing is a guess
+
+
+def test_a_network_that_predicts_a_lens_keeps_its_own_beside_the_one_given(shots: list[scenes.Shot]) -> None:
+    network = openloger.load_network("compact", weights="random", device="cpu", dtype="float32")
+    own, given = (
+        next(openloger.Stream(network, size=SIZE, window=3, overlap=1).run([s.rgb for s in shots[:4]], **known))
+        for known in ({}, {"known_intrinsics_px": (300.0, 300.0, SIZE[1] / 2, SIZE[0] / 2)})
+    )
+    assert own.predicted_focal_px == pytest.approx(given.predicted_focal_px)
+    assert measure(given).focal_ratio == pytest.approx(given.predicted_focal_px / 300)
 
 
 def test_points_of_a_fisheye_are_said_to_fit_no_pinhole(shots: list[scenes.Shot]) -> None:

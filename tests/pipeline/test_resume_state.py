@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,9 +138,24 @@ def test_a_state_that_is_lost_in_the_first_window_begins_again(
 def test_windows_that_share_nothing_cannot_go_on_without_their_state(network: Network, tmp_path: Path) -> None:
     out = cut(noise(), tmp_path / "out", network, overlap=0).path
     (out / "state.safetensors").write_bytes(b"")
-    with pytest.raises(RecordingError, match=r"state.*--overwrite"):
+    with pytest.raises(
+        RecordingError,
+        match=rf"windows that share no frame cannot be continued without it.*--overwrite.*--start {3 * WINDOW}\)",
+    ):
         run(noise(), out, network, overlap=0, existing="resume")
     assert len(openloger.open_recording(out)) == 3 * WINDOW
+
+
+def test_windows_that_share_nothing_go_on_where_there_is_no_memory(network: Network, tmp_path: Path) -> None:
+    """As those of pi3: each window is by itself."""
+    by_itself = Network(replace(network.config, memory=None)).eval().requires_grad_(False)
+    whole = run(noise(), tmp_path / "whole", by_itself, overlap=0)
+    out = cut(noise(), tmp_path / "out", by_itself, overlap=0).path
+    (out / "state.safetensors").write_bytes(b"")
+    recording = run(noise(), out, by_itself, overlap=0, existing="resume")
+    np.testing.assert_array_equal(recording.world_from_cam, whole.world_from_cam)
+    np.testing.assert_array_equal(recording.depth(LENGTH - 1), whole.depth(LENGTH - 1))
+    assert [window.number for window in recording.windows] == [0, 1, 2, 3]
 
 
 def test_a_state_of_the_version_before_is_taken(

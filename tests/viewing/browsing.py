@@ -20,7 +20,9 @@ from openloger.recording import Recording
 from openloger.viewing import Viewer, ViewOptions
 
 PATIENCE_S = 120
+EVIL = "evil.example"  # a name of somebody else's that points to this machine, as a rebound one does
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+FLAGS += [f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _BRIGHT = 40  # of 255: over the background and the grid
 
@@ -125,8 +127,8 @@ class Person:
         return int(found[1]), int(found[2])
 
     def row(self, label: str) -> Any:
-        """The control of that name."""
-        exact = self.page.locator("label", has_text=re.compile(f"^{label}$"))
+        """The control of that name; those of two-ended sliders go on with their numbers."""
+        exact = self.page.locator("label", has_text=re.compile(f"^{label}( .+ to .+)?$"))
         return exact.locator("xpath=ancestor::div[2]")
 
     def drag(self, label: str, share: float, *, thumb: int = 0) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +106,90 @@ def test_numbers_beside_sliders_change_what_is_seen(person: Person) -> None:
         person.until(lambda most=all_of_it: person.lit() < 0.7 * most)
         person.enter(label, back)
         person.until(lambda most=all_of_it: person.lit() > 0.85 * most)
+
+
+@pytest.mark.parametrize(("label", "thumb", "share"), [("depth", 1, 0.02), ("height", 0, 0.9)])
+def test_two_ended_sliders_are_dragged_and_show_their_numbers(
+    label: str, thumb: int, share: float, person: Person
+) -> None:
+    person.until(lambda: person.lit() > 0.1)
+    all_of_it = person.lit()
+    written = person.row(label).locator("label").first
+    assert written.inner_text() == {"depth": "depth 0.0 to any", "height": "height 0 % to 100 %"}[label]
+    person.drag(label, share, thumb=thumb)
+    person.until(lambda: person.lit() < 0.7 * all_of_it)
+    ends = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", written.inner_text())]
+    assert len(ends) == 2
+    assert ends[thumb] != pytest.approx({"depth": 20.0, "height": 0.0}[label])
+    assert ends[0] < ends[1]
+    person.drag(label, float(thumb), thumb=thumb)
+    person.until(lambda: person.lit() > 0.85 * all_of_it)
+
+
+def test_sliders_are_of_one_window_and_a_reload_begins_anew(browser: Any, person: Person, viewer: Viewer) -> None:
+    person.until(lambda: person.lit() > 0.1)
+    all_of_it = person.lit()
+    other = Person(browser)
+    other.visit(viewer.url)
+    other.until(lambda: other.lit() > 0.1)
+    other.enter("edges", 0.0)
+    other.enter("confidence", 1.0)
+    other.until(lambda: other.lit() < 0.5 * all_of_it)
+    person.page.wait_for_timeout(1500)
+    assert person.lit() > 0.85 * all_of_it
+    other.visit(viewer.url)
+    other.until(lambda: other.lit() > 0.85 * all_of_it)
+    other.page.close()
+    assert other.problems == []
+
+
+KNOCK = """([address, protocol]) => new Promise(done => {
+    const socket = new WebSocket(address, [protocol]);
+    socket.onopen = () => done("in");
+    socket.onerror = () => done("refused");
+})"""
+FETCH = "address => fetch(address).then(response => response.text()).catch(() => 'refused')"
+
+
+def test_a_hostile_page_gets_neither_scene_nor_socket(browser: Any, viewer: Viewer) -> None:
+    import viser
+
+    protocol, port = f"viser-v{viser.__version__}", viewer.port
+    page = browser.new_page()
+    with other_site() as address:
+        for host in ("127.0.0.1", "localhost", browsing.EVIL):
+            page.goto(address)
+            assert page.evaluate(KNOCK, [f"ws://{host}:{port}", protocol]) == "refused"
+            assert page.evaluate(FETCH, f"http://{host}:{port}/") == "refused"
+    response = page.goto(f"http://{browsing.EVIL}:{port}/")  # a name that was made to point here
+    assert response.status == 403
+    assert page.evaluate(KNOCK, [f"ws://{browsing.EVIL}:{port}", protocol]) == "refused"
+    page.goto(viewer.url)
+    assert page.evaluate(KNOCK, [viewer.url.replace("http", "ws"), protocol]) == "in"
+    page.close()
+
+
+@contextmanager
+def other_site() -> Iterator[str]:
+    """The address of a page on another port."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<title>hostile</title>")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_boxes_and_colours_change_what_is_seen(person: Person) -> None:

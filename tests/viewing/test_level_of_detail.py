@@ -69,6 +69,35 @@ def test_a_kept_point_is_an_added_one_of_its_voxel_the_most_confident(seed: int,
         assert cloud.points.frame[kept] == everything.frame[voxel].min()
 
 
+@LAWS
+@given(seed=st.integers(0, 10**6), counts=st.lists(st.integers(0, 900), min_size=1, max_size=8))
+def test_the_cloud_is_that_of_a_slow_twin(seed: int, counts: list[int]) -> None:
+    """A dictionary of voxels, filled point by point; of points equally confident, either may be kept."""
+    cloud = VoxelCloud(LEAST_BUDGET, reference_depth=5.0, edge=0.05)
+    cells = VoxelCloud(LEAST_BUDGET, reference_depth=5.0, edge=0.05)  # for its grid alone
+    parts = [points_at(scattered(seed + k, n, 1.0), seed + k, frame=(7 * k) % 11) for k, n in enumerate(counts)]
+    voxels: dict[int, tuple[int, int]] = {}  # confidence and first frame
+    added: list[Points] = []
+    for part in parts:
+        cloud.add(part)
+        added.append(part)
+        while True:
+            voxels.clear()
+            everything = Points.joined(added)
+            for key, confidence, frame in zip(
+                cells.keys(everything).tolist(), everything.confidence.tolist(), everything.frame.tolist(), strict=True
+            ):
+                best, first = voxels.get(key, (confidence, frame))
+                voxels[key] = max(best, confidence), min(first, frame)
+            if len(voxels) <= LEAST_BUDGET:
+                break
+            cells._coarsen()
+    kept = cloud.points
+    found = zip(cloud.keys(kept).tolist(), zip(kept.confidence.tolist(), kept.frame.tolist(), strict=True), strict=True)
+    assert dict(found) == voxels
+    assert cloud.edge == pytest.approx(cells.edge)
+
+
 def test_what_is_near_stays_finer_than_what_is_far() -> None:
     position = np.random.default_rng(0).uniform(0, 1, (20_000, 3))
     near, far = points_at(position), points_at(position)

@@ -18,9 +18,9 @@ from openloger.viewing.browser.drawing import about, caption, escaped, export_no
 from openloger.viewing.browser.layers import nice, turn_z_to
 from openloger.viewing.browser.navigation import Closeness, Gaze, closeness
 from openloger.viewing.browser.server import free_port
+from openloger.viewing.browser.session import PlaybackClock, frame_rate
 from openloger.viewing.browser.share import ply_bytes, send_file, share_page
 from openloger.viewing.browser.tools import pick
-from openloger.viewing.browser.viewer import PlaybackClock, frame_rate
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot, overlay, visible_points
 

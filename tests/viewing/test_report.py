@@ -20,7 +20,7 @@ from openloger.errors import InputError
 from openloger.pages import Backdrop, Line, Route, line_plot, map_plot
 from openloger.recording import Cost, Recording, create_recording, open_recording
 from openloger.viewing import plot_depth, plot_trajectory, report_page
-from openloger.viewing.report.plans import backdrop, planes
+from openloger.viewing.report.plans import backdrop, planes, view_edges
 from openloger.viewing.report.turntable import directions, faces, turntable
 from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot
 
@@ -199,6 +199,19 @@ def test_the_backdrop_shows_points_where_they_are() -> None:
     assert blue[2] > 150 > blue[0]
     assert red[3] > 100 < blue[3]
     assert (pixels[..., 3] > 0).sum() < 100
+
+
+def test_plans_show_the_path_and_the_scene_without_what_is_far_out() -> None:
+    path = np.stack([np.linspace(0, 1, 30), np.zeros(30)], 1)
+    cloud = np.random.default_rng(0).uniform(-10, 10, (4000, 2))
+    cloud[:40] = 1e4  # as of the sky
+    left, bottom, right, top = view_edges(path, cloud, 1.0)
+    assert (left, bottom, right, top) == pytest.approx((-9, -9, 9, 9), abs=0.6)
+    away = path + np.array([0.0, 30.0])
+    left, bottom, right, top = view_edges(away, cloud, 1.0)
+    assert bottom < -8
+    assert top > 30
+    assert np.isfinite(view_edges(path, np.zeros((0, 2)), 1.0)).all()
 
 
 def test_a_map_has_one_scale_for_both_axes_and_shows_where_it_begins() -> None:

@@ -1,16 +1,21 @@
 """The command line: one thin file per command, and the one place where errors become a line and an exit code.
 
-Exit codes: 0 done, 2 bad input, 130 interrupted, 141 where a pipe has lost its reader (`openloger info x | head -1`).
+Exit codes: 0 done, 2 bad input or a damaged recording, 130 interrupted, 141 where a pipe has lost its reader
+(`openloger info x | head -1`).
 """
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from openloger.cli.terminal import SafeFormatter, print_status
@@ -25,38 +30,47 @@ _FILE_WITH_A_DASH = re.compile(r"-[^-].*\.[A-Za-z]\w*")
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command in a module of its name, which is imported when the command is used: torch takes seconds."""
+
+    name: str
+
+    @property
+    def about(self) -> str:
+        """Its docstring, read from the source without importing it."""
+        spec = importlib.util.find_spec(f"openloger.cli.{self.name}")
+        assert spec is not None
+        assert spec.origin is not None
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == self.name)
+        return ast.get_docstring(found) or ""
+
+    def load(self) -> Callable[..., Any]:
+        return getattr(importlib.import_module(f"openloger.cli.{self.name}"), self.name)
+
+
+@dataclass(frozen=True)
 class Group:
-    """Commands that share their first word."""
+    """Commands that share their first word, in a module of its name, which is imported when one is used."""
 
+    name: str
     about: str
-    commands: Mapping[str, Callable[..., Any]]
+
+    @property
+    def commands(self) -> Mapping[str, Callable[..., Any]]:
+        return importlib.import_module(f"openloger.cli.{self.name}").commands()
 
 
-def commands() -> dict[str, Callable[..., Any] | Group]:
-    """Every command by its name."""
-    from openloger.cli import bench, evaluate, worlds
-    from openloger.cli.export import export
-    from openloger.cli.info import info
-    from openloger.cli.live import live
-    from openloger.cli.networks import networks
-    from openloger.cli.reconstruct import reconstruct
-    from openloger.cli.report import report
-    from openloger.cli.train import train
-    from openloger.cli.view import view
-
-    return {
-        "reconstruct": reconstruct,
-        "live": live,
-        "export": export,
-        "info": info,
-        "view": view,
-        "report": report,
-        "networks": networks,
-        "worlds": Group("Look at procedural worlds, or write them out as a dataset.", worlds.commands()),
-        "train": train,
-        "evaluate": Group("Measure against ground truth.", evaluate.commands()),
-        "bench": Group("Measure speed and memory on this machine.", bench.commands()),
-    }
+def commands() -> dict[str, Command | Group]:
+    """Every command by its name, in the order of the help."""
+    known: tuple[Command | Group, ...] = (
+        *map(Command, ("reconstruct", "live", "export", "info", "view", "report", "networks")),
+        Group("worlds", "Look at procedural worlds, or write them out as a dataset."),
+        Command("train"),
+        Group("evaluate", "Measure against ground truth."),
+        Group("bench", "Measure speed and memory on this machine."),
+    )
+    return {entry.name: entry for entry in known}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -125,25 +139,29 @@ def _is_file_with_a_dash(argument: str) -> bool:
     return bool(_FILE_WITH_A_DASH.fullmatch(argument)) and (argument[1] not in "ho" or os.path.isfile(argument))
 
 
-def _run(known: Mapping[str, Callable[..., Any] | Group], arguments: list[str], program: str) -> int | None:
+def _run(known: Mapping[str, Callable[..., Any] | Command | Group], arguments: list[str], program: str) -> int | None:
     """Read the arguments by the command's signature and run it; a group's name leads to its own commands."""
     import tyro
 
     chosen = known.get(arguments[0]) if arguments else None
     if isinstance(chosen, Group):
         return _run(chosen.commands, arguments[1:], f"{program} {arguments[0]}")
-    listed = {name: _named(entry) if isinstance(entry, Group) else entry for name, entry in known.items()}
+    listed = {name: _listed(entry, load=entry is chosen) for name, entry in known.items()}
     return tyro.extras.subcommand_cli_from_dict(
         listed, args=arguments, prog=program, description="Long videos into 3-D, in one pass."
     )
 
 
-def _named(group: Group) -> Callable[[], None]:
-    """A stand-in for the list of commands: its name alone leads to the group."""
+def _listed(entry: Callable[..., Any] | Command | Group, *, load: bool) -> Callable[..., Any]:
+    """The command that is asked for; of the others, which are in the list alone, a stand-in with their docstring."""
+    if isinstance(entry, Command) and load:
+        return entry.load()
+    if not isinstance(entry, Command | Group):
+        return entry
 
     def stand_in() -> None: ...
 
-    stand_in.__doc__ = group.about
+    stand_in.__doc__ = entry.about
     return stand_in
 
 

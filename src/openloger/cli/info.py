@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import tyro
@@ -12,6 +13,7 @@ import tyro
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.advice import about_network
 from openloger.cli.terminal import print_table, printable
+from openloger.errors import RecordingError
 from openloger.frames.live import is_captured
 from openloger.recording import open_recording
 from openloger.recording.check import find_damage
@@ -29,7 +31,11 @@ def info(recording: tyro.conf.Positional[Path], /, *, check: bool = False, json:
     if check:
         return _check(recording)
     opened = open_recording(recording)
-    summary = summarise(opened)
+    try:
+        summary = summarise(opened)
+    except RecordingError as error:
+        every = f"openloger info {quote(str(recording))} --check"
+        raise RecordingError(f"{error}; {every} lists all that is damaged") from error
     if summary.resume is not None and is_captured(summary.source):
         summary = replace(summary, resume=summary.resume.replace(" reconstruct ", " live ", 1))
     if json:

@@ -19,7 +19,8 @@ from openloger.shapes import Float32, Float64, Tensor
 from openloger.values import Frame, PlacedWindow
 
 THUMBNAIL = (24, 32)  # height, width
-LEAST_CONTRAST = 0.02  # standard deviation of a thumbnail, as a share of white, below which a picture is blank
+LEAST_CONTRAST = 0.02  # standard deviation of a thumbnail, as a share of white, below which a picture may be blank:
+LEAST_TEXTURE = 0.03  # where that of all its pixels is small, too, unlike that of sand or grass seen from near
 PIXEL_STRIDE = 8  # of depth and confidence, for their medians
 EDGE = 1  # columns of a thumbnail at its left and right
 
@@ -44,7 +45,7 @@ class WindowMeasures:
     confidence: float | None  # median over pixels
     residual: float | None  # of the fitted camera, as a share of the picture's diagonal; median over frames
     seam: float | None  # difference of the left and right edge, as a share of that of the left edge and the middle
-    focal_ratio: float | None  # the fitted focal length by the known one
+    focal_ratio: float | None  # the focal length as predicted, or fitted to predicted points, by the known one
 
 
 def measure(placed: PlacedWindow) -> WindowMeasures:
@@ -52,8 +53,10 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
     count = placed.final_count
     frames = placed.frames[: count + 1]
     indices = [frame.index for frame in frames]
-    thumbnails = torch.stack([_thumbnail(frame) for frame in frames])
+    pictures = [_brightness(frame) for frame in frames]
+    thumbnails = torch.stack([F.adaptive_avg_pool2d(picture[None], THUMBNAIL)[0] for picture in pictures])
     is_blank = thumbnails.flatten(1).std(dim=1) < LEAST_CONTRAST
+    is_blank &= torch.stack([picture.std() for picture in pictures]) < LEAST_TEXTURE
     hidden = is_blank[1:] | is_blank[:-1]
     depth = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE].median().item()
     cameras = placed.world_from_cam.detach().cpu()
@@ -67,7 +70,7 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
         confidence=confidence.median().item() if count else None,
         residual=_residual(placed),
         seam=_seam(thumbnails),
-        focal_ratio=_focal_ratio(placed),
+        focal_ratio=None if is_blank.float().mean() > 0.5 else _focal_ratio(placed),
     )
 
 
@@ -79,9 +82,9 @@ def measures_from_json(value: dict[str, Any]) -> WindowMeasures:
     return WindowMeasures(**arguments)
 
 
-def _thumbnail(frame: Frame) -> Float32[Tensor, "row column"]:
-    brightness = torch.from_numpy(frame.rgb.mean(axis=-1, dtype=np.float32)) / 255
-    return F.adaptive_avg_pool2d(brightness[None], THUMBNAIL)[0]
+def _brightness(frame: Frame) -> Float32[Tensor, "height width"]:
+    """As a share of white."""
+    return torch.from_numpy(frame.rgb.mean(axis=-1, dtype=np.float32)) / 255
 
 
 def _changes(thumbnails: Float32[Tensor, "frame row column"]) -> Float32[Tensor, " pair"]:
@@ -126,6 +129,8 @@ def _seam(thumbnails: Float32[Tensor, "frame row column"]) -> float | None:
 def _focal_ratio(placed: PlacedWindow) -> float | None:
     if placed.known_intrinsics is None:
         return None
+    if placed.predicted_focal_px is not None:  # the points lie on the rays of the known camera, which they repeat
+        return placed.predicted_focal_px / placed.known_intrinsics[[0, 1], [0, 1]].mean().item()
     points, confidence = placed.points_cam[:1].detach(), placed.confidence[:1].detach()
     fit = fit_intrinsics(points, confidence, pixel_aspect=placed.frames[0].pixel_aspect)
     if not fit.residual_px.isfinite().all():

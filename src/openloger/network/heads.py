@@ -135,6 +135,7 @@ class HeadOutputs(NamedTuple):
     moving_logit: Float[Tensor, "batch frame height width"] | None = None
     focal_px: Float[Tensor, "batch frame"] | None = None
     flow_px: Float[Tensor, "batch frame 4 row column"] | None = None
+    predicted_focal_px: Float[Tensor, "batch frame"] | None = None
 
 
 class Heads(nn.Module):

@@ -102,6 +102,7 @@ class WindowPrediction:
     moving_logit: Float[Tensor, "batch frame height width"] | None = None  # of what moves by itself
     focal_px: Float[Tensor, "batch frame"] | None = None  # equal throughout a window; principal point centred
     flow_px: Float[Tensor, "batch frame 4 row8 column8"] | None = None  # (x, y) to the previous, then the next frame
+    predicted_focal_px: Float[Tensor, "batch frame"] | None = None  # the head's own, whatever is known or adjusted
 
     @property
     def confidence(self) -> Float[Tensor, "batch frame height width"]:
@@ -215,6 +216,7 @@ class Network(nn.Module):
         with self._autocast():
             tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, disabled=disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
+        heads = heads._replace(predicted_focal_px=heads.focal_px)
         if self.scale is not None:
             heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
         if self.config.camera == "geometric" and not self.training:

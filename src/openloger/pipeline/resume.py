@@ -148,15 +148,17 @@ def rebuilt_state(stream: Stream, stored: Recording, *, reason: str) -> StreamSt
     """The state before the last recorded window, from the recording alone.
 
     Pictures, cameras and depth of the frames that it shares with the one before place it; only memory begins anew, as
-    it does after a reset. The window's frames are computed again; all before them stay.
+    it does after a reset. The window's frames are computed again; all before them stay. Windows that share no frame
+    are where they are predicted to be: without memory there is nothing to restore.
 
-    Raises RecordingError where windows share no frame, so that nothing places the next one.
+    Raises RecordingError where windows share no frame but memory, so that nothing places the next one.
     """
     fresh, rows = stream.state, stored.windows
-    if stream.overlap == 0 and len(rows) > 1:
+    if stream.overlap == 0 and stream.network.config.memory is not None and len(rows) > 1:
         raise RecordingError(
             f"{stored.path}: the state of the run cannot be used ({reason}), and windows that share no frame cannot be "
-            "continued without it; begin again with --overwrite, or reconstruct the rest into another folder"
+            f"continued without it, as memory alone ties them: begin again with --overwrite, or keep these frames and "
+            f"reconstruct the rest into another folder (--start {int(stored.source_index[-1]) + 1})"
         )
     states = (_state_before(stream, stored, window) for window in reversed(rows[1:]))
     return next((state for state in states if state is not None), fresh)
@@ -165,6 +167,9 @@ def rebuilt_state(stream: Stream, stored: Recording, *, reason: str) -> StreamSt
 def _state_before(stream: Stream, stored: Recording, window: RecordedWindow) -> StreamState | None:
     """The state before a window; None where not all frames that it shares with the one before are recorded."""
     frames = (SizedFrame.of(_as_given(frame, stored)) for frame in stored.frames(window.first_frame))
+    if stream.overlap == 0:  # a frame was read ahead, and nothing else is left of the windows before
+        ahead = tuple(islice(stream.keyed(frames), 1))
+        return replace(stream.state, number=window.number, final_frames=window.first_frame, pending=ahead)
     shared = tuple(islice(stream.keyed(frames), stream.overlap))
     if len(shared) < stream.overlap:
         return None

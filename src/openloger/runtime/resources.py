@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from openloger.runtime import platform
+
+if TYPE_CHECKING:
+    import torch
 
 
 def peak_memory_bytes() -> int:
     """The largest resident size of this process so far; on CUDA the most that torch ever held of the card's memory."""
+    import torch
+
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     return peak_resident_bytes()
@@ -26,4 +31,6 @@ def resident_bytes() -> int | None:
 
 def device_name(device: torch.device) -> str:
     """A device's display name: cpu, mps, or the name of the card."""
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -176,6 +176,7 @@ class Stream:
 
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = state.anchor and disagreement(state.anchor, world_from_cam, points[..., 2])
+        predicted = prediction.predicted_focal_px
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
         final = len(in_order(group.frames)) - len(in_order(shared))
         return _Pass(
@@ -193,6 +194,7 @@ class Stream:
                 final_count=final,
                 last=group.last,
                 known_intrinsics=None if known_px is None else _resized_camera(known_px, group.frames[0].key.frame),
+                predicted_focal_px=None if predicted is None else predicted.mean().item(),
             ),
             state=StreamState(
                 number=state.number + 1,

@@ -60,7 +60,7 @@ class Page:
 
 
 class Controls:
-    """The widgets. `ask` is called with the name of what a button or key wants, and with who wants it."""
+    """The widgets of one browser window. `request` gets the name of what a button or key wants, and its event."""
 
     def __init__(self, gui: GuiApi, *, edge_max: float, has_truth: bool, request: Callable[[str, Any], None]) -> None:
         self._gui, self._request = gui, request
@@ -89,7 +89,7 @@ class Controls:
         self._frame = gui.add_slider("frame", 0, 1, 1, 0)
         self._transport = gui.add_button_group("time", ("|◀", "◀", "▶ ❚❚", "▶", "▶|"))
         moves = {"|◀": "first", "◀": "back", "▶ ❚❚": "play", "▶": "on", "▶|": "last"}
-        self._transport.on_click(lambda event: self._request(moves[event.target.value], event.client))
+        self._transport.on_click(lambda event: self._request(moves[event.target.value], event))
         self._speed = gui.add_dropdown("speed", tuple(SPEEDS), initial_value="1×")
 
     def _build_scene(self, edge_max: float, has_truth: bool) -> None:
@@ -135,7 +135,7 @@ class Controls:
             ("Points shown, as PLY", "points", "what the sliders and the timeline leave, at the overview's density"),
             ("Page to share", "share", "one HTML file that needs no server"),
         ):
-            gui.add_button(label, hint=hint).on_click(lambda event, wish=wish: self._request(wish, event.client))
+            gui.add_button(label, hint=hint).on_click(lambda event, wish=wish: self._request(wish, event))
         self._export = gui.add_markdown("")
 
     def _bind_keys(self) -> None:
@@ -158,11 +158,12 @@ class Controls:
             ("Picture of the view", "snapshot", "P", None),
         ):
             command = self._gui.add_command(label, hotkey=key, modifier=modifier)  # pyright: ignore[reportArgumentType]
-            command.on_trigger(lambda event, wish=wish: self._request(wish, event.client))
+            command.on_trigger(lambda event, wish=wish: self._request(wish, event))
 
     def page(self, frame: int) -> Page:
         """The current settings, at a frame."""
         (nearest, furthest), (low, high) = self._depth.value, self._height.value
+        self._label_ranges()
         edge = float(self._edge.value)
         settings = Settings(
             frame=frame,
@@ -186,6 +187,17 @@ class Controls:
             measuring=self._measuring.value,
             second_picture=self._second.value,  # pyright: ignore[reportArgumentType]
         )
+
+    def _label_ranges(self) -> None:
+        """The numbers of the two-ended sliders, which show none themselves."""
+        for slider, name, written in (
+            (self._depth, "depth", lambda value: "any" if value >= DEEPEST else f"{value:.1f}"),
+            (self._height, "height", lambda value: f"{100 * value:.0f} %"),
+        ):
+            low, high = slider.value
+            label = f"{name} {written(low)} to {written(high)}"
+            if slider.label != label:
+                slider.label = label
 
     def suggest(self, *, overhead: bool) -> None:
         """Whether to show what is overhead, as long as nobody chose that himself."""

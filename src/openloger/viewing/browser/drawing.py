@@ -79,10 +79,10 @@ _NOW_POINTS = 30_000
 
 
 class Drawing:
-    """Draws pages; what the browser has already is not sent again."""
+    """Draws the page of one browser window; what it has already is not sent again."""
 
-    def __init__(self, server: Any, controls: Controls, navigation: Navigation, recording: Recording) -> None:
-        self.layers = Layers(server.scene)
+    def __init__(self, scene: Any, controls: Controls, navigation: Navigation, recording: Recording) -> None:
+        self.layers = Layers(scene)
         self._controls, self._navigation, self._recording = controls, navigation, recording
         self._frame: RecordedFrame | None = None
         self._pictured: tuple[int, str] | None = None

@@ -13,7 +13,6 @@ from openloger.viewing.scene.cameras import ORBIT_FOV, Viewpoint
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.snapshot import SceneSnapshot
 
-_USUAL_ASPECT = 1.2
 DETAIL_PIXELS = 2.0  # on the screen between the overview's points, from which on detail is fetched
 
 
@@ -56,69 +55,63 @@ def closeness(gaze: Gaze, scene: SceneSnapshot, settings: Settings) -> Closeness
 
 
 class Navigation:
-    """Of all clients of a server."""
+    """Of one browser window's camera."""
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, client: Any) -> None:
+        self._client = client
         self._home: Callable[[float], Viewpoint] | None = None
-        # where clients were put, and for what width over height; None: they went somewhere themselves
-        self._put: dict[int, tuple[Viewpoint, float] | None] = {}
+        self._is_new = True
+        self._put: tuple[Viewpoint, float] | None = None  # where, for what width over height; None: it went by itself
 
     def set_home(self, home: Callable[[float], Viewpoint]) -> None:
-        """Where newcomers begin, by their window's width over height; who stands where he was put moves along."""
+        """Where it begins, by the window's width over height; a camera that stands where it was put moves along."""
         self._home = home
-        start = home(_USUAL_ASPECT)
-        self._server.initial_camera.position = start.position
-        self._server.initial_camera.look_at = start.look_at
-        self._server.initial_camera.fov = ORBIT_FOV
-        for number, client in self._server.get_clients().items():
-            if _stands(client, self._put.get(number)):
-                self.go_home(client)
+        if _stands(self._client, self._put):
+            self.go_home()
 
     def welcome(self) -> bool:
-        """Put newcomers where their windows show the whole scene, and again those whose window has another shape now
-        but who have not moved; whether there are any.
+        """Put a new window's camera where it shows the whole scene, and again where the window has another shape now
+        but its camera has not moved; whether that was so.
         """
-        found = False
-        for number, client in self._server.get_clients().items():
-            put = self._put.get(number)
-            if number not in self._put or (put and client.camera.aspect != put[1] and _stands(client, put)):
-                self.go_home(client)
-                found = True
-        return found
+        reshaped = self._put is not None and self._client.camera.aspect != self._put[1]
+        if self._is_new or (reshaped and _stands(self._client, self._put)):
+            self.go_home()
+            return True
+        return False
 
-    def go_home(self, client: Any) -> None:
-        """Show one client the whole scene."""
+    def go_home(self) -> None:
+        """Show the whole scene."""
         assert self._home is not None  # who is asked for is known
-        viewpoint = self._home(client.camera.aspect)
-        with client.atomic():
-            client.camera.fov = ORBIT_FOV
-            client.camera.position = viewpoint.position
-            client.camera.look_at = viewpoint.look_at
-        self._put[client.client_id] = viewpoint, client.camera.aspect
+        camera = self._client.camera
+        viewpoint = self._home(camera.aspect)
+        with self._client.atomic():
+            camera.fov = ORBIT_FOV
+            camera.position = viewpoint.position
+            camera.look_at = viewpoint.look_at
+        self._put, self._is_new = (viewpoint, camera.aspect), False
 
     def lead(self, viewpoint: Viewpoint, up: Float64[np.ndarray, " 3"], *, fov: float) -> None:
-        """Take all clients along."""
-        for client in self._server.get_clients().values():
-            with client.atomic():
-                client.camera.fov = fov
-                client.camera.up_direction = up
-                client.camera.position = viewpoint.position
-                client.camera.look_at = viewpoint.look_at
-            self._put[client.client_id] = None
+        """Take it along."""
+        camera = self._client.camera
+        with self._client.atomic():
+            camera.fov = fov
+            camera.up_direction = up
+            camera.position = viewpoint.position
+            camera.look_at = viewpoint.look_at
+        self._put = None
 
     def let_go(self, up: Float64[np.ndarray, " 3"]) -> None:
-        """From here on they orbit by themselves."""
-        for client in self._server.get_clients().values():
-            client.camera.fov = ORBIT_FOV
-            client.camera.up_direction = up
+        """From here on it orbits by itself."""
+        self._client.camera.fov = ORBIT_FOV
+        self._client.camera.up_direction = up
 
-    def gaze(self) -> Gaze | None:
-        """Of the client that moved last; None: there is none."""
-        cameras = [client.camera for client in self._server.get_clients().values()]
-        if not cameras:
-            return None
-        camera = max(cameras, key=lambda camera: camera.update_timestamp)
+    @property
+    def moved_s(self) -> float:
+        """When the camera moved last."""
+        return float(self._client.camera.update_timestamp)
+
+    def gaze(self) -> Gaze:
+        camera = self._client.camera
         per_radian = camera.image_height / (2 * np.tan(camera.fov / 2))
         return Gaze(camera.position, camera.look_at, float(per_radian))
 

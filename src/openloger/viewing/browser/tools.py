@@ -22,11 +22,12 @@ CONE = 0.012  # radians off the ray within which a point counts as clicked
 
 
 class Tools:
-    """Of one page."""
+    """Of one browser window."""
 
-    def __init__(self, server: Any, controls: Controls, *, name: str, request: Callable[[str, Any], None]) -> None:
-        self._scene, self._controls, self._name, self._request = server.scene, controls, name, request
-        self._measure = Measure(server.scene)
+    def __init__(self, client: Any, controls: Controls, *, name: str, request: Callable[[str, Any], None]) -> None:
+        self._client, self._scene = client, client.scene
+        self._controls, self._name, self._request = controls, name, request
+        self._measure = Measure(self._scene)
 
     def set_measuring(self, measuring: bool) -> None:
         """Take clicks for measuring from now on, or no longer."""
@@ -49,14 +50,15 @@ class Tools:
         note = "Now the second point." if length is None else f"**{length:.4g}** in the recording's unit of length."
         self._controls.show_notes(measured=note)
 
-    def save(self, wish: str, client: Any, scene: SceneSnapshot, settings: Settings) -> None:
+    def save(self, wish: str, scene: SceneSnapshot, settings: Settings) -> None:
         """Made in a thread of its own: a browser may take its time to draw a picture."""
         makers: dict[str, tuple[str, Callable[[], bytes]]] = {
-            "snapshot": (f"{self._name}_{settings.frame:06d}.png", lambda: picture(client)),
+            "snapshot": (f"{self._name}_{settings.frame:06d}.png", lambda: picture(self._client)),
             "points": (f"{self._name}.ply", lambda: ply_bytes(scene, settings)),
             "share": (f"{self._name}.html", lambda: share_page(scene, settings).encode()),
         }
-        threading.Thread(target=send_file, args=(client, *makers[wish]), name=f"viewer-{wish}", daemon=True).start()
+        given = (self._client, *makers[wish])
+        threading.Thread(target=send_file, args=given, name=f"viewer-{wish}", daemon=True).start()
 
 
 def page_name(recording: Path) -> str:

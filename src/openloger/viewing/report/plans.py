@@ -16,6 +16,7 @@ from openloger.viewing.scene.snapshot import SceneSnapshot
 _CELLS = 400  # of a backdrop, along its longer side
 _CAMERAS = 16  # whose field of view is drawn
 _CAMERA_REACH = 0.045  # over the plan's longer side
+_OF_THE_SCENE = (5, 95)  # percentiles of the points along each axis that are in view
 _ROOM = 0.12  # around the path, over its length; and at least so many median depths:
 _LEAST_ROOM = 0.8
 _OPACITY = 210  # of 255, where points are dense
@@ -69,8 +70,8 @@ def _trusted(scene: SceneSnapshot, *, overhead_too: bool) -> Points:
 
 
 def _plan(scene: SceneSnapshot, plane: Plane, points: Points, *, labels: tuple[str, str]) -> str:
-    path = plane.xy(_centres(scene))
-    edges = fitted(_edges(path, scene.place.scale.depth))
+    path, cloud = plane.xy(_centres(scene)), plane.xy(points.position.astype(np.float64))
+    edges = fitted(view_edges(path, cloud, scene.place.scale.depth))
     colours = path_colours(scene.cameras, Settings())
     longest = max(edges[2] - edges[0], edges[3] - edges[1])
     true_path = scene.true_path
@@ -79,16 +80,21 @@ def _plan(scene: SceneSnapshot, plane: Plane, points: Points, *, labels: tuple[s
         edges=edges,
         x_label=labels[0],
         y_label=labels[1],
-        backdrop=backdrop(plane.xy(points.position.astype(np.float64)), points.rgb, edges),
+        backdrop=backdrop(cloud, points.rgb, edges),
         ticks=_fields_of_view(scene, plane, reach=_CAMERA_REACH * longest),
         beside=None if true_path is None else plane.xy(true_path),
     )
 
 
-def _edges(path: np.ndarray, depth: float) -> tuple[float, float, float, float]:
+def view_edges(path: np.ndarray, cloud: np.ndarray, depth: float) -> tuple[float, float, float, float]:
+    """Around all of the path, and the scene without the points that are furthest out."""
     low, high = path.min(0), path.max(0)
     room = max(_ROOM * float((high - low).max()), _LEAST_ROOM * depth)
-    left, bottom, right, top = (*(low - room).tolist(), *(high + room).tolist())
+    low, high = low - room, high + room
+    if len(cloud):
+        ends = np.percentile(cloud, _OF_THE_SCENE, axis=0)
+        low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
+    left, bottom, right, top = (*low.tolist(), *high.tolist())
     return left, bottom, right, top
 
 

@@ -24,6 +24,7 @@ from openloger.viewing.scene.points import NO_POINTS, Points
 LOWEST_LEVEL, HIGHEST_LEVEL = -3, 4  # depths from an eighth of the reference to 16 times it; beyond, as at these
 LEAST_BUDGET = 64 * (HIGHEST_LEVEL - LOWEST_LEVEL + 1)
 _BATCH = 1 << 18
+_SHORT_RUN = 1 << 15  # keys
 
 
 class VoxelCloud:
@@ -38,21 +39,20 @@ class VoxelCloud:
         self.seen = 0  # points added so far
         self._edges = np.full(3, edge, np.float64)
         self._coarsenings = 0
-        self._points = NO_POINTS
-        self._keys = np.zeros(0, np.int64)  # of the voxels, ascending
-        self._rows = np.zeros(0, np.int64)  # the point of each
+        self._points = _PointStore(budget)
+        self._index = _Index()
 
     def __len__(self) -> int:
-        return len(self._points)
+        return self._points.count
 
     @property
     def points(self) -> Points:
         """A copy of the points kept so far; later additions do not change it."""
-        return self._points
+        return self._points.copy()
 
     @property
     def nbytes(self) -> int:
-        return self._points.nbytes + self._keys.nbytes + self._rows.nbytes
+        return self._points.nbytes + self._index.nbytes
 
     @property
     def edge(self) -> float:
@@ -74,54 +74,117 @@ class VoxelCloud:
     def _add(self, batch: Points) -> None:
         self.seen += len(batch)
         keys, best = _one_a_voxel(self.keys(batch), batch)
-        at, held = self._find(keys)
-        while len(self) + np.count_nonzero(~held) > self.budget:
+        rows = self._index.find(keys)
+        while len(self) + np.count_nonzero(rows < 0) > self.budget:
             self._coarsen()
             keys, best = _one_a_voxel(self.keys(best), best)
-            at, held = self._find(keys)
-        self._points = _improved(self._points, self._rows[at[held]], best[held])
-        fresh = best[~held]
-        rows = np.arange(len(self), len(self) + len(fresh))
-        self._points = Points.joined([self._points, fresh])
-        self._keys = np.insert(self._keys, at[~held], keys[~held])
-        self._rows = np.insert(self._rows, at[~held], rows)
-
-    def _find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each of the ascending keys is, or would be, and which are there."""
-        at = np.searchsorted(self._keys, keys)
-        held = np.zeros(len(keys), np.bool_)
-        inside = at < len(self._keys)
-        held[inside] = self._keys[at[inside]] == keys[inside]
-        return at, held
+            rows = self._index.find(keys)
+        held = rows >= 0
+        self._points.improve(rows[held], best[held])
+        self._index.add(keys[~held], self._points.append(best[~held]))
 
     def _coarsen(self) -> None:
         self._edges[self._coarsenings % 3] *= 2
         self._coarsenings += 1
-        self._keys, self._points = _one_a_voxel(self.keys(self._points), self._points)
-        self._rows = np.arange(len(self._keys))
+        kept = self._points.view()
+        keys, best = _one_a_voxel(self.keys(kept), kept)
+        self._points, self._index = _PointStore(self.budget), _Index()
+        self._index.add(keys, self._points.append(best))
+
+
+class _PointStore:
+    """Points in columns with room for more, so that adding some costs what they are, not what is there."""
+
+    def __init__(self, most: int) -> None:
+        self.count = 0
+        self._most = most
+        self._columns = NO_POINTS.columns
+
+    @property
+    def nbytes(self) -> int:
+        return sum(column.nbytes for column in self._columns)
+
+    def view(self) -> Points:
+        return Points(*(column[: self.count] for column in self._columns))
+
+    def copy(self) -> Points:
+        return Points(*(column[: self.count].copy() for column in self._columns))
+
+    def append(self, points: Points) -> Int[np.ndarray, " point"]:
+        """The rows that they took."""
+        start, self.count = self.count, self.count + len(points)
+        room = len(self._columns[0])
+        if self.count > room:
+            room = min(max(self.count, 2 * room), self._most)
+            self._columns = tuple(_lengthened(column, room) for column in self._columns)
+        for column, more in zip(self._columns, points.columns, strict=True):
+            column[start : self.count] = more
+        return np.arange(start, self.count)
+
+    def improve(self, rows: np.ndarray, rivals: Points) -> None:
+        """More confident rivals take the places of the points in `rows`; the first frames are kept."""
+        mine = self.view()
+        first = np.minimum(mine.frame[rows], rivals.frame)
+        wins = rivals.confidence > mine.confidence[rows]
+        for column, rival in zip(mine.columns, rivals.columns, strict=True):
+            column[rows[wins]] = rival[wins]
+        mine.frame[rows] = first
+
+
+def _lengthened(column: np.ndarray, length: int) -> np.ndarray:
+    longer = np.empty((length, *column.shape[1:]), column.dtype)
+    longer[: len(column)] = column
+    return longer
+
+
+class _Index:
+    """From keys to rows: a long sorted run, and a short one that takes in what is new."""
+
+    def __init__(self) -> None:
+        none = np.zeros(0, np.int64)
+        self._runs = [(none, none), (none, none)]  # keys, ascending, and rows
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for run in self._runs for part in run)
+
+    def find(self, keys: np.ndarray) -> Int[np.ndarray, " key"]:
+        """The row of each of the ascending keys; −1: it has none."""
+        found = np.full(len(keys), -1, np.int64)
+        for known, rows in self._runs:
+            if len(known):
+                at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+                found = np.where(known[at] == keys, rows[at], found)
+        return found
+
+    def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        """Ascending keys that have no row yet."""
+        long, short = self._runs
+        short = _merged(short, (keys, rows))
+        if len(short[0]) > max(_SHORT_RUN, len(long[0]) // 16):
+            long, short = _merged(long, short), (short[0][:0], short[1][:0])
+        self._runs = [long, short]
+
+
+def _merged(run: tuple[np.ndarray, np.ndarray], more: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    at = np.searchsorted(run[0], more[0])
+    return np.insert(run[0], at, more[0]), np.insert(run[1], at, more[1])
 
 
 def _one_a_voxel(keys: np.ndarray, points: Points) -> tuple[np.ndarray, Points]:
-    """The distinct keys, ascending, and the best point of each."""
-    order = np.lexsort((points.frame, -points.confidence.astype(np.int64), keys))
+    """The distinct keys, ascending, and the best point of each: the most confident, of those the first frame's."""
+    order = np.argsort(keys)
     keys = keys[order]
     starts = np.flatnonzero(np.diff(keys, prepend=keys[:1] - 1))
     if len(starts) == 0:
         return keys, points
-    best = points[order[starts]]
-    best.frame[:] = np.minimum.reduceat(points.frame[order], starts)
+    frame = points.frame[order]
+    rank = (points.confidence[order].astype(np.int64) << 32) - frame
+    highest = np.repeat(np.maximum.reduceat(rank, starts), np.diff(starts, append=len(keys)))
+    chosen = np.minimum.reduceat(np.where(rank == highest, order, len(keys)), starts)  # of equals the first one
+    best = points[chosen]
+    best.frame[:] = np.minimum.reduceat(frame, starts)
     return keys[starts], best
-
-
-def _improved(points: Points, rows: np.ndarray, rivals: Points) -> Points:
-    """A copy in which better rivals take the places of the points in `rows`, and the first frames are kept."""
-    first = np.minimum(points.frame[rows], rivals.frame)
-    wins = rivals.confidence > points.confidence[rows]
-    changed = Points(*(column.copy() for column in points.columns))
-    for column, rival in zip(changed.columns, rivals.columns, strict=True):
-        column[rows[wins]] = rival[wins]
-    changed.frame[rows] = first
-    return changed
 
 
 def depth_levels(depth: Float32[np.ndarray, " point"], reference: float) -> Int[np.ndarray, " point"]:

@@ -141,8 +141,8 @@ class Overview:
         if frames and self._clouds is None:
             self._scale = Scale.of(frames)
             self._clouds = _Clouds(self._budget, self._scale)
-        for frame in frames:
-            self._take(frame, pixel_stride)
+        if self._clouds is not None:
+            self._clouds.add(Points.joined([self._take(frame, pixel_stride) for frame in frames]))
         return True
 
     def _strides(self) -> tuple[int, int]:
@@ -152,14 +152,14 @@ class Overview:
         frame_stride = min(BLOCK // 2, 2 ** int(math.log2(excess) / 2))
         return frame_stride, math.ceil(math.sqrt(excess / frame_stride))
 
-    def _take(self, frame: RecordedFrame, pixel_stride: int) -> None:
-        assert self._clouds is not None
+    def _take(self, frame: RecordedFrame, pixel_stride: int) -> Points:
+        """Its points, once its confidence and centre are noted."""
         points = frame_points(frame, pixel_stride=pixel_stride)
-        self._clouds.add(points)
         self._confidence[frame.number] = frame.confidence.mean()
         if len(points):
             some = points.position[:: 1 + len(points) // _POINTS_FOR_CENTRE]
             self._centres[frame.number] = np.median(some, axis=0)
+        return points
 
     def snapshot(self) -> Snapshot:
         """The scene as read so far."""

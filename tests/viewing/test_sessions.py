@@ -1,0 +1,97 @@
+"""Two browser windows, as the server sees them: each has its own settings, and a new one begins anew.
+
+The windows are played by websockets that speak viser's protocol, so that nothing needs to be rendered.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scenes
+
+from openloger.viewing import Viewer, ViewOptions
+
+viser = pytest.importorskip("viser")
+PATIENCE_S = 120
+
+
+class Window:
+    """One connection; what the server sends is taken and thrown away."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        threading.Thread(target=lambda: [None for _ in socket], daemon=True).start()
+        self.send("ViewerCameraMessage", wxyz=(1, 0, 0, 0), position=(0, 0, -3), fov=1.0, near=0.01, far=1000.0)
+
+    def send(self, kind: str, **fields: Any) -> None:
+        import msgspec
+
+        if kind == "ViewerCameraMessage":
+            fields |= {"image_height": 600, "image_width": 800, "look_at": (0, 0, 0), "up_direction": (0, -1, 0)}
+        self._socket.send(msgspec.msgpack.encode({"type": kind, **fields}))
+
+    def move(self, slider: Any, value: Any) -> None:
+        """As a person who drags it."""
+        self.send("GuiUpdateMessage", uuid=slider._impl.uuid, updates={"value": value})
+
+
+@contextmanager
+def window(viewer: Viewer) -> Iterator[Window]:
+    from websockets.sync.client import connect
+
+    own = f"127.0.0.1:{viewer.port}"
+    protocol: Any = f"viser-v{viser.__version__}"
+    with connect(f"ws://{own}", origin=f"http://{own}", subprotocols=[protocol], max_size=None) as socket:  # type: ignore
+        yield Window(socket)
+
+
+@pytest.fixture
+def viewer(tmp_path: Path) -> Iterator[Viewer]:
+    recording = scenes.write_recording(tmp_path / "walk", scenes.room(6, size=(24, 32)))
+    viewer = Viewer(recording, options=ViewOptions(port=8890, budget=20_000))
+    yield viewer
+    viewer.close()
+
+
+def until(viewer: Viewer, condition: Callable[[], bool]) -> None:
+    """Turn the viewer's loop until it holds."""
+    limit_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < limit_s, "waited in vain"
+        viewer.tick()
+        time.sleep(0.01)
+
+
+def test_a_slider_changes_its_own_window_and_no_other(viewer: Viewer) -> None:
+    sessions = viewer._sessions
+    with window(viewer) as one:
+        until(viewer, lambda: any(session._page is not None for session in sessions.values()))
+        (first,) = sessions.values()
+        usual = first._page.settings
+        with window(viewer):
+            until(viewer, lambda: len(sessions) == 2 and all(session._page for session in sessions.values()))
+            second = next(session for session in sessions.values() if session is not first)
+            one.move(first._controls._edge, 0.0)
+            one.move(first._controls._depth, (0.5, 5.0))
+            one.move(first._controls._frame, 2)
+            until(viewer, lambda: first._page.settings.frame == 2 and first._page.settings.depth_range == (0.5, 5.0))
+            until(viewer, lambda: first._page.settings.edge_max == 0.0)
+            assert first._controls._depth.label == "depth 0.5 to 5.0"
+            viewer.tick()
+            assert second._page.settings == usual
+            assert second._controls._depth.label == "depth 0.0 to any"
+            assert second.sent_bytes > 0
+        until(viewer, lambda: list(sessions.values()) == [first])
+        sent_bytes = viewer.sent_bytes
+    until(viewer, lambda: not sessions)
+    assert viewer.sent_bytes == sent_bytes
+    with window(viewer):  # the page is reloaded
+        until(viewer, lambda: any(session._page is not None for session in sessions.values()))
+        (again,) = sessions.values()
+        assert again._page.settings == usual
