@@ -6,11 +6,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numcodecs
 import numpy as np
 import pytest
 import recorded_values as values
 import torch
 import zarr
+from packaging.version import Version
 
 from openloger.errors import RecordingError
 from openloger.geometry import intrinsics_matrix, project
@@ -184,6 +186,10 @@ def test_any_zarr_reader_sees_arrays_of_exactly_the_committed_length(tmp_path: P
     )
 
 
+@pytest.mark.skipif(
+    Version(numcodecs.__version__) < Version("0.16"),
+    reason="zarr passes Blosc the size of an item from numcodecs 0.16 on",
+)
 def test_chunks_are_to_the_byte_what_zarr_would_write(tmp_path: Path) -> None:
     record(tmp_path / "out", values.meta(), values.placed_windows(FRAMES))
     written = tmp_path / "out" / "arrays.zarr"
