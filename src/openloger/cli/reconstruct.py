@@ -57,6 +57,8 @@ class AdvancedArguments(StorageArguments, WindowArguments):
     """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
     dtype: str = "auto"
     """float32, bfloat16, float16, or auto: bfloat16 where the device has it natively."""
+    topic: str | None = None
+    """Of a ROS bag with several topics of pictures: the one to take."""
     stride: int = 1
     """Take every Nth frame."""
     on_bad_frame: Literal["stop", "repeat", "skip"] = "stop"
@@ -79,9 +81,11 @@ def reconstruct(
     Ctrl-C finishes the window in hand and keeps what is done; --resume goes on from there.
 
     Args:
-        source: A video, a folder or glob of images, a list file, "-" for standard input, or world:FAMILY:SEED.
+        source: A video, a folder or glob of images, a list file, a ROS bag, "-" for standard input, or
+            world:FAMILY:SEED.
     """
     requested = advanced.options(resume=usual.resume, overwrite=usual.overwrite)
+    source = source if advanced.topic is None else f"{source}#{advanced.topic}"
     opened = open_frames(
         source,
         start=usual.start,

@@ -16,6 +16,7 @@ from openloger.frames.archive import ZipPictures
 from openloger.frames.files import open_regular
 from openloger.frames.images import PictureFiles
 from openloger.frames.joined import JoinedVideos
+from openloger.frames.ros_bag import BagPictures
 from openloger.frames.selected import SelectedFrames
 from openloger.frames.selection import Selection
 from openloger.frames.video import VideoFile
@@ -31,6 +32,8 @@ def files_of(source: object) -> tuple[Path, ...]:
     match source:
         case VideoFile() | Animation() | ZipPictures():
             return (source.path,)
+        case BagPictures():
+            return source.files
         case JoinedVideos():
             return tuple(part.path for part in source.parts)
         case PictureFiles():

@@ -17,6 +17,7 @@ from openloger.frames.lazy import LazyFrameSource
 from openloger.frames.listing import SUFFIXES
 from openloger.frames.memory import GivenFrames, OtherSource
 from openloger.frames.resize import Size, resized
+from openloger.frames.ros_bag import bag_pictures, is_bag
 from openloger.frames.selected import OnBadFrame, SelectedFrames, without_times
 from openloger.frames.selection import Selection
 from openloger.frames.video import VideoFile, standard_input
@@ -45,6 +46,7 @@ def open_frames(
       pictures (natural order, EXIF applied) or videos;
     - a folder that holds one video, or the chapters of one recording, which are joined;
     - a path to a list: lines of `seconds path` (TUM's `rgb.txt`), of paths, or one time a picture beside it;
+    - a path to a ROS bag (.bag, .mcap, .db3, ROS 2's folder), "BAG#TOPIC" where it has several topics of pictures;
     - "-": MJPEG or MPEG-TS on standard input;
     - "world:FAMILY:SEED?frames=N": a procedural world;
     - a list of paths of pictures, or of videos, which are joined;
@@ -94,7 +96,10 @@ def _named(text: str) -> LazyFrameSource:
         raise InputError("an empty text is no path; give one")
     path = Path(text)
     try:
-        return _on_disk(path)
+        bag, _, topic = text.partition("#")
+        if topic and not path.exists() and is_bag(Path(bag)):
+            return bag_pictures(Path(bag), topic)
+        return bag_pictures(path) if is_bag(path) and path.exists() else _on_disk(path)
     except PermissionError as error:
         raise InputError(f"{text} may not be read ({error.strerror}); allow it, or give another path") from error
     except ValueError as error:  # a NUL in the path
