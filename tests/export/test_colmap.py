@@ -39,9 +39,11 @@ def test_pycolmap_reads_back_equal_cameras_poses_and_points(tmp_path: Path, kind
         np.testing.assert_array_equal(camera.calibration_matrix(), K)
         world_from_cam = np.vstack([image.cam_from_world().inverse().matrix(), [0, 0, 0, 1]])
         np.testing.assert_allclose(world_from_cam, transform, atol=1e-14)
-    points = np.concatenate([c.points_world for c in select_points(recording)])
-    assert len(model.points3D) == len(points)
-    np.testing.assert_array_equal([model.points3D[i + 1].xyz for i in range(len(points))], points)
+    selected = {tuple(point) for chunk in select_points(recording) for point in chunk.points_world.tolist()}
+    points = [tuple(model.points3D[i + 1].xyz.tolist()) for i in range(len(model.points3D))]
+    assert set(points) <= selected
+    assert len(selected) / 10 < len(points) == len(set(points))
+    assert min(point.track.length() for point in model.points3D.values()) > 1
 
 
 def test_pycolmap_projects_each_point_to_the_pixel_that_it_came_from(tmp_path: Path, kind: str) -> None:
@@ -49,12 +51,10 @@ def test_pycolmap_projects_each_point_to_the_pixel_that_it_came_from(tmp_path: P
     model = read(tmp_path / "model", kind)
     for point in model.points3D.values():
         ((frame,), (xy,)) = pixels_of(point.color[None])
-        (seen,) = point.track.elements
+        (seen,) = (seen for seen in point.track.elements if seen.image_id == frame + 1)
         image = model.images[seen.image_id]
-        assert seen.image_id == frame + 1
         np.testing.assert_array_equal(image.points2D[seen.point2D_idx].xy, xy)
         np.testing.assert_allclose(image.project_point(point.xyz), xy, atol=1e-9)
-    assert model.compute_mean_reprojection_error() == 0
 
 
 def test_binary_is_what_pycolmap_finds_by_itself(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_source_pictures_are_referred_to_at_their_size(tmp_path: Path, kind: str
     model = read(tmp_path / "model", kind)
     assert [model.images[i].name for i in range(1, 6)] == [f"shot_{number:03d}.png" for number in range(5)]
     for point in list(model.points3D.values())[::7]:
-        (_, (xy,)) = pixels_of(point.color[None])
-        (seen,) = point.track.elements
+        ((frame,), (xy,)) = pixels_of(point.color[None])
+        (seen,) = (seen for seen in point.track.elements if seen.image_id == frame + 1)
         image = model.images[seen.image_id]
         camera = model.cameras[image.camera_id]
         assert (camera.width, camera.height) == (3 * WIDTH, 4 * HEIGHT)

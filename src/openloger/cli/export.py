@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 import tyro
 
 from openloger.cli.terminal import print_status, printable, progress_bar
-from openloger.export import PointSelection, export_recording
+from openloger.errors import InputError
+from openloger.export import PointSelection, SourceFrames, export_recording
 from openloger.export.formats import find_format
 from openloger.export.reconstruction import Progress as OnProgress
 from openloger.recording import open_recording
@@ -24,10 +25,12 @@ _ALL_DEFAULTS = PointSelection()
 def export(
     recording: tyro.conf.Positional[Path],
     /,
-    to: Literal["ply", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd", "rerun"],
+    to: Literal["ply", "splat", "las", "laz", "mesh", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd", "rerun"],
     *,
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
     selection: tyro.conf.OmitArgPrefixes[PointSelection] = _ALL_DEFAULTS,
+    pictures: Literal["network", "full"] = "network",
+    source: str | None = None,
     images: Path | None = None,
     overwrite: bool = False,
     json: bool = False,
@@ -36,14 +39,21 @@ def export(
 
     Args:
         recording: The recording's folder.
-        to: The format; colmap and nerfstudio are folders with pictures, usd and rerun need the extras
-            openloger[usd] and openloger[rerun].
+        to: The format; colmap and nerfstudio are folders with pictures, splat is a PLY of Gaussians, mesh a PLY, OBJ or
+            GLB by the ending of --out; las and laz, mesh, usd and rerun need the extras openloger[las], [mesh], [usd]
+            and [rerun].
         out: Where to; by default beside the recording, as RECORDING.ply or RECORDING_colmap.
-        images: The folder of the source's frames, for colmap and nerfstudio: cameras have their full size, and no
-            pictures are written.
+        pictures: Those of colmap and nerfstudio: as the network saw them, or the source's frames at full size,
+            undistorted if the run was.
+        source: Where the source of full pictures is now, if it has moved; it must be the recorded one.
+        images: A folder that has the source's frames as files: cameras have their size, and no pictures are written.
         overwrite: Replace an earlier export; a file that openloger did not write, or that has changed, is kept.
         json: Print a summary for programs on standard output.
     """
+    if source is not None and pictures != "full":
+        raise InputError("--source goes with --pictures full")
+    if images is not None and pictures == "full":
+        raise InputError("--images and --pictures full cannot both be given: files that are there, or written anew")
     opened = open_recording(recording)
     chosen = find_format(to)
     folder = recording.resolve()
@@ -52,7 +62,13 @@ def export(
         print_status(f"openloger: {recording} is not complete; its {len(opened)} frames are exported")
     with _progress(f"{to} {path.name}") as show:
         written = export_recording(
-            opened, to, path, selection=selection, images=images, overwrite=overwrite, progress=show
+            opened,
+            to,
+            path,
+            selection=selection,
+            images=SourceFrames(source) if pictures == "full" else images,
+            overwrite=overwrite,
+            progress=show,
         )
     if json:
         summary = {"recording": str(recording), "format": to, "frames": len(opened), "complete": opened.complete}

@@ -1,8 +1,7 @@
-"""COLMAP's model files, binary and text, written as the frames stream.
+"""COLMAP's model files, binary and text: images as the frames stream, then points with their tracks.
 
-Both follow https://colmap.github.io/format.html: PINHOLE cameras, cam_from_world as quaternion (w, x, y, z) and
-translation, pixel centres at + 0.5, ids from 1. Each point is seen once, by the frame that it came from, so images and
-points grow side by side.
+Both follow https://colmap.github.io/format.html: cameras with their model's parameters, cam_from_world as quaternion
+(w, x, y, z) and translation, pixel centres at + 0.5, ids from 1.
 """
 
 from __future__ import annotations
@@ -16,28 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
+from openloger.errors import InputError
 from openloger.export.cameras import Pinhole
+from openloger.geometry.camera_models import CameraModel
 from openloger.shapes import Float, Int, UInt8
 
-_PINHOLE_ID = 1
-_ERROR_PX = 0.0  # a point is made from its pixel, so it falls back onto it
 _POINT_2D = np.dtype([("xy", "<f8", 2), ("point_id", "<u8")])
-_POINT_3D = np.dtype(
-    [
-        ("id", "<u8"),
-        ("xyz", "<f8", 3),
-        ("rgb", "u1", 3),
-        ("error", "<f8"),
-        ("track_length", "<u8"),
-        ("image_id", "<u4"),
-        ("index", "<u4"),
-    ]
-)
+_MODELS = {"pinhole": ("PINHOLE", 1, 4), "opencv_fisheye": ("OPENCV_FISHEYE", 5, 8)}  # name, id, parameters
+_OPENCV, _FULL_OPENCV = ("OPENCV", 4, 8), ("FULL_OPENCV", 6, 12)
 
 
 @dataclass(frozen=True)
 class ColmapImage:
-    """One image of a model, with the points that it gives."""
+    """One image of a model, and the points that it sees."""
 
     image_id: int
     camera_id: int
@@ -46,12 +36,24 @@ class ColmapImage:
     translation: Float[np.ndarray, " axis"]  # of cam_from_world
     point_ids: Int[np.ndarray, " point"]
     pixels_xy: Float[np.ndarray, "point 2"]
-    points_world: Float[np.ndarray, "point 3"]
-    rgb: UInt8[np.ndarray, "point 3"]
+
+
+@dataclass(frozen=True)
+class ColmapPoint:
+    """One point of a model, and where it is seen."""
+
+    point_id: int
+    xyz: Float[np.ndarray, " axis"]
+    rgb: UInt8[np.ndarray, " channel"]
+    error_px: float  # mean over the track
+    track: Int[np.ndarray, "sighting 2"]  # image id, index of the point in it
+
+
+ColmapCamera = Pinhole | CameraModel
 
 
 class ModelFiles(ABC):
-    """A model being written; images and points are open from start to end, and whole when it is closed."""
+    """A model being written; images and points are open from start to end, and complete when it is closed."""
 
     def __init__(self, folder: Path, ending: str) -> None:
         self._images = (folder / f"images{ending}").open("wb")
@@ -66,7 +68,11 @@ class ModelFiles(ABC):
 
     @abstractmethod
     def add(self, view: ColmapImage) -> None:
-        """Append an image and its points."""
+        """Append an image."""
+
+    @abstractmethod
+    def add_point(self, point: ColmapPoint) -> None:
+        """Append a point."""
 
     def _complete(self) -> None:
         """Write what is known only at the end."""
@@ -76,7 +82,7 @@ class ModelFiles(ABC):
 class BinaryModel(ModelFiles):
     """cameras.bin, images.bin, points3D.bin; the counts in front are patched at the end."""
 
-    def __init__(self, folder: Path, cameras: Mapping[int, Pinhole]) -> None:
+    def __init__(self, folder: Path, cameras: Mapping[int, ColmapCamera]) -> None:
         rows = [_binary_camera(camera_id, camera) for camera_id, camera in cameras.items()]
         (folder / "cameras.bin").write_bytes(struct.pack("<Q", len(rows)) + b"".join(rows))
         super().__init__(folder, ".bin")
@@ -89,13 +95,12 @@ class BinaryModel(ModelFiles):
         seen = np.empty(count, _POINT_2D)
         seen["xy"], seen["point_id"] = view.pixels_xy, view.point_ids
         self._images.write(pose + os.fsencode(view.name) + b"\0" + struct.pack("<Q", count) + seen.tobytes())
-        points = np.empty(count, _POINT_3D)
-        points["id"], points["xyz"], points["rgb"] = view.point_ids, view.points_world, view.rgb
-        points["error"], points["track_length"] = _ERROR_PX, 1
-        points["image_id"], points["index"] = view.image_id, np.arange(count)
-        self._points.write(points.tobytes())
         self._image_count += 1
-        self._point_count += count
+
+    def add_point(self, point: ColmapPoint) -> None:
+        head = struct.pack("<Q3d3BdQ", point.point_id, *point.xyz, *point.rgb, point.error_px, len(point.track))
+        self._points.write(head + point.track.astype("<u4").tobytes())
+        self._point_count += 1
 
     def _complete(self) -> None:
         for file, count in ((self._images, self._image_count), (self._points, self._point_count)):
@@ -106,33 +111,44 @@ class BinaryModel(ModelFiles):
 class TextModel(ModelFiles):
     """cameras.txt, images.txt, points3D.txt."""
 
-    def __init__(self, folder: Path, cameras: Mapping[int, Pinhole]) -> None:
+    def __init__(self, folder: Path, cameras: Mapping[int, ColmapCamera]) -> None:
         rows = [_text_camera(camera_id, camera) for camera_id, camera in cameras.items()]
-        (folder / "cameras.txt").write_text("# CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy\n" + "".join(rows), "utf-8")
+        (folder / "cameras.txt").write_text("# CAMERA_ID MODEL WIDTH HEIGHT PARAMS\n" + "".join(rows), "utf-8")
         super().__init__(folder, ".txt")
         self._images.write(b"# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME\n# X Y POINT3D_ID, ...\n")
-        self._points.write(b"# POINT3D_ID X Y Z R G B ERROR, then IMAGE_ID POINT2D_IDX of its only view\n")
+        self._points.write(b"# POINT3D_ID X Y Z R G B ERROR, then IMAGE_ID POINT2D_IDX of each view\n")
 
     def add(self, view: ColmapImage) -> None:
         pose = _numbers([*view.wxyz, *view.translation])
         seen = (f"{x!r} {y!r} {i}" for (x, y), i in zip(view.pixels_xy.tolist(), view.point_ids.tolist(), strict=True))
         head = f"{view.image_id} {pose} {view.camera_id} ".encode() + os.fsencode(view.name)
         self._images.write(head + f"\n{' '.join(seen)}\n".encode())
-        rows = zip(view.point_ids.tolist(), view.points_world.tolist(), view.rgb.tolist(), strict=True)
-        self._points.writelines(
-            f"{i} {x!r} {y!r} {z!r} {r} {g} {b} {_ERROR_PX} {view.image_id} {index}\n".encode()
-            for index, (i, (x, y, z), (r, g, b)) in enumerate(rows)
-        )
+
+    def add_point(self, point: ColmapPoint) -> None:
+        place, colour = _numbers(point.xyz.tolist()), " ".join(map(str, point.rgb.tolist()))
+        track = " ".join(map(str, point.track.ravel().tolist()))
+        self._points.write(f"{point.point_id} {place} {colour} {point.error_px!r} {track}\n".encode())
 
 
-def _binary_camera(camera_id: int, camera: Pinhole) -> bytes:
-    params = (camera.fx, camera.fy, camera.cx, camera.cy)
-    return struct.pack("<IiQQ4d", camera_id, _PINHOLE_ID, camera.width, camera.height, *params)
+def _binary_camera(camera_id: int, camera: ColmapCamera) -> bytes:
+    (_, model_id, count), (height, width), params = _described(camera)
+    return struct.pack(f"<IiQQ{count}d", camera_id, model_id, width, height, *params)
 
 
-def _text_camera(camera_id: int, camera: Pinhole) -> str:
-    params = _numbers([camera.fx, camera.fy, camera.cx, camera.cy])
-    return f"{camera_id} PINHOLE {camera.width} {camera.height} {params}\n"
+def _text_camera(camera_id: int, camera: ColmapCamera) -> str:
+    (name, _, _), (height, width), params = _described(camera)
+    return f"{camera_id} {name} {width} {height} {_numbers(params)}\n"
+
+
+def _described(camera: ColmapCamera) -> tuple[tuple[str, int, int], tuple[int, int], list[float]]:
+    """COLMAP's model (name, id, number of parameters), (height, width), and the parameters."""
+    if isinstance(camera, Pinhole):
+        params = [camera.fx, camera.fy, camera.cx, camera.cy]
+        return _MODELS["pinhole"], (camera.height, camera.width), params
+    if camera.name == "equirect" or camera.size is None:
+        raise InputError(f"COLMAP has no camera {camera.text}: export the views of the panorama (--pictures full)")
+    model = _MODELS.get(camera.name) or (_OPENCV if len(camera.params) == _OPENCV[2] else _FULL_OPENCV)
+    return model, camera.size, [*camera.params, *[0.0] * (model[2] - len(camera.params))]
 
 
 def _numbers(values: list[float]) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from openloger.errors import InputError
-from openloger.export import colmap, glb, nerfstudio, ply, rerun, trajectories, usd
+from openloger.export import colmap, glb, las, mesh, nerfstudio, ply, rerun, splat, trajectories, usd
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection
+from openloger.export.source_frames import SourceFrames
 from openloger.outputs import staged_file, staged_folder
 
 
@@ -31,6 +33,10 @@ class Format:
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "ply": Format(ply.write_ply, ".ply", ply.MAX_POINTS, is_points=True),
+        "splat": Format(splat.write_splat, ".splat.ply", splat.MAX_POINTS, is_points=True),
+        "mesh": Format(mesh.write_mesh, ".mesh.ply", is_points=True),
+        "las": Format(las.write_las, ".las", las.MAX_POINTS, is_points=True),
+        "laz": Format(partial(las.write_las, compressed=True), ".laz", las.MAX_POINTS, is_points=True),
         "glb": Format(glb.write_glb, ".glb", glb.MAX_POINTS),
         "colmap": Format(colmap.write_colmap, "_colmap", colmap.MAX_POINTS, colmap.CONTENTS, takes_images=True),
         "nerfstudio": Format(
@@ -54,14 +60,15 @@ def export_recording(
     path: Path | str,
     *,
     selection: PointSelection | None = None,
-    images: Path | str | None = None,
+    images: Path | str | SourceFrames | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> list[Path]:
     """Writes a recording in another program's format and gives the paths written: one file, or a folder's entries.
 
     `to` is a name of `FORMATS`. Where `selection.max_points` is None, the format's own limit holds. `images` (colmap,
-    nerfstudio) is the folder of the source's frames: cameras then have their size, and no pictures are written.
+    nerfstudio) is the folder of the source's frames: cameras then have their size, and no pictures are written. With
+    `SourceFrames()` the source's frames are written at full size, undistorted if the run was.
     The files are written beside `path` and moved there when they are whole; `overwrite` replaces an earlier export of
     this format, as long as nothing of it has changed. Frames that are committed later than the
     call are not exported.
@@ -78,7 +85,7 @@ def export_recording(
         if not chosen.takes_images:
             takers = ", ".join(name for name, known in FORMATS.items() if known.takes_images)
             raise InputError(f"{to} has no pictures: images go with {takers}")
-        options["images"] = Path(images)
+        options["images"] = images if isinstance(images, SourceFrames) else Path(images)
     selection = selection or PointSelection()
     if selection.max_points is None:
         selection = replace(selection, max_points=chosen.max_points)

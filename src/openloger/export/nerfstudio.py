@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from openloger.errors import InputError
 from openloger.export.cameras import Y_UP, Pinhole, all_the_same
-from openloger.export.pictures import Pictures
+from openloger.export.pictures import Pictures, PictureSource
 from openloger.export.ply import PlyFile
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection, select_points, selected_frames, trusted_pixels
+from openloger.geometry.camera_models import PARAMETERS
 from openloger.shapes import Bool, Float
 
 MAX_POINTS = 1_000_000
@@ -40,18 +42,17 @@ def write_nerfstudio(
     path: Path,
     *,
     selection: PointSelection,
-    images: Path | None = None,
+    images: PictureSource | None = None,
     progress: Progress = no_progress,
 ) -> int:
-    """Into the empty folder `path`. With `images`, the folder of the source's frames, the cameras have those files'
-    size, the frames point to them and no pictures are written. Depth is unknown where `selection` distrusts it.
-    Gives the number of points of the initial cloud.
+    """Into the empty folder `path`; for `images` see `Pictures`. Depth is unknown where `selection` distrusts it, and
+    there is none for distorted pictures. Gives the number of points of the initial cloud.
     """
     frames = selected_frames(recording, selection)
     pictures = Pictures(recording, path, frames=frames, source=images)
     unit = _depth_unit(recording, selection)
     (path / _DEPTH_FOLDER).mkdir()
-    shared = all_the_same(list(pictures.cameras.values()))
+    shared = pictures.lens is not None or all_the_same(list(pictures.cameras.values()))
     world_from_gl_cam = recording.world_from_cam @ Y_UP
     entries: list[dict[str, Any]] = []
     with PlyFile(path / _CLOUD) as cloud:
@@ -63,13 +64,30 @@ def write_nerfstudio(
             depth = recording.depth(frame)
             known = trusted_pixels(depth, recording.confidence(frame), selection)
             _save_depth(depth, known, path / depth_file, unit=unit)
-            files = {"file_path": pictures.path(frame), "depth_file_path": depth_file}
+            files = {"file_path": pictures.path(frame)}
+            if pictures.lens is None:
+                files["depth_file_path"] = depth_file
             camera = {} if shared else _camera(pictures.cameras[frame])
             entries.append({**files, **camera, "transform_matrix": world_from_gl_cam[frame].tolist()})
-    head = {"camera_model": "OPENCV", **(_camera(pictures.cameras[0]) if shared else {})}
+    head = _head(pictures, shared=shared)
     transforms = {**head, "depth_unit_scale_factor": unit, "ply_file_path": _CLOUD, "frames": entries}
     (path / "transforms.json").write_text(json.dumps(transforms, indent=1) + "\n", "utf-8")
     return cloud.count
+
+
+def _head(pictures: Pictures, *, shared: bool) -> dict[str, Any]:
+    lens = pictures.lens
+    if lens is None:
+        return {"camera_model": "OPENCV", **(_camera(pictures.cameras[0]) if shared else {})}
+    names = PARAMETERS[lens.name][-1][4 : len(lens.params)]
+    distortion = dict(zip(names, lens.params[4:], strict=True))
+    rational = lens.name == "opencv" and any(distortion.get(name, 0) for name in ("k4", "k5", "k6"))
+    if lens.name == "equirect" or lens.size is None or rational:
+        raise InputError(f"nerfstudio has no camera {lens.text}: export undistorted pictures (--pictures full)")
+    camera = _camera(Pinhole(lens.size[1], lens.size[0], *lens.params[:4]))
+    if lens.name == "opencv":  # its k4 is no term of a denominator
+        distortion = {name: distortion.get(name, 0.0) for name in ("k1", "k2", "k3", "p1", "p2")}
+    return {"camera_model": lens.name.upper(), **camera, **distortion}
 
 
 def _camera(camera: Pinhole) -> dict[str, float]:

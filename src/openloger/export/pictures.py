@@ -1,49 +1,71 @@
-"""The pictures beside the cameras: written from the recording, or the source's own, at their full size."""
+"""The pictures beside the cameras: from the recording, its source at full size, or files that are there already."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+import torch
 
 from openloger.errors import InputError
 from openloger.export.cameras import Pinhole
 from openloger.export.reconstruction import Reconstruction
+from openloger.export.source_frames import FullSizePictures, SourceFrames
 from openloger.frames.image_file import IMAGE_DAMAGE, open_image
+from openloger.frames.lenses import read_camera
+from openloger.geometry.camera_models import CameraModel
+from openloger.recording import Recording
+from openloger.shapes import Float, UInt8
 
 FOLDER = "images"
 _JPEG_QUALITY = 95
 _EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
 
+PictureSource: TypeAlias = Path | SourceFrames
+
 
 class Pictures:
     """A name for each frame's picture, and each frame's camera at the picture's size."""
 
-    cameras: Mapping[int, Pinhole]  # by frame number
+    cameras: Mapping[int, Pinhole]  # by frame number; of the undistorted view where there is a `lens`
+    lens: CameraModel | None  # the original camera of distorted pictures; None: they are pinhole pictures
 
     def __init__(
-        self, recording: Reconstruction, folder: Path, *, frames: Sequence[int], source: Path | None = None
+        self, recording: Reconstruction, folder: Path, *, frames: Sequence[int], source: PictureSource | None = None
     ) -> None:
-        """Pictures go to `folder`/images as `frame_000000.jpg`, ...; with `source`, a folder that holds the files that
-        the recording names, nothing is written.
+        """Pictures go to `folder`/images as `frame_000000.jpg`, ...: the recording's, or with `SourceFrames` those of
+        its source at full size, undistorted if the run was. Where `source` is a folder with the files that the
+        recording names, nothing is written, and of an undistorted run they have the original camera.
 
-        Raises InputError where a named file is missing, is not upright, or has another size than the first.
+        Raises InputError where a named file is missing, is not upright, or has another size than the first, and where
+        the source is not the one recorded.
         """
         self._recording = recording
         self._folder = folder / FOLDER
-        self._source = source
+        self._files = source if isinstance(source, Path) else None
+        self._full: FullSizePictures | None = None
         self._names = {frame: f"frame_{frame:06d}.jpg" for frame in frames}
-        height, width = size = recording.depth(0).shape
-        if source is None:
-            self._folder.mkdir()
-        else:
+        self.lens = None
+        height, width = self._size = recording.depth(0).shape
+        if self._files is not None:
             self._names = {frame: recording.names[frame] for frame in frames}
-            size = _common_size([source / name for name in self._names.values()])
+            self._size = _common_size([self._files / name for name in self._names.values()])
+            self.lens = _original_camera(recording, self._size)
+        else:
+            self._folder.mkdir()
+        if isinstance(source, SourceFrames):
+            self._full = FullSizePictures(_recorded(recording), source)
+            self._size = self._full.size
         intrinsics = recording.intrinsics
         cameras = {frame: Pinhole.from_matrix(intrinsics[frame], height=height, width=width) for frame in frames}
-        self.cameras = {frame: camera.resized(height=size[0], width=size[1]) for frame, camera in cameras.items()}
-        self.scale_xy = np.array([size[1] / width, size[0] / height])  # from the depth map's pixels to the picture's
+        self.cameras = {
+            frame: camera.resized(height=self._size[0], width=self._size[1]) for frame, camera in cameras.items()
+        }
+        self.scale_xy = np.array([self._size[1] / width, self._size[0] / height])  # from the depth map's pixels
+        self._any = frames[0]
 
     def name(self, frame: int) -> str:
         """The file's name inside the folder of pictures."""
@@ -52,15 +74,47 @@ class Pictures:
     def path(self, frame: int) -> str:
         """The file's path, relative to the export where it is a part of it."""
         name = self._names[frame]
-        return f"{FOLDER}/{name}" if self._source is None else (self._source / name).resolve().as_posix()
+        return f"{FOLDER}/{name}" if self._files is None else (self._files / name).resolve().as_posix()
+
+    def pixels(self, pixels_xy: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:
+        """From the depth map's pixels to the picture's."""
+        scaled = pixels_xy * self.scale_xy
+        if self.lens is None:
+            return scaled
+        view = self.cameras[self._any]  # a known camera is that of every frame
+        plane = (scaled - [view.cx, view.cy]) / [view.fx, view.fy]
+        rays = torch.from_numpy(np.concatenate([plane, np.ones((len(plane), 1))], 1))
+        return self.lens.project(rays, size=self._size).numpy()
 
     def save(self, frame: int) -> None:
-        """Writes the recording's picture, unless the source's are used."""
-        if self._source is None:
+        """Writes the frame's picture, unless files are there already. Frames are saved in order."""
+        if self._files is None:
             from PIL import Image
 
-            picture = Image.fromarray(self._recording.rgb(frame))
+            picture = Image.fromarray(self._rgb(frame))
             picture.save(self._folder / self._names[frame], quality=_JPEG_QUALITY, subsampling=0)
+
+    def _rgb(self, frame: int) -> UInt8[np.ndarray, "height width 3"]:
+        return self._recording.rgb(frame) if self._full is None else self._full.rgb(frame)
+
+
+def _recorded(recording: Reconstruction) -> Recording:
+    if not isinstance(recording, Recording):
+        raise InputError(f"a {type(recording).__name__} has no source to take pictures from; export a recording")
+    return recording
+
+
+def _original_camera(recording: Reconstruction, size: tuple[int, int]) -> CameraModel | None:
+    """The camera that an undistorted recording's source has, for its pictures of (height, width)."""
+    if not isinstance(recording, Recording) or recording.meta.camera is None:
+        return None
+    expected = recording.meta.source_size
+    if expected is not None and expected != size:
+        raise InputError(
+            f"the files are {size[1]} x {size[0]} pixels, and the recording's camera is for {expected[1]} x "
+            f"{expected[0]}: give files of that size, or --pictures full"
+        )
+    return replace(read_camera(recording.meta.camera), size=size)
 
 
 def _common_size(files: list[Path]) -> tuple[int, int]:

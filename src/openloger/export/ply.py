@@ -13,7 +13,9 @@ from openloger.export.reconstruction import Progress, Reconstruction, no_progres
 from openloger.export.selection import PointChunk, PointSelection, select_points
 
 MAX_POINTS = 20_000_000  # 300 MB, which viewers still open
-_POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
+_COLOURS = ("red", "green", "blue")
+_TYPES = {"<f4": "float", "|u1": "uchar"}
+_POINT = np.dtype([*((axis, "<f4") for axis in "xyz"), *((colour, "u1") for colour in _COLOURS)])
 _COUNT_DIGITS = 12
 
 
@@ -27,40 +29,56 @@ def write_ply(
     return file.count
 
 
-class PlyFile:
-    """Grows by chunks; the header, as long for any count, is written anew at the end."""
+class PlyRows:
+    """Grows by rows of a structured array; the header, as long for any count, is written anew at the end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, row: np.dtype) -> None:
+        """The fields of `row` are named as the properties, and are <f4 or u1."""
         self.count = 0
+        self._properties = [f"property {_TYPES[row[name].str]} {name}" for name in row.names or ()]
         self._file = path.open("wb")
-        self._file.write(_header(0))
+        self._file.write(self._header(0))
 
-    def __enter__(self) -> PlyFile:
+    def __enter__(self) -> PlyRows:
         return self
 
     def __exit__(self, *failure: object) -> None:
         with self._file:
             self._file.seek(0)
-            self._file.write(_header(self.count))
+            self._file.write(self._header(self.count))
+
+    def add_rows(self, rows: np.ndarray) -> None:
+        self._file.write(rows.tobytes())
+        self.count += len(rows)
+
+    def _header(self, count: int) -> bytes:
+        """As long for any count: a comment takes up what the number leaves."""
+        padding = "." * (_COUNT_DIGITS - len(str(count)))
+        lines = [
+            "ply",
+            "format binary_little_endian 1.0",
+            f"comment openloger: x right, y down, z forward {padding}",
+            f"element vertex {count}",
+            *self._properties,
+            "end_header\n",
+        ]
+        return "\n".join(lines).encode("ascii")
+
+
+class PlyFile(PlyRows):
+    """Points with colour."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _POINT)
+
+    def __enter__(self) -> PlyFile:
+        return self
 
     def add(self, chunk: PointChunk) -> None:
         """Append the chunk's points."""
         rows = np.empty(len(chunk), _POINT)
-        rows["position"], rows["colour"] = chunk.points_world, chunk.rgb
-        self._file.write(rows.tobytes())
-        self.count += len(chunk)
-
-
-def _header(count: int) -> bytes:
-    """As long for any count: a comment takes up what the number leaves."""
-    padding = "." * (_COUNT_DIGITS - len(str(count)))
-    lines = [
-        "ply",
-        "format binary_little_endian 1.0",
-        f"comment openloger: x right, y down, z forward {padding}",
-        f"element vertex {count}",
-        *(f"property float {axis}" for axis in "xyz"),
-        *(f"property uchar {colour}" for colour in ("red", "green", "blue")),
-        "end_header\n",
-    ]
-    return "\n".join(lines).encode("ascii")
+        for axis, values in zip("xyz", chunk.points_world.T, strict=True):
+            rows[axis] = values
+        for colour, values in zip(_COLOURS, chunk.rgb.T, strict=True):
+            rows[colour] = values
+        self.add_rows(rows)
