@@ -32,7 +32,7 @@ ROOMS = {
     "streaming": {"values", "runtime", "memory", "network", "frames", "geometry"},
     "pages": set(),  # self-contained HTML
     "evaluation": {"values", "runtime", "recording", "datasets", "geometry", "pages", "outputs"},  # against the truth
-    "export": {"recording", "frames", "geometry", "outputs"},  # pictures are opened in one place
+    "export": {"values", "recording", "frames", "geometry", "outputs"},  # pictures are opened in one place
     "viewing": {"recording", "export", "geometry", "pages", "outputs"},  # it exports what is seen
     "training": {
         *("runtime", "transformer", "memory", "network", "streaming"),

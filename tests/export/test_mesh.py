@@ -13,7 +13,7 @@ from test_tracks import FRAMES, Seen
 
 from openloger.errors import InputError
 from openloger.export import PointSelection, export_recording, select_points
-from openloger.export.tsdf import SIDE, DistanceField, View
+from openloger.export.tsdf import SIDE, DepthView, DistanceField
 from openloger.worlds import World
 
 VOXEL = 0.06
@@ -61,7 +61,7 @@ def test_other_formats_hold_the_same_mesh(room: Seen, mesh: Path, ending: str, t
 
 def test_a_plane_is_found_between_the_voxels(tmp_path: Path) -> None:
     recording = StandIn(1, height=24, width=32)
-    view = View(
+    view = DepthView(
         depth=np.full((24, 32), 2.013, np.float32),
         trusted=np.ones((24, 32), bool),
         confidence=np.ones((24, 32), np.float32),

@@ -23,7 +23,7 @@ from openloger.export.cameras import Y_UP
 from openloger.export.colours import linear_from_srgb
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection, selected_frames, trusted_pixels
-from openloger.export.tsdf import SIDE, Brick, DistanceField, View
+from openloger.export.tsdf import SIDE, Brick, DepthView, DistanceField
 from openloger.shapes import Float, Int
 from openloger.version import install_command
 
@@ -85,10 +85,10 @@ def surface_of(brick: Brick, marching_cubes: Any) -> tuple[np.ndarray, np.ndarra
 
 def _view(
     recording: Reconstruction, frame: int, selection: PointSelection, intrinsics: np.ndarray, world_from_cam: np.ndarray
-) -> View:
+) -> DepthView:
     depth, confidence = recording.depth(frame), recording.confidence(frame)
     trusted = trusted_pixels(depth, confidence, selection)
-    return View(depth, trusted, confidence, recording.rgb(frame), intrinsics, world_from_cam)
+    return DepthView(depth, trusted, confidence, recording.rgb(frame), intrinsics, world_from_cam)
 
 
 def _automatic_voxel(recording: Reconstruction, selection: PointSelection) -> float:

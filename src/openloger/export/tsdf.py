@@ -27,7 +27,7 @@ _CORNERS = np.array(list(product((0, 1), repeat=3)))
 
 
 @dataclass(frozen=True)
-class View:
+class DepthView:
     """A frame as the field takes it in."""
 
     depth: Float32[np.ndarray, "height width"]
@@ -73,7 +73,7 @@ class DistanceField:
         """The number of blocks."""
         return len(self._number)
 
-    def add(self, view: View) -> None:
+    def add(self, view: DepthView) -> None:
         """Take in what a frame saw."""
         blocks = self._touched(view)
         if len(blocks) == 0:
@@ -112,7 +112,7 @@ class DistanceField:
             inside = (slice(SIDE + 1),) * 3
             yield Brick(np.array(block) * SIDE, distance[inside], weight[inside] > 0, rgb[inside])
 
-    def _touched(self, view: View) -> Int[np.ndarray, "block 3"]:
+    def _touched(self, view: DepthView) -> Int[np.ndarray, "block 3"]:
         """The blocks within the truncation of what a frame saw, along its rays."""
         rows, columns = np.nonzero(view.trusted)
         depth = view.depth[rows, columns].astype(np.float64)
@@ -146,7 +146,7 @@ class DistanceField:
             self._arrays[name] = np.memmap(path, kind, "r+", shape=shape)
 
 
-def _seen_by(view: View, cam: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _seen_by(view: DepthView, cam: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which camera-frame points fall inside the picture, and the row and column of each; 0 where they do not."""
     height, width = view.depth.shape
     front = cam[..., 2] > 0
