@@ -1,7 +1,7 @@
 """The memory in a network of your own: a text of letters, and what was said long ago.
 
-A sequence names a value for each of some keys, goes on with noise, and asks for them at its end. Trained in a minute;
-then asked again at sixteen times the length.
+A sequence names a value for each of some keys, goes on with noise, and asks for them at its end. Trained at one
+length, it is asked at sixteen times that.
 
 python examples/08_memory.py --steps 500
 """
