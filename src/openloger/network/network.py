@@ -74,6 +74,7 @@ class Window:
     size: int  # the run's nominal window, which a last window may fall short of
     overlap: int
     intrinsics: Float[Tensor, "batch 3 3"] | None = None  # where they are known, for networks that predict a lens
+    log_scale: Float[Tensor, " batch"] | None = None  # wrong on purpose, in training, for the memory of scale to mend
 
     @property
     def roles(self) -> Int[Tensor, " frame"]:
@@ -217,12 +218,14 @@ class Network(nn.Module):
             tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, disabled=disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
         heads = heads._replace(predicted_focal_px=heads.focal_px)
-        if self.scale is not None:
-            heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
         if self.config.camera == "geometric" and not self.training:
             heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)), window)
         elif window.intrinsics is not None:
             heads = _seen_through(heads, heads.points_cam[..., 2], _lens(heads, window))
+        if window.log_scale is not None:
+            heads = _rescaled(heads, window.log_scale)
+        if self.scale is not None:
+            heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
         carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
         carried = cell_means(heads.points_cam[:, -window.overlap :, ..., 2]) if carries else None
         return heads, replace(after, overlap_log_depth=carried), pyramid
@@ -232,10 +235,7 @@ class Network(nn.Module):
     ) -> HeadOutputs:
         """Points and regressed cameras at the scale that memory gives the window."""
         carried = None if before is None else before.overlap_log_depth
-        scale = memory(tokens, cell_means(heads.points_cam[..., 2]), carried).exp()[:, None, None]
-        world_from_cam = heads.world_from_cam.clone()
-        world_from_cam[..., :3, 3] *= scale
-        return heads._replace(world_from_cam=world_from_cam, points_cam=heads.points_cam * scale[..., None, None])
+        return _rescaled(heads, memory(tokens, cell_means(heads.points_cam[..., 2]), carried))
 
     def _measured(self, heads: HeadOutputs, features: FlowFeatures, window: Window) -> HeadOutputs:
         """The geometric camera in place of the regressed one, which is its start and fallback, and depth and focal
@@ -286,6 +286,14 @@ def _lens(heads: HeadOutputs, window: Window) -> Float[Tensor, "batch frame 3 3"
         height, width = window.images.shape[-2:]
         return centred_intrinsics(heads.focal_px, size=(height, width))
     return window.intrinsics[:, None].repeat(1, window.images.shape[1], 1, 1)
+
+
+def _rescaled(heads: HeadOutputs, log_scale: Float[Tensor, " batch"]) -> HeadOutputs:
+    """Points and cameras' places times a factor."""
+    scale = log_scale.exp()[:, None, None]
+    world_from_cam = heads.world_from_cam.clone()
+    world_from_cam[..., :3, 3] *= scale
+    return heads._replace(world_from_cam=world_from_cam, points_cam=heads.points_cam * scale[..., None, None])
 
 
 def _seen_through(

@@ -12,7 +12,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.geometry import SE3
-from openloger.network import Network, VideoMemory, Window, WindowPrediction
+from openloger.network import Network, Window, WindowPrediction
 from openloger.shapes import Float, Tensor
 from openloger.streaming import rigid_from_overlap, windows
 
@@ -31,9 +31,16 @@ class Chain:
 
 
 def run_chain(
-    network: Network, images: Float[Tensor, "batch frame 3 height width"], *, size: int, overlap: int, truncate: int = 0
+    network: Network,
+    images: Float[Tensor, "batch frame 3 height width"],
+    *,
+    size: int,
+    overlap: int,
+    truncate: int = 0,
+    log_scale: Float[Tensor, "window batch"] | None = None,
 ) -> Chain:
-    """Run a batch of clips; `size` 0 takes each as one window.
+    """Run a batch of clips; `size` 0 takes each as one window. `log_scale` is what the windows' depth is off by before
+    the memory of scale, taken in turn.
 
     Raises:
         InputError: the network is placed by sim3, which is not trained through.
@@ -48,18 +55,14 @@ def run_chain(
     for number, group in enumerate(windows(iter(range(count)), size=size, overlap=overlap)):
         if truncate and number % truncate == 0:
             memory = memory.detach()
-        prediction, memory = _step(network, images[:, list(group.frames)], size, overlap, memory)
+        wrong = None if log_scale is None else log_scale[number % len(log_scale)]
+        window = Window(images[:, list(group.frames)], size=size, overlap=overlap, log_scale=wrong)
+        prediction, memory = network(window, memory)
         if rigid and placed:
             prediction = _attach(prediction, placed[-1].world_from_cam[:, -overlap])
         placed.append(prediction)
         frames.append(group.frames)
     return Chain(_join(placed), tuple(frames))
-
-
-def _step(
-    network: Network, images: Tensor, size: int, overlap: int, memory: VideoMemory
-) -> tuple[WindowPrediction, VideoMemory]:
-    return network(Window(images, size=size, overlap=overlap), memory)
 
 
 def _attach(prediction: WindowPrediction, world_from_first: Float[Tensor, "batch 4 4"]) -> WindowPrediction:

@@ -100,6 +100,7 @@ class WindowPlan:
     overlap: tuple[int, int] = (0, 0)
     truncate: int = 0  # cut the gradient through the memory every so many windows; 0: never
     memory: bool = True  # False: the memory layers are left out
+    scale_noise: float = 0.0  # of a window's log depth before the memory of scale: windows of real video agree less
 
     def at(self, progress: float) -> tuple[int, int]:
         """Window size and overlap at a stage's progress 0..1; (0, 0) where the clip is one window."""
@@ -343,7 +344,7 @@ def compact_stages() -> tuple[Stage, ...]:
             clips=replace(
                 windows, rendered=16, frames=(16,), odds=(1.0,), batch=2, fps=(1.5, 5.0), per_world=1, ready=96
             ),
-            windows=WindowPlan(window=(5, 5), overlap=(2, 2)),
+            windows=WindowPlan(window=(5, 5), overlap=(2, 2), scale_noise=0.1),
             losses=replace(unmatched, local=0.25, focal=0.0, sky=0.0, moving=0.0, scale=2.0),
             rate=RatePlan(peak=1e-3, warmup_steps=10, decay=0.8),
             trainable=("decoder.memory", "decoder.roles", "scale"),

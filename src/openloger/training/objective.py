@@ -6,6 +6,7 @@ clip is cut into.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
@@ -32,6 +33,8 @@ from openloger.training.matching import (
     probe_tokens,
 )
 
+NOISY_WINDOWS = 16  # of a chain, whose scales are off independently; longer ones begin anew
+
 
 class Objective(nn.Module):
     """The loss of a batch in one stage of a run."""
@@ -45,7 +48,15 @@ class Objective(nn.Module):
         """The weighted sum, with gradient, and every term by its name, without; `progress` of the stage in 0..1."""
         weights, plan = self.stage.losses, self.stage.windows
         size, overlap = plan.at(progress)
-        run = partial(run_chain, self.network, clips.images, size=size, overlap=overlap, truncate=plan.truncate)
+        run = partial(
+            run_chain,
+            self.network,
+            clips.images,
+            size=size,
+            overlap=overlap,
+            truncate=plan.truncate,
+            log_scale=scale_noise(clips, plan.scale_noise) if plan.scale_noise else None,
+        )
         chain, matched = run_and_match(self.network, clips, run) if weights.match or weights.shift else (run(), None)
         losses = measure(chain.prediction, clips.take_frames(chain.index), weights)
         total = losses.total(weights)
@@ -75,6 +86,13 @@ def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) 
         truth = correspond(clips.take_frames(torch.tensor(frames)), patch=patch)
         results += [match(one, truth, special_tokens=special_tokens) for one in of_window]
     return chain, mean_match(results)
+
+
+def scale_noise(clips: ClipBatch, sigma: float) -> Float[Tensor, "window batch"]:
+    """What the log depth of each window is off by, decided by the clips' names, for NOISY_WINDOWS windows."""
+    generator = torch.Generator().manual_seed(zlib.crc32(" ".join(clips.names).encode()))
+    noise = torch.randn(NOISY_WINDOWS, len(clips.names), generator=generator)
+    return sigma * noise.to(clips.images.device)
 
 
 def chain_flow_loss(chain: Chain, clips: ClipBatch) -> Float[Tensor, ""]:
