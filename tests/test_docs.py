@@ -39,23 +39,28 @@ def shown_commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith("openloger ")]
 
 
-def without_effect(known: dict) -> dict:
-    """The same commands, which only read their arguments."""
+def read_only(command):
+    """The same command, which only reads its arguments."""
+    return functools.wraps(command)(lambda *args, **options: None)
 
-    def read_only(command):
-        return functools.wraps(command)(lambda *args, **options: None)
 
-    return {
-        name: cli.Group(entry.about, without_effect(dict(entry.commands)))
-        if isinstance(entry, cli.Group)
-        else read_only(entry)
-        for name, entry in known.items()
-    }
+class HarmlessCommand(cli.Command):
+    def load(self):
+        return read_only(super().load())
+
+
+class HarmlessGroup(cli.Group):
+    @property
+    def commands(self):
+        return {name: read_only(command) for name, command in super().commands.items()}
 
 
 @pytest.fixture(scope="module")
 def harmless():
-    return without_effect(cli.commands())
+    return {
+        name: HarmlessGroup(name, entry.about) if isinstance(entry, cli.Group) else HarmlessCommand(name)
+        for name, entry in cli.commands().items()
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

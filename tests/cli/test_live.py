@@ -212,6 +212,7 @@ def test_a_recording_that_kept_no_state_is_not_appended_to(video, tmp_path, caps
 
 
 def test_without_the_viewers_package(video, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "viser" else find_spec(name))
     assert run("live", video, "-o", tmp_path / "out", *SMALL) == 2
     assert "--no-view" in said(capsys)

@@ -63,3 +63,21 @@ def test_scale_moves_points_and_cameras_together_and_can_be_disabled(network):
     off, after = network(Window(images.flip(1), 4, 2), far, disabled=("swa",))
     torch.testing.assert_close(off.points_cam, near.points_cam)
     assert after.overlap_log_depth is None
+
+
+def test_a_scale_that_is_wrong_on_purpose_is_handed_on_and_mended(network):
+    """In training: the first window keeps it, and one that follows the window before entirely takes it over."""
+    images = torch.rand(1, 4, 3, 32, 48, generator=torch.Generator().manual_seed(3))
+    plain, _ = network(Window(images, 4, 2))
+    wrong, memory = network(Window(images, 4, 2, log_scale=torch.tensor([0.4])))
+    torch.testing.assert_close(wrong.points_cam, plain.points_cam * torch.tensor(0.4).exp(), rtol=1e-4, atol=1e-5)
+    bias = network.scale.mlp[2].bias
+    before = bias.clone()
+    bias.data[1] = 50.0
+    images = torch.cat([images[:, 2:], images[:, :2]], dim=1)
+    scales = [
+        network(Window(images, 4, 2, log_scale=torch.tensor([off])), memory)[0].points_cam[0, 0, ..., 2].log().mean()
+        for off in (-0.3, 0.3)
+    ]
+    bias.data.copy_(before)
+    torch.testing.assert_close(scales[0], scales[1], rtol=1e-3, atol=1e-3)

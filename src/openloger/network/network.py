@@ -244,7 +244,7 @@ class Network(nn.Module):
         depth, lens = heads.points_cam[..., 2], _lens(heads, window)
         known = torch.where(heads.sky_logit > 0, torch.nan, depth)
         measured = geometric_camera(features, known, lens, heads.world_from_cam, settings=_camera_settings(window))
-        lens[..., [0, 1], [0, 1]] *= measured.log_focal.exp()[:, None, None]
+        lens.diagonal(dim1=-2, dim2=-1)[..., :2] *= measured.log_focal.exp()[:, None, None]
         heads = heads._replace(world_from_cam=measured.world_from_cam)
         return _seen_through(heads, measured.corrected_depth(depth), lens)
 
@@ -300,7 +300,7 @@ def _seen_through(
     heads: HeadOutputs, depth: Float[Tensor, "batch frame height width"], lens: Float[Tensor, "batch frame 3 3"]
 ) -> HeadOutputs:
     """Points at this depth on the rays of this lens."""
-    return heads._replace(points_cam=unproject(depth, lens), focal_px=lens[..., [0, 1], [0, 1]].mean(-1))
+    return heads._replace(points_cam=unproject(depth, lens), focal_px=lens.diagonal(dim1=-2, dim2=-1)[..., :2].mean(-1))
 
 
 def _camera_settings(window: Window) -> CameraSettings:

@@ -344,7 +344,7 @@ def compact_stages() -> tuple[Stage, ...]:
             clips=replace(
                 windows, rendered=16, frames=(16,), odds=(1.0,), batch=2, fps=(1.5, 5.0), per_world=1, ready=96
             ),
-            windows=WindowPlan(window=(5, 5), overlap=(2, 2), scale_noise=0.1),
+            windows=WindowPlan(window=(5, 5), overlap=(2, 2), scale_noise=0.05),
             losses=replace(unmatched, local=0.25, focal=0.0, sky=0.0, moving=0.0, scale=2.0),
             rate=RatePlan(peak=1e-3, warmup_steps=10, decay=0.8),
             trainable=("decoder.memory", "decoder.roles", "scale"),
