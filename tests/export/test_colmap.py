@@ -10,6 +10,7 @@ from stand_in import HEIGHT, WIDTH, StandIn, pixels_of
 
 from openloger.errors import InputError
 from openloger.export import PointSelection, export_recording, select_points
+from openloger.export.selection import trusted_pixels
 
 
 def read(folder: Path, kind: str) -> pycolmap.Reconstruction:
@@ -21,6 +22,19 @@ def read(folder: Path, kind: str) -> pycolmap.Reconstruction:
 @pytest.fixture(params=["binary", "text"])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+def sees(recording: StandIn, frame: int, points: np.ndarray) -> np.ndarray:
+    """Whether a frame's own trusted depth is the points' to 5 %, point by point."""
+    world_from_cam, K, depth = recording.world_from_cam[frame], recording.intrinsics[frame], recording.depth(frame)
+    trusted = trusted_pixels(depth, recording.confidence(frame), PointSelection())
+    found = []
+    for x, y, z in (points - world_from_cam[:3, 3]) @ world_from_cam[:3, :3]:
+        column, row = K[0, 0] * x / z + K[0, 2], K[1, 1] * y / z + K[1, 2]
+        inside = z > 0 and 0 <= column < WIDTH and 0 <= row < HEIGHT
+        place = (int(row), int(column)) if inside else (0, 0)
+        found.append(inside and trusted[place] and abs(depth[place] - z) <= 0.05 * z)
+    return np.array(found)
 
 
 @pytest.mark.parametrize("fixed_lens", [False, True])
@@ -39,11 +53,18 @@ def test_pycolmap_reads_back_equal_cameras_poses_and_points(tmp_path: Path, kind
         np.testing.assert_array_equal(camera.calibration_matrix(), K)
         world_from_cam = np.vstack([image.cam_from_world().inverse().matrix(), [0, 0, 0, 1]])
         np.testing.assert_allclose(world_from_cam, transform, atol=1e-14)
-    selected = {tuple(point) for chunk in select_points(recording) for point in chunk.points_world.tolist()}
-    points = [tuple(model.points3D[i + 1].xyz.tolist()) for i in range(len(model.points3D))]
-    assert set(points) <= selected
-    assert len(selected) / 10 < len(points) == len(set(points))
-    assert min(point.track.length() for point in model.points3D.values()) > 1
+    chunks = list(select_points(recording))
+    points = np.concatenate([chunk.points_world for chunk in chunks]).astype(np.float64)
+    seen = np.stack([sees(recording, frame, points) for frame in range(5)])
+    for frame, chunk in enumerate(chunks):  # a frame sees its own
+        first = sum(map(len, chunks[:frame]))
+        seen[frame, first : first + len(chunk)] = True
+    twice = np.flatnonzero(seen.sum(0) > 1)
+    assert 0 < len(twice) == len(model.points3D)
+    np.testing.assert_array_equal([model.points3D[i + 1].xyz for i in range(len(twice))], points[twice])
+    for number, point in enumerate(twice, start=1):
+        images = sorted(element.image_id - 1 for element in model.points3D[number].track.elements)
+        assert images == np.flatnonzero(seen[:, point]).tolist()
 
 
 def test_pycolmap_projects_each_point_to_the_pixel_that_it_came_from(tmp_path: Path, kind: str) -> None:

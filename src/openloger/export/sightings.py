@@ -26,6 +26,7 @@ LEAST_CORRELATION = 0.85  # of a patch and what is found
 LEAST_CORNER = 4.0  # smaller eigenvalue of the mean outer product of a patch's gradients, grey levels² a pixel²
 _PATCH = 7  # pixels across; one more around it for the gradients
 _STEPS = 10
+_MEASURED = 512  # points that are measured at once: each takes some 5 kB meanwhile
 _CLUSTER = 256  # neighbours in the order of selection that are looked for together
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -91,9 +92,9 @@ class Searcher:
         pixels = projected.copy()
         pixels[own] = known.pixels_xy[points[own]]
         others = np.flatnonzero(~own)
-        if len(others):
-            grey = _grey(self._recording, frame)
-            pixels[others] = measured(grey, known.patches[points[others]].astype(np.float32), projected[others])
+        grey = _grey(self._recording, frame) if len(others) else None
+        for some in (others[first : first + _MEASURED] for first in range(0, len(others), _MEASURED)):
+            pixels[some] = measured(grey, known.patches[points[some]].astype(np.float32), projected[some])
         return Sightings(points, pixels, np.linalg.norm(pixels - projected, axis=1))
 
     def views(self, frames: Iterable[int]) -> Int[np.ndarray, " point"]:

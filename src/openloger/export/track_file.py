@@ -13,7 +13,7 @@ from openloger.export.sightings import Sightings
 from openloger.shapes import Float64, Int
 
 _SIGHTING = np.dtype([("point", "<u4"), ("image", "<u4"), ("index", "<u4")])
-_BATCH = 1 << 18  # sightings moved at a time
+_BATCH = 1 << 14  # sightings moved at a time; each takes some 60 bytes meanwhile
 
 
 class TrackFile:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from openloger.errors import InputError
+from openloger.frames.through import FramesThrough
 from openloger.shapes import UInt8
 from openloger.values import Frame, FrameSource
 
@@ -63,37 +65,6 @@ def resize_by_torch(rgb: Rgb, size: Size) -> Rgb:
     return np.ascontiguousarray(smaller[0].permute(1, 2, 0).numpy())
 
 
-@dataclass(frozen=True)
-class ResizedFrames:
-    """A source whose every frame has one size; see `resized`."""
-
-    source: FrameSource
-    size: Size | Callable[[int, int], Size]
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def length(self) -> int | None:
-        return self.source.length
-
-    @property
-    def bad_frames(self) -> list[tuple[int, str]]:
-        """(index, reason) of the frames that could not be decoded so far."""
-        return list(getattr(self.source, "bad_frames", []))
-
-    def frames(self, first: int = 0) -> Iterator[Frame]:
-        size = self.size
-        for frame in self.source.frames(first):
-            if callable(size):
-                size = size(*frame.native_size)
-            yield resize_frame(frame, size)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self.frames(0)
-
-
 def resized(source: FrameSource, size: Size | Callable[[int, int], Size]) -> FrameSource:
     """`source` with its pictures at `size` = (height, width), or at `size(height, width)` of the first one's
     native size.
@@ -101,4 +72,11 @@ def resized(source: FrameSource, size: Size | Callable[[int, int], Size]) -> Fra
     The second form serves a source that can be read only once:
     `resized(source, lambda height, width: network_size(height, width, config))`.
     """
-    return ResizedFrames(source, size if callable(size) else check_size(size))
+    return FramesThrough(source, partial(_each_resized, size=size if callable(size) else check_size(size)))
+
+
+def _each_resized(frames: Iterator[Frame], *, size: Size | Callable[[int, int], Size]) -> Iterator[Frame]:
+    for frame in frames:
+        if callable(size):
+            size = size(*frame.native_size)
+        yield resize_frame(frame, size)

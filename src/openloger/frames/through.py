@@ -1,4 +1,4 @@
-"""A source whose frames pass through a function of iterators: a thread that reads ahead, a clock."""
+"""A source whose frames pass through a function of iterators: resizing, a thread that reads ahead, a clock."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ class FramesThrough:
     @property
     def length(self) -> int | None:
         return self.source.length
+
+    @property
+    def bad_frames(self) -> list[tuple[int, str]]:
+        """(index, reason) of the frames that could not be decoded so far."""
+        return list(getattr(self.source, "bad_frames", []))
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         return self.through(self.source.frames(first))

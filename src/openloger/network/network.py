@@ -184,9 +184,9 @@ class Network(nn.Module):
     ) -> tuple[WindowPrediction, VideoMemory]:
         """One window through encoder, decoder and heads.
 
-        Frames that `memory` has from the previous window are not encoded again. Memory layers of
-        the `disabled` kinds (of `MEMORY_KINDS`) do not run: they add nothing, as if their gates were zero, and leave
-        nothing in the memory. Without "swa" the memory of scale takes nothing from the previous window, either.
+        Frames that `memory` has from the previous window are not encoded again. Memory layers of the `disabled` kinds
+        (of `MEMORY_KINDS`) do not run: they add nothing, as if their gates were zero, and leave nothing in the memory.
+        Without "swa" the memory of scale takes nothing from the previous window, either.
         """
         before = self.fresh_memory() if memory is None else memory
         rows, columns = self._patches(window)

@@ -6,8 +6,6 @@ its ray meets the surface that a keyframe saw: a fixed point of seeing the pixel
 keyframe's depth there, which starts near so that what hides the rest is found first. Each keyframe counts by how near
 in time it is, and hardly where its surface is not met, as where it does not see it, or where the ray goes through an
 outline, on which depth is interpolated. Of two surfaces far apart the nearer one hides the other.
-
-Legend: N frame between, E = 2 ends.
 """
 
 from __future__ import annotations
@@ -69,17 +67,14 @@ def track(images: Float[Tensor, "frame 3 height width"], ends: Ends) -> SE3:
     along = places(count, like=ends.depth)
     way = ends.first_from_last.log()
     start = SE3.exp(torch.cat([along.new_zeros(1), along, along.new_ones(1)])[:, None] * way)
-    inner = torch.arange(1, count + 1, device=along.device)
-    edges = Edges(torch.cat([torch.zeros_like(inner), torch.full_like(inner, count + 1)]), inner.repeat(2))
     depth = ends.depth.new_zeros(1, count + 2, *ends.depth.shape[1:])
     depth[0, [0, -1]] = ends.depth
     lens = ends.intrinsics.expand(1, count + 2, 3, 3)
     guess = SE3(start.rotation[None], start.translation[None])
+    edges = Edges.from_ends(len(images), device=along.device)
     motion = measure_motion(flow_from_ends(images), edges, depth, lens, guess, settings=SETTINGS)
-    source_from_target = motion.target_from_source.inverse()
-    first = SE3(source_from_target.rotation[0, :count], source_from_target.translation[0, :count])
-    second = SE3(source_from_target.rotation[0, count:], source_from_target.translation[0, count:])
-    second = ends.first_from_last @ second
+    end_from_cam = motion.target_from_source.inverse()[0]
+    first, second = end_from_cam[:count], ends.first_from_last @ end_from_cam[count:]
     found = (motion.status[0] != EdgeStatus.FALLBACK).to(along.dtype)
     by_first, by_second = (1 - along) * found[:count], along * found[count:]
     share = torch.where(by_first + by_second > 0, by_second / (by_first + by_second).clamp_min(1e-6), along)

@@ -39,6 +39,12 @@ class Edges:
         index = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 2)
         return Edges(index[:, 0], index[:, 1])
 
+    @staticmethod
+    def from_ends(frames: int, *, device: torch.device | None = None) -> Edges:
+        """The first frame with every frame between it and the last, then the last with the same, in their order."""
+        inner = torch.arange(1, frames - 1, device=device)
+        return Edges(torch.cat([torch.zeros_like(inner), torch.full_like(inner, frames - 1)]), inner.repeat(2))
+
     def __len__(self) -> int:
         return len(self.source)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from openloger.network.motion import lucas_kanade
-from openloger.network.motion.flow import EdgeFlow, agreement, edge_flow, textured
+from openloger.network.motion.flow import EdgeFlow, Edges, agreement, edge_flow, textured
 from openloger.network.motion.lucas_kanade import STRIDE, Flow, Level
 from openloger.shapes import Float, Tensor
 
@@ -56,17 +56,15 @@ class MotionMeter:
 
 
 def flow_from_ends(images: Float[Tensor, "frame 3 height width"]) -> EdgeFlow:
-    """Flow from the first frame to all between it and the last, then from the last to the same, in their order."""
+    """Flow of the edges `Edges.from_ends`."""
     half, full = lucas_kanade.prepare(images)
-    count, last = len(images) - 2, len(images) - 1
+    last = len(images) - 1
     follower = Follower(half[torch.tensor([0, last])])
     forth, back = [], []
-    for number in range(1, count + 1):
+    for number in range(1, last):
         flow = follower.step(half[torch.tensor([number, last - number])])
         forth.append(flow.shift_px[0])
         back.append(flow.shift_px[1])
-    start = 2 * torch.stack(forth + back[::-1])
-    inner = torch.arange(1, count + 1)
-    source = torch.tensor([0, last]).repeat_interleave(count)
-    flow = lucas_kanade.descend(full[source], full[inner.repeat(2)], start, steps=lucas_kanade.STEPS_FULL)
-    return edge_flow(flow, shape=(1, 2 * count))
+    start, edges = 2 * torch.stack(forth + back[::-1]), Edges.from_ends(len(images))
+    flow = lucas_kanade.descend(full[edges.source], full[edges.target], start, steps=lucas_kanade.STEPS_FULL)
+    return edge_flow(flow, shape=(1, len(edges)))

@@ -49,7 +49,8 @@ class Flow:
 
 def prepare(images: Float[Tensor, "image 3 height width"]) -> tuple[Level, Level]:
     """Half and full size of sRGB pictures in [0, 1]."""
-    return prepare_half(images), _level(_grey(images))
+    grey = _grey(images)
+    return _level(F.avg_pool2d(grey, 2)), _level(grey)
 
 
 def prepare_half(images: Float[Tensor, "image 3 height width"]) -> Level:
