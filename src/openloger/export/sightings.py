@@ -92,7 +92,7 @@ class Searcher:
         pixels = projected.copy()
         pixels[own] = known.pixels_xy[points[own]]
         others = np.flatnonzero(~own)
-        grey = _grey(self._recording, frame) if len(others) else None
+        grey = _grey(self._recording, frame)
         for some in (others[first : first + _MEASURED] for first in range(0, len(others), _MEASURED)):
             pixels[some] = measured(grey, known.patches[points[some]].astype(np.float32), projected[some])
         return Sightings(points, pixels, np.linalg.norm(pixels - projected, axis=1))
