@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 
 from openloger.geometry import SE3, unproject
-from openloger.network.motion import Ends, MotionMeter, between
+from openloger.network.motion import KeyframePair, MotionMeter, track_between
 from openloger.shapes import Float32, Tensor
 from openloger.streaming.windows import SizedFrame
 from openloger.values import PlacedWindow
@@ -73,7 +73,7 @@ def motion_meter(key: SizedFrame) -> Moved:
     """Whether the picture has moved by LEAST_MOTION of the diagonal since this keyframe, or is lost (`MotionMeter`)."""
     height, width = key.size
     meter, least = MotionMeter(key.image), LEAST_MOTION * (height**2 + width**2) ** 0.5
-    return lambda frame: meter.to_next(frame.image) >= least
+    return lambda frame: meter.measure(frame.image) >= least
 
 
 @torch.inference_mode()
@@ -83,7 +83,7 @@ def fill_between(
     """A window of all frames from one of keyframes, seen through the lens `intrinsics`.
 
     Cameras of the frames between are tracked against both keyframes around them, and their depth and confidence are
-    carried over from both (`network/motion/between.py`).
+    warped from both (`network/motion/between.py`).
     """
     own = (keys.world_from_cam, keys.points_cam, keys.confidence_logit)
     rows: list[tuple[Tensor, ...]] = [tuple(part[:1] for part in own)]
@@ -104,12 +104,12 @@ def _gap(
     both = slice(number, number + 2)
     images = torch.stack([frame.image for frame in frames]).to(device)
     first, last = (SE3.from_matrix(camera) for camera in keys.world_from_cam[both])
-    ends = Ends(
+    keyframes = KeyframePair(
         first_from_last=(first.inverse() @ last).to(device, torch.float32),
         depth=keys.points_cam[both, ..., 2].to(device),
         confidence_logit=keys.confidence_logit[both].to(device),
         intrinsics=intrinsics.to(device),
     )
-    found = between(images, ends)
+    found = track_between(images, keyframes)
     world_from_cam = first @ found.first_from_cam.to("cpu", torch.float64)
-    return world_from_cam.matrix(), unproject(found.depth, ends.intrinsics).cpu(), found.confidence_logit.cpu()
+    return world_from_cam.matrix(), unproject(found.depth, keyframes.intrinsics).cpu(), found.confidence_logit.cpu()

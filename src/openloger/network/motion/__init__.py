@@ -1,11 +1,11 @@
 """The geometric camera: motion between frames from flow and depth; layers without weights.
 
 `flow_features` of pictures and frozen feature maps, then `geometric_camera` of those, depth, intrinsics and the
-regressed cameras. `MotionMeter` measures how far the picture moves, frame by frame, and `between` gives the frames
-between two keyframes their cameras and depth.
+regressed cameras. `MotionMeter` measures how far the picture moves, frame by frame, and `track_between` gives the
+frames between two keyframes their cameras and depth.
 """
 
-from openloger.network.motion.between import Between, Ends, between
+from openloger.network.motion.between import KeyframePair, TrackedFrames, track_between
 from openloger.network.motion.camera import (
     CameraSettings,
     EdgeMotion,
@@ -15,26 +15,26 @@ from openloger.network.motion.camera import (
     measure_motion,
 )
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between, flow_features
-from openloger.network.motion.following import MotionMeter
 from openloger.network.motion.pose import Noise
+from openloger.network.motion.tracking import MotionMeter
 from openloger.network.motion.window import WindowSettings
 
 __all__ = [
-    "Between",
     "CameraSettings",
     "EdgeFlow",
     "EdgeMotion",
     "EdgeStatus",
     "Edges",
-    "Ends",
     "FlowFeatures",
     "GeometricCameras",
+    "KeyframePair",
     "MotionMeter",
     "Noise",
+    "TrackedFrames",
     "WindowSettings",
-    "between",
     "flow_between",
     "flow_features",
     "geometric_camera",
     "measure_motion",
+    "track_between",
 ]

@@ -11,7 +11,7 @@ from network.motion_scenes import SIZE, generator, motion, texture, wall
 from openloger.geometry import SE3, pixel_grid
 from openloger.network.motion import MotionMeter
 from openloger.network.motion.flow import Edges, flow_between, flow_features
-from openloger.network.motion.following import flow_from_ends
+from openloger.network.motion.tracking import flow_from_ends
 
 PIXELS = pixel_grid(*SIZE)
 
@@ -23,24 +23,24 @@ def picture(shift: tuple[float, float]) -> Tensor:
 @pytest.mark.parametrize("step", [(1.5, 0.5), (-2.5, 1.0)])
 def test_a_shift_adds_up_over_frames(step: tuple[float, float]) -> None:
     meter = MotionMeter(picture((0.0, 0.0)))
-    lengths = [meter.to_next(picture((k * step[0], k * step[1]))) for k in range(1, 7)]
+    lengths = [meter.measure(picture((k * step[0], k * step[1]))) for k in range(1, 7)]
     true = torch.tensor(step).norm() * torch.arange(1, 7)
     assert_close(torch.tensor(lengths), true, rtol=0.1, atol=0.2)
 
 
 def test_a_picture_that_stands_still_does_not_move_whatever_the_light() -> None:
     meter = MotionMeter(picture((0.0, 0.0)))
-    assert max(meter.to_next(0.2 + gain * picture((0.0, 0.0))) for gain in (1.0, 0.7, 0.5)) < 0.1
+    assert max(meter.measure(0.2 + gain * picture((0.0, 0.0))) for gain in (1.0, 0.7, 0.5)) < 0.1
 
 
 def test_after_a_cut_the_flow_is_lost() -> None:
     meter = MotionMeter(picture((0.0, 0.0)))
-    assert meter.to_next(torch.rand(3, *SIZE, generator=generator(1))) == float("inf")
+    assert meter.measure(torch.rand(3, *SIZE, generator=generator(1))) == float("inf")
 
 
 def test_a_picture_without_texture_stands_still() -> None:
     meter = MotionMeter(torch.full((3, *SIZE), 0.5))
-    assert meter.to_next(torch.full((3, *SIZE), 0.5)) == 0.0
+    assert meter.measure(torch.full((3, *SIZE), 0.5)) == 0.0
 
 
 def test_it_is_the_flow_that_matches_find() -> None:

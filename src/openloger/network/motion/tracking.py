@@ -1,9 +1,9 @@
-"""Flow from a keyframe to the frames after it, one by one: each starts where the one before ended.
+"""Flow from a keyframe to the frames after it, one by one: each starts from the flow to the frame before.
 
 Between neighbouring frames the picture moves little, so that Lucas–Kanade at half size needs no matches to start from,
 and no network. Where it is lost, as after a cut, the pictures do not agree.
 
-Legend: P pair of a keyframe and the frame that it is followed to.
+Legend: P pair of a keyframe and the frame that it is tracked to.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MOST = 0.8  # share of the picture that moves less than the length measured
 LOST = 0.5  # mean agreement of what has texture, under which the flow is not found
 
 
-class Follower:
-    """Follows P keyframes through as many videos, at half size."""
+class FlowTracker:
+    """Tracks P keyframes through as many videos, at half size."""
 
     def __init__(self, keys: Level) -> None:
         rows, columns = (length * 2 // STRIDE for length in keys.grey.shape[-2:])
@@ -39,16 +39,16 @@ class MotionMeter:
     """How far the picture has moved since a keyframe."""
 
     def __init__(self, key: Float[Tensor, "3 height width"]) -> None:
-        self._follower = Follower(lucas_kanade.prepare_half(key[None]))
+        self._tracker = FlowTracker(lucas_kanade.prepare_half(key[None]))
 
     @torch.inference_mode()
-    def to_next(self, image: Float[Tensor, "3 height width"]) -> float:
+    def measure(self, image: Float[Tensor, "3 height width"]) -> float:
         """Length of the flow to the next frame, pixels, that the share MOST of the picture stays under; infinite where
         the flow is lost.
 
         The median would miss a camera that moves ahead, in whose pictures only what is near moves much.
         """
-        flow = self._follower.step(lucas_kanade.prepare_half(image[None]))
+        flow = self._tracker.step(lucas_kanade.prepare_half(image[None]))
         texture = textured(flow)
         if float((texture * agreement(flow)).sum()) < LOST * float(texture.sum()):
             return float("inf")
@@ -59,10 +59,10 @@ def flow_from_ends(images: Float[Tensor, "frame 3 height width"]) -> EdgeFlow:
     """Flow of the edges `Edges.from_ends`."""
     half, full = lucas_kanade.prepare(images)
     last = len(images) - 1
-    follower = Follower(half[torch.tensor([0, last])])
+    tracker = FlowTracker(half[torch.tensor([0, last])])
     forth, back = [], []
     for number in range(1, last):
-        flow = follower.step(half[torch.tensor([number, last - number])])
+        flow = tracker.step(half[torch.tensor([number, last - number])])
         forth.append(flow.shift_px[0])
         back.append(flow.shift_px[1])
     start, edges = 2 * torch.stack(forth + back[::-1]), Edges.from_ends(len(images))
