@@ -128,3 +128,17 @@ def test_an_autocast_outside_does_not_reach_float32_networks():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         (inside,), _ = chain(network, images[:, :5])
     assert torch.equal(inside.points_cam, plain.points_cam)
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_dense_heads_stay_in_float32(precision):
+    """They run outside autocast: a block of theirs in half precision could not multiply its input."""
+    torch.manual_seed(0)
+    network = Network(preset("compact")).eval().requires_grad_(False)
+    half = halved(network, precision)
+    assert {weight.dtype for weight in half.heads.parameters()} == {torch.float32}
+    assert precision in {weight.dtype for weight in half.decoder.parameters()}
+    images = small_images(frames=2, height=64, width=96)
+    (whole,), _ = chain(network, images, size=2, overlap=0)
+    (narrow,), _ = chain(half, images, size=2, overlap=0)
+    assert 1e-6 < distance(narrow.points_cam, whole.points_cam) < 1e-4  # 4.8e-5 and 0.9e-5 were measured

@@ -168,12 +168,13 @@ class Network(nn.Module):
     def set_precision(self, precision: torch.dtype) -> Network:
         """Store the matrices of all transformer blocks and TTT layers in `precision`, and run the transformers in it.
 
-        Norms, gates, learning rates, fast weights and pixel layers stay float32, as does the whole of the metric head.
-        Outside the blocks autocast selects the dtypes.
+        Norms, gates, learning rates, fast weights and pixel layers stay float32, as does the whole of the metric head,
+        and all of dense heads, which run outside autocast. Outside the blocks autocast selects the dtypes.
         """
         self.precision = precision
+        in_float32 = set(self.heads.modules()) if isinstance(self.heads, DenseHeads) else set[nn.Module]()
         for block in self.modules():
-            if isinstance(block, Block | TestTimeTraining):
+            if isinstance(block, Block | TestTimeTraining) and block not in in_float32:
                 for layer in block.modules():
                     if isinstance(layer, Linear):
                         layer.to(precision)
