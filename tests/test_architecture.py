@@ -39,6 +39,7 @@ ROOMS = {
         *("worlds", "datasets", "geometry", "outputs"),
     },
     "pipeline": {"values", "geometry", "runtime", "frames", "network", "streaming", "recording", "outputs"},
+    "batch": {"values", "frames", "network", "recording", "pipeline", "export", "viewing", "outputs"},  # many videos
 }
 ALLOWED = {
     **ROOMS,

@@ -13,9 +13,11 @@ from typing import Any, Literal
 import tyro
 
 from openloger import worlds
+from openloger.batch.workers import WorkerControl, WorkerPool, WorkerResources, import_ray
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.ablations import evaluate_ablations
 from openloger.cli.results import MADE_BY, show, write_page
+from openloger.cli.terminal import print_status
 from openloger.datasets import DatasetFolder, Sequence, open_dataset
 from openloger.errors import InputError
 from openloger.evaluation import GatherSettings, MeasureSettings
@@ -23,7 +25,16 @@ from openloger.evaluation import evaluate_recording as measure_recording
 from openloger.evaluation.page import Section
 from openloger.evaluation.recording import made_with, summary
 from openloger.evaluation.report import TableRows, measured_table, suite_json, suite_table
-from openloger.evaluation.suites import SUITES, Outcome, Sequences, Suite, SuiteResult, find_suite, run_suite
+from openloger.evaluation.suites import (
+    SUITES,
+    Outcome,
+    Sequences,
+    Suite,
+    SuiteResult,
+    evaluate_sequence,
+    find_suite,
+    run_suite,
+)
 from openloger.frames import open_frames
 from openloger.frames.through import FramesThrough
 from openloger.network import Network, NetworkSpec, weights_hash
@@ -73,6 +84,30 @@ class OutputArguments:
 
 
 @dataclass(frozen=True)
+class RayArguments:
+    """Sequences on several workers at once (`pip install 'openloger[ray]'`), with the same numbers."""
+
+    ray: bool = False
+    """Run on Ray's workers, a sequence each at a time."""
+    workers: int | None = None
+    """How many; by default as many as there is room for."""
+    cpus_per_worker: int = 1
+    """CPUs, and torch's threads, of each."""
+    gpus_per_worker: float | None = None
+    """GPUs of each; by default one, where there are any."""
+    ray_address: str | None = None
+    """A Ray cluster, which has the dataset at the same path; by default Ray runs on this machine."""
+
+    def resources(self) -> WorkerResources:
+        return WorkerResources(
+            workers=self.workers,
+            cpus_per_worker=self.cpus_per_worker,
+            gpus_per_worker=self.gpus_per_worker,
+            address=self.ray_address,
+        )
+
+
+@dataclass(frozen=True)
 class WorldArguments:
     """Which worlds."""
 
@@ -95,10 +130,11 @@ def evaluate_suite(
     network: NetworkSpec,
     protocol: ProtocolArguments = ProtocolArguments(),
     output: OutputArguments = OutputArguments(),
+    ray: RayArguments = RayArguments(),
 ) -> int:
     """Run a network over a dataset on disk and measure it; 2 where a sequence has no numbers, else 0."""
     sequences = _choose(find_suite(name), data, protocol.sequences)
-    return _evaluate(name, sequences, network, protocol, output)
+    return _evaluate(name, sequences, network, protocol, output, ray)
 
 
 def evaluate_worlds(
@@ -107,9 +143,10 @@ def evaluate_worlds(
     worlds: tyro.conf.OmitArgPrefixes[WorldArguments] = WorldArguments(),
     protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
     output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
+    ray: tyro.conf.OmitArgPrefixes[RayArguments] = RayArguments(),
 ) -> int:
     """Run a network over procedural worlds, whose truth is exact, and measure it."""
-    return _evaluate("worlds", _Worlds(worlds, protocol.sequences), network, protocol, output)
+    return _evaluate("worlds", _Worlds(worlds, protocol.sequences), network, protocol, output, ray)
 
 
 @dataclass(frozen=True)
@@ -140,7 +177,10 @@ def _evaluate(
     network: NetworkSpec,
     protocol: ProtocolArguments,
     output: OutputArguments,
+    ray: RayArguments,
 ) -> int:
+    if ray.ray:
+        import_ray()
     if output.out is not None:
         for file in (RESULTS_FILE, REPORT_FILE):
             check_place(output.out / file, made_by=MADE_BY, overwrite=output.overwrite)
@@ -152,8 +192,12 @@ def _evaluate(
         overlap=suite.overlap if protocol.overlap is None else protocol.overlap,
         reset_every=suite.reset_every if protocol.reset_every is None else protocol.reset_every,
     )
-    reconstruct = partial(_stream, network=loaded, suite=suite, placement=protocol.placement, stop=protocol.stop)
-    result = run_suite(name, sequences, suite=suite, reconstruct=reconstruct, on_outcome=_print_outcome)
+    if ray.ray:
+        job = SuiteJob(sequences, suite, network, protocol.placement, protocol.stop)
+        result = run_suite_on_ray(name, job, ray.resources(), on_outcome=_print_outcome)
+    else:
+        reconstruct = partial(_stream, network=loaded, suite=suite, placement=protocol.placement, stop=protocol.stop)
+        result = run_suite(name, sequences, suite=suite, reconstruct=reconstruct, on_outcome=_print_outcome)
     settings = _settings(_engine(loaded, suite, protocol.placement)) | {"stop": protocol.stop}
     digest = None if loaded.weights is None else weights_hash(loaded.weights)
     made = suite_json(result, network=network.network, weights_hash=digest, run_settings=settings)
@@ -164,6 +208,51 @@ def _evaluate(
     return 0 if result.complete else EXIT_BAD_INPUT
 
 
+@dataclass(frozen=True)
+class SuiteJob:
+    """What a worker needs for each sequence of a suite."""
+
+    sequences: Sequences
+    suite: Suite
+    network: NetworkSpec
+    placement: str
+    stop: int | None
+
+    def __call__(self) -> Callable[[str, WorkerControl], Outcome]:
+        """Loads the network; gives the function that takes a sequence's name to its outcome."""
+        network = self.network.load()
+        reconstruct = partial(_stream, network=network, suite=self.suite, placement=self.placement, stop=self.stop)
+
+        def evaluate(name: str, control: WorkerControl) -> Outcome:
+            return evaluate_sequence(name, self.sequences, reconstruct=reconstruct, settings=self.suite.measure)
+
+        return evaluate
+
+
+def run_suite_on_ray(
+    name: str, job: SuiteJob, resources: WorkerResources, *, on_outcome: Callable[[Outcome], None]
+) -> SuiteResult:
+    """`run_suite` on workers: the same outcomes in the same order. A sequence whose workers all died has a fault.
+
+    Raises:
+        InputError: there is no sequence, no network, or no Ray.
+    """
+    names = list(job.sequences)
+    if not names:
+        raise InputError(f"{name} has no sequence to run; choose at least one")
+    if resources.workers is not None:
+        resources = replace(resources, workers=min(resources.workers, len(names)))
+    outcomes: dict[str, Outcome] = {}
+    with WorkerPool(job, resources) as pool:
+        for finished in pool.run(names):
+            outcome = finished.result or Outcome(finished.item, None, finished.error, 0.0)
+            if outcome.fault is not None:  # it was logged where it happened, on the worker
+                print_status(f"openloger: {outcome.sequence}: {outcome.fault}")
+            on_outcome(outcome)
+            outcomes[finished.item] = outcome
+    return SuiteResult(name, job.suite, tuple(outcomes[one] for one in names))
+
+
 def _suite_command(name: str) -> Callable[..., int]:
     def evaluate(
         *,
@@ -171,8 +260,9 @@ def _suite_command(name: str) -> Callable[..., int]:
         network: tyro.conf.OmitArgPrefixes[NetworkSpec],
         protocol: tyro.conf.OmitArgPrefixes[ProtocolArguments] = ProtocolArguments(),
         output: tyro.conf.OmitArgPrefixes[OutputArguments] = OutputArguments(),
+        ray: tyro.conf.OmitArgPrefixes[RayArguments] = RayArguments(),
     ) -> int:
-        return evaluate_suite(name, data=data, network=network, protocol=protocol, output=output)
+        return evaluate_suite(name, data=data, network=network, protocol=protocol, output=output, ray=ray)
 
     beside = ", beside the published numbers" if SUITES[name].table else ""
     evaluate.__doc__ = (
