@@ -29,7 +29,7 @@ DAMPING = 1e-6  # of a normal matrix with a unit diagonal
 class Noise:
     """The noise of flow and depth, and the cutoff beyond which matches do not count."""
 
-    flow_sigma_px: float = 0.3
+    flow_sigma_px: float = 0.25
     depth_sigma: float = 0.1  # of log depth
     cutoff: float = 3.0  # σ: a match so far off has a quarter of its weight
     gate: float = 10.0  # σ: a match so far off the robust start has none

@@ -32,13 +32,13 @@ OVERLAP_STEP = 4  # the same, for overlap
 class WindowSettings:
     """Edges and priors of a window, and how long it is adjusted."""
 
-    gaps: tuple[int, ...] = (-1, 2, 4)  # edges from every frame to the one so many later, beside neighbours
+    gaps: tuple[int, ...] = (-1, -2, 2)  # edges from every frame to the one so many later, beside neighbours
     least_overlap: float = 0.4  # of such an edge, by cameras and depth
-    cutoffs: tuple[float, ...] = (30.0, 15.0, 8.0, 5.0, 3.0, 3.0)  # σ_f, one a step
+    cutoffs: tuple[float, ...] = (30.0, 15.0, 8.0, 5.0, 4.0, 3.0, 3.0, 3.0, 3.0)  # σ_f, one a step
     field: tuple[int, int] = (3, 4)  # knots down and across
-    scale_sigma: float = 0.05  # of a frame's log depth
-    field_sigma: float = 0.05  # of the knots; 0.1 is better on worlds and bends the floors of real rooms
-    field_reach: float = 0.4  # picture widths over which the knots agree
+    scale_sigma: float = 0.01  # of a frame's log depth: the network's frames agree, and noise would tilt their scales
+    field_sigma: float = 0.05  # of the knots; 0.1 bends the floors of real rooms
+    field_reach: float = 0.2  # picture widths over which the knots agree
     point_sigma: float = 0.1  # of a point around the field
     focal_sigma: float = 0.05  # of the log focal length
     rotation_sigma: float = 0.1  # rad, of the regressed motion between neighbours
