@@ -99,7 +99,8 @@ def test_depth_that_is_wrong_gets_better_and_so_do_the_cameras() -> None:
     wrong = wrong[..., 2::4, 2::4].repeat_interleave(4, -1).repeat_interleave(4, -2)  # the same within a cell
     start = shaken(true, 0.01)
     stiff = adjusted(flow, depth * wrong.exp(), start, STIFF)
-    free = adjusted(flow, depth * wrong.exp(), start, WindowSettings(field_sigma=0.1, point_sigma=0.2))
+    yielding = WindowSettings(scale_sigma=0.05, field_sigma=0.1, field_reach=0.4, point_sigma=0.2)
+    free = adjusted(flow, depth * wrong.exp(), start, yielding)
 
     def turned(found: Adjusted) -> float:
         return float(rotation_angle(found.world_from_cam.rotation.mT @ true.rotation).max())
