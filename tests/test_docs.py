@@ -165,6 +165,6 @@ def test_the_site_shows_every_command_and_field(site):
     assert "--on-bad-frame" in text
     python = (site / "python.html").read_text(encoding="utf-8")
     assert "should_stop" in python  # a field of RunOptions, with its comment
-    assert "asked between windows" in python
+    assert "called between windows" in python
     assert "&lt;!-- " not in python
     assert "def main" in re.sub(r"<[^>]+>", "", (site / "examples.html").read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
 """Shapes in the types: `Float[Tensor, "frame height width 3"]`.
 
 The axis vocabulary is `batch frame height width token channel head`. The shapes are checked by jaxtyping while the
-tests run (tests/conftest.py installs its import hook) and cost nothing otherwise: where jaxtyping is not installed,
-the names below stand for the plain array type, so the numerical core runs with torch and numpy alone.
+tests run (tests/shape_checks.py) and cost nothing otherwise: where jaxtyping is not installed, the names below
+stand for the plain array type, so the numerical core runs with torch and numpy alone.
 """
 
 from __future__ import annotations

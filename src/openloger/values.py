@@ -37,7 +37,7 @@ class Frame:
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """A lazily decoded run of frames; it never holds more than it was asked for."""
+    """A lazily decoded run of frames; it never holds more than one frame."""
 
     @property
     def name(self) -> str:

@@ -84,6 +84,13 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         open_frames(tmp_path)
 
 
+def test_a_recording_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text("{}")
+    (tmp_path / "arrays.zarr").mkdir()
+    with pytest.raises(InputError, match=r"is a recording.*openloger view"):
+        open_frames(tmp_path)
+
+
 def test_a_folder_without_pictures_says_where_some_are(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("no picture")
     with pytest.raises(InputError, match=r"without pictures.*\.png"):

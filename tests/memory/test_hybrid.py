@@ -176,8 +176,8 @@ def test_each_memory_is_forgotten_by_itself():
     _, memory = network(sequence(10, seed=5))
     assert memory.reset().keys_values is memory.keys_values
     fresh, _ = network(x)
-    assert torch.equal(network(x, memory.forget())[0], fresh)
-    seen = [network(x, m)[0] for m in (memory, memory.reset(), replace(memory, keys_values={}), memory.forget())]
+    assert torch.equal(network(x, memory.cleared())[0], fresh)
+    seen = [network(x, m)[0] for m in (memory, memory.reset(), replace(memory, keys_values={}), memory.cleared())]
     assert all((one - other).abs().max() > 1e-3 for i, one in enumerate(seen) for other in seen[:i])
 
 

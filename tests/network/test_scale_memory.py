@@ -46,7 +46,7 @@ def test_the_memory_holds_the_depth_that_was_handed_out(network):
     torch.testing.assert_close(memory.overlap_log_depth, cell_means(prediction.points_cam[:, 2:, ..., 2]))
     again = VideoMemory.from_tensors(memory.to_tensors())
     assert torch.equal(again.overlap_log_depth, memory.overlap_log_depth)
-    assert memory.forget().overlap_log_depth is None
+    assert memory.cleared().overlap_log_depth is None
 
 
 def test_scale_moves_points_and_cameras_together_and_can_be_disabled(network):

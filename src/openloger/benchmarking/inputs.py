@@ -100,7 +100,7 @@ class WorldVideo:
     """Frames a second."""
 
     def file_name(self, frames: int) -> str:
-        """Says all that the file depends on."""
+        """Contains all that the file depends on."""
         height, width = self.size
         return f"{self.family}-{self.seed}-{height}x{width}-{self.fps:g}fps-{frames}.mp4"
 

@@ -62,16 +62,16 @@ def soak(choice: BenchmarkNetwork, video: Path, out: Path, *, on_progress: OnPro
 
 
 def run_and_watch(*, choice: dict[str, Any], video: str, out: str, on_progress: OnProgress) -> dict[str, Any]:
-    """The whole job on a video, in this process, looked at after every window."""
+    """The whole job on a video, in this process, measured after every window."""
     moments: list[Moment] = []
 
-    def look(progress: Progress) -> None:
+    def record(progress: Progress) -> None:
         seconds, cpu_s = progress.seconds, time.process_time()
         moments.append(Moment(progress.frames, seconds, cpu_s, resident_bytes(), peak_resident_bytes()))
         on_progress(progress)
 
     network = BenchmarkNetwork(**choice).load()
-    options = RunOptions(existing="overwrite", on_progress=look)
+    options = RunOptions(existing="overwrite", on_progress=record)
     recording = reconstruct(video, out, network=network, options=options)
     size = [recording.meta.height, recording.meta.width]
     found = summarise(moments)

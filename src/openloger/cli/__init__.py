@@ -114,7 +114,7 @@ def _discard_output() -> None:
 
 def _of_the_system(error: OSError) -> str:
     name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    return f"{name}{error.strerror or error}; mend that, and give the command again"
+    return f"{name}{error.strerror or error}; fix that and run the command again"
 
 
 def _shortened(text: str) -> str:
@@ -153,7 +153,7 @@ def _run(known: Mapping[str, Callable[..., Any] | Command | Group], arguments: l
 
 
 def _listed(entry: Callable[..., Any] | Command | Group, *, load: bool) -> Callable[..., Any]:
-    """The command that is asked for; of the others, which are in the list alone, a stand-in with their docstring."""
+    """The chosen command; of the others, which are in the list alone, a stand-in with their docstring."""
     if isinstance(entry, Command) and load:
         return entry.load()
     if not isinstance(entry, Command | Group):

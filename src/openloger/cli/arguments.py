@@ -31,7 +31,7 @@ class WindowArguments:
     placement: str = "auto"
     """none, se3, sim3, sim3:MODE (median_all, trimmed_mean, trimmed_mean_all), or auto."""
     reset_every: int | None = None
-    """Reset the fast weights every N windows; 0 for never. By default only in long videos, where asked for."""
+    """Reset the fast weights every N windows; 0 for never. By default only in long videos, where configured."""
     keyframes: Literal["all", "auto"] | None = None
     """Frames that windows are made of: all, or auto for those that moved; every frame is reconstructed either way. By
     default auto for compact, all for the other networks."""

@@ -68,7 +68,7 @@ class ProtocolArguments:
     placement: str = "auto"
     """none, se3, sim3, sim3:MODE, or auto."""
     reset_every: int | None = None
-    """Forget the fast weights every so many windows; 0 for never."""
+    """Reset the fast weights every N windows; 0 for never."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def evaluate_worlds(
 
 @dataclass(frozen=True)
 class _Worlds:
-    """Worlds as `street:7`; all that were asked for, or those that are named."""
+    """Worlds as `street:7`; all, or those that are named."""
 
     arguments: WorldArguments
     named: tuple[str, ...]

@@ -21,7 +21,7 @@ from openloger.viewing.report.summary import RecordingSummary, RunCost, summaris
 
 
 def info(recording: tyro.conf.Positional[Path], /, *, check: bool = False, json: bool = False) -> int:
-    """Tell what a recording holds, and how to go on with it where it is not complete.
+    """Show the contents of a recording, and how to continue it where it is not complete.
 
     Args:
         recording: The recording's folder.

@@ -18,7 +18,7 @@ MADE_BY = "evaluate"
 def write_page(
     path: Path, title: str, sections: Sequence[Section], tables: Sequence[tuple[str, TableRows]], made: dict[str, Any]
 ) -> None:
-    """A page of measurements at a path of which `check_place` was asked before anything was measured."""
+    """A page of measurements at a path that `check_place` accepted before anything was measured."""
     shown = {key: value for key, value in made.items() if key not in {"sequences", "published"}}
     text = page(title, sections, tables=tables, made_with=json.dumps(shown, indent=2))
     with replace_file(path, made_by=MADE_BY) as draft:

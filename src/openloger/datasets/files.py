@@ -95,7 +95,7 @@ def read_depth_npy(path: Path) -> Float32[np.ndarray, "rows columns"]:
 
 
 def picture_source(paths: Iterable[Path]) -> FrameSource:
-    """The pictures as frames 0, 1, 2, …; read one by one, as they are asked for."""
+    """The pictures as frames 0, 1, 2, …; read one by one, on demand."""
     return open_frames([str(path) for path in paths])
 
 

@@ -77,7 +77,7 @@ def read_truth(
 ) -> FileSequence:
     """Cameras alone, or with depth, as a sequence without pictures: what `evaluate recording` measures against.
 
-    `cameras` is a file of 12 or 16 numbers a line; intrinsics.txt and timestamps.txt are looked for beside it. `depth`
+    `cameras` is a file of 12 or 16 numbers a line; intrinsics.txt and timestamps.txt are read from beside it. `depth`
     is a file like `depth_mm.npz` or a folder of depth maps. Raises InputError where something is missing or damaged.
     """
     rows = read_rows(cameras, columns=(12, 16), what="cameras, 16 numbers a line")

@@ -100,7 +100,7 @@ class Label:
 
 @dataclass(frozen=True, eq=False)
 class LabelledFrame:
-    """A frame on disk. Picture and depth are read when first asked for, and kept as long as this value is."""
+    """A frame on disk. Picture and depth are read on first use, and kept as long as this value is."""
 
     index: int
     name: str
@@ -219,7 +219,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """The sequences of a dataset by their names, like a mapping; each is opened when it is asked for."""
+    """The sequences of a dataset by their names, like a mapping; each is opened on demand."""
 
     dataset: str
     folder: Path

@@ -36,7 +36,7 @@ DATASETS: dict[str, Reader] = {
 
 
 def open_dataset(name: str, folder: str | os.PathLike[str], *, sequences: Iterable[str] | None = None) -> DatasetFolder:
-    """A dataset on disk as a mapping from the names of its sequences to the sequences, each opened when asked for.
+    """A dataset on disk as a mapping from the names of its sequences to the sequences, each opened on demand.
 
     `name` is a key of `DATASETS`; `sequences` chooses among those that are there, in the order given.
     Raises InputError for an unknown dataset, a folder that is not there or not laid out as the dataset is

@@ -53,12 +53,12 @@ class EstimatedFrame:
 
     index: int  # in the video
     world_from_cam: Float64[np.ndarray, "4 4"]
-    look: Callable[[], FrameImages]
+    images: Callable[[], FrameImages]
 
 
 @dataclass(frozen=True, eq=False)
 class ExampleFrame:
-    """A frame to be looked at; the true depth is brought to the estimate's pixels, 0 for none."""
+    """A frame for the page of plots; the true depth is brought to the estimate's pixels, 0 for none."""
 
     index: int
     rgb: UInt8[np.ndarray, "height width 3"]
@@ -94,7 +94,7 @@ def gather_recording(recording: Recording, truth: Truth, settings: GatherSetting
 def gather_placed(
     placed: Iterable[PlacedWindow], truth: Truth, settings: GatherSettings | None = None
 ) -> MatchedFrames:
-    """Placed windows as a stream gives them, beside the truth of the video; each is let go when it was looked at."""
+    """Placed windows as a stream gives them, beside the truth of the video; each is released once it was measured."""
     disagreements: list[Disagreement] = []
     return _gather(_placed(placed, disagreements), truth, settings or GatherSettings(), disagreements)
 
@@ -102,30 +102,30 @@ def gather_placed(
 def _recorded(recording: Recording) -> Iterator[EstimatedFrame]:
     cameras, index = recording.world_from_cam, recording.source_index
 
-    def look(number: int) -> FrameImages:
+    def images(number: int) -> FrameImages:
         depth, confidence = recording.depth(number), recording.confidence(number)
         return FrameImages(recording.rgb(number), depth, confidence, recording.points_cam(number))
 
     for number in range(len(recording)):
-        yield EstimatedFrame(int(index[number]), cameras[number], partial(look, number))
+        yield EstimatedFrame(int(index[number]), cameras[number], partial(images, number))
 
 
 def _placed(placed: Iterable[PlacedWindow], disagreements: list[Any]) -> Iterator[EstimatedFrame]:
     for window in placed:
         if window.disagreement is not None:
             disagreements.append(window.disagreement)
-        cameras, look = window.world_from_cam.detach().double().cpu().numpy(), _Look(window)
+        cameras, images = window.world_from_cam.detach().double().cpu().numpy(), _WindowImages(window)
         for row in range(window.final_count):
-            yield EstimatedFrame(window.frames[row].index, cameras[row], partial(look.at, row))
+            yield EstimatedFrame(window.frames[row].index, cameras[row], partial(images.of, row))
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _WindowImages:
     """The pictures of a placed window; its confidence is computed once, on first use."""
 
     window: PlacedWindow
 
-    def at(self, row: int) -> FrameImages:
+    def of(self, row: int) -> FrameImages:
         points = self.window.points_cam[row].detach().float().cpu().numpy()
         depth = np.ascontiguousarray(points[..., 2])
         return FrameImages(self.window.frames[row].rgb, depth, self._confidence[row], points)
@@ -184,7 +184,7 @@ def _keep_depth(kept: _Kept, frame: EstimatedFrame, true: FrameTruth, settings: 
     depth = true.depth
     if depth is None:
         return
-    seen = frame.look()
+    seen = frame.images()
     kept.depth.append(
         match_depth(
             seen.depth,

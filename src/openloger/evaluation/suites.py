@@ -174,7 +174,7 @@ def run_suite(
 ) -> SuiteResult:
     """Reconstruct and measure every sequence, in memory that does not grow with their length.
 
-    `reconstruct` is asked for the placed windows of each sequence. A sequence that cannot be read, reconstructed or
+    `reconstruct` gives the placed windows of each sequence. A sequence that cannot be read, reconstructed or
     measured is reported in its outcome. Raises InputError where there is no sequence at all.
     """
     if not len(sequences):

@@ -211,7 +211,7 @@ def _motion_errors(
     return np.linalg.norm(left[:, :3, 3], axis=1), angle
 
 
-MOST_FRAMES = 1500  # looked at for loops; a longer path is thinned evenly
+MOST_FRAMES = 1500  # searched for loops; a longer path is thinned evenly
 RADIUS_STEPS = 5.0  # a place is the same within so many (median) steps between neighbouring frames
 LOOP_STEPS = 50.0  # and only after so many steps of path
 

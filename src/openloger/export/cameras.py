@@ -28,7 +28,7 @@ class Pinhole:
 
     @staticmethod
     def from_matrix(intrinsics: Float[np.ndarray, "3 3"], *, height: int, width: int) -> Pinhole:
-        """Raises InputError where the matrix has skew, which the formats cannot say."""
+        """Raises InputError where the matrix has skew, which the formats cannot hold."""
         if intrinsics[0, 1] != 0:
             raise InputError(f"intrinsics with skew ({intrinsics[0, 1]}) cannot be exported: use square pixel axes")
         fx, fy, cx, cy = (float(intrinsics[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))

@@ -44,7 +44,7 @@ def write_colmap(
     pictures = Pictures(recording, path, frames=frames, source=images)
     for name in map(pictures.name, frames):
         if any(character.isspace() for character in name):
-            raise InputError(f"{name!r} has a blank in it, and COLMAP's text files cannot say that: rename the file")
+            raise InputError(f"{name!r} has a blank in it, which COLMAP's text files cannot hold: rename the file")
     model = path / "sparse" / "0"
     model.mkdir(parents=True)
     points = _confirmed(recording, selection, frames, progress)

@@ -24,7 +24,7 @@ class Format:
 
     write: Callable[..., int | None]  # (recording, path, *, selection, progress[, images]); how many points, if any
     ending: str  # what a path of this format ends in, where none is given
-    max_points: int | None = None  # where the selection does not say; None: the format has no points
+    max_points: int | None = None  # where the selection has none; None: the format has no points
     contents: tuple[str, ...] = ()  # the entries of a folder; none: the export is one file
     takes_images: bool = False
     is_points: bool = False  # and nothing else: no use without
@@ -93,11 +93,11 @@ def export_recording(
     with staged(path, made_by=f"export {to}", overwrite=overwrite) as draft:
         point_count = chosen.write(recording, draft, selection=selection, progress=progress, **options)
         if point_count == 0:
-            _tell_of_nothing(selection, is_error=chosen.is_points)
+            _report_no_points(selection, is_error=chosen.is_points)
     return [path / entry for entry in chosen.contents if (path / entry).exists()] or [path]
 
 
-def _tell_of_nothing(selection: PointSelection, *, is_error: bool) -> None:
+def _report_no_points(selection: PointSelection, *, is_error: bool) -> None:
     edges = "" if selection.depth_edge is None else f", or pass depth_edge None (now {selection.depth_edge})"
     message = f"no pixel passes the selection: lower confidence_min (now {selection.confidence_min}){edges}"
     if is_error:

@@ -5,7 +5,7 @@
     depth/             frame_000000.png: 16 bits, in units of `depth_unit_scale_factor`; 0 is unknown
     sparse_pc.ply      the initial cloud (`ply_file_path`)
 
-nerfstudio reads depth in millimetres unless told otherwise: where `depth_unit_scale_factor` in transforms.json is not
+nerfstudio reads depth in millimetres by default: where `depth_unit_scale_factor` in transforms.json is not
 0.001, pass its value as `--pipeline.datamanager.dataparser.depth-unit-scale-factor` (of a recording that has no metric
 scale, "metres" are the recording's own unit).
 """

@@ -1,6 +1,6 @@
 """Which pixels of a reconstruction become points, given out one frame at a time.
 
-Memory does not grow with the video, except for `voxel`, which remembers the voxels it has met (see `voxels.py`).
+Memory does not grow with the video, except for `voxel`, which keeps the voxels that have a point (see `voxels.py`).
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class _Candidates:
         return replace(self, rows=rows, columns=columns, depth=depth)
 
     def points_world(self) -> np.ndarray:
-        """Made when asked for: most candidates may only be counted."""
+        """Computed on demand: most candidates may only be counted."""
         cameras = {"intrinsics": self.intrinsics, "world_from_cam": self.world_from_cam}
         return points_at(self.rows, self.columns, self.depth, **cameras)
 

@@ -1,7 +1,7 @@
 """Sightings: in which frames a point is seen, and where; the tracks of a sparse model.
 
 A point of one frame is seen in another one where it projects into its picture, onto a pixel whose own depth is the
-point's to `DEPTH_TOLERANCE`. By projection alone the position would say nothing new: it is what cameras and point say
+point's to `DEPTH_TOLERANCE`. By projection alone the position would add nothing: it is what cameras and point imply
 already. So it is measured where the picture allows it: the patch around the point in its own frame is found again near
 the projection by inverse compositional Lucas and Kanade (Baker and Matthews, IJCV 2004; translation, patches without
 their mean and contrast). Where it has no corner, is not found within `FARTHEST_PX`, or differs, the projection stays.
@@ -27,7 +27,7 @@ LEAST_CORNER = 4.0  # smaller eigenvalue of the mean outer product of a patch's 
 _PATCH = 7  # pixels across; one more around it for the gradients
 _STEPS = 10
 _MEASURED = 512  # points that are measured at once: each takes some 5 kB meanwhile
-_CLUSTER = 256  # neighbours in the order of selection that are looked for together
+_CLUSTER = 256  # neighbours in the order of selection that are projected together
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 

@@ -28,7 +28,7 @@ class SourceFrames:
 
 
 class FullSizePictures:
-    """The pictures of a recording's frames, which are asked for in order; one is held at a time."""
+    """The pictures of a recording's frames, which are read in order; one is held at a time."""
 
     def __init__(self, recording: Recording, chosen: SourceFrames) -> None:
         """Raises InputError where the source cannot be opened, or is another one, by its files or the frames' size."""
@@ -60,7 +60,7 @@ def _opened(recording: Recording, chosen: SourceFrames) -> FrameSource:
     identity = meta.source_identity
     given = meta.source if chosen.source is None else os.fspath(chosen.source)
     if chosen.source is None and given != "-" and not _is_there(given):
-        raise InputError(f"{given}, which the recording was made from, is not there: say where it is now (--source)")
+        raise InputError(f"{given}, which the recording was made from, is not there: give its present path (--source)")
     if given == "-":
         raise InputError("the recording was made from standard input, which is gone: give its file (--source)")
     *later, first = (identity or {}).get("selections") or [{}]  # the last choice first
@@ -68,13 +68,13 @@ def _opened(recording: Recording, chosen: SourceFrames) -> FrameSource:
     for one in reversed(later):
         source = open_frames(source, on_bad_frame="repeat", **one)
     if identity is None:
-        _log.warning("%s: the recording kept nothing to know its source by, so only the frames' size is checked", given)
+        _log.warning("%s: the recording has no identity of its source, so only the frames' size is checked", given)
     elif (found := difference(identity, source)) is not None:
         raise InputError(f"{given} is not what the recording was made from; {found}: give that (--source)")
     return source if meta.camera is None else undistorted(source, read_camera(meta.camera))
 
 
 def _is_there(source: str) -> bool:
-    """Or is no path that can be looked for."""
+    """Or is no path that can exist."""
     named = source.startswith("world:") or any(letter in source for letter in "*?[")
     return named or Path(source).exists() or Path(source.partition("#")[0]).exists()  # a bag's topic

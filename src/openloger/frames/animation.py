@@ -31,7 +31,7 @@ class Animation:
         return str(self.path)
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
-        """A frame can be made only until the next is asked for."""
+        """A frame can be decoded only until the next one is requested."""
         with open_image(self.path) as image:
             time_s = 0.0
             for index in range(frame_count(image)):

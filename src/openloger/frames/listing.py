@@ -21,7 +21,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 TEXT_SUFFIXES = frozenset({"", ".csv", ".json", ".log", ".md", ".txt", ".xml", ".xmp", ".yaml", ".yml"})
 _SIDECARS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-_DEEP = 2  # folders that are looked into for a hint
+_DEEP = 2  # levels of folders that are searched for a hint
 _LOOKED_AT = 200  # entries of each
 _NUMBERS = re.compile(r"((?<![^/\\])\d+\.\d+(?=\.[A-Za-z]\w*$)|\d+)")
 logger = logging.getLogger("openloger")
@@ -56,6 +56,8 @@ def no_picture_in(path: Path, entries: Sequence[Path]) -> InputError:
     """The error text for a folder without pictures: where some are, up to two folders deep."""
     if not entries:
         return InputError(f"{path} is an empty folder; give one that holds pictures")
+    if {"meta.json", "arrays.zarr"} <= {entry.name for entry in entries}:
+        return InputError(f"{path} is a recording, the result of a run; `openloger view` or `export` takes it")
     lists = [path / entry.name for entry in entries if entry.name == "rgb.txt"]
     better = lists + _folders_with_pictures(path, _DEEP)
     hint = f"give {better[0]}" if better else f"give one that holds {', '.join(sorted(SUFFIXES))}"

@@ -39,7 +39,7 @@ def open_frames(
     size: Size | None = None,
     on_bad_frame: OnBadFrame = "stop",
 ) -> FrameSource:
-    """Frames from anywhere, decoded as they are asked for.
+    """Frames from anywhere, decoded on demand.
 
     `source` is one of
     - a path to a video, to a folder or a zip file of pictures, to one picture, still or animated, or a glob of

@@ -105,7 +105,8 @@ class SelectedFrames:
         what = f"{self.name}: frame {slot.index} ({slot.name}) cannot be decoded: {reason}"
         self._bad[slot.index] = reason
         if self.on_bad_frame == "stop":
-            raise BadFrameError(f"{what}; on_bad_frame 'skip' or 'repeat' goes on past it", index=slot.index)
+            advice = "on_bad_frame (--on-bad-frame) skip or repeat continues past it"
+            raise BadFrameError(f"{what}; {advice}", index=slot.index)
         if self.on_bad_frame == "repeat" and previous is not None:
             logger.warning("%s; the picture before it is repeated", what)
             return previous.rgb

@@ -139,7 +139,7 @@ def frame_times(container: Any, stream: Any, name: str) -> FrameTimes:
 
 
 def log_untimed(container: Any, name: str) -> None:
-    """Tell once where the frames' times are made up."""
+    """Log once where the frames' times are made up."""
     if container.format.name in _UNTIMED:
         logger.info("%s carries no times; its frames are numbered as %g a second", name, NOMINAL_FPS)
 

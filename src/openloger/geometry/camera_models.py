@@ -35,7 +35,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], ...]] = {  # of each model; those l
     "opencv_fisheye": ((*_PINHOLE, "k1", "k2", "k3", "k4"),),
     "equirect": ((), ("yaw", "pitch"), ("yaw", "pitch", "fov")),  # degrees: the view that is cut from the panorama
 }
-_STEEPEST = 20.0  # r of the steepest ray that a picture in front of a camera is looked at for: 87°
+_STEEPEST = 20.0  # r of the steepest ray that is searched for a picture in front of a camera: 87°
 _LIMIT_SAMPLES = 4096
 
 

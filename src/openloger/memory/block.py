@@ -27,8 +27,8 @@ class HybridConfig:
     heads: int  # of attention
     depth: int = 2  # blocks
     chunk: int = 64  # tokens that attend to one another; the transformer cuts sequences into chunks
-    kinds: tuple[str, ...] = MEMORY_KINDS  # memory layers of every block; none: chunks know nothing of one another
-    causal: bool = True  # a token sees nothing after it; else all of its chunk
+    kinds: tuple[str, ...] = MEMORY_KINDS  # memory layers of every block; none: chunks are independent of one another
+    causal: bool = True  # a token attends to none after it; else to all of its chunk
     positions: str = "1d"  # "1d": by order; "2d": (y, x) as given, the same in every chunk; "none"
     ttt_head_dim: int = 32
     expansion: int = 2  # hidden width of the fast network, in head widths

@@ -19,13 +19,12 @@ from openloger.memory.ttt import FastWeights
 from openloger.shapes import Tensor
 from openloger.transformer.attention import KeysValues
 
-Memory = TypeVar("Memory", bound="HybridMemory")
 State = TypeVar("State", FastWeights, KeysValues)
 
 
 @dataclass(frozen=True)
 class HybridMemory:
-    """What one chunk of a sequence leaves to the next; empty before the first.
+    """The state between one chunk of a sequence and the next; empty before the first.
 
     Fast weights are bounded by the layer's shape, keys and values by the length of a chunk.
     """
@@ -42,7 +41,7 @@ class HybridMemory:
         """Drop the fast weights (LoGeR's reset for long videos); the keys and values of the previous chunk stay."""
         return replace(self, fast_weights={})
 
-    def forget(self: Memory) -> Memory:
+    def cleared(self: Memory) -> Memory:
         """Drop everything learned from the sequence."""
         return replace(self, fast_weights={}, keys_values={})
 
@@ -98,8 +97,11 @@ class HybridMemory:
 
     @classmethod
     def load(cls: type[Memory], path: Path | str, *, device: torch.device | str = "cpu") -> Memory:
-        """What `save` wrote, bit for bit."""
+        """Read what `save` wrote, bit for bit."""
         return cls.from_tensors(load_file(path, device=str(device)))
+
+
+Memory = TypeVar("Memory", bound=HybridMemory)
 
 
 def _states(named: Mapping[str, Tensor], kind: str, make: type[State]) -> dict[int, State]:

@@ -22,8 +22,8 @@ class SlidingWindowAttention(nn.Module):
         out = x + y · SiLU(gate(y)),            gate: C → 1, its bias `gate_bias` at first, its weight zero.
 
     What is exact reaches back by one chunk; stacked layers reach further, a chunk each. Cost of a chunk of T tokens:
-    O(T·(T + T')·C + T·C²); state: 2·T·C numbers. `causal`: a token sees the previous chunk, and of its own what stands
-    before it.
+    O(T·(T + T')·C + T·C²); state: 2·T·C numbers. `causal`: a token attends to the previous chunk, and of its own to
+    what stands before it.
     """
 
     def __init__(

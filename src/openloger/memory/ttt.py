@@ -141,11 +141,11 @@ class TestTimeTraining(nn.Module):
         out     = x + proj(RMSNorm(f(q))) · SiLU(gate(x)),                 with the weights as they came in
         w       ← column norms of w kept in (w + NewtonSchulz(∇w Σ lr·⟨f(k), v⟩)),   lr = softplus(…) a token
 
-    The order of tokens in a chunk does not matter, and none sees another of the same chunk: so the layer is causal from
-    chunk to chunk, and the first chunk reads the learned initial weights. A step has the same size whatever the
-    chunk holds, since it is orthogonalised: an old chunk fades with the number of chunks since. `scaled_steps`, which
-    is ours and in no paper, multiplies it by min(1, mean of lr over the chunk / its initial 0.01), so that a chunk
-    whose learning rates are small changes little, and what was learned before it stays.
+    The order of tokens in a chunk does not matter, and none attends to another of the same chunk: so the layer is
+    causal from chunk to chunk, and the first chunk reads the learned initial weights. A step has the same size whatever
+    the chunk holds, since it is orthogonalised: an old chunk fades with the number of chunks since. `scaled_steps`,
+    which is ours and in no paper, multiplies it by min(1, mean of lr over the chunk / its initial 0.01), so that a
+    chunk whose learning rates are small changes little, and what was learned before it stays.
 
     Cost of a chunk of T tokens: O(T·d·e) a head, and O(d²·e) for the step; state: 3·C·e numbers, always float32.
     """

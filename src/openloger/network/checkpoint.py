@@ -102,7 +102,7 @@ def load_tensors(network: Network, tensors: Mapping[str, Tensor], *, source: str
 
 
 def _conditioning_inputs(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> set[str]:
-    """π³X's inputs (depth, rays, poses) that this network does not take: whole modules unknown to us, said aloud."""
+    """π³X's inputs (depth, rays, poses) that this network does not take: whole modules, named in a warning."""
     known = {name.split(".")[0] for name in wanted}
     left_out = {name for name in tensors if name.split(".")[0] not in known}
     if left_out:

@@ -101,7 +101,7 @@ class CameraHead(nn.Module):
         self.translation = nn.Linear(width, 3)
         self.rotation = nn.Linear(width, 9)
         with torch.no_grad():
-            self.rotation.bias.copy_(torch.eye(3).flatten())  # an untrained camera looks ahead
+            self.rotation.bias.copy_(torch.eye(3).flatten())  # an untrained camera is the identity
 
     def forward(self, patches: Float[Tensor, "frame patch feature"]) -> Float[Tensor, "frame 4 4"]:
         x = patches.float()

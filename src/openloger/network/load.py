@@ -47,7 +47,7 @@ def load_network(
     device: torch.device | str = "auto",
     dtype: torch.dtype | str = "auto",
 ) -> Network:
-    """The network `name`, ready to run: a preset's, or a file, folder or hub id whose weights say which network it is.
+    """The network `name`, ready to run: a preset's, or a file, folder or hub id whose weights name the network.
 
     `weights`: a file (published `.pt`, or safetensors), a folder that holds one, a Hugging Face id (`user/repo`), or
     "random" for an untrained network; None takes what the box or the hub has for this preset.
@@ -72,7 +72,7 @@ def load_network(
 
 
 def _published_as(repository: str) -> str:
-    """The preset that a hub id stands for; "" where the weights themselves must say."""
+    """The preset that a hub id stands for; "" where the weights themselves must name it."""
     return next((name for name, published in PUBLISHED.items() if published.repository == repository), "")
 
 
@@ -148,9 +148,9 @@ def _untrained(name: str) -> Network:
 def _with_weights(name: str, path: Path) -> Network:
     own = read_config(path)
     if own is None and not name:
-        raise WeightsError(f"{path} does not say which network it holds; name the preset, and give it as the weights")
+        raise WeightsError(f"{path} does not name its network; name the preset, and give it as the weights")
     if own is not None and name not in ("", own.name):
-        raise WeightsError(f"{path} holds the network {own.name!r}, not {name!r}; ask for that one")
+        raise WeightsError(f"{path} holds the network {own.name!r}, not {name!r}; give that name")
     config = own or preset(name)
     try:
         with torch.device("meta"):

@@ -74,7 +74,7 @@ class Window:
     size: int  # the run's nominal window, which a last window may fall short of
     overlap: int
     intrinsics: Float[Tensor, "batch 3 3"] | None = None  # where they are known, for networks that predict a lens
-    log_scale: Float[Tensor, " batch"] | None = None  # wrong on purpose, in training, for the memory of scale to mend
+    log_scale: Float[Tensor, " batch"] | None = None  # an error added in training, for the memory of scale to correct
 
     @property
     def roles(self) -> Int[Tensor, " frame"]:

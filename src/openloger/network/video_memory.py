@@ -9,8 +9,6 @@ from typing import TypeVar
 from openloger.memory import HybridMemory
 from openloger.shapes import Float, Tensor
 
-Memory = TypeVar("Memory", bound="VideoMemory")
-
 
 @dataclass(frozen=True)
 class VideoMemory(HybridMemory):
@@ -19,9 +17,9 @@ class VideoMemory(HybridMemory):
     overlap_features: tuple[Float[Tensor, "batch frame ..."], ...] = ()  # the encoder's maps of frames seen again next
     overlap_log_depth: Float[Tensor, "batch frame row column"] | None = None  # theirs, for `scale.py`
 
-    def forget(self: Memory) -> Memory:
+    def cleared(self: Memory) -> Memory:
         """Drop everything learned from the video; features of shared frames stay, which only save their encoding."""
-        return replace(super().forget(), overlap_log_depth=None)
+        return replace(super().cleared(), overlap_log_depth=None)
 
     def map(self: Memory, change: Callable[[Tensor], Tensor]) -> Memory:
         """The same memory with every tensor changed: moved, cast, detached, cloned."""
@@ -45,6 +43,9 @@ class VideoMemory(HybridMemory):
             overlap_features=_levels(named),
             overlap_log_depth=named.get("overlap_log_depth"),
         )
+
+
+Memory = TypeVar("Memory", bound=VideoMemory)
 
 
 def _levels(named: Mapping[str, Tensor]) -> tuple[Tensor, ...]:

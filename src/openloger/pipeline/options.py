@@ -29,7 +29,7 @@ class RunOptions:
     depth_dtype: Literal["float16", "float32"] = "float16"
     on_window: Callable[[PlacedWindow], None] = lambda placed: None
     on_progress: Callable[[Progress], None] = lambda progress: None
-    should_stop: Callable[[], bool] = lambda: False  # asked between windows; what was done stays, for "resume"
+    should_stop: Callable[[], bool] = lambda: False  # called between windows; what was done stays, for "resume"
 
     @property
     def camera_model(self) -> CameraModel | None:

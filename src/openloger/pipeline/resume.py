@@ -92,7 +92,7 @@ class StateSaver:
 def recording_to_resume(path: Path) -> Recording | None:
     """The recording in a folder; None where there is none yet.
 
-    Raises RecordingError where it cannot be looked into, or is damaged.
+    Raises RecordingError where it cannot be read, or is damaged.
     """
     with explain_os_errors(path, "choose another folder"):
         return open_recording(path) if is_recording(path) else None

@@ -1,7 +1,7 @@
 """JSON with checksums: documents with a checksum, and files of numbered lines that each have one.
 
 A line is `{"frame": 12, …, "crc32c": "1a2b3c4d"}`: the CRC-32C of everything before its own key. Damage costs the lines
-that it hits; the others know their numbers, even where the end of a line is lost.
+that it hits; the others keep their numbers, even where the end of a line is lost.
 """
 
 from __future__ import annotations

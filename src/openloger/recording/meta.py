@@ -122,7 +122,7 @@ def is_recording(folder: Path) -> bool:
     """True where a folder holds a recording, of any format version.
 
     Raises:
-        OSError: it cannot be looked into.
+        OSError: it cannot be read.
     """
     try:
         value = json.loads((folder / META_FILE).read_bytes())

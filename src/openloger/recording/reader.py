@@ -72,7 +72,7 @@ class Recording:
         return f"Recording({str(self.path)!r}: {len(self)} frames, {size}, {'' if self.complete else 'in'}complete)"
 
     def refresh(self) -> bool:
-        """Look again; whether anything was committed (or taken back) since."""
+        """Read what was committed since; whether anything was committed (or taken back) since."""
         committed = read_committed(self.path)
         changed = committed != self._view.committed
         if changed:

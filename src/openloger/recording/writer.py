@@ -127,7 +127,7 @@ class RecordingWriter:
             raise RecordingError(f"{self.path}: closed, or stopped by an error; go on with resume_recording (--resume)")
         self._usable = False  # until the commit: what an error leaves behind is for resume_recording to clear
         advice = (
-            f"its {self.frame_count} committed frames can be read, and once that is mended --resume goes on from there"
+            f"its {self.frame_count} committed frames can be read, and once that is fixed --resume continues from there"
         )
         with explain_os_errors(self.path, advice):
             yield

@@ -17,7 +17,7 @@ _HEAP_BYTES = 32 << 20  # arrays up to this size lie in the heap; glibc allows n
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc to keep what is freed, from here to the end of the process; True if it will.
+    """Make glibc keep what is freed, from here to the end of the process; True if it will.
 
     The most that a process ever holds stays what its arrays need at one time. False where the environment already sets
     what malloc shall do (MALLOC_…, GLIBC_TUNABLES), and with any other C library.

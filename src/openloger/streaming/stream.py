@@ -25,7 +25,7 @@ from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
 KEYS_AHEAD = 8  # keyframes, each with the frames before it
-LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks that ask for it
+LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks configured so
 _DISABLED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": MEMORY_KINDS, "fresh": ()}  # by `Stream.memory`
 
 
@@ -44,7 +44,7 @@ class Stream:
 
     `window` and `overlap` are in frames and default to what the network is made for, as do `placement` ("auto", or
     one that `Placement.parse` reads) and `reset_every` (windows; 0 for never; None resets every few windows in videos
-    past 1,000 frames, or of unknown length, where the network asks for it). `size` is (height, width) in pixels.
+    past 1,000 frames, or of unknown length, where the network is configured so). `size` is (height, width) in pixels.
     `memory` selects the network's memory layers: "all", "ttt" or "swa" alone, "none" (each window is
     seen without them), or "fresh": all, but every window finds the memory as the first one does; "swa" includes what a
     window takes of the previous one's scale.
@@ -129,13 +129,13 @@ class Stream:
         """After how many windows this stream resets its fast weights on `source`; 0 for never."""
         if self.reset_every is not None:
             return self.reset_every
-        asked_for = self.network.config.reset_every
+        configured = self.network.config.reset_every
         if isinstance(source, FrameSource):
             length = source.length
         else:
             length = len(source) if isinstance(source, Sized) else None
         short = length is not None and length <= LONG_VIDEO
-        return 0 if asked_for is None or short or not self.overlap else asked_for
+        return 0 if configured is None or short or not self.overlap else configured
 
     def describe(self) -> str:
         """The resolved settings, in a line."""
@@ -226,7 +226,7 @@ class Stream:
     def _recalled(self, memory: VideoMemory, *, starts_block: bool) -> VideoMemory:
         """The memory that the next window starts from."""
         if self.memory == "fresh":
-            return memory.forget()
+            return memory.cleared()
         return memory.reset() if starts_block else memory
 
 

@@ -1,7 +1,7 @@
 """A clip through the network as `Stream` runs a video: the same windows, memory carried, the same placement.
 
 Everything stays in the graph: gradients flow through the memory from window to window (cut every `truncate` of them
-where asked), and for networks that are placed by `se3` through the chain of rigid motions too.
+where configured), and for networks that are placed by `se3` through the chain of rigid motions too.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class DatasetPlan:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """Which clips a step sees. A step is made of `lanes` batches, shared out among the processes that train."""
+    """The clips of a step. A step is made of `lanes` batches, shared out among the processes that train."""
 
     size: tuple[int, int]  # height and width in pixels
     rendered: int  # frames rendered a clip, in a row

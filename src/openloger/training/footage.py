@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 def read_clip(spec: FileClipSpec) -> Clip:
-    """The clip that a spec stands for: the same whenever it is asked for, as long as the folder stays as it is.
+    """The clip that a spec stands for: the same every time, as long as the folder stays as it is.
 
     Raises:
         InputError: no such folder, or no clip in it that has cameras, lenses and depth throughout.

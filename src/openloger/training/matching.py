@@ -99,7 +99,7 @@ def _look_up(
     batch, frames, _, tokens, _ = pixel.shape
     x = pixel[..., 0].clamp(0, width - 1).long()
     y = pixel[..., 1].clamp(0, height - 1).long()
-    index = (y * width + x).transpose(1, 2).reshape(batch, frames, -1)  # by the frame looked into
+    index = (y * width + x).transpose(1, 2).reshape(batch, frames, -1)  # by the target frame
     depth = clips.depth.float().flatten(2).gather(2, index)
     still = (clips.valid & ~clips.moving).flatten(2).gather(2, index)
     shape = (batch, frames, frames, tokens)

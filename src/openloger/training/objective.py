@@ -89,7 +89,7 @@ def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) 
 
 
 def scale_noise(clips: ClipBatch, sigma: float) -> Float[Tensor, "window batch"]:
-    """What the log depth of each window is off by, decided by the clips' names, for NOISY_WINDOWS windows."""
+    """The error of each window's log depth, decided by the clips' names, for NOISY_WINDOWS windows."""
     generator = torch.Generator().manual_seed(zlib.crc32(" ".join(clips.names).encode()))
     noise = torch.randn(NOISY_WINDOWS, len(clips.names), generator=generator)
     return sigma * noise.to(clips.images.device)

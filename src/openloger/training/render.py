@@ -72,7 +72,7 @@ def make_clips(specs: Sequence[AnyClipSpec], render: RenderClips) -> list[Clip]:
 
 
 class RenderAhead:
-    """A lane's clips in order, rendered by `workers` processes (0: here, when they are asked for).
+    """A lane's clips in order, rendered by `workers` processes (0: in this process, on demand).
 
     Worker k renders every k-th group of clips, so their order never depends on who is faster.
     """

@@ -78,7 +78,7 @@ def scaled_dot_product(
 ) -> Float[Tensor, "batch head token channel"]:
     """softmax(q kᵀ / √D) v, by torch's fused kernel.
 
-    The queries belong to the last tokens of the context. `causal`: each sees what stands before it, and itself.
+    The queries belong to the last tokens of the context. `causal`: each attends to those before it, and to itself.
 
     In bfloat16 on a CPU it is computed explicitly: the fused kernel multiplies in float32 there and takes twice as long
     (in training, forward and backward, at a pair's tokens five times).

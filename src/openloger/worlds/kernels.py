@@ -210,7 +210,7 @@ STRIDES = 2  # steps of one march
 
 
 class Sight(NamedTuple):
-    """Tiles that look at the ground."""
+    """Tiles whose rays meet the ground."""
 
     relief: Relief
     frames: Tensor  # (tile, 12): camera origin and rotation rows

@@ -1,4 +1,4 @@
-"""Photographs as textures: pictures of real surfaces out of an installed package, for worlds that ask for them.
+"""Photographs as textures: pictures of real surfaces out of an installed package, for worlds that are configured so.
 
 `World(..., textures="miniworld")` takes some of its surfaces from the pictures of the PyPI package miniworld
 (Apache-2.0, `pip install --no-deps miniworld`; its pictures alone are read, its code is never run). Without that
@@ -18,7 +18,7 @@ from openloger.shapes import Float32
 
 PROCEDURAL = "procedural"
 SOURCES = (PROCEDURAL, "miniworld")
-_VERSION = "2.1.0"  # of the package, whose pictures the worlds were looked at with
+_VERSION = "2.1.0"  # of the package, whose pictures the worlds were checked with
 
 _PICTURES: dict[str, tuple[str, ...]] = {  # by the pattern whose place they take
     "plain": ("drywall_1", "concrete_4", "cardboard_3", "cardboard_4"),

@@ -27,7 +27,7 @@ class GrowingFolder:
     """The pictures of a folder in the order in which they appear, in natural order where several do at once.
 
     A picture's time is its file's last change, but never before the picture it follows. One that cannot be decoded is
-    looked at again until it can, or does not change any more. The folder is finished when none came for `idle_s`.
+    read again until it can, or does not change any more. The folder is finished when none came for `idle_s`.
     """
 
     path: Path

@@ -86,8 +86,8 @@ def geometric_camera(
 ) -> GeometricCameras:
     """Cameras from the motions between neighbours, chained from the first regressed one, then adjusted together.
 
-    `depth` is along z at the size of the pictures; pixels that are not finite and positive have no say. `regressed` is
-    `world_from_cam` as the network guesses it, in the unit of depth. A window of one frame keeps its camera. Without
+    `depth` is along z at the size of the pictures; pixels that are not finite and positive have no weight. `regressed`
+    is `world_from_cam` as the network guesses it, in the unit of depth. A window of one frame keeps its camera. Without
     `settings.window` the corrections are zero.
     """
     settings = settings or CameraSettings()

@@ -90,7 +90,7 @@ def descend(source: Level, target: Level, shift: Float[Tensor, "pair 2 rows colu
 def warp(
     maps: Float[Tensor, "pair channel height width"], shift: Float[Tensor, "pair 2 rows columns"]
 ) -> Float[Tensor, "pair channel height width"]:
-    """The target as the source sees it: looked up at every pixel plus the flow, which is interpolated between cells."""
+    """The target warped to the source: sampled at every pixel plus the flow, which is interpolated between cells."""
     height, width = maps.shape[-2:]
     dense = F.interpolate(shift, size=(height, width), mode="bilinear", align_corners=False)
     y = torch.arange(height, dtype=maps.dtype, device=maps.device) + 0.5

@@ -87,7 +87,7 @@ class Drawing:
         self._frame: RecordedFrame | None = None
         self._pictured: tuple[int, str] | None = None
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """The recording has changed: frames are read again."""
         self._frame = None
 

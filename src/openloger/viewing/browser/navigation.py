@@ -81,7 +81,7 @@ class Navigation:
 
     def go_home(self) -> None:
         """Show the whole scene."""
-        assert self._home is not None  # who is asked for is known
+        assert self._home is not None  # `set_home` comes first
         camera = self._client.camera
         viewpoint = self._home(camera.aspect)
         with self._client.atomic():

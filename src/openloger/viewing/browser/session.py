@@ -69,7 +69,7 @@ def frame_rate(timestamps_s: Float[np.ndarray, " frame"]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class SceneUpdate:
-    """What every window shows: the recording as it is known at a moment."""
+    """The content of every window: the recording as it is read at a moment."""
 
     scene: SceneSnapshot
     fps: float
@@ -109,7 +109,7 @@ class Session:
         scene, last = shown.scene, shown.scene.last
         was_at_end = self._shown is None or self._clock.frame >= self._shown.scene.last
         self._shown = shown
-        self._drawing.forget()
+        self._drawing.discard()
         if (was_at_end and not self._clock.playing) or self._clock.frame > last:
             self._clock = self._clock.at(last)
         self._controls.move_to(self._clock.frame, last=last)

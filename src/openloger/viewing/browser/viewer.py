@@ -1,4 +1,4 @@
-"""The viewer: one loop that gives every browser window what it asks for, and draws the recording.
+"""The viewer: one loop that gives every browser window what it requests, and draws the recording.
 
 Three threads work for a page: viser's own, which only puts wishes into a queue; the reader, which fills the overview;
 and this loop, which alone touches the scenes. So nothing is drawn twice, and a slider that is dragged draws no faster

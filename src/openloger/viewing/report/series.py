@@ -28,7 +28,7 @@ def drift_plots(recording: Recording, *, unit: str) -> list[str]:
         _plot("Position", drift["time"], drift["translation"], unit),
     ]
     note = (
-        "How far each window is from the one before on the frames that both saw. It needs no ground truth, sees what "
+        "How far each window is from the one before on the frames that both saw. It needs no ground truth, shows what "
         "two windows see differently, and nothing of what both see wrongly: distrust what lies around a peak."
     )
     return [section(title, [row(plots)], note=note)]

@@ -102,7 +102,7 @@ class Overview:
         return self._block_count - len(self._waiting)
 
     def refresh(self) -> bool:
-        """Look whether the recording has changed; what is new is read first. A recording begun anew is read anew."""
+        """Whether the recording has changed; what is new is read first. A recording begun anew is read anew."""
         before = len(self.recording)
         if not self.recording.refresh():
             return False

@@ -1,4 +1,4 @@
-"""Points with what a viewer may ask of them, made of recorded frames."""
+"""Points of recorded frames, with the values that a viewer filters and colours them by."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Aisles(Grid):
 
 
 class Doors(Plan):
-    """The same as a floor plan of halls, for what can be looked into through the doors."""
+    """The same as a floor plan of halls, for what is visible through the doors."""
 
     def __init__(self, seed: int, aisle_pitch: float, door: float, ceiling: float) -> None:
         super().__init__(seed, _BLOCK * aisle_pitch, ceiling)

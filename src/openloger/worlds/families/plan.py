@@ -1,4 +1,4 @@
-"""An endless floor plan: where the walls between rooms run, where they are open, and which rooms can be looked into."""
+"""An endless floor plan: where the walls between rooms run, where they are open, and which rooms see each other."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Plan:
         return self.opening(low, axis), axis, self.line(axis, max(here[axis], there[axis]))
 
     def rooms_seen(self, home: Node, view: View) -> list[Node]:
-        """The rooms that can be looked into through openings, by narrowing the angle of view at each (as portals)."""
+        """The rooms that are visible through openings, by narrowing the angle of view at each (as portals)."""
         seen = [home]
         ahead: list[tuple[Node, Node | None, float, float]] = [
             (home, None, view.heading - view.half_angle, view.heading + view.half_angle)
