@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def read_cameras(folder: Path) -> Float64[np.ndarray, "frame 4 4"]:
     return np.loadtxt(folder / CAMERAS_FILE).reshape(-1, 4, 4)
 
 
-def table(content: dict) -> TableRows:
+def table(content: dict[str, Any]) -> TableRows:
     """Both side by side."""
     found, beside = content["results"], content["results"]["beside"]
     rows = [

@@ -16,6 +16,7 @@ from statistics import median
 import openloger
 from openloger import Recording
 from openloger.diagnostics import WindowMeasures
+from openloger.geometry.camera_models import CameraModel
 
 FAMILIES = ("rooms", "clutter", "street", "terrain")
 HELD_OUT = 990_000  # seeds under a million are never trained on; validation takes the first few
@@ -25,9 +26,9 @@ def run(family: str, seed: int, frames: int, size: tuple[int, int], network: ope
     """With the known camera, so that the network's own focal length is compared with it."""
     world = openloger.worlds.World(family, seed=seed, size=size, fps=10.0)
     lens = world.intrinsics
-    known = (float(lens[0, 0]), float(lens[1, 1]), float(lens[0, 2]), float(lens[1, 2]))
+    known = CameraModel("pinhole", tuple(float(lens[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2))), size)
     source = f"world:{family}:{seed}?frames={frames}&size={size[0]}x{size[1]}"
-    options = openloger.RunOptions(known_intrinsics_px=known)
+    options = openloger.RunOptions(camera=known)
     with tempfile.TemporaryDirectory() as folder:
         recording = openloger.reconstruct(source, Path(folder) / "out", network=network, options=options)
         _ = recording.windows, recording.findings  # read while it is there

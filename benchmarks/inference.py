@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from openloger import load_network, reconstruct
 from openloger.benchmarking import Ledger
@@ -74,7 +75,7 @@ def by_turns(video: Path, network: str, repeats: int) -> dict[str, dict[str, flo
     }
 
 
-def table(content: dict) -> TableRows:
+def table(content: dict[str, Any]) -> TableRows:
     """A row for each video and way."""
     rows = tuple(
         (

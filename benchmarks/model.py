@@ -156,13 +156,14 @@ def dis_pnp(recording: openloger.Recording, folder: Path) -> dict[str, float]:
 
     true = np.loadtxt(folder / "world_from_cam.txt").reshape(-1, 4, 4)[::DIS_STEP]
     size = (recording.meta.width, recording.meta.height)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     poses, before = [np.eye(4)], None
     for frame in islice(openloger.open_frames(folder / "video.mp4").frames(0), 0, None, DIS_STEP):
         grey = cv2.resize(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
         if before is not None:
             number, earlier = before
-            step = pnp(recording, number, flow.calc(earlier, grey, None))
+            moved = flow.calc(earlier, grey, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            step = pnp(recording, number, moved)
             poses.append(poses[-1] @ np.linalg.inv(step))
         before = frame.index, grey
     aligned = align(np.stack(poses), true, how="sim3")
@@ -235,11 +236,11 @@ def r_plane(estimated: np.ndarray, depth: np.ndarray) -> float:
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's."""
     every = max(1, len(a) // 200_000)
-    ranks = [np.argsort(np.argsort(values[::every])) for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(values[::every])) for values in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
-def table(content: dict) -> TableRows:
+def table(content: dict[str, Any]) -> TableRows:
     """Quantity, result, trivial baseline."""
     results, rows = content["results"], []
     for name, one in results.items():

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +100,7 @@ def by_turns(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, di
     }
 
 
-def table(content: dict) -> TableRows:
+def table(content: dict[str, Any]) -> TableRows:
     """A row for each that took turns."""
     rows = tuple(
         (name, f"{1e3 * one['seconds']:.1f} ms", f"×{one['times_as_fast']:.2f}")

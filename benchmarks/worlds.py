@@ -13,7 +13,9 @@ import multiprocessing
 import os
 import sys
 import time
+from multiprocessing.pool import Pool
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,7 +42,7 @@ def render_one(family: str, seed: int, size: tuple[int, int], frames: int) -> fl
     return time.process_time() - began
 
 
-def measure(pool, tasks: list[Task], processes: int) -> dict[str, float]:
+def measure(pool: Pool, tasks: list[Task], processes: int) -> dict[str, float]:
     """All tasks shared out among the processes, which are warm."""
     began = time.perf_counter()
     cpu_s = sum(pool.starmap(render_one, tasks, chunksize=1))
@@ -55,7 +57,7 @@ def measure(pool, tasks: list[Task], processes: int) -> dict[str, float]:
     }
 
 
-def table(content: dict) -> TableRows:
+def table(content: dict[str, Any]) -> TableRows:
     """A row a family and one for the mean scene."""
     rows = [
         (family, f"{one['frames_per_s']:.1f}", f"{one['cpu_ms_per_frame']:.1f}", f"{one['frames_per_cpu_s']:.1f}")
