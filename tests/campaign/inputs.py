@@ -183,7 +183,7 @@ def _make_state(folder: Path) -> list[Path]:
     frames = np.random.default_rng(0).integers(0, 256, (20, 40, 48, 3), dtype=np.uint8)
     seen: list[object] = []
     options = RunOptions(on_progress=seen.append, should_stop=lambda: len(seen) == 2)
-    network = load_network("pocket", weights="random", device="cpu")
+    network = load_network("pocket", weights="random", device="cpu", dtype="float32")
     reconstruct(list(frames), folder / "walk", network=network, window=6, overlap=2, size=(40, 48), options=options)
     return [folder / "walk" / "state.safetensors"]
 
@@ -194,7 +194,7 @@ def _use_state(folder: Path) -> None:
     from openloger.pipeline.reconstruct import reconstruct
 
     frames = np.random.default_rng(0).integers(0, 256, (20, 40, 48, 3), dtype=np.uint8)
-    network = NetworkSpec("pocket", "random", "cpu", "auto").load()
+    network = NetworkSpec("pocket", "random", "cpu", "float32").load()
     options = RunOptions(existing="resume")
     reconstruct(list(frames), folder / "walk", network=network, window=6, overlap=2, size=(40, 48), options=options)
 

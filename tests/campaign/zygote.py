@@ -3,6 +3,10 @@
 A copy costs some hundredths of a second where a fresh start costs seconds, is a process of its own that may crash,
 hang, be killed or run out of memory, and inherits the layer of `shim.c`. POSIX only.
 
+How busy the machine is decides nothing: a case hangs when it has used a minute of processor time, or when none of its
+threads could run and it used no processor time for a minute; signals are counted from the instant that its command
+begins.
+
 `python zygote.py [SHIM]` reads one JSON request a line and answers with one line.
 """
 
@@ -14,6 +18,7 @@ import io
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -26,6 +31,7 @@ from types import TracebackType
 from typing import Any
 
 TESTS = Path(__file__).resolve().parents[1]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,9 @@ class Case:
     path: str | None = None
     folder: str | None = None  # the working directory
     fault: Fault | None = None
-    signals: tuple[tuple[float, int], ...] = ()  # (seconds after the start, number)
+    signals: tuple[tuple[float, int], ...] = ()  # (seconds after the command has begun, number)
     clock: tuple[float, int] | None = None  # (seconds that it jumps, after how many readings)
-    limit_s: float = 60.0
+    limit_s: float = 60.0  # of processor time, and of standing still
     limit_bytes: int | None = None  # of data
 
 
@@ -106,20 +112,24 @@ class _Running:
     case: dict[str, Any]
     pid: int
     said: Any
-    began_s: float
+    ready: int  # the end of a pipe, which closes as the command begins
+    watch: _HangWatch
     signals: list[tuple[float, int]] = field(default_factory=list)
+    began_s: float | None = None  # of the command
     outcome: dict[str, Any] | None = None
 
     def tick(self) -> None:
-        """Sends what is due, and looks whether it has ended."""
+        """Send what is due; note whether it has ended, or hangs."""
+        if self.began_s is None and select.select([self.ready], [], [], 0)[0]:
+            self.began_s = time.monotonic()
+        seconds = 0.0 if self.began_s is None else time.monotonic() - self.began_s
         pid, status = os.waitpid(self.pid, os.WNOHANG)
-        seconds = time.monotonic() - self.began_s
         if pid:
             self._end(os.waitstatus_to_exitcode(status), seconds, hung=False)
             return
-        while self.signals and self.signals[0][0] <= seconds:
+        while self.began_s is not None and self.signals and self.signals[0][0] <= seconds:
             os.kill(self.pid, self.signals.pop(0)[1])
-        if seconds > self.case["limit_s"]:
+        if self.watch.hangs():
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self._end(-signal.SIGKILL, seconds, hung=True)
@@ -128,8 +138,46 @@ class _Running:
         self.said.seek(0)
         text = self.said.read().decode(errors="backslashreplace")
         self.said.close()
+        os.close(self.ready)
         text, _, operations = text.rpartition("\0operations ") if "\0operations " in text else (text, "", "0")
         self.outcome = asdict(Outcome(code, text[-4000:], seconds, int(operations), hung))
+
+
+@dataclass
+class _HangWatch:
+    """Detects a process that hangs, by its processor time and by whether any of its threads could run."""
+
+    pid: int
+    limit_s: float
+    next_s: float = field(default_factory=lambda: time.monotonic() + 1)
+    ticks: int = -1
+    moved_s: float = field(default_factory=time.monotonic)
+
+    def hangs(self) -> bool:
+        """Measured once a second; in between it is False."""
+        now_s = time.monotonic()
+        if now_s < self.next_s:
+            return False
+        self.next_s = now_s + 1
+        ticks, runnable = _processor_ticks(self.pid)
+        if runnable or ticks != self.ticks:
+            self.ticks, self.moved_s = ticks, now_s
+        return ticks / os.sysconf("SC_CLK_TCK") > self.limit_s or now_s - self.moved_s > self.limit_s
+
+
+def _processor_ticks(pid: int) -> tuple[int, bool]:
+    """The processor time that a process has used, and whether a thread of it could run now, or waits for a disk."""
+    own, threads = _stat(Path(f"/proc/{pid}/stat")), map(_stat, Path(f"/proc/{pid}/task").glob("*/stat"))
+    ticks = int(own[11]) + int(own[12]) if own else 0
+    return ticks, any(fields[0] in "RD" for fields in threads if fields)
+
+
+def _stat(path: Path) -> list[str]:
+    """From the state on; nothing of what has just ended."""
+    try:
+        return path.read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def main() -> None:
@@ -167,13 +215,16 @@ def _warm_up() -> None:
 
 def _start(case: dict[str, Any], library: ctypes.CDLL | None) -> _Running:
     said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its case
+    ready, begins = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(case, library, said.fileno())
-    return _Running(case, pid, said, time.monotonic(), sorted(map(tuple, case["signals"])))
+        os.close(ready)
+        _child(case, library, said.fileno(), begins)
+    os.close(begins)
+    return _Running(case, pid, said, ready, _HangWatch(pid, case["limit_s"]), sorted(map(tuple, case["signals"])))
 
 
-def _child(case: dict[str, Any], library: ctypes.CDLL | None, said: int) -> None:
+def _child(case: dict[str, Any], library: ctypes.CDLL | None, said: int, begins: int) -> None:
     """Never returns."""
     code = 99
     try:
@@ -189,7 +240,7 @@ def _child(case: dict[str, Any], library: ctypes.CDLL | None, said: int) -> None
         if case["limit_bytes"]:
             resource.setrlimit(resource.RLIMIT_DATA, (case["limit_bytes"], case["limit_bytes"]))
         _arm(case, library)
-        code = _perform(case)
+        code = _perform(case, begins)
     except BaseException:  # noqa: BLE001 - whatever it is, it is what the campaign looks for
         sys.stderr.write(traceback.format_exc())
     finally:
@@ -212,17 +263,31 @@ def _arm(case: dict[str, Any], library: ctypes.CDLL | None) -> None:
         library.fault_arm(folder, at, number, int(fault["sticky"]), int(fault["only_writes"]))
 
 
-def _perform(case: dict[str, Any]) -> int:
+def _perform(case: dict[str, Any], begins: int) -> int:
     if case["use"]:
         from campaign import inputs
 
+        os.close(begins)
         print(inputs.used(case["use"], Path(case["path"])), file=sys.stderr)
         return 0
-    from openloger.cli import main as command
+    from openloger import cli
 
+    run = cli._run_and_flush
+
+    def within(arguments: list[str]) -> int | None:
+        """Signals come while the command runs, neither before it nor while this process ends."""
+        try:
+            os.close(begins)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            return run(arguments)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    cli._run_and_flush = within
     try:
         with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
-            command(case["arguments"])
+            cli.main(case["arguments"])
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     return 0
