@@ -11,7 +11,7 @@ import json
 import pkgutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -277,7 +277,7 @@ def _dataset(layout: str) -> Kind:
 
         from openloger.datasets import open_dataset
 
-        for sequence in open_dataset(official_layouts.LAYOUTS[layout][0], folder).values():
+        for _, sequence in open_dataset(official_layouts.LAYOUTS[layout][0], folder).items():
             for frame in islice(sequence, MOST_FRAMES):
                 assert frame.rgb.ndim == 3
             for number in range(min(sequence.length or 0, MOST_FRAMES)):
@@ -291,10 +291,11 @@ def _make_checkpoint(folder: Path) -> list[Path]:
     from safetensors.torch import save_file
 
     from openloger.outputs import staged_folder
+    from openloger.training.checkpoint import TrainingProgress
 
     with staged_folder(folder / "step-00000010", made_by="train") as draft:
         save_file({"a": torch.zeros(100)}, draft / "state-000.safetensors")
-        (draft / "state.json").write_text(json.dumps({"stage": "one", "step": 10, "total_step": 10}))
+        (draft / "state.json").write_text(json.dumps(asdict(TrainingProgress("one", 10, 10, 1.0, 100))))
     (folder / "latest").write_text("step-00000010")
     return [path for path in folder.rglob("*") if path.is_file()]
 
