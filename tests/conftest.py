@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+import shape_checks
 
-install_import_hook("openloger", "beartype.beartype")
+shape_checks.install("openloger")
 
 
 @pytest.fixture
