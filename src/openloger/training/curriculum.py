@@ -330,7 +330,7 @@ def compact_stages() -> tuple[Stage, ...]:
         Stage(
             "depth",
             steps=1800,
-            clips=replace(windows, reuse=24.0),
+            clips=replace(windows, ready=160, reuse=6.0),  # new worlds all the time: 900 clips are learnt by heart
             windows=alone,
             losses=replace(
                 DENSE_LOSSES, match=0.5, shift=0.25, rotation=0.5, moving=0.3, confidence=0.2, trusted_error=0.2
@@ -342,9 +342,17 @@ def compact_stages() -> tuple[Stage, ...]:
             "memory",
             steps=160,
             clips=replace(
-                windows, rendered=16, frames=(16,), odds=(1.0,), batch=2, fps=(1.5, 5.0), per_world=1, ready=96
+                windows,
+                rendered=16,
+                frames=(16,),
+                odds=(1.0,),
+                batch=2,
+                fps=(1.5, 5.0),
+                per_world=1,
+                ready=48,
+                reuse=12.0,
             ),
-            windows=WindowPlan(window=(5, 5), overlap=(2, 2), scale_noise=0.05),
+            windows=WindowPlan(window=(5, 5), overlap=(2, 2), scale_noise=0.1),
             losses=replace(unmatched, local=0.25, focal=0.0, sky=0.0, moving=0.0, scale=2.0),
             rate=RatePlan(peak=1e-3, warmup_steps=10, decay=0.8),
             trainable=("decoder.memory", "decoder.roles", "scale"),
