@@ -1,7 +1,7 @@
 """The model card's picture: what the model in the box makes of real clips, a row each: the path over the true one, and
 depth of three frames, over the true depth where there is one. The clips' own pictures are not shown.
 
-python benchmarks/clips_picture.py kitchen=DIR street=DIR [--out clips.png]
+python benchmarks/clips_picture.py kitchen=DIR street=DIR [--out docs/images/clips.png]
 
 DIR holds video.mp4, world_from_cam.txt and, where there is one, depth_mm.npz.
 """
@@ -25,7 +25,7 @@ from openloger.evaluation import align
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", metavar="NAME=DIR")
-    parser.add_argument("--out", type=Path, default=Path("clips.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images/clips.png"))
     arguments = parser.parse_args()
     clips = [(name, Path(folder)) for name, _, folder in (clip.partition("=") for clip in arguments.clips)]
     for name, folder in clips:

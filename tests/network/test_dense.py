@@ -34,6 +34,16 @@ def test_points_lie_on_the_rays_of_one_lens(network):
     assert torch.allclose(prediction.points_cam, rays * prediction.points_cam[..., 2:], atol=1e-5)
 
 
+def test_depth_that_nothing_binds_stays_within_what_a_file_can_hold():
+    torch.manual_seed(0)
+    network = Network(preset("compact")).eval().requires_grad_(False)
+    network.heads.output.bias[0] = 100.0  # as of a sky
+    prediction, _ = network(Window(torch.rand(1, 3, 3, 48, 64), 3, 1))
+    depth = prediction.points_cam[..., 2]
+    assert depth.min() > 1000
+    assert depth.max() < torch.finfo(torch.float16).max
+
+
 def test_features_of_shared_frames_are_carried(network):
     images = torch.rand(1, 6, 3, 48, 64)
     _, memory = network(Window(images[:, :4], 4, 2))

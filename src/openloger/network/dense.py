@@ -23,6 +23,7 @@ from openloger.shapes import Float, Tensor
 _OUTPUTS = 4  # log depth, confidence, sky, moving
 _SUBPIXELS = 4  # each cell of stride 2 has 2×2 pixels
 _NEIGHBOURS = 9  # a cell and those around it
+MAX_LOG_DEPTH = 9.0  # in units of the network, about a scene's depth: no loss binds the depth of the sky
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class DenseHeads(nn.Module):
         lens = centred_intrinsics(focal_px[:, None], size=(height, width))
         return HeadOutputs(
             world_from_cam=self.camera(camera).unflatten(0, (batch, frames)),
-            points_cam=unproject(maps[:, :, 0].exp(), lens),
+            points_cam=unproject(maps[:, :, 0].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp(), lens),
             confidence_logit=maps[:, :, 1],
             metric_scale=None,
             sky_logit=maps[:, :, 2],
