@@ -23,7 +23,7 @@ from openloger.shapes import Float, Tensor
 _OUTPUTS = 4  # log depth, confidence, sky, moving
 _SUBPIXELS = 4  # each cell of stride 2 has 2×2 pixels
 _NEIGHBOURS = 9  # a cell and those around it
-MAX_LOG_DEPTH = 9.0  # in units of the network, about a scene's depth: no loss binds the depth of the sky
+MAX_LOG_DEPTH = 8.0  # in units of the network, about a scene's depth: no loss binds the depth of the sky
 
 
 @dataclass(frozen=True)
