@@ -3,7 +3,8 @@
 jaxtyping's own hook prepares three wrappers of each function at import, and binds and checks the arguments of each call
 twice; that was more than half of the time of many tests. Here a function is prepared when it is first called, and
 beartype checks arguments and result once, within one scope of jaxtyping, so that axes of one name agree over both.
-Functions without an annotation are left as they are. Fields of dataclasses are checked as the arguments of `__init__`.
+Functions without an annotation are left as they are. Fields of dataclasses are checked once they are constructed, so that
+a `__post_init__` refuses first what it is there to refuse.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functools import wraps
 from typing import Any, get_type_hints
 
 from beartype import beartype
+from beartype.door import die_if_unbearable
 from jaxtyping import jaxtyped
 
 _DECORATOR = f"__import__({__name__!r}).checked"
@@ -33,8 +35,9 @@ def install(package: str) -> None:
 def checked(function: Any) -> Any:
     """A function or a dataclass, whose arguments and result are checked; anything else as it is."""
     if inspect.isclass(function):
-        if is_dataclass(function) and "__init__" in vars(function):
-            function.__init__ = checked(function.__init__)
+        init = vars(function).get("__init__")
+        if is_dataclass(function) and init is not None and not hasattr(init, "__wrapped__"):  # one that is generated
+            function.__init__ = _checking_fields(init)
         return function
     if not isinstance(function, types.FunctionType) or not function.__annotations__:
         return function
@@ -49,6 +52,23 @@ def checked(function: Any) -> Any:
         return prepared(*args, **kwargs)
 
     return call
+
+
+def _checking_fields(init: types.FunctionType) -> Callable[..., None]:
+    hints: dict[str, Any] | None = None
+
+    @wraps(init)
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+        nonlocal hints
+        init(self, *args, **kwargs)
+        if hints is None:
+            hints = {name: _resolved(hint, init) for name, hint in init.__annotations__.items() if hasattr(self, name)}
+        with jaxtyped("context"):
+            for name, hint in hints.items():
+                die_if_unbearable(getattr(self, name), hint, exception_prefix=f"{type(self).__qualname__}.{name} ")
+
+    return construct
 
 
 def _prepared(function: types.FunctionType) -> Callable[..., Any]:

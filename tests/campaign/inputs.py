@@ -130,7 +130,7 @@ def _make_zip(folder: Path) -> list[Path]:
 def _use_live(folder: Path) -> None:
     from openloger.frames.live import LiveOptions, Patience, open_live
 
-    options = LiveOptions(most_frames=MOST_FRAMES, patience=Patience(stall_s=0.5, idle_s=0.05, reconnect_s=0))
+    options = LiveOptions(most_frames=MOST_FRAMES, patience=Patience(stall_s=0.5, idle_s=0.05, reconnect_s=0.0))
     for _ in islice(open_live(str(folder / "clip.ts"), options=options), MOST_FRAMES):
         pass
 

@@ -128,7 +128,7 @@ def test_files_of_an_undistorted_run_have_the_original_camera(clip: Path, tmp_pa
 def test_a_source_that_moved_is_asked_for_and_another_one_refused(clip: Path, tmp_path: Path) -> None:
     recording = record(clip)
     moved = clip.rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=r"is not there: say where it is now \(--source\)"):
+    with pytest.raises(InputError, match=r"clip.*is not there.*--source"):
         export_recording(recording, "colmap", tmp_path / "model", images=SourceFrames())
     export_recording(recording, "colmap", tmp_path / "model", images=SourceFrames(moved))
     other = tmp_path / "other"
