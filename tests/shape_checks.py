@@ -3,8 +3,8 @@
 jaxtyping's own hook prepares three wrappers of each function at import, and binds and checks the arguments of each call
 twice; that was more than half of the time of many tests. Here a function is prepared when it is first called, and
 beartype checks arguments and result once, within one scope of jaxtyping, so that axes of one name agree over both.
-Functions without an annotation are left as they are. Fields of dataclasses are checked once they are constructed, so that
-a `__post_init__` refuses first what it is there to refuse.
+Functions without an annotation are left as they are. Fields of dataclasses are checked once they are constructed, so
+that a `__post_init__` refuses first what it is there to refuse.
 """
 
 from __future__ import annotations
