@@ -34,6 +34,7 @@ ROOMS = {
     "evaluation": {"values", "runtime", "recording", "datasets", "geometry", "pages", "outputs"},  # against the truth
     "export": {"values", "recording", "frames", "geometry", "outputs"},  # pictures are opened in one place
     "viewing": {"recording", "export", "geometry", "pages", "outputs"},  # it exports what is seen
+    "corrections": {"recording", "datasets", "frames", "geometry"},  # measured from outside, applied by recording
     "training": {
         *("runtime", "transformer", "memory", "network", "streaming"),
         *("worlds", "datasets", "geometry", "outputs"),

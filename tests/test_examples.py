@@ -117,3 +117,12 @@ def test_memory(run):
     told = run("08", "--steps", "2", "--length", "16")
     assert "step 1: loss" in told
     assert "256 tokens: " in told
+
+
+def test_metres(run):
+    told = run("09", "--video", "world:street:3?frames=16&size=64x80")
+    recorded, corrected, undone = (line for line in told.splitlines() if ": scale" not in line and line[0] != " ")
+    assert recorded.endswith("units")
+    assert " m, depth up to" in corrected
+    assert undone.removeprefix("taken away: ") == recorded.removeprefix("as recorded: ")
+    assert "depth: scale ×" in told

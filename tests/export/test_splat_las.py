@@ -13,6 +13,7 @@ from openloger.errors import InputError
 from openloger.export import PointSelection, export_recording, select_points
 from openloger.export.las import Z_UP
 from openloger.export.splat import SH_DEGREE_0, turned_from_z
+from openloger.geometry.earth import GeoOrigin
 
 PROPERTIES = (
     ["x", "y", "z", "nx", "ny", "nz"]
@@ -105,3 +106,23 @@ def test_a_scene_that_las_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="too far for LAS"):
         export_recording(recording, "las", tmp_path / "a.las")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_las_of_a_place_on_the_earth_has_its_coordinates_and_their_system(tmp_path: Path) -> None:
+    class Placed(StandIn):
+        is_metric, origin = True, GeoOrigin(-33.8568, 151.2153, 30.0)
+
+    export_recording(Placed(2), "las", tmp_path / "a.las")
+    with laspy.open(str(tmp_path / "a.las")) as file:
+        crs, points = file.header.parse_crs(), file.read()
+    assert crs is not None
+    assert crs.to_epsg() == 32756
+    from pyproj import Transformer
+
+    to_degrees = Transformer.from_crs("EPSG:32756", "EPSG:4326", always_xy=True)
+    world = np.concatenate([chunk.points_world for chunk in select_points(Placed(2))])
+    longitude, latitude = to_degrees.transform(np.asarray(points.x), np.asarray(points.y))
+    east, north = world[:, 0], world[:, 2]
+    np.testing.assert_allclose((latitude + 33.8568) * 110_922, north, atol=0.01 * np.abs(world).max())
+    np.testing.assert_allclose((longitude - 151.2153) * 92_528, east, atol=0.01 * np.abs(world).max())
+    np.testing.assert_allclose(points.z, 30 - world[:, 1], atol=2e-3)

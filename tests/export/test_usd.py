@@ -21,7 +21,7 @@ def test_usds_own_frustum_projects_the_points_to_their_pixels(tmp_path: Path, en
     export_recording(StandIn(), "usd", tmp_path / f"scene{ending}")
     stage = Usd.Stage.Open(str(tmp_path / f"scene{ending}"))
     assert UsdGeom.GetStageUpAxis(stage) == "Y"
-    assert UsdGeom.GetStageMetersPerUnit(stage) == 1
+    assert not UsdGeom.StageHasAuthoredMetersPerUnit(stage)  # no scale is known
     points = UsdGeom.Points(stage.GetPrimAtPath("/reconstruction/points"))
     positions = np.array(points.GetPointsAttr().Get())
     colours = np.rint(255 * srgb(np.array(points.GetDisplayColorPrimvar().Get()))).astype(np.uint8)
@@ -54,3 +54,11 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_name_that_usd_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"scene\.blend.*USD"):
         export_recording(StandIn(), "usd", tmp_path / "scene.blend")
+
+
+def test_units_are_metres_where_the_scale_is_known(tmp_path: Path) -> None:
+    class Metric(StandIn):
+        is_metric, origin = True, None
+
+    export_recording(Metric(), "usd", tmp_path / "a.usda")
+    assert UsdGeom.GetStageMetersPerUnit(Usd.Stage.Open(str(tmp_path / "a.usda"))) == 1

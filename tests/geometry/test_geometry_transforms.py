@@ -107,6 +107,21 @@ def test_exp_is_the_matrix_exponential_and_log_its_inverse(twist: torch.Tensor) 
 
 
 @LAW
+@given(twists(), st.floats(-4, 4))
+def test_exp_of_similarities_is_the_matrix_exponential_and_log_its_inverse(twist: torch.Tensor, growth: float) -> None:
+    x, y, z = twist[3:].tolist()
+    whole = torch.cat([twist, torch.tensor([growth], dtype=torch.float64)])
+    generator = torch.zeros(4, 4, dtype=torch.float64)
+    generator[:3, :3] = torch.tensor([[growth, -z, y], [z, growth, -x], [-y, x, growth]], dtype=torch.float64)
+    generator[:3, 3] = twist[:3]
+    moved = Sim3.exp(whole)
+    wanted = torch.linalg.matrix_exp(generator)
+    assert_close(moved.matrix(), wanted, rtol=0, atol=1e-9 * float(wanted.abs().max()))
+    assert_close(moved.log(), whole, rtol=1e-7, atol=1e-7)
+    assert_close((moved @ Sim3.exp(-whole)).matrix(), torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-8)
+
+
+@LAW
 @given(rigid_motions(), twists(1.0))
 def test_the_adjoint_moves_a_twist_to_the_other_side(motion: SE3, twist: torch.Tensor) -> None:
     assert_same(SE3.exp(motion.adjoint() @ twist) @ motion, motion @ SE3.exp(twist))

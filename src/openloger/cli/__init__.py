@@ -64,7 +64,7 @@ class Group:
 def commands() -> dict[str, Command | Group]:
     """Every command by its name, in the order of the help."""
     known: tuple[Command | Group, ...] = (
-        *map(Command, ("reconstruct", "live", "batch", "export", "info", "view", "report", "networks")),
+        *map(Command, ("reconstruct", "live", "batch", "align", "export", "info", "view", "report", "networks")),
         Group("worlds", "Look at procedural worlds, or write them out as a dataset."),
         Command("train"),
         Group("evaluate", "Measure against ground truth."),

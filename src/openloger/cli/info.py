@@ -67,6 +67,7 @@ def _check(recording: Path) -> int:
 
 
 def _rows(summary: RecordingSummary) -> dict[str, str]:
+    unit = summary.unit
     low, median, high = summary.focal_px or (np.nan,) * 3
     left_out = f"; {summary.left_out} that the source gave between them are left out" if summary.left_out else ""
     return {
@@ -76,8 +77,9 @@ def _rows(summary: RecordingSummary) -> dict[str, str]:
         "source": summary.source,
         "network": f"{summary.network}, weights {summary.weights_hash or 'random'}",
         "settings": ", ".join(f"{name} {value}" for name, value in summary.settings.items()),
-        "path": f"{summary.path_length:.3g} long, in a box of {summary.path_box or 'nothing'}",
-        "scene": f"98 % in a box of {summary.scene_box}" if summary.scene_box else "no pixel that could be trusted",
+        "path": f"{summary.path_length:.3g} {unit} long, in a box of {summary.path_box or 'nothing'} {unit}",
+        "scene": f"98 % in a box of {summary.scene_box} {unit}" if summary.scene_box else "no pixel can be trusted",
+        "corrected": "; ".join(summary.corrections) or "no: as recorded",
         "focal length": f"{median:.1f} pixels ({low:.1f} to {high:.1f}), {summary.lens} lens",
         "fit": "none" if summary.residual_px is None else f"{summary.residual_px:.2f} pixels off in the median",
         "run": _cost(summary.cost),

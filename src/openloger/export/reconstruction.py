@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from openloger.geometry.earth import GeoOrigin
 from openloger.shapes import Float, UInt8
 
 Progress: TypeAlias = Callable[[int, int], None]  # (frames done, frames in all)
@@ -51,6 +52,21 @@ class Reconstruction(Protocol):
 
     def rgb(self, frame: int, /) -> UInt8[np.ndarray, "height width 3"]:
         """SRGB, at the size of `depth`."""
+        ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """What some reconstructions know of their world beyond its shape."""
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether lengths are metres."""
+        ...
+
+    @property
+    def origin(self) -> GeoOrigin | None:
+        """Where on the earth the world has its origin (x east, y down, z north), where that is known."""
         ...
 
 

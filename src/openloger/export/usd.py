@@ -1,6 +1,6 @@
 """USD: an animated camera and the cloud, for Blender, Houdini, Omniverse and their like.
 
-    /reconstruction          up is y, as in `glb.py`: the world is turned by Y_UP; metersPerUnit 1
+    /reconstruction          up is y, as in `glb.py`: turned by Y_UP; metersPerUnit is 1 where the scale is known
     /reconstruction/camera   one time sample a frame; looks along -z, y up, as USD's cameras do
     /reconstruction/points   coloured points
 
@@ -19,7 +19,7 @@ from openloger.errors import InputError
 from openloger.export.cameras import Y_UP, Pinhole
 from openloger.export.clouds import ColouredCloud, gather
 from openloger.export.colours import linear_from_srgb
-from openloger.export.reconstruction import Progress, Reconstruction, no_progress
+from openloger.export.reconstruction import Located, Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection, selected_frames
 from openloger.shapes import Float
 from openloger.version import install_command
@@ -44,7 +44,8 @@ def write_usd(
     cloud = gather(recording, selection, progress=progress)
     stage = Usd.Stage.CreateNew(str(path))
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
-    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    if isinstance(recording, Located) and recording.is_metric:
+        UsdGeom.SetStageMetersPerUnit(stage, 1.0)
     stage.SetDefaultPrim(UsdGeom.Xform.Define(stage, "/reconstruction").GetPrim())
     _add_camera(stage, recording, list(selected_frames(recording, selection)))
     if len(cloud.rgb):

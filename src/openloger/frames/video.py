@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,21 @@ class VideoFile:
                 f"({MOST_PIXELS.variable} raises it)"
             )
         return container
+
+
+def creation_time_s(path: Path) -> float | None:
+    """When a video says that it was begun, in seconds since 1970; None where it does not, or is none.
+
+    Some cameras write their local time there as if it were UTC.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with open_video_file(path) as container:
+            text = container.metadata.get("creation_time", "")
+        return datetime.fromisoformat(text).timestamp()
+    except (InputError, ValueError):
+        return None
 
 
 @dataclass(eq=False)

@@ -12,7 +12,15 @@ The conventions of the whole package, defined here once:
   write into it. The batch axes of a transform or camera lead those of the points it is applied to.
 """
 
-from openloger.geometry.alignment import ScaleMode, align_cameras, depth_scale, umeyama
+from openloger.geometry.alignment import (
+    RobustSimilarity,
+    ScaleMode,
+    align_cameras,
+    depth_scale,
+    robust_similarity,
+    umeyama,
+    umeyama_upright,
+)
 from openloger.geometry.cameras import (
     IntrinsicsFit,
     centred_intrinsics,
@@ -26,6 +34,7 @@ from openloger.geometry.cameras import (
     weighted_median,
 )
 from openloger.geometry.lens import LensFit, fit_lens
+from openloger.geometry.pose_graph import PointAnchors, PoseGraphSolution, RelativeEdges, solve_pose_graph
 from openloger.geometry.rotations import (
     axis_angle_from_rotation,
     nearest_rotation,
@@ -41,6 +50,10 @@ __all__ = [
     "SE3",
     "IntrinsicsFit",
     "LensFit",
+    "PointAnchors",
+    "PoseGraphSolution",
+    "RelativeEdges",
+    "RobustSimilarity",
     "ScaleMode",
     "Sim3",
     "align_cameras",
@@ -57,11 +70,14 @@ __all__ = [
     "pixel_grid",
     "project",
     "quaternion_wxyz_from_rotation",
+    "robust_similarity",
     "rotation_angle",
     "rotation_from_axis_angle",
     "rotation_from_quaternion_wxyz",
     "scale_intrinsics",
+    "solve_pose_graph",
     "umeyama",
+    "umeyama_upright",
     "unproject",
     "weighted_median",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -9,11 +10,14 @@ import torch
 from openloger.errors import InputError
 from openloger.geometry.rotations import matrix_product, nearest_rotation, rotate, rotation_from_axis_angle
 from openloger.geometry.transforms import Sim3
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Bool, Float, Tensor
 
 ScaleMode = Literal["median", "median_all", "trimmed_mean", "trimmed_mean_all"]
 TRIMMED_AT_EACH_END = 0.25
 SCALE_RANGE = (1e-3, 1e3)
+_CHI3_MEDIAN, _CHI3_TAIL = 1.538, 3.76  # of the length of three standard normal numbers: the middle, and 99.7 %
+_WELSCH3 = 3.6  # standard deviations: at normal errors hardly less exact than least squares
+_ROBUST_STEPS = 20
 STRAIGHT = 1e-4  # of a path's length: where it is not wider it is a line, printed with few digits
 
 
@@ -71,6 +75,84 @@ def align_cameras(
     else:
         rotation = nearest_rotation(agreement)
     return Sim3(scale, rotation, target_centres.mean(0) - scale * rotate(rotation, source_centres.mean(0)))
+
+
+def umeyama_upright(
+    source: Float[Tensor, "point 3"],
+    target: Float[Tensor, "point 3"],
+    weights: Float[Tensor, " point"] | None = None,
+) -> Sim3:
+    """The same of two worlds whose y is down along gravity: the rotation is about y alone.
+
+    In the plane of x and z, as complex numbers a and b about their means, s e^{iθ} = Σ w ā b / Σ w |a|²; heights take
+    no part in scale and direction. So a straight level path decides all of it.
+
+    Raises InputError where fewer than three points have weight, or do not spread in the plane.
+    """
+    weights = _normalised_weights(source, target, weights)
+    source_mean, target_mean = (weights[:, None] * source).sum(0), (weights[:, None] * target).sum(0)
+    a, b = source - source_mean, target - target_mean
+    along = (weights * (a[:, 0] * b[:, 0] + a[:, 2] * b[:, 2])).sum()
+    across = (weights * (a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2])).sum()
+    spread = (weights * (a[:, 0].square() + a[:, 2].square())).sum()
+    if not bool(torch.hypot(along, across) > 100 * torch.finfo(source.dtype).eps * source_mean.square().sum()):
+        raise InputError("alignment needs points that spread over the ground; these lie above one another")
+    axis = torch.stack([torch.zeros_like(along), torch.atan2(across, along), torch.zeros_like(along)])
+    rotation, scale = rotation_from_axis_angle(axis), torch.hypot(along, across) / spread
+    return Sim3(scale, rotation, target_mean - scale * rotate(rotation, source_mean))
+
+
+@dataclass(frozen=True, eq=False)
+class RobustSimilarity:
+    """`target_from_source` that most points agree on."""
+
+    target_from_source: Sim3
+    distance: Float[Tensor, " point"]  # of each moved point from its target
+    sigma: float  # standard deviation along an axis, of the points that agree
+    is_inlier: Bool[Tensor, " point"]  # within three of them, as a chi distribution of three axes has it
+
+
+def robust_similarity(
+    source: Float[Tensor, "point 3"],
+    target: Float[Tensor, "point 3"],
+    *,
+    upright: bool = False,
+    least_sigma: float = 0.0,
+    draws: int = 300,
+) -> RobustSimilarity:
+    """A similarity that up to nearly half of the points may contradict, however far off they are.
+
+    The start is the best of `draws` fits to few points by the median distance of all (Rousseeuw, "Least Median of
+    Squares Regression", 1984), then Welsch's weights, whose width is the deviation of the points and at least
+    `least_sigma`. The draws are the same each time. `upright` as in `umeyama_upright`.
+
+    Raises InputError as `umeyama` does, where every draw fails.
+    """
+    fit = umeyama_upright if upright else umeyama
+    generator = torch.Generator().manual_seed(0)
+    best, least = None, torch.inf
+    for _ in range(draws):
+        drawn = torch.randperm(len(source), generator=generator)[:3]
+        try:
+            tried = fit(source[drawn], target[drawn])
+        except InputError:
+            continue
+        median = float((tried.apply(source) - target).norm(dim=-1).median())
+        if median < least:
+            best, least = tried, median
+    if best is None:
+        best = fit(source, target)
+    floor = torch.as_tensor(least_sigma, dtype=source.dtype).clamp_min(
+        torch.finfo(source.dtype).eps * 100 * float(target.abs().max())
+    )
+    for _ in range(_ROBUST_STEPS):
+        distance = (best.apply(source) - target).norm(dim=-1)
+        sigma = (distance.median() / _CHI3_MEDIAN).clamp_min(floor)
+        best = fit(source, target, (-(distance / (_WELSCH3 * sigma)).square()).exp().clamp_min(1e-12))
+    distance = (best.apply(source) - target).norm(dim=-1)
+    sigma = (distance.median() / _CHI3_MEDIAN).clamp_min(floor)
+    is_inlier = distance <= _CHI3_TAIL * sigma
+    return RobustSimilarity(best, distance, float(distance[is_inlier].square().mean().div(3).sqrt()), is_inlier)
 
 
 def depth_scale(

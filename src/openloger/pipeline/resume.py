@@ -90,12 +90,12 @@ class StateSaver:
 
 
 def recording_to_resume(path: Path) -> Recording | None:
-    """The recording in a folder; None where there is none yet.
+    """The recording in a folder, as it was recorded; None where there is none yet.
 
     Raises RecordingError where it cannot be read, or is damaged.
     """
     with explain_os_errors(path, "choose another folder"):
-        return open_recording(path) if is_recording(path) else None
+        return open_recording(path, corrected=False) if is_recording(path) else None
 
 
 def check_source(stored: Recording, source: FrameSource) -> None:

@@ -5,6 +5,12 @@ share costs at most the window in hand.
 """
 
 from openloger.recording.background import BackgroundWriter
+from openloger.recording.correction import (
+    Correction,
+    CorrectionStep,
+    add_correction,
+    undo_correction,
+)
 from openloger.recording.create import create_recording, resume_recording
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.reader import RecordedFrame, Recording, open_recording
@@ -13,13 +19,17 @@ from openloger.recording.writer import RecordingWriter
 
 __all__ = [
     "BackgroundWriter",
+    "Correction",
+    "CorrectionStep",
     "Cost",
     "RecordedFrame",
     "RecordedWindow",
     "Recording",
     "RecordingMeta",
     "RecordingWriter",
+    "add_correction",
     "create_recording",
     "open_recording",
     "resume_recording",
+    "undo_correction",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from openloger.errors import RecordingError
 from openloger.recording.committed import read_committed
+from openloger.recording.correction import read_correction
 from openloger.recording.layout import NAMES_FILE, WINDOWS_FILE, ArrayLayout, array_layouts
 from openloger.recording.line_files import lost_lines, read_names, read_windows
 from openloger.recording.meta import read_meta
@@ -33,6 +34,10 @@ def find_damage(path: Path) -> Iterator[str]:
             continue
         if None in values:
             yield f"{path / file}: damaged; {what} {lost_lines(values)} are lost"
+    try:
+        read_correction(path)
+    except RecordingError as error:
+        yield str(error)
     for layout in array_layouts(meta.height, meta.width, depth_dtype=meta.depth_dtype) if committed.frames else ():
         yield from _damaged_chunks(path, layout, committed.frames)
 

@@ -4,6 +4,7 @@
     arrays.zarr/     a zarr v3 group with one array a quantity, chunked on the frame axis (`array_layouts`)
     names.jsonl      one JSON object a frame: its name
     windows.jsonl    one JSON object a window
+    correction.json  similarities along the frames that are applied on reading; there may be none (`correction`)
     committed.json   how many frames and windows count; replaced last and whole, so it is true at any moment
     state.safetensors  where the stream stood after some commit; whoever runs the stream writes it
     writer.lock      locked by the one who writes; never replaced
@@ -27,8 +28,9 @@ NAMES_FILE = "names.jsonl"
 WINDOWS_FILE = "windows.jsonl"
 COMMITTED_FILE = "committed.json"
 STATE_FILE = "state.safetensors"
+CORRECTION_FILE = "correction.json"
 LOCK_FILE = "writer.lock"
-FILES = (NAMES_FILE, WINDOWS_FILE, COMMITTED_FILE, STATE_FILE, META_FILE)
+FILES = (NAMES_FILE, WINDOWS_FILE, CORRECTION_FILE, COMMITTED_FILE, STATE_FILE, META_FILE)
 
 DepthDtype = Literal["float16", "float32"]
 

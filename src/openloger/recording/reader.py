@@ -10,20 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from openloger.diagnostics import Finding, Lens, findings
 from openloger.errors import RecordingError
-from openloger.geometry import LensFit, fit_lens, unproject
+from openloger.geometry import LensFit, Sim3, fit_lens, unproject
+from openloger.geometry.earth import GeoOrigin
 from openloger.recording.committed import Committed, read_committed
+from openloger.recording.correction import Correction, correction_stamp, read_correction
 from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
 from openloger.recording.line_files import lost_lines, read_names, read_windows
 from openloger.recording.meta import RecordingMeta, read_meta
 from openloger.recording.store import ChunkReader
-from openloger.recording.windows import RecordedWindow
+from openloger.recording.windows import RecordedWindow, moved_window
 from openloger.shapes import Float32, Float64, Int, UInt8
 
 CACHED_CHUNKS = 6  # two of each kind of picture; as many of the small arrays
@@ -60,25 +62,59 @@ class Recording:
 
     Threads may share it. Frames are numbered from 0 in the order they were written; an `IndexError` means that there is
     no such frame, a `RecordingError` that the disk does not hold what was committed.
+
+    Cameras, depth and windows are corrected by what `openloger align` and `close-loops` left beside the recording; with
+    `corrected=False` they are as they were recorded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, corrected: bool = True) -> None:
         self.path = path
         self.meta = read_meta(path)
-        self._view = _View(path, self.meta, read_committed(path))
+        self._corrected = corrected
+        self._correction: tuple[tuple[int, int] | None, Correction | None] = (None, None)  # with its file's stamp
+        self._view = self._look()
+
+    def _look(self) -> _View:
+        stamp = correction_stamp(self.path) if self._corrected else None
+        if stamp != self._correction[0]:
+            self._correction = (stamp, None if stamp is None else read_correction(self.path))
+        return _View(self.path, self.meta, read_committed(self.path), self._correction[1])
 
     def __repr__(self) -> str:
         size = f"{self.meta.height}×{self.meta.width}"
         return f"Recording({str(self.path)!r}: {len(self)} frames, {size}, {'' if self.complete else 'in'}complete)"
 
     def refresh(self) -> bool:
-        """Read what was committed since; whether anything was committed (or taken back) since."""
-        committed = read_committed(self.path)
-        changed = committed != self._view.committed
+        """Read what was committed or corrected since; whether anything was (or was taken back)."""
+        stamp = correction_stamp(self.path) if self._corrected else None
+        changed = read_committed(self.path) != self._view.committed or stamp != self._correction[0]
         if changed:
             self.meta = read_meta(self.path)  # --overwrite may have been at work
-            self._view = _View(self.path, self.meta, committed)
+            self._view = self._look()
         return changed
+
+    @property
+    def correction(self) -> Correction | None:
+        """What all cameras and depths are corrected by, the same object until its file changes; None: nothing."""
+        return self._view.correction
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether lengths are metres: the recording was aligned, or the network gave every window a metric scale."""
+        if self.correction is not None:
+            return self.correction.is_metric
+        windows = self.windows
+        return bool(windows) and all(window.metric_scale is not None for window in windows)
+
+    @property
+    def unit(self) -> Literal["m", "units"]:
+        """The name of the unit of lengths: units are the recording's own where no scale is known."""
+        return "m" if self.is_metric else "units"
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether y is down along gravity."""
+        return self.correction is not None and self.correction.is_upright
 
     @property
     def frame_count(self) -> int:
@@ -100,7 +136,12 @@ class Recording:
     @property
     def world_from_cam(self) -> Float64[np.ndarray, "frame 4 4"]:
         """Every camera; a copy, as are the arrays below: take it once, not once a frame."""
-        return self._view.numbers("world_from_cam").copy()
+        return self._view.cameras.copy()
+
+    @property
+    def origin(self) -> GeoOrigin | None:
+        """Where on the earth the world has its origin (x east, y down, z north); None where that is not known."""
+        return None if self.correction is None else self.correction.origin
 
     @property
     def intrinsics(self) -> Float64[np.ndarray, "frame 3 3"]:
@@ -157,7 +198,7 @@ class Recording:
 
     def depth(self, number: int) -> Float32[np.ndarray, "height width"]:
         """Along z, in the units of `world_from_cam`."""
-        return self._view.image("depth", number).astype(np.float32)
+        return self._view.depth(number)
 
     def confidence(self, number: int) -> Float32[np.ndarray, "height width"]:
         """From 0 to 1, in steps of 1/255."""
@@ -174,7 +215,7 @@ class Recording:
     def points_world(self, number: int) -> Float32[np.ndarray, "height width 3"]:
         """Points in the world's frame."""
         points = _unproject(self.depth(number), self._view.camera(number))
-        return _move(self._view.row("world_from_cam", number), points).astype(np.float32)
+        return _move(self._view.world_from_cam(number), points).astype(np.float32)
 
     def frame(self, number: int) -> RecordedFrame:
         """All of one frame."""
@@ -187,7 +228,7 @@ class Recording:
             name=view.names[number],
             source_index=int(view.row("source_index", number)),
             timestamp_s=float(view.row("timestamp_s", number)),
-            world_from_cam=view.row("world_from_cam", number).copy(),
+            world_from_cam=view.world_from_cam(number).copy(),
             intrinsics=view.camera(number).copy(),
         )
 
@@ -199,20 +240,21 @@ class Recording:
         return self.frames()
 
 
-def open_recording(path: str | os.PathLike[str]) -> Recording:
-    """Open a recording, finished or not, even while it is written.
+def open_recording(path: str | os.PathLike[str], *, corrected: bool = True) -> Recording:
+    """Open a recording, finished or not, even while it is written; with `corrected=False`, as it was recorded.
 
     Raises:
         RecordingError: there is none, it is of another format version, or it is damaged.
     """
-    return Recording(Path(path))
+    return Recording(Path(path), corrected=corrected)
 
 
 class _View:
-    """A recording as of one commit. Replaced as a whole, so nothing in it grows stale."""
+    """A recording as of one commit and one correction. Replaced as a whole, so nothing in it grows stale."""
 
-    def __init__(self, folder: Path, meta: RecordingMeta, committed: Committed) -> None:
+    def __init__(self, folder: Path, meta: RecordingMeta, committed: Committed, correction: Correction | None) -> None:
         self.committed = committed
+        self.correction = correction
         self._folder = folder
         self._meta = meta
         layouts = array_layouts(meta.height, meta.width, depth_dtype=meta.depth_dtype)
@@ -235,7 +277,32 @@ class _View:
         windows = read_windows(self._folder, self._meta, self.committed.windows)
         if None in windows:
             _log.warning("%s: damaged; windows %s are lost", self._folder / WINDOWS_FILE, lost_lines(windows))
-        return tuple(window for window in windows if window is not None)
+        kept = tuple(window for window in windows if window is not None)
+        if self.correction is None:
+            return kept
+        moved = self.correction.at(np.array([window.first_frame for window in kept], np.int64))
+        return tuple(moved_window(window, moved[row]) for row, window in enumerate(kept))
+
+    @cached_property
+    def _moved(self) -> Sim3 | None:
+        """`corrected_from_recorded` of each frame; None: nothing is moved."""
+        return None if self.correction is None else self.correction.at(np.arange(self.committed.frames))
+
+    @cached_property
+    def cameras(self) -> np.ndarray:
+        """Every world_from_cam."""
+        recorded, moved = self.numbers("world_from_cam"), self._moved
+        return recorded if moved is None else _moved_cameras(recorded, moved)
+
+    def world_from_cam(self, number: int) -> np.ndarray:
+        """One frame's."""
+        recorded, moved = self.row("world_from_cam", number), self._moved
+        return recorded if moved is None else _moved_cameras(recorded[None], moved[number : number + 1])[0]
+
+    def depth(self, number: int) -> np.ndarray:
+        """One frame's, in the units of `world_from_cam`."""
+        recorded, moved = self.image("depth", number).astype(np.float32), self._moved
+        return recorded if moved is None else recorded * np.float32(moved.scale[number])
 
     @cached_property
     def intrinsics(self) -> np.ndarray:
@@ -308,6 +375,13 @@ class _View:
 def _unproject(depth: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     """In float64, (height, width, 3)."""
     return unproject(torch.from_numpy(depth).double(), torch.tensor(intrinsics)).numpy()
+
+
+def _moved_cameras(world_from_cam: np.ndarray, moved: Sim3) -> np.ndarray:
+    cameras = world_from_cam.copy()
+    cameras[:, :3, :3] = moved.rotation.numpy() @ world_from_cam[:, :3, :3]
+    cameras[:, :3, 3] = moved.apply(torch.from_numpy(world_from_cam[:, :3, 3].copy())).numpy()
+    return cameras
 
 
 def _move(a_from_b: np.ndarray, points_b: np.ndarray) -> np.ndarray:

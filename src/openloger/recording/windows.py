@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from openloger.diagnostics import WindowMeasures, measure, measures_from_json
+from openloger.geometry import SE3, Sim3
 from openloger.shapes import Float64
 from openloger.values import Disagreement, PlacedWindow
 
@@ -69,6 +70,20 @@ def window_row(
         cost=cost,
         lens_statistics=None if statistics is None else _rows(statistics[: placed.final_count].tolist()),
         measures=measure(placed),
+    )
+
+
+def moved_window(window: RecordedWindow, corrected_from_recorded: Sim3) -> RecordedWindow:
+    """The same window where its world is moved: a single similarity."""
+    rigid = SE3.from_matrix(torch.tensor(window.world_from_window, dtype=torch.float64))
+    scale = torch.tensor(window.world_from_window_scale, dtype=torch.float64)
+    moved = corrected_from_recorded @ Sim3(scale, rigid.rotation, rigid.translation)
+    apart, grown = window.disagreement, float(corrected_from_recorded.scale)
+    return replace(
+        window,
+        world_from_window_scale=float(moved.scale),
+        world_from_window=_rows(moved.rigid.matrix().tolist()),
+        disagreement=None if apart is None else replace(apart, translation=apart.translation * grown),
     )
 
 

@@ -11,7 +11,7 @@ from openloger.outputs import write_output
 from openloger.pages import document, row
 from openloger.recording import Recording
 from openloger.viewing.browser.share import SHARED_POINTS, share_page
-from openloger.viewing.report.page import POINTS, about_line, glance, path_section, preview, title_of, unit_of
+from openloger.viewing.report.page import POINTS, about_line, glance, path_section, preview, title_of
 from openloger.viewing.report.summary import summarise
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.snapshot import load_snapshot
@@ -54,6 +54,6 @@ def show(recording: Recording, *, interactive: bool = False, height: int = 620) 
         scene = load_snapshot(recording, budget=SHARED_POINTS)
         settings = Settings(frame=scene.last, edge_max=scene.place.scale.edge_max, overhead=not scene.place.roofed)
         return Shown(share_page(scene, settings), height, about)
-    scene, summary, unit = load_snapshot(recording, budget=POINTS), summarise(recording), unit_of(recording)
+    scene, summary, unit = load_snapshot(recording, budget=POINTS), summarise(recording), recording.unit
     parts = [row([preview(scene), glance(scene, summary, unit=unit)], "hero"), path_section(scene, unit=unit)]
     return Shown(document(title_of(recording), parts, about=about_line(summary)), height, about)

@@ -17,7 +17,7 @@ from openloger.shapes import Float, Float64
 from openloger.viewing.browser.controls import Controls, Page
 from openloger.viewing.browser.drawing import Drawing
 from openloger.viewing.browser.navigation import Closeness, Navigation, closeness
-from openloger.viewing.browser.tools import Tools, page_name
+from openloger.viewing.browser.tools import Tools
 from openloger.viewing.scene.cameras import home
 from openloger.viewing.scene.overview import Snapshot, usual_edge
 from openloger.viewing.scene.snapshot import SceneSnapshot
@@ -87,7 +87,7 @@ class Session:
         self._controls = Controls(client.gui, edge_max=edge_max, has_truth=has_truth, request=self._request)
         self._navigation = Navigation(client)
         self._drawing = Drawing(client.scene, self._controls, self._navigation, recording)
-        self._tools = Tools(client, self._controls, name=page_name(recording.path), request=self._request)
+        self._tools = Tools(client, self._controls, recording, request=self._request)
         self._clock, self._ticked_s = PlaybackClock(), time.monotonic()
         self._shown: SceneUpdate | None = None
         self._page: Page | None = None

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from openloger.recording import Recording
 from openloger.shapes import Float, Float64
 from openloger.viewing.browser.controls import Controls
 from openloger.viewing.browser.share import picture, ply_bytes, send_file, share_page
+from openloger.viewing.scene.cameras import Cameras
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.overview import Snapshot
 from openloger.viewing.scene.points import Points
@@ -24,10 +26,13 @@ CONE = 0.012  # radians off the ray within which a point counts as clicked
 class Tools:
     """Of one browser window."""
 
-    def __init__(self, client: Any, controls: Controls, *, name: str, request: Callable[[str, Any], None]) -> None:
-        self._client, self._scene = client, client.scene
-        self._controls, self._name, self._request = controls, name, request
+    def __init__(
+        self, client: Any, controls: Controls, recording: Recording, *, request: Callable[[str, Any], None]
+    ) -> None:
+        self._client, self._scene, self._recording = client, client.scene, recording
+        self._controls, self._name, self._request = controls, page_name(recording.path), request
         self._measure = Measure(self._scene)
+        self._pixels: list[str] = []  # of the clicked points, as `openloger align` takes them
 
     def set_measuring(self, measuring: bool) -> None:
         """Take clicks for measuring from now on, or no longer."""
@@ -41,14 +46,32 @@ class Tools:
         """Take the point that was clicked."""
         parts = [scene.snapshot.points] if detail is None else [scene.snapshot.points, detail.points]
         unit = scene.place.unit
-        positions = Points.joined([visible_points(part, settings, scene.place) for part in parts]).position * unit
+        points = Points.joined([visible_points(part, settings, scene.place) for part in parts])
+        positions = points.position * unit
         found = pick(positions.astype(np.float64), np.array(event.ray_origin), np.array(event.ray_direction))
         if found is None:
             self._controls.show_notes(measured="There is no point where you clicked.")
             return
         length = self._measure.add(positions[found].astype(np.float64), unit=unit)
-        note = "Now the second point." if length is None else f"**{length:.4g}** in the recording's unit of length."
+        pixel = self._pixel(scene.cameras, points, found)
+        self._pixels = [pixel] if length is None else [*self._pixels, pixel]
+        note = "Now the second point." if length is None else self._length_note(length)
         self._controls.show_notes(measured=note)
+
+    def _length_note(self, length: float) -> str:
+        if self._recording.is_metric:
+            return f"**{length:.4g} m**"
+        command = f"openloger align {self._name} --distance {' '.join(self._pixels)} METRES"
+        return f"**{length:.4g}** in the recording's unit of length. If you know it in metres: `{command}`"
+
+    def _pixel(self, cameras: Cameras, points: Points, number: int) -> str:
+        """FRAME:x,y of a point in the frame that saw it, in pixels of the source."""
+        frame = int(points.frame[number])
+        world_from_cam, meta = cameras.world_from_cam[frame], self._recording.meta
+        cam = (points.position[number] - world_from_cam[:3, 3]) @ world_from_cam[:3, :3]
+        x, y = (cameras.intrinsics[frame] @ cam)[:2] / cam[2]
+        height, width = meta.source_size or (meta.height, meta.width)
+        return f"{frame}:{x * width / meta.width:.1f},{y * height / meta.height:.1f}"
 
     def save(self, wish: str, scene: SceneSnapshot, settings: Settings) -> None:
         """Made in a thread of its own: a browser may take its time to draw a picture."""

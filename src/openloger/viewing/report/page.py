@@ -35,7 +35,7 @@ def report_page(recording: Recording, *, overlay: Overlay | None = None, scene_p
     """
     scene = load_snapshot(recording, budget=POINTS, overlay=overlay)
     summary = summarise(recording)
-    unit = unit_of(recording)
+    unit = recording.unit
     parts = [
         *_warnings(summary, recording),
         _hero(scene, summary, unit=unit, scene_page=scene_page),
@@ -60,12 +60,6 @@ def about_line(summary: RecordingSummary) -> str:
     source = Path(summary.source).name or summary.source
     made_by = f"{summary.network}, openloger {summary.openloger_version}"
     return f"{summary.frames} frames of {source}, reconstructed by {made_by}"
-
-
-def unit_of(recording: Recording) -> str:
-    """Metres where the network gave every window a metric scale; else a unit of the recording's own."""
-    windows = recording.windows
-    return "m" if windows and all(window.metric_scale is not None for window in windows) else "units"
 
 
 def glance(scene: SceneSnapshot, summary: RecordingSummary, *, unit: str) -> str:

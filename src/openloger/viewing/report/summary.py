@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from openloger.export import PointSelection, select_points
-from openloger.recording import Recording
+from openloger.recording import CorrectionStep, Recording
 from openloger.recording.windows import DriftMeter, drift_meter
 from openloger.shapes import Float
 
@@ -57,7 +57,7 @@ class RunCost:
 
 @dataclass(frozen=True)
 class RecordingSummary:
-    """The summary of a recording. Lengths are in the recording's own unit; None: too few frames or points."""
+    """The summary of a recording. Lengths are in metres or its own units (`unit`); None: too few frames or points."""
 
     path: str
     frames: int
@@ -74,6 +74,8 @@ class RecordingSummary:
     lens: str
     openloger_version: str
     versions: Mapping[str, str]  # of what it was computed with; none in recordings that did not keep them yet
+    unit: str  # of lengths: m, or units where no scale is known
+    corrections: tuple[str, ...]  # the steps that `align` and its like left beside it, first to last
     bytes: int  # on disk
     path_length: float
     path_box: Box | None
@@ -109,6 +111,8 @@ def summarise(recording: Recording) -> RecordingSummary:
         lens=meta.lens,
         openloger_version=meta.package_version,
         versions=dict(meta.versions),
+        unit=recording.unit,
+        corrections=tuple(map(_correction, () if recording.correction is None else recording.correction.steps)),
         bytes=sum(file.stat().st_size for file in recording.path.rglob("*") if file.is_file()),
         path_length=float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum()),
         path_box=Box.around(centres) if count else None,
@@ -118,6 +122,11 @@ def summarise(recording: Recording) -> RecordingSummary:
         drift=drift_meter(apart, world_from_cam),
         cost=_cost(recording),
     )
+
+
+def _correction(step: CorrectionStep) -> str:
+    along = f", changing along {len(step.frames)} frames" if len(step.frames) > 1 else ""
+    return f"{step.method}: scale × {float(step.after_from_before.scale.median()):.4g}{along}"
 
 
 def _finite(value: float) -> float | None:

@@ -21,6 +21,7 @@ Colouring = Literal["picture", "height", "time", "confidence"]
 Extent = Literal["up to now", "everything", "this frame"]
 
 DISPLAY_DEPTH = 3.0
+UPRIGHT: Float64[np.ndarray, " 3"] = np.array([0.0, -1.0, 0.0])  # up of a recording whose gravity is known
 SLABS = 48  # at most: points are sent by stretches of time, which are shown and hidden whole
 LEAST_SLAB = 8  # frames
 _POINT_PER_EDGE = 1.3  # a point's size over its voxel's edge: slanted surfaces close, too
@@ -75,9 +76,14 @@ class DisplayCloud:
     size: float
 
 
-def place_of(snapshot: Snapshot, world_from_cam: Float64[np.ndarray, "frame 4 4"]) -> SceneLayout:
-    """Up is the mean of the cameras' up; the ground is under 98 % of the points that can be trusted."""
-    up, depth = mean_up(world_from_cam), snapshot.scale.depth
+def place_of(
+    snapshot: Snapshot,
+    world_from_cam: Float64[np.ndarray, "frame 4 4"],
+    *,
+    up: Float64[np.ndarray, " 3"] | None = None,
+) -> SceneLayout:
+    """Up is the mean of the cameras' up where it is not known; the ground is under 98 % of the trusted points."""
+    up, depth = mean_up(world_from_cam) if up is None else up, snapshot.scale.depth
     points = trusted(snapshot, most=100_000)
     eyes = world_from_cam[:, :3, 3] @ up
     heights = points.position.astype(np.float64) @ up

@@ -84,7 +84,7 @@ class Overview:
         self._begin()
 
     def _begin(self) -> None:
-        self._meta = self.recording.meta
+        self._meta, self._correction = self.recording.meta, self.recording.correction
         self._scale = Scale(1.0, 1.0, usual_edge(self._meta.height))
         self._clouds: _Clouds | None = None  # until the first frame gives the scale
         self._taken: dict[int, int] = {}  # how many frames of each block are read
@@ -103,10 +103,11 @@ class Overview:
 
     def refresh(self) -> bool:
         """Whether the recording has changed; what is new is read first. A recording begun anew is read anew."""
-        before = len(self.recording)
+        before, corrected = len(self.recording), self._correction
         if not self.recording.refresh():
             return False
-        if self.recording.meta != self._meta or len(self.recording) < before:
+        is_moved = self.recording.correction is not corrected
+        if self.recording.meta != self._meta or len(self.recording) < before or is_moved:
             self._begin()
         else:
             self._enlist(list(range(before // BLOCK, self._block_count)), first=True)

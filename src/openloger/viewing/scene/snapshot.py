@@ -14,7 +14,7 @@ from openloger.geometry import umeyama
 from openloger.recording import Recording
 from openloger.shapes import Float64
 from openloger.viewing.scene.cameras import Cameras
-from openloger.viewing.scene.display import SceneLayout, Settings, in_heights, passing, place_of
+from openloger.viewing.scene.display import UPRIGHT, SceneLayout, Settings, in_heights, passing, place_of
 from openloger.viewing.scene.overview import Overview, Snapshot
 from openloger.viewing.scene.points import Points
 
@@ -73,8 +73,9 @@ def snapshot_of(recording: Recording, snapshot: Snapshot, overlay: Overlay | Non
     count = snapshot.frame_count
     world_from_cam = recording.world_from_cam[:count]
     size = (recording.meta.height, recording.meta.width)
+    up = UPRIGHT if recording.is_upright else None
     cameras = Cameras(world_from_cam, recording.intrinsics[:count], snapshot.frame_confidence, size)
-    return SceneSnapshot(snapshot, cameras, place_of(snapshot, world_from_cam), overlay)
+    return SceneSnapshot(snapshot, cameras, place_of(snapshot, world_from_cam, up=up), overlay)
 
 
 def load_snapshot(recording: Recording, *, budget: int, overlay: Overlay | None = None) -> SceneSnapshot:
