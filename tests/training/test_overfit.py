@@ -43,7 +43,7 @@ def overfit(clips: list[Clip], *, steps: int, minutes: float, show_every: int = 
     network = Network(replace(preset("pocket"), memory=None))
     objective, optimisers = Objective(network, stage), make_optimisers(network, OptimiserConfig(), encoder_rate=1.0)
     batch = stack(clips)
-    judged = HeldOut({"all": (batch,)}, {"all": ()}, 0, 0)
+    judged = HeldOut({"all": (batch,)}, {"all": ()}, 0, 0, size=tuple(batch.depth.shape[2:]))
     curve, until = [validate(network, judged)["all"]], time.monotonic() + 60 * minutes
     for step in range(steps):
         set_rate(optimisers, rate_at(stage.rate, step, steps))

@@ -1,5 +1,7 @@
 """Paths by their laws, guesses beside them, and a picture to look at."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,17 @@ from PIL import Image
 from openloger.geometry import rotation_from_quaternion_wxyz, umeyama
 from openloger.network import Network, preset
 from openloger.training.config import ValidationConfig, recipe
+from openloger.training.distribute import Ranks
 from openloger.training.metrics import colour, draw_held_out
-from openloger.training.validate import held_out, path_error, path_length, straight_line_error, validate
+from openloger.training.validate import (
+    held_out,
+    held_out_clips,
+    held_out_frames,
+    path_error,
+    path_length,
+    straight_line_error,
+    validate,
+)
 
 from .boxes import render_boxes
 
@@ -53,6 +64,30 @@ def test_whole_clips_are_run_as_the_stages_windows(chained):
     assert all(len(clip) == 24 for clips in chained.paths.values() for clip in clips)
     scores = validate(Network(preset("pocket")), chained)["all"]
     assert 0 < scores.guess_ate < scores.ate < 1  # boxes are walked straight, and nothing is learnt yet
+
+
+def test_processes_share_the_clips_and_leave_none_out(chained):
+    stage = recipe("pocket").stage("chained")
+    shares = [
+        held_out(stage, ValidationConfig(clips=3, paths=2), render_boxes, Ranks(rank, 2, torch.device("cpu")))
+        for rank in range(2)
+    ]
+    for family, batches in chained.batches.items():
+        (whole,), parts = batches, [share.batches[family][0] for share in shares]
+        assert [len(part.names) for part in parts] == [2, 1]
+        for rank, part in enumerate(parts):
+            assert list(part.names) == list(whole.names[rank::2])
+            assert torch.equal(part.images, whole.images[rank::2])
+        assert [[clip.name for clip in share.paths[family]] for share in shares] == [
+            [clip.name] for clip in chained.paths[family]
+        ]
+
+
+def test_long_clips_are_fewer():
+    stage, config = recipe("loger").stage("stage2"), recipe("loger").validation
+    assert held_out_clips(stage, config) == 8  # of 128 frames, in 4 families
+    assert held_out_frames(stage, config) == config.most_frames == 4096
+    assert held_out_clips(stage, replace(config, most_frames=1)) == 1
 
 
 def test_a_picture_has_a_row_a_frame(chained, tmp_path):

@@ -276,7 +276,7 @@ class _Worker:
     def prepare(self) -> str | None:
         """None once it is ready; else why no worker can be."""
         try:
-            self._work = self._make()
+            self._work = self._work or self._make()  # a pool may run several times
         except OpenlogerError as error:
             return str(error)
         return None

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,12 +31,16 @@ SHARD_BYTES = 14_500_000  # of tensors; names and shapes come on top
 MADE_BY = "train"
 _KEPT = 2
 _STATE_FILE, _POINTER_FILE = "state.json", "latest"
+_TERMS = "terms"
 _NAME = re.compile(r"step-\d{8,}")
 _log = logging.getLogger("openloger")
 BLOCK = 128
 _PER_OCTAVE = 8
 _SMALL = 1024  # elements; below, nothing is gained
 _EIGHT_BIT = ("moment.exp_avg.", "moment.momentum_buffer.")
+
+
+TermsByRank = Sequence[Sequence[Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -56,25 +61,29 @@ def save_checkpoint(
     network: nn.Module,
     mean: RunningMean,
     optimisers: list[torch.optim.Optimizer],
+    terms: TermsByRank = (),
     small: bool = False,
     write: bool = True,
 ) -> None:
     """Write `folder/step-N` and make it the latest; older ones go, but for the one before.
+
+    `terms` are those of the batches since the last line of metrics, by process, so that the next line is the same.
 
     Sharded weights are put together, so every process has to call it; the one with `write` writes.
     `small` packs it to about five bytes a weight (`pack`): enough to continue elsewhere, not to the last bit.
     """
     tensors = {name: full_tensor(tensor.detach()) for name, tensor in _tensors(network, mean, optimisers)}
     if write:
-        _write(folder, progress, pack(tensors) if small else tensors)
+        state = {**asdict(progress), _TERMS: [list(of_rank) for of_rank in terms]}
+        _write(folder, progress, state, pack(tensors) if small else tensors)
 
 
-def _write(folder: Path, progress: TrainingProgress, tensors: Mapping[str, Tensor]) -> None:
+def _write(folder: Path, progress: TrainingProgress, state: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
     path = folder / f"step-{progress.total_step:08d}"
     with replace_folder(path, made_by=MADE_BY) as draft:
         for number, shard in enumerate(shards(tensors)):
             save_file(shard, draft / f"state-{number:03d}.safetensors")
-        (draft / _STATE_FILE).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+        (draft / _STATE_FILE).write_text(json.dumps(state, indent=1), encoding="utf-8")
         for file in draft.iterdir():
             sync_file(file)
     if (folder / _POINTER_FILE).exists() and _pointed(folder) is None:
@@ -120,7 +129,24 @@ def checkpoint_fault(path: Path) -> str | None:
 
 def read_progress(path: Path) -> TrainingProgress:
     """The progress of the run at a checkpoint."""
-    return TrainingProgress(**json.loads((path / _STATE_FILE).read_text(encoding="utf-8")))
+    state = _read_state(path)
+    state.pop(_TERMS, None)
+    return TrainingProgress(**state)
+
+
+def read_terms(path: Path, *, rank: int, count: int) -> list[dict[str, float]]:
+    """The terms that process `rank` of `count` had not yet written at a checkpoint; older ones kept none.
+
+    Where there were more or fewer processes, they are dealt out anew.
+    """
+    by_rank: list[list[dict[str, float]]] = _read_state(path).get(_TERMS, [])
+    if len(by_rank) == count:
+        return by_rank[rank]
+    return [one for of_rank in by_rank for one in of_rank][rank::count]
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    return json.loads((path / _STATE_FILE).read_text(encoding="utf-8"))
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -200,7 +226,9 @@ def _restore_moments(
         if entry.startswith("moment."):
             _, key, name = entry.split(".", 2)
             weight = named[name]
-            owner[weight].state[weight][key] = tensor if key == "step" else like(tensor, weight.detach())
+            moved = tensor if key == "step" else like(tensor, weight.detach())
+            # Memory of its own, aligned as in a run that was never cut: that of a mapped file begins anywhere
+            owner[weight].state[weight][key] = moved.clone(memory_format=torch.preserve_format)
 
 
 def _check_same_architecture(own: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:

@@ -36,6 +36,7 @@ class ValidationConfig:
     clips: int = 64  # a family
     frames: int = 2
     paths: int = 4  # of them, whose whole clip is run as a chain of windows
+    most_frames: int = 4096  # rendered for it, whatever `clips` is: long clips are fewer, one a family at least
     pictures: int = 4  # clips of all families drawn into a picture, where pillow is installed
 
 
@@ -87,7 +88,6 @@ def recipe(preset: str) -> TrainConfig:
             validation=ValidationConfig(clips=24, every=500),
             log_every=10,
             save_every=100,
-            small_state=True,
         )
     if preset in ("loger", "loger-star"):
         return TrainConfig(preset, published_stages(), precision="bfloat16", recompute=True)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,7 @@ from openloger.shapes import Tensor
 from openloger.training.blocks import blocks
 
 KINDS = ("ddp", "fsdp")
+ValueT = TypeVar("ValueT")
 # DTensor's caches keep the process group, and with it gloo's threads, to Python's end; one that lets go of its last
 # tensor while Python ends aborts the process. So they get a moment for it.
 _LET_GO_S = 0.5
@@ -111,6 +113,24 @@ def average(values: dict[str, float], among: Ranks) -> dict[str, float]:
     vector = torch.tensor(list(values.values()), dtype=torch.float64, device=among.device)
     dist.all_reduce(vector)
     return dict(zip(values, (vector / among.count).tolist(), strict=True))
+
+
+def gather(value: ValueT, among: Ranks) -> list[ValueT]:
+    """Every process' value, in their order, on each of them; plain Python values of a few kB."""
+    if not among.many:
+        return [value]
+    found: list[Any] = [None] * among.count
+    dist.all_gather_object(found, value)
+    return found
+
+
+def sum_over(tensor: Tensor, among: Ranks) -> Tensor:
+    """The sum of every process' tensor, on each of them, where the given one is."""
+    if not among.many:
+        return tensor
+    total = tensor.to(among.device, copy=True)
+    dist.all_reduce(total)
+    return total.to(tensor.device)
 
 
 def full_tensor(tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from openloger.errors import InputError, OpenlogerError
-from openloger.network import Network, preset
+from openloger.network import Network, NetworkConfig, preset
 from openloger.network.efficientnet import EfficientNet
 from openloger.network.precision import training_dtype
 from openloger.network.pretrained import load_imagenet
@@ -25,13 +25,14 @@ from openloger.training.checkpoint import (
     TrainingProgress,
     latest_checkpoint,
     read_progress,
+    read_terms,
     restore_checkpoint,
     save_checkpoint,
 )
 from openloger.training.config import TrainConfig
 from openloger.training.curriculum import Stage
 from openloger.training.data import ClipStream
-from openloger.training.distribute import Ranks, accumulate, any_rank, average, full_tensor, ranks, shard, wrap
+from openloger.training.distribute import Ranks, accumulate, any_rank, average, full_tensor, gather, ranks, shard, wrap
 from openloger.training.folder import CHECKPOINTS_FOLDER, check_run_folder, write_config, write_weights
 from openloger.training.footage import opened
 from openloger.training.initialise import begin_from, join_memory
@@ -77,6 +78,7 @@ class Run:
     mean: RunningMean
     optimisers: list[torch.optim.Optimizer]
     progress: TrainingProgress
+    terms: list[dict[str, float]] = field(default_factory=list)  # of batches since the last line of metrics
 
 
 def train(
@@ -88,10 +90,12 @@ def train(
     budget: Budget | None = None,
     device: str = "auto",
     render: RenderClips = render_clips,
+    shape_of: Callable[[str], NetworkConfig] = preset,
 ) -> TrainingProgress:
     """Train through the stages of `config` and leave checkpoints, metrics and weights in the folder `out`.
 
-    `weights` is a checkpoint to begin from: of this network, or of π³. Ctrl-C or SIGTERM ends the run after its step,
+    `weights` is a checkpoint to begin from: of this network, or of π³. `shape_of` gives the network of a preset's
+    name; a rehearsal has a small one. Ctrl-C or SIGTERM ends the run after its step,
     as a budget does.
 
     Raises:
@@ -105,8 +109,9 @@ def train(
     check_datasets(config)
     check_run_folder(out)  # before the processes meet, and the first of them begins to write
     with ranks(device) as among, stop_requests() as stop:
-        begin = partial(start_run, config, out, among, resume=resume, stage=budget.stage, weights=weights)
-        progress = run_stages(config, begin, RunContext(out, among, None, render, stop), budget)
+        context = RunContext(out, among, None, render, stop, shape_of)
+        begin = partial(start_run, config, context, resume=resume, stage=budget.stage, weights=weights)
+        progress = run_stages(config, begin, context, budget)
         if any_rank(stop.requested, among):
             raise KeyboardInterrupt(f"stopped at step {progress.total_step}, all of it is kept in {out}")
     return progress
@@ -123,7 +128,7 @@ def run_stages(config: TrainConfig, begin: Callable[[], Run], context: RunContex
             context = replace(context, metrics=stack.enter_context(MetricsLog(context.out, from_step=before)))
         for stage in stages_left(config, run.progress.stage, only=budget.stage):
             if stage.name != run.progress.stage:
-                run = enter_stage(run, config, stage, context.among)
+                run = enter_stage(run, config, stage, context)
             left = None if budget.steps is None else budget.steps - (run.progress.total_step - before)
             if not StageLoop(config, stage, run, context).go(until=until, steps=left):
                 break
@@ -145,9 +150,10 @@ def stages_left(config: TrainConfig, current: str, *, only: str | None) -> tuple
 
 
 def start_run(
-    config: TrainConfig, out: Path, among: Ranks, *, resume: bool, stage: str | None = None, weights: Path | None = None
+    config: TrainConfig, context: RunContext, *, resume: bool, stage: str | None = None, weights: Path | None = None
 ) -> Run:
     """The first weights, those of a file, or those of the latest checkpoint of the folder."""
+    out, among = context.out, context.among
     first = config.stages[0] if stage is None else config.stage(stage)
     path = latest_checkpoint(out / CHECKPOINTS_FOLDER)
     progress = read_progress(path) if path else TrainingProgress(first.name, 0, 0, 0.0, 0)
@@ -157,7 +163,7 @@ def start_run(
         raise InputError(f"{out} holds a run already, which has its weights; leave out --weights, or use a new folder")
     out.mkdir(parents=True, exist_ok=True)
     current = config.stage(progress.stage)
-    network = make_network(config, current)
+    network = make_network(config, current, context.shape_of)
     if weights is not None:
         begin_from(network, weights, gate=current.initial_gate)
     elif path is None and isinstance(network.encoder, EfficientNet):
@@ -165,13 +171,14 @@ def start_run(
     run = make_run(network, config, current, progress, among)
     if path:
         restore_checkpoint(path, network=run.network, mean=run.mean, optimisers=run.optimisers)
+        run.terms = read_terms(path, rank=among.rank, count=among.count)
     return run
 
 
-def make_network(config: TrainConfig, stage: Stage) -> Network:
+def make_network(config: TrainConfig, stage: Stage, shape_of: Callable[[str], NetworkConfig] = preset) -> Network:
     """The preset's network with its first weights, without memory layers where the stage leaves them out."""
     torch.manual_seed(config.seed)
-    shape = preset(config.preset)
+    shape = shape_of(config.preset)
     return Network(shape if stage.windows.memory else replace(shape, memory=None))
 
 
@@ -200,15 +207,16 @@ def set_trainable(network: Network, stage: Stage) -> None:
         weight.requires_grad_(not stage.trainable or name.startswith(stage.trainable))
 
 
-def enter_stage(run: Run, config: TrainConfig, stage: Stage, among: Ranks) -> Run:
+def enter_stage(run: Run, config: TrainConfig, stage: Stage, context: RunContext) -> Run:
     """Take the weights along; the optimiser and the running mean begin anew, memory layers where they join."""
     progress = replace(run.progress, stage=stage.name, step=0)
-    old, network = plain_network(run, dict(run.network.named_parameters())), make_network(config, stage)
+    old = plain_network(run, dict(run.network.named_parameters()))
+    network = make_network(config, stage, context.shape_of)
     if network.config.memory is not None and old.config.memory is None:
         join_memory(old, network, gate=stage.initial_gate)
     else:
         network.load_state_dict(old.state_dict())
-    return make_run(network, config, stage, progress, among)
+    return make_run(network, config, stage, progress, context.among)
 
 
 def plain_network(run: Run, weights: dict[str, Tensor]) -> Network:
@@ -228,6 +236,7 @@ class RunContext:
     metrics: MetricsLog | None  # the first process' alone
     render: RenderClips
     stop: StopRequest
+    shape_of: Callable[[str], NetworkConfig] = preset
 
 
 class StageLoop:
@@ -242,7 +251,7 @@ class StageLoop:
         self.objective = wrap(Objective(run.network, stage), context.among, config.parallel)
         self._held_out: HeldOut | None = None
         self._clock = time.monotonic()
-        self._terms: list[dict[str, Tensor]] = []
+        self._terms = [{name: torch.tensor(value) for name, value in term.items()} for term in run.terms]
         self._since = run.progress
 
     def go(self, *, until: float | None, steps: int | None) -> bool:
@@ -341,12 +350,12 @@ class StageLoop:
 
     def _validate(self) -> None:
         done = self.run.progress
-        network = plain_network(self.run, self.run.mean.weights)
+        among = self.context.among
+        network = plain_network(self.run, self.run.mean.weights).to(among.device)
+        if self._held_out is None:  # each process renders its share, so none waits for another's
+            self._held_out = held_out(self.stage, self.config.validation, self.context.render, among)
+        scores = validate(network, self._held_out, among)
         if self.context.metrics is not None:
-            if self._held_out is None:
-                self._held_out = held_out(self.stage, self.config.validation, self.context.render)
-            network = network.to(self.context.among.device)
-            scores = validate(network, self._held_out)
             if self.config.validation.pictures:
                 path = self.context.out / "pictures" / f"step-{done.total_step:08d}.png"
                 draw_held_out(network, self._held_out, self.config.validation.pictures, path)
@@ -364,6 +373,7 @@ class StageLoop:
             network=run.network,
             mean=run.mean,
             optimisers=run.optimisers,
+            terms=gather([{name: float(value) for name, value in term.items()} for term in self._terms], context.among),
             small=self.config.small_state,
             write=context.among.first,
         )

@@ -26,10 +26,12 @@ from openloger.training.clips import Clip, ClipBatch, choose_frames, stack
 from openloger.training.config import ValidationConfig
 from openloger.training.curriculum import Stage
 from openloger.training.data import ClipSpec, suited
+from openloger.training.distribute import Ranks, gather, sum_over
 from openloger.training.losses import masked_mean, relative_motion
 from openloger.training.objective import run_and_match
 from openloger.training.render import TOGETHER, RenderClips
 
+Found = dict[str, dict[str, list[Tensor]]]  # by family, by name
 _BATCH = 16
 _MOVED = 0.01  # of the mean distance
 
@@ -69,39 +71,65 @@ class HeldOut:
     paths: dict[str, tuple[Clip, ...]]  # whole clips, to run one at a time
     window: int  # frames, how they are cut; 0: each is one window
     overlap: int
+    size: tuple[int, int]  # height and width in pixels
 
 
-def held_out(stage: Stage, config: ValidationConfig, render: RenderClips) -> HeldOut:
-    """Render them: `config.clips` worlds a family, of seeds below those that training draws."""
-    plan = stage.clips
+def held_out_clips(stage: Stage, config: ValidationConfig) -> int:
+    """The number of clips a family: those wanted, or as many as `config.most_frames` allows."""
+    families = len(set(stage.clips.families))
+    return min(config.clips, max(1, config.most_frames // (families * _frames_of(stage, config))))
+
+
+def held_out_frames(stage: Stage, config: ValidationConfig) -> int:
+    """The number of frames that are rendered for validation, over all processes."""
+    return held_out_clips(stage, config) * len(set(stage.clips.families)) * _frames_of(stage, config)
+
+
+def _frames_of(stage: Stage, config: ValidationConfig) -> int:
+    return max(stage.clips.rendered, config.frames)
+
+
+def held_out(stage: Stage, config: ValidationConfig, render: RenderClips, among: Ranks | None = None) -> HeldOut:
+    """Render this process' share of them: `config.clips` worlds a family, of seeds below those that training draws.
+
+    Clip i of a family is that of process i mod the number of processes; what it shows does not depend on that.
+    """
+    plan, count = stage.clips, held_out_clips(stage, config)
     draw = np.random.default_rng(0)
     fps = math.sqrt(plan.fps[0] * plan.fps[1])
     batches: dict[str, tuple[ClipBatch, ...]] = {}
     paths: dict[str, tuple[Clip, ...]] = {}
-    for family in sorted(set(plan.families)):
-        frames = max(plan.rendered, config.frames)
-        specs = [
-            ClipSpec(family, seed, int(draw.integers(600)), frames, fps, plan.size) for seed in range(config.clips)
-        ]
+    for number, family in enumerate(sorted(set(plan.families))):
+        frames = _frames_of(stage, config)
+        firsts = draw.integers(600, size=config.clips)
+        own = range(count) if among is None else range(among.rank, count, among.count)
+        specs = [ClipSpec(family, seed, int(firsts[seed]), frames, fps, plan.size) for seed in own]
         rendered = [clip for at in range(0, len(specs), TOGETHER) for clip in render(specs[at : at + TOGETHER])]
         clips = [
-            choose_frames(clip, config.frames, draw, suited=suited(clip, plan), shuffle_time=False) for clip in rendered
+            choose_frames(
+                clip,
+                config.frames,
+                np.random.default_rng([0, number, seed]),
+                suited=suited(clip, plan),
+                shuffle_time=False,
+            )
+            for seed, clip in zip(own, rendered, strict=True)
         ]
         batches[family] = tuple(stack(clips[at : at + _BATCH]) for at in range(0, len(clips), _BATCH))
-        paths[family] = tuple(rendered[: config.paths])
+        paths[family] = tuple(clip for seed, clip in zip(own, rendered, strict=True) if seed < config.paths)
     window, overlap = stage.windows.at(1.0)
-    return HeldOut(batches, paths, window, overlap)
+    return HeldOut(batches, paths, window, overlap, plan.size)
 
 
 @torch.no_grad()
-def validate(network: Network, clips: HeldOut) -> dict[str, Scores]:
-    """Scores of every family, and of "all" together."""
+def validate(network: Network, clips: HeldOut, among: Ranks | None = None) -> dict[str, Scores]:
+    """Scores of every family, and of "all" together; of the clips of all processes, on each of them."""
     was_training = network.training
     network.eval()
-    found: dict[str, dict[str, list[Tensor]]] = {}
+    found: Found = {}
     for family, batches in clips.batches.items():
         found[family] = defaultdict(list)
-        guess = mean_depth_image(batches)
+        guess = mean_depth_image(batches, size=clips.size, among=among)
         for batch in batches:
             for name, value in _look(network, batch.to(network.device), guess.to(network.device)).items():
                 found[family][name].append(value.double().cpu())
@@ -109,21 +137,38 @@ def validate(network: Network, clips: HeldOut) -> dict[str, Scores]:
             for name, value in _follow(network, stack([clip]).to(network.device), clips.window, clips.overlap).items():
                 found[family][name].append(value.double().cpu())
     network.train(was_training)
+    found = _of_all_processes(found, among)
     everything = {
         name: [value for family in found.values() for value in family[name]] for name in next(iter(found.values()))
     }
     return {family: _summarise(values) for family, values in {**found, "all": everything}.items()}
 
 
-def mean_depth_image(batches: tuple[ClipBatch, ...]) -> Float[Tensor, "height width"]:
+def _of_all_processes(found: Found, among: Ranks | None) -> Found:
+    """Every process' numbers, joined in the order of the processes."""
+    if among is None or not among.many:
+        return found
+    lists = {family: {name: torch.cat(parts).tolist() for name, parts in of.items()} for family, of in found.items()}
+    joined: Found = {family: defaultdict(list) for family in found}
+    for of_rank in gather(lists, among):
+        for family, names in of_rank.items():
+            for name, values in names.items():
+                joined[family][name].append(torch.tensor(values, dtype=torch.float64))
+    return joined
+
+
+def mean_depth_image(
+    batches: tuple[ClipBatch, ...], *, size: tuple[int, int], among: Ranks | None = None
+) -> Float[Tensor, "height width"]:
     """The mean over frames of depth at unit mean, of the very clips that it is judged on: a guess hard to beat."""
-    total = torch.zeros(batches[0].depth.shape[2:])
-    count = torch.zeros(batches[0].depth.shape[2:])
+    total, count = torch.zeros(size), torch.zeros(size)
     for batch in batches:
         depth, valid = batch.depth.flatten(0, 1), batch.valid.flatten(0, 1)
         mean = masked_mean(depth.flatten(1), valid.flatten(1)).clamp(min=1e-6)[:, None, None]
         total = total + torch.where(valid, depth / mean, 0.0).sum(0)
         count = count + valid.sum(0)
+    if among is not None:
+        total, count = sum_over(total, among), sum_over(count, among)
     return torch.where(count > 0, total / count.clamp(min=1), 1.0)
 
 
