@@ -10,13 +10,15 @@ are left out, as they do not grow with the archive.
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from openloger.batch import VideoOptions, WorkerPool, WorkerResources, list_videos
+from openloger.batch import Video, VideoOptions, WorkerPool, WorkerResources, list_videos
 from openloger.batch.video import VideoJob
 from openloger.datasets.writing import VideoWriter
 from openloger.network import NetworkSpec
@@ -34,7 +36,7 @@ def write_clips(folder: Path, count: int) -> None:
                 video.write(np.ascontiguousarray(picture[:, shift : shift + 20].repeat(4, 0).repeat(4, 1)))
 
 
-def seconds(videos: list, out: Path, workers: int) -> float:
+def seconds(videos: Sequence[Video], out: Path, workers: int) -> float:
     """The time of a share of the videos on so many workers."""
     job = VideoJob(NetworkSpec("pocket", None, "cpu", "float32"), str(out), (), str(out / "scratch"), 0)
     with WorkerPool(job, WorkerResources(workers=workers)) as pool:
@@ -60,7 +62,7 @@ def main() -> None:
         (folder / "clips").mkdir()
         write_clips(folder / "clips", arguments.videos)
         listed = list(list_videos([str(folder / "clips")], VideoOptions(size=SIZE)))
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         total = {1: 0.0, 2: 0.0}
         for turn in range(arguments.turns):
             share = listed[turn :: arguments.turns]
