@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,8 +61,8 @@ class BatchArguments:
 
 
 @dataclass(frozen=True)
-class WorkerArguments:
-    """Workers; each reconstructs one video at a time."""
+class PoolArguments:
+    """How many workers, and where."""
 
     workers: int | None = None
     """How many; by default as many as there is room for."""
@@ -74,6 +74,20 @@ class WorkerArguments:
     ray_address: str | None = None
     """A Ray cluster, as "auto" or HOST:6379; by default Ray runs on this machine. openloger must be installed there,
     and the paths be the same."""
+
+    def resources(self) -> WorkerResources:
+        return WorkerResources(
+            workers=self.workers,
+            cpus_per_worker=self.cpus_per_worker,
+            gpus_per_worker=self.gpus_per_worker,
+            address=self.ray_address,
+        )
+
+
+@dataclass(frozen=True)
+class WorkerArguments(PoolArguments):
+    """Workers; each reconstructs one video at a time."""
+
     attempts: int = 3
     """At one video, where a worker dies or a disk fails, before it is reported as failed."""
     min_free_gb: float = 10.0
@@ -82,13 +96,7 @@ class WorkerArguments:
     """A folder on each worker for copies of files that come from, or go to, an address. By default one in /tmp."""
 
     def resources(self) -> WorkerResources:
-        return WorkerResources(
-            workers=self.workers,
-            cpus_per_worker=self.cpus_per_worker,
-            gpus_per_worker=self.gpus_per_worker,
-            address=self.ray_address,
-            attempts=self.attempts,
-        )
+        return replace(super().resources(), attempts=self.attempts)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from openloger import worlds
 from openloger.batch.workers import WorkerControl, WorkerPool, WorkerResources, import_ray
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.ablations import evaluate_ablations
+from openloger.cli.batch import PoolArguments
 from openloger.cli.results import MADE_BY, show, write_page
 from openloger.cli.terminal import print_status
 from openloger.datasets import DatasetFolder, Sequence, open_dataset
@@ -84,27 +85,11 @@ class OutputArguments:
 
 
 @dataclass(frozen=True)
-class RayArguments:
+class RayArguments(PoolArguments):
     """Sequences on several workers at once (`pip install 'openloger[ray]'`), with the same numbers."""
 
     ray: bool = False
     """Run on Ray's workers, a sequence each at a time."""
-    workers: int | None = None
-    """How many; by default as many as there is room for."""
-    cpus_per_worker: int = 1
-    """CPUs, and torch's threads, of each."""
-    gpus_per_worker: float | None = None
-    """GPUs of each; by default one, where there are any."""
-    ray_address: str | None = None
-    """A Ray cluster, which has the dataset at the same path; by default Ray runs on this machine."""
-
-    def resources(self) -> WorkerResources:
-        return WorkerResources(
-            workers=self.workers,
-            cpus_per_worker=self.cpus_per_worker,
-            gpus_per_worker=self.gpus_per_worker,
-            address=self.ray_address,
-        )
 
 
 @dataclass(frozen=True)
