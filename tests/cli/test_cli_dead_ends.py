@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,6 +83,39 @@ def test_a_recording_that_is_to_be_kept_is_said_before_a_network_is_loaded(
 ) -> None:
     assert "--resume" in refused(capsys, "reconstruct", pictures, "-o", walk)
     assert "--resume" in refused(capsys, "live", pictures, "-o", walk, "--no-view")
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "named"),
+    [
+        ("other", (), r"from '.*pictures', not from '.*other'"),
+        ("pictures", ("--network", "loger"), r"network 'pocket', not 'loger'"),
+        ("pictures", ("--network", "pocket", "--window", "6"), r"window \d+, not 6"),
+        ("pictures", ("--network", "pocket", "--size", "70", "70"), r"size \(\d+, \d+\), not \(70, 70\)"),
+        ("pictures", ("--network", "pocket", "--lens", "fixed"), r"lens 'varying', not 'fixed'"),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused_before_a_network_is_loaded(
+    source: str,
+    options: tuple[str, ...],
+    named: str,
+    pictures: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(pictures, tmp_path / "other")
+    Image.new("RGB", (80, 64)).save(tmp_path / "other" / "p0.png")
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit, match="0"):
+        main(["reconstruct", str(pictures), "--network", "pocket", "--out", str(out)])
+    request.getfixturevalue("unloaded")
+    with pytest.raises(SystemExit, match="0"):  # it is done
+        main(["reconstruct", str(pictures), "--network", "pocket", "--out", str(out), "--resume"])
+    capsys.readouterr()
+    line = refused(capsys, "reconstruct", tmp_path / source, "--out", out, "--resume", *options)
+    assert re.search(named, line)
+    assert "--overwrite" in line
 
 
 def test_fps_on_pictures_without_times_is_refused_before_a_network_is_loaded(

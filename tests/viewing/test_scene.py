@@ -207,8 +207,8 @@ def test_long_paths_are_thinned() -> None:
     matrices[:, 0, 3] = np.arange(count)
     intrinsics = np.tile([[20.0, 0, 16], [0, 20, 12], [0, 0, 1]], (count, 1, 1))
     cameras = Cameras(matrices, intrinsics, np.zeros(count, np.float32), (24, 32))
-    up, extent = np.array([0.0, -1.0, 0.0]), np.zeros((0, 3))
-    place = SceneLayout(Scale(2.0, 0.1, 0.03), up, -1.0, -1.0, 1.0, np.zeros(count), 0.5, roofed=False, extent=extent)
+    up, nothing = np.array([0.0, -1.0, 0.0]), {"extent": np.zeros((0, 3)), "radii": np.zeros(0)}
+    place = SceneLayout(Scale(2.0, 0.1, 0.03), up, -1.0, -1.0, 1.0, np.zeros(count), 0.5, roofed=False, **nothing)
     lines = path_lines(cameras, Settings(frame=count - 1), place)
     assert len(lines.ends) <= 3_001
     np.testing.assert_allclose(lines.ends[-1, 1, 0], (count - 1) * place.unit, rtol=1e-6)
@@ -242,7 +242,16 @@ def test_from_home_path_and_nearly_all_points_are_in_the_window(known: SceneSnap
     points = np.abs(in_window(known.place.extent, seen, known.place, aspect))
     assert (points <= 1).all(1).mean() >= 0.85
     assert points.max(0).max() > 0.75, "and from as near as that goes"
+    discs = points + drawn_radii(seen, known.place, aspect)
+    for axis in (0, 1):
+        assert np.percentile(discs[:, axis], 91) <= 0.86, "points are in the window as the discs that are drawn"
     assert (seen.position - seen.look_at) @ known.place.up > 0, "from above"
+
+
+def drawn_radii(seen: Viewpoint, place: SceneLayout, aspect: float) -> np.ndarray:
+    """Of the points' discs along x and y, where the window's half width and height are 1."""
+    depth = (place.extent * place.unit - seen.position) @ (seen.look_at - seen.position) / seen.distance
+    return (place.radii * place.unit / depth / np.tan(ORBIT_FOV / 2))[:, None] / [aspect, 1.0]
 
 
 def in_window(positions: np.ndarray, seen: Viewpoint, place: SceneLayout, aspect: float) -> np.ndarray:
@@ -258,7 +267,7 @@ def test_the_nearest_view_touches_on_both_sides() -> None:
     generator = np.random.default_rng(3)
     path = generator.normal(size=(50, 3)) * [3.0, 1.0, 2.0]
     slopes = (0.7, 0.4)
-    position = nearest_view(np.zeros((0, 3)), path, slopes=slopes)
+    position = nearest_view(np.zeros((0, 3)), path, slopes=slopes, radii=np.zeros(0))
     over = np.abs(path - position)[:, :2] / slopes - (path - position)[:, 2:]
     assert over.max() == pytest.approx(0, abs=1e-9)
     nearer = position + np.array([0, 0, 0.01])

@@ -17,7 +17,7 @@ import tyro
 
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.advice import about_network, next_step, warnings
-from openloger.cli.arguments import StorageArguments, WindowArguments
+from openloger.cli.arguments import StorageArguments, WindowArguments, resumed_settings
 from openloger.cli.reconstruct import summary
 from openloger.cli.terminal import print_status, progress_bar
 from openloger.errors import InputError, OpenlogerError
@@ -25,8 +25,8 @@ from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK
 from openloger.pipeline.reconstruct import reconstruct as run
+from openloger.pipeline.resume import recording_begun
 from openloger.recording import Recording, open_recording
-from openloger.recording.create import check_folder
 from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
 from openloger.values import PlacedWindow
@@ -172,14 +172,15 @@ def live(
     """
     opened = open_live(source, options=taken.options)
     requested = recording.options(resume=recording.resume, overwrite=recording.overwrite)
-    check_folder(out, existing=requested.existing)
+    settings = resumed_settings(network, windows, requested, size=taken.size)
+    recording_begun(out, opened, existing=requested.existing, **settings)
     with shown(out, show) as on_first_window:
         loaded = network.load()
         meter = LatencyMeter(opened, on_first_window)
         with _stopped_by_signals(opened), progress_bar(opened.name, also=meter.progress_text) as draw:
             options = replace(requested, on_window=meter.take, on_progress=meter.passing_on(draw))
             result = run(opened, out, network=loaded, size=taken.size, options=options, **windows.windowing())
-    _print_summary(result, opened, meter, trained=loaded.weights is not None, as_json=show.json)
+    _print_summary(result, opened, meter, as_json=show.json)
     return EXIT_BAD_INPUT if opened.lost else 0
 
 
@@ -240,11 +241,9 @@ def _stopped_by_signals(source: LiveFrames) -> Iterator[None]:
             source.stop()
 
 
-def _print_summary(
-    recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool, as_json: bool
-) -> None:
+def _print_summary(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_summary(recording, source, meter, trained=trained)))
+        print(json.dumps(_summary(recording, source, meter)))
         return
     progress = meter.progress
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
@@ -262,9 +261,9 @@ def _print_summary(
         print_status(line)
 
 
-def _summary(recording: Recording, source: LiveFrames, meter: LatencyMeter, *, trained: bool) -> dict[str, Any]:
+def _summary(recording: Recording, source: LiveFrames, meter: LatencyMeter) -> dict[str, Any]:
     return {
-        **summary(recording, meter.progress, trained=trained),
+        **summary(recording, meter.progress),
         "keep": source.keep,
         "captured": source.captured,
         "dropped": source.dropped,

@@ -14,14 +14,14 @@ import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.advice import about_network, next_step, warnings
-from openloger.cli.arguments import StorageArguments, WindowArguments, default_out
+from openloger.cli.arguments import StorageArguments, WindowArguments, default_out, resumed_settings
 from openloger.cli.terminal import print_status, progress_bar
 from openloger.frames import open_frames
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK
 from openloger.pipeline.reconstruct import reconstruct as run
+from openloger.pipeline.resume import recording_begun
 from openloger.recording import Recording
-from openloger.recording.create import check_folder
 from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
 from openloger.runtime.resources import peak_memory_bytes
@@ -95,10 +95,15 @@ def reconstruct(
         on_bad_frame=advanced.on_bad_frame,
     )
     out = default_out(source) if usual.out is None else usual.out
-    check_folder(out, existing=requested.existing)
+    spec = NetworkSpec(usual.network, advanced.weights, usual.device, advanced.dtype)
+    settings = resumed_settings(spec, advanced, requested, size=advanced.size)
+    begun = recording_begun(out, opened, existing=requested.existing, **settings)
+    if begun is not None and begun.complete:
+        _print_summary(begun, None, as_json=advanced.json)
+        return 0
     if usual.out is None:
         print_status(f"openloger: the recording goes to {out}{os.sep}")
-    loaded = NetworkSpec(usual.network, advanced.weights, usual.device, advanced.dtype).load()
+    loaded = spec.load()
     with stop_requests((signal.SIGINT,), on_request=_announce_stop) as stopping, progress_bar(opened.name) as show:
         latest: list[Progress] = []
 
@@ -108,7 +113,7 @@ def reconstruct(
 
         options = replace(requested, on_progress=on_progress, should_stop=stopping)
         result = run(opened, out, network=loaded, size=advanced.size, options=options, **advanced.windowing())
-    _print_summary(result, latest[0] if latest else None, trained=loaded.weights is not None, as_json=advanced.json)
+    _print_summary(result, latest[0] if latest else None, as_json=advanced.json)
     return 0 if result.complete else EXIT_INTERRUPTED
 
 
@@ -116,9 +121,9 @@ def _announce_stop() -> None:
     print("openloger: finishing the window in hand; again to stop at once", file=sys.stderr)
 
 
-def _print_summary(recording: Recording, progress: Progress | None, *, trained: bool, as_json: bool) -> None:
+def _print_summary(recording: Recording, progress: Progress | None, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(summary(recording, progress, trained=trained)))
+        print(json.dumps(summary(recording, progress)))
         return
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
     print_status(f"{len(recording)} frames{speed} in {recording.path}")
@@ -128,14 +133,14 @@ def _print_summary(recording: Recording, progress: Progress | None, *, trained: 
             print_status(line)
 
 
-def summary(recording: Recording, progress: Progress | None, *, trained: bool) -> dict[str, Any]:
+def summary(recording: Recording, progress: Progress | None) -> dict[str, Any]:
     """The JSON summary of a run; `progress` is its last, None where nothing was left to do."""
     return {
         "recording": str(recording.path),
         "frames": len(recording),
         "complete": recording.complete,
         "network": recording.meta.network,
-        "trained": trained,
+        "trained": recording.meta.weights_hash is not None,
         "about_network": about_network(recording.meta),
         "settings": dict(recording.meta.settings),
         "findings": [finding._asdict() for finding in recording.findings],

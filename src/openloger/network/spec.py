@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from openloger.network.load import load_network
 from openloger.network.network import Network
+from openloger.network.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class NetworkSpec:
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
     """float32, bfloat16, float16, or auto: bfloat16 where the device has it natively."""
+
+    @property
+    def preset(self) -> str | None:
+        """The preset that it is, as far as that is certain before it is loaded; None: weights of one's own name it."""
+        return self.network if self.weights is None and self.network in PRESETS else None
 
     def load(self) -> Network:
         """The network, on its device; raises InputError or WeightsError as `load_network` does."""

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,19 +15,17 @@ from openloger.frames import open_frames
 from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
-from openloger.network import Network, load_network
+from openloger.network import Network, NetworkSpec, load_network
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame
 from openloger.pipeline.resume import (
     RecordedPrefix,
     StateSaver,
-    check_source,
     recorded_prefix,
-    recording_to_resume,
+    recording_begun,
     restore,
 )
 from openloger.recording import BackgroundWriter, Cost, Recording, create_recording, open_recording, resume_recording
-from openloger.recording.create import check_folder
 from openloger.runtime.allocator import keep_freed_memory
 from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
@@ -64,7 +61,20 @@ def reconstruct(
     """
     options = options or RunOptions()
     live = isinstance(source, LiveFrames)
-    check_folder(out, existing=options.existing)  # before a network is loaded, or even fetched
+    opened = open_frames(source)
+    stored = recording_begun(
+        out,
+        source if live else opened,
+        existing=options.existing,
+        network=NetworkSpec(network).preset if isinstance(network, str) else network.config.name,
+        window=window,
+        overlap=overlap,
+        size=size and tuple(size),
+        lens=options.lens,
+        depth_dtype=options.depth_dtype,
+    )
+    if stored is not None and stored.complete and not live:
+        return stored
     camera = options.camera_model
     keep_freed_memory()
     network = load_network(network) if isinstance(network, str) else network
@@ -77,12 +87,6 @@ def reconstruct(
         size=size,
         keyframes=keyframes,
     )
-    opened = open_frames(source)
-    stored = recording_to_resume(Path(out)) if options.existing == "resume" else None
-    if stored is not None and not live:
-        check_source(stored, opened)
-        if stored.complete:
-            return stored
     if stored is not None:
         restore(stream, stored)
         stream.size = stream.size or (stored.meta.height, stored.meta.width)

@@ -106,15 +106,16 @@ class Controls:
             edge_max,
             hint="largest relative step of depth around a point; at the end, any",
         )
-        self._depth = gui.add_multi_slider(
-            "depth", 0.0, DEEPEST, 0.1, (0.0, DEEPEST), hint="distance from its camera, in median depths"
-        )
-        self._height = gui.add_multi_slider(
-            "height", 0.0, 1.0, 0.01, (0.0, 1.0), hint="from the lowest to the highest: cut a ceiling off"
-        )
-        self._overhead = gui.add_checkbox(
-            "overhead", True, hint="what is over the cameras that saw it: ceilings, sky, tree tops"
-        )
+        with gui.add_folder("region"):  # its margin keeps the right ends of sliders from under the scrollbar
+            self._depth = gui.add_multi_slider(
+                "depth", 0.0, DEEPEST, 0.1, (0.0, DEEPEST), hint="distance from its camera, in median depths"
+            )
+            self._height = gui.add_multi_slider(
+                "height", 0.0, 1.0, 0.01, (0.0, 1.0), hint="from the lowest to the highest: cut a ceiling off"
+            )
+            self._overhead = gui.add_checkbox(
+                "overhead", True, hint="what is over the cameras that saw it: ceilings, sky, tree tops"
+            )
         self._suggested = True
         self._size = gui.add_slider("point size", 0.2, 3.0, 0.05, 1.0)
         self._path = gui.add_checkbox("path", True)

@@ -97,7 +97,8 @@ def _viewpoint(scene: SceneSnapshot, direction: np.ndarray, *, aspect: float) ->
     right = right / np.linalg.norm(right)
     axes = np.stack([right, np.cross(direction, right), direction])
     slope = _MARGIN * np.tan(FOV / 2)
-    position = axes.T @ nearest_view(place.extent @ axes.T, path @ axes.T, slopes=(aspect * slope, slope))
+    slopes = (aspect * slope, slope)
+    position = axes.T @ nearest_view(place.extent @ axes.T, path @ axes.T, slopes=slopes, radii=place.radii)
     return Viewpoint(position * place.unit, (position + place.scale.depth * direction) * place.unit)
 
 

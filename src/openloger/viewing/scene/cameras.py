@@ -120,24 +120,29 @@ def home(cameras: Cameras, place: SceneLayout, *, aspect: float = 1.2) -> Viewpo
     axes = np.stack([right, np.cross(ahead, right), ahead])  # x right, y down, z ahead
     slope = _MARGIN * np.tan(ORBIT_FOV / 2)
     points, path = place.extent @ axes.T, centres @ axes.T
-    position = nearest_view(points, path, slopes=(aspect * slope, slope))
+    position = nearest_view(points, path, slopes=(aspect * slope, slope), radii=place.radii)
     distance = max(float(np.median((points if len(points) else path)[:, 2])) - position[2], 0.1 * place.scale.depth)
     position = axes.T @ position
     return Viewpoint(position * place.unit, (position + distance * ahead) * place.unit)
 
 
 def nearest_view(
-    points: Float64[np.ndarray, "point 3"], path: Float64[np.ndarray, "frame 3"], *, slopes: tuple[float, float]
+    points: Float64[np.ndarray, "point 3"],
+    path: Float64[np.ndarray, "frame 3"],
+    *,
+    slopes: tuple[float, float],
+    radii: Float64[np.ndarray, " point"],
 ) -> Float64[np.ndarray, " 3"]:
     """The nearest place from which, looking along z, all of the path and nearly all points are within a pyramid of
-    these slopes along x and y: c for which |x - c_x| <= slope (z - c_z), where the worst points on both sides decide.
+    these slopes along x and y: c for which |x - c_x| + radius <= slope (z - c_z), where the worst points on both sides
+    decide.
     """
     middles, nearest = [], np.inf
     for axis, slope in enumerate(slopes):
         beyond = []
         for side in (1.0, -1.0):
             of_points, of_path = (side * some[:, axis] - slope * some[:, 2] for some in (points, path))
-            most = float(np.percentile(of_points, _MOST)) if len(points) else -np.inf
+            most = float(np.percentile(of_points + radii, _MOST)) if len(points) else -np.inf
             beyond.append(max(most, float(of_path.max(initial=-np.inf))))
         middles.append((beyond[0] - beyond[1]) / 2)
         nearest = min(nearest, -(beyond[0] + beyond[1]) / (2 * slope))

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from openloger.shapes import Bool, Float, Float32, Float64, UInt8
+from openloger.shapes import Bool, Float, Float32, Float64, Int, UInt8
 from openloger.viewing.scene.level_of_detail import depth_levels
 from openloger.viewing.scene.overview import Scale, Snapshot
 from openloger.viewing.scene.points import EDGE_STEP, Points
@@ -59,6 +59,7 @@ class SceneLayout:
     headroom: float  # how far over the first camera that saw it a point is overhead; in the recording's unit
     roofed: bool  # most of the scene has something overhead, and cannot be seen from above with it
     extent: Float64[np.ndarray, "point 3"]  # an even choice of the points that are to be in view
+    radii: Float64[np.ndarray, " point"]  # as which these are drawn; in the recording's unit
 
     @property
     def unit(self) -> float:
@@ -92,9 +93,18 @@ def place_of(
     headroom = _HEADROOM * max(eye - ground, 0.25 * depth)
     over = overhead(points, up, eyes, headroom)
     roofed = is_roofed(points.position.astype(np.float64), over, up, cell=_ROOF_CELL * depth)
-    extent = points[~over] if roofed else points
-    extent = extent.position[:: 1 + len(extent) // 20_000].astype(np.float64)
-    return SceneLayout(snapshot.scale, up, ground, low, high, eyes, headroom, roofed, extent)
+    points = points[~over] if roofed else points
+    points = points[:: 1 + len(points) // 20_000]
+    extent, radii = (
+        points.position.astype(np.float64),
+        point_sizes(depth_levels(points.depth, depth), snapshot.edge) / 2,
+    )
+    return SceneLayout(snapshot.scale, up, ground, low, high, eyes, headroom, roofed, extent, radii)
+
+
+def point_sizes(levels: Int[np.ndarray, " point"], edge: float) -> Float64[np.ndarray, " point"]:
+    """The diameters as which points of these levels are drawn, in the unit of `edge`, their voxels' at level 0."""
+    return edge * 2.0**levels * _POINT_PER_EDGE
 
 
 def trusted(snapshot: Snapshot, *, most: int) -> Points:
@@ -218,7 +228,7 @@ def sized_clouds(
             level=level,
             position=points.position[chosen] * np.float32(place.unit),
             rgb=rgb[chosen],
-            size=float(edge * 2.0**level * _POINT_PER_EDGE * settings.point_size * place.unit),
+            size=float(point_sizes(np.array([level]), edge)[0] * settings.point_size * place.unit),
         )
 
 
