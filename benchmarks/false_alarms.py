@@ -58,13 +58,14 @@ def line(measures: list[WindowMeasures], recording: Recording) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="compact")
+    parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--seeds", type=int, default=2, help="worlds of each family")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--size", type=int, nargs=2, default=(120, 160), metavar=("HEIGHT", "WIDTH"))
     given = parser.parse_args()
     network = openloger.load_network(given.network, device="cpu")
     for seed in range(HELD_OUT, HELD_OUT + given.seeds):
-        for family in FAMILIES:
+        for family in given.families:
             recording = run(family, seed, given.frames, tuple(given.size), network)
             measures = [window.measures for window in recording.windows if window.measures is not None]
             print(f"{family}:{seed}  {line(measures, recording)}", flush=True)

@@ -78,6 +78,16 @@ def test_blank_frames_are_named(shots: list[scenes.Shot]) -> None:
     assert "blank frames" not in found(placed(changed, final_count=4))  # the next window writes them
 
 
+def test_sand_seen_from_near_and_far_is_not_blank(shots: list[scenes.Shot]) -> None:
+    sand = next(iter(openloger.open_frames("world:terrain:990000?frames=1&size=120x160"))).rgb
+    window = placed(shots)
+    for rgb in (sand, np.tile(sand, (3, 3, 1))):
+        same = replace(window, frames=tuple(replace(frame, rgb=rgb) for frame in window.frames))
+        assert "blank frames" not in found(same)
+        dark = replace(window, frames=tuple(replace(frame, rgb=rgb // 16) for frame in window.frames))
+        assert "blank frames" in found(dark)
+
+
 @pytest.mark.parametrize(("deviation", "blank"), [(2.0, True), (10.0, False)])
 def test_noise_in_darkness_is_blank_and_sand_is_not(shots: list[scenes.Shot], deviation: float, blank: bool) -> None:
     """Neither has anything to see in a thumbnail; sand from near has texture."""

@@ -228,10 +228,10 @@ def test_two_clicks_measure(person: Person) -> None:
     person.page.get_by_role("tab", name="Tools").click()
     person.page.get_by_text("Click two points of the scene").wait_for()
     surfaces = person.surfaces()
-    for share, said in ((0.3, "Now the second point"), (0.8, "in the recording's unit")):
+    for share, written in ((0.3, "Now the second point"), (0.8, re.compile(r"^\d+\.\d+ m$"))):  # the scene is in metres
         row, column = surfaces[int(share * len(surfaces))].tolist()
         person.page.mouse.click(column, row)
-        person.page.get_by_text(said).wait_for()
+        person.page.get_by_text(written).wait_for()
     person.press("m")
 
 

@@ -20,7 +20,8 @@ from openloger.values import Frame, PlacedWindow
 
 THUMBNAIL = (24, 32)  # height, width
 LEAST_CONTRAST = 0.02  # standard deviation of a thumbnail, as a share of white, below which a picture may be blank:
-LEAST_TEXTURE = 0.03  # where that of all its pixels is small, too, unlike that of sand or grass seen from near
+LEAST_TEXTURE = 0.007  # where that of means of 2×2 pixels is small, too, as of noise but not of sand seen from near
+BLACK = 0.06  # or where the brightest pixel of its thumbnail is darker, as a share of white
 PIXEL_STRIDE = 8  # of depth and confidence, for their medians
 EDGE = 1  # columns of a thumbnail at its left and right
 
@@ -55,8 +56,7 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
     indices = [frame.index for frame in frames]
     pictures = [_brightness(frame) for frame in frames]
     thumbnails = torch.stack([F.adaptive_avg_pool2d(picture[None], THUMBNAIL)[0] for picture in pictures])
-    is_blank = thumbnails.flatten(1).std(dim=1) < LEAST_CONTRAST
-    is_blank &= torch.stack([picture.std() for picture in pictures]) < LEAST_TEXTURE
+    is_blank = torch.stack([_is_blank(*pair) for pair in zip(pictures, thumbnails, strict=True)])
     hidden = is_blank[1:] | is_blank[:-1]
     depth = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE].median().item()
     cameras = placed.world_from_cam.detach().cpu()
@@ -80,6 +80,12 @@ def measures_from_json(value: dict[str, Any]) -> WindowMeasures:
     for name in ("picture", "camera"):
         arguments[name] = None if value[name] is None else Peak(**value[name])
     return WindowMeasures(**arguments)
+
+
+def _is_blank(picture: Float32[Tensor, "height width"], thumbnail: Float32[Tensor, "row column"]) -> Tensor:
+    """Whether a picture shows nothing that could be followed, beside noise."""
+    texture = F.avg_pool2d(picture[None], 2)[0].std()
+    return (thumbnail.std() < LEAST_CONTRAST) & ((texture < LEAST_TEXTURE) | (thumbnail.max() < BLACK))
 
 
 def _brightness(frame: Frame) -> Float32[Tensor, "height width"]:
