@@ -1,6 +1,6 @@
 """`python -m openloger` is the `openloger` program."""
 
-from openloger.cli import main
+from openloger.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from openloger.errors import BadFrameError, InputError
-from openloger.runtime.prefetch import prefetch
+from openloger.runtime.prefetch import Worker, prefetch
 
 
 def workers() -> list[threading.Thread]:
@@ -158,3 +160,41 @@ def _until(condition: object) -> None:
     while not condition():  # type: ignore[operator]
         assert time.perf_counter() < end, "waited in vain"
         time.sleep(0.001)
+
+
+COMPUTES = """
+import sys
+import torch
+from openloger.cli import program
+from openloger.runtime import prefetch
+
+def compute():
+    matrix = torch.eye(200)
+    for _ in range({rounds}):
+        torch.linalg.svd(matrix)
+
+prefetch.Worker(compute, name="computes", on_end=lambda error: None).start()
+"""
+
+
+def test_a_program_that_ends_while_a_thread_computes_is_not_aborted() -> None:
+    command = COMPUTES.format(rounds=10**9) + 'sys.argv = ["openloger", "info", "/nowhere"]; program()'
+    ended = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.count("\n") == 1
+    library = COMPUTES.format(rounds=300) + 'raise SystemExit("an error of the user\'s")'
+    ended = subprocess.run([sys.executable, "-c", library], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr == "an error of the user's\n"
+
+
+def test_an_end_waits_for_no_thread_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openloger.runtime.prefetch.LAST_PATIENCE_S", 0.05)
+    done = threading.Event()
+    worker = Worker(lambda: done.wait(60) and None, name="blocked", on_end=lambda error: None)
+    worker.start()
+    Worker.wait_for_all()
+    assert Worker.are_running()
+    done.set()
+    worker.join(60.0)
+    assert not Worker.are_running()

@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.util
 import logging
+import multiprocessing
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 
 from openloger.cli.terminal import SafeFormatter, print_status
 from openloger.errors import InputError, OpenlogerError
+from openloger.runtime.prefetch import Worker
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -91,6 +93,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("openloger: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(code or 0)
+
+
+def program() -> None:
+    """The `openloger` program as it is installed: `main`, which then waits for no thread.
+
+    One that is blocked on live input may last for ever, and Python aborts where it ends under one that computes.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if not Worker.are_running():
+            raise
+        for child in multiprocessing.active_children():
+            child.terminate()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(end.code or 0))
 
 
 def _run_and_flush(arguments: list[str]) -> int | None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from openloger.errors import InputError
 
+LAST_PATIENCE_S = 10.0  # when the program ends
+
 
 class Worker:
-    """A daemon thread that runs `target` and then calls `on_end` with its error, or None, in the same thread."""
+    """A daemon thread that runs `target` and then calls `on_end` with its error, or None, in the same thread.
+
+    Before version 3.14 Python aborts where it ends while such a thread is in a library's C++. So it waits, at most
+    `LAST_PATIENCE_S`, for those that have not ended; `are_running` is for programs that would rather not.
+    """
+
+    _started: ClassVar[weakref.WeakSet[threading.Thread]] = weakref.WeakSet()
 
     def __init__(
         self, target: Callable[[], None], *, name: str, on_end: Callable[[BaseException | None], None]
@@ -23,7 +34,20 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
+        self._started.add(self._thread)
         self._thread.start()
+
+    @classmethod
+    def are_running(cls) -> bool:
+        """Whether any has not ended."""
+        return any(thread.is_alive() for thread in cls._started)
+
+    @classmethod
+    def wait_for_all(cls) -> None:
+        """Wait for those that were started, at most `LAST_PATIENCE_S` in all."""
+        until_s = time.monotonic() + LAST_PATIENCE_S
+        for thread in list(cls._started):
+            thread.join(max(until_s - time.monotonic(), 0.0))
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait for the thread to end, at most `timeout_s`."""
@@ -37,6 +61,8 @@ class Worker:
         else:
             self._on_end(None)
 
+
+atexit.register(Worker.wait_for_all)
 
 ItemT = TypeVar("ItemT")
 PATIENCE_S = 2.0  # timeout of the join; a thread that is blocked on live input ends with its input
