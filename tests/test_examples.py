@@ -48,6 +48,12 @@ def test_every_example_is_run_here():
     assert all(f'run("{name[:2]}"' in tests for name in names)
 
 
+def test_masks(run, tmp_path, video):
+    told = run("10", "--video", video, "--out", "masks")
+    assert "75% of a frame gives points: the depth of the rest is 0.0" in told
+    assert "with noise under the mask: the same depth and the same path" in told
+
+
 def test_quick_start(run, tmp_path, video):
     told = run("01", "--video", video, "--out", "quick")
     assert "24 frames, 128×160, complete" in told

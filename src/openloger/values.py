@@ -10,7 +10,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from openloger.geometry import SE3, IntrinsicsFit, Sim3, fit_intrinsics, known_camera
-from openloger.shapes import Float, Float32, Float64, Tensor, UInt8
+from openloger.shapes import Bool, Float, Float32, Float64, Tensor, UInt8
+
+HIDDEN_GREY = 127  # of 255, in every channel, stands in the place of what a mask hides
+HIDDEN_LOGIT = -100.0  # of confidence there: its sigmoid is 0
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,17 @@ class Frame:
     timestamp_s: float
     name: str
     source_size: tuple[int, int] | None = None  # (height, width) before it was resized; None: `rgb` has its own size
+    mask: Bool[np.ndarray, "height width"] | None = None  # False: nothing of this pixel is used; None: all are
+
+    @property
+    def seen_rgb(self) -> UInt8[np.ndarray, "height width 3"]:
+        """`rgb` with what the mask hides in one grey, which is all that the network gets of it."""
+        if self.mask is None:
+            return self.rgb
+        seen = np.empty_like(self.rgb)
+        for channel in range(3):  # a third of the time of all at once
+            seen[..., channel] = np.where(self.mask, self.rgb[..., channel], np.uint8(HIDDEN_GREY))
+        return seen
 
     @property
     def native_size(self) -> tuple[int, int]:
@@ -69,7 +83,10 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class PlacedWindow:
-    """A window's prediction in the world of the video."""
+    """A window's prediction in the world of the video.
+
+    Pixels that a mask hides have the point 0, so that their depth is 0, and confidence 0.
+    """
 
     number: int
     frames: tuple[Frame, ...]  # at the network's size

@@ -22,6 +22,7 @@ from typing import Any
 from openloger.batch.storage import file_system, local_path, readable
 from openloger.errors import InputError
 from openloger.frames.listing import SUFFIXES, TEXT_SUFFIXES, VIDEO_SUFFIXES, is_sidecar, natural_key
+from openloger.frames.masks import PREDICTED, Masks
 from openloger.frames.open import LIST_SUFFIXES
 from openloger.frames.ros_bag import BAG_SUFFIXES
 from openloger.frames.world import PREFIX
@@ -55,6 +56,8 @@ class VideoOptions:
     size: tuple[int, int] | None = None  # (height, width) in pixels; in a table "HEIGHTxWIDTH"
     lens: str = "varying"
     camera: str | None = None  # as `read_camera` takes it
+    mask: tuple[str, ...] = ()  # as `Masks.parse` takes it; in a table with spaces between several
+    mask_static: str | None = None
     depth_dtype: str = "float16"
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class VideoOptions:
             raise InputError(f"depth_dtype {self.depth_dtype!r} is not known; choose float16 or float32")
         if self.on_bad_frame not in ("stop", "repeat", "skip"):
             raise InputError(f"on_bad_frame {self.on_bad_frame!r} is not known; choose stop, repeat or skip")
+        Masks.parse(self.mask, self.mask_static)
 
     def with_row(self, row: Mapping[str, Any]) -> VideoOptions:
         """These options, and in their place those of a table's row that are not empty.
@@ -211,7 +215,7 @@ def _of_table(source: str, options: VideoOptions) -> Iterator[Video]:
         name = str(given.pop("name", "")) or _listed_name(text)
         kept = {key: str(given.pop(key)) for key in list(given) if _is_kept(key)}
         try:
-            own = options.with_row(given)
+            own = options.with_row(_masks_beside(given, source))
         except InputError as error:
             raise InputError(f"{source}, row {number}: {error}") from error
         yield Video(name, _beside(text, source), own, kept)
@@ -255,6 +259,8 @@ def _converted(name: str, value: Any) -> Any:
         if found is None:
             raise InputError(f"size {text!r}: write HEIGHTxWIDTH, as 280x378")
         return int(found[1]), int(found[2])
+    if name == "mask":
+        return tuple(text.split())
     if name in _WHOLE:
         if not re.fullmatch(r"\d+(\.0+)?", text):  # pandas makes floats of a column with gaps
             raise InputError(f"{name} is {text!r}: write a whole number")
@@ -265,6 +271,17 @@ def _converted(name: str, value: Any) -> Any:
         except ValueError:
             raise InputError(f"fps is {text!r}: write a number") from None
     return text
+
+
+def _masks_beside(row: Mapping[str, Any], listed_in: str) -> dict[str, Any]:
+    """A table's row, its masks' paths meant from the table's folder."""
+    found = dict(row)
+    if "mask" in found:
+        words = str(found["mask"]).split()
+        found["mask"] = " ".join(word if word in PREDICTED else _beside(word, listed_in) for word in words)
+    if "mask_static" in found:
+        found["mask_static"] = _beside(str(found["mask_static"]), listed_in)
+    return found
 
 
 def _absolute(source: str) -> str:

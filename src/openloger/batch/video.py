@@ -161,6 +161,8 @@ class VideoWorker:
             existing="resume",
             lens=chosen.lens,  # type: ignore[arg-type]
             camera=chosen.camera,
+            mask=chosen.mask,
+            mask_static=chosen.mask_static,
             depth_dtype=chosen.depth_dtype,  # type: ignore[arg-type]
             on_progress=lambda progress: control.report(progress.new_frames),
             should_stop=control.should_stop,

@@ -13,6 +13,7 @@ import numpy as np
 from openloger.datasets import Truth, is_timed, read_timed_truth, read_truth
 from openloger.errors import InputError
 from openloger.frames.lenses import read_camera
+from openloger.frames.masks import Masks
 from openloger.geometry.camera_models import CameraModel
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import RunOptions
@@ -54,6 +55,11 @@ class StorageArguments:
     ROS or Kalibr; equirect:yaw,pitch[,fov] takes that view of 360° video. Frames are undistorted by it."""
     intrinsics: tuple[float, float, float, float] | None = None
     """fx fy cx cy: the same as --camera pinhole:fx,fy,cx,cy."""
+    mask: tuple[str, ...] = ()
+    """What takes no part and gives no points: a folder or video of masks, one a frame, white where it is used; sky or
+    moving (what moves by itself), where the network predicts them."""
+    mask_static: Path | None = None
+    """A picture that masks every frame: a bonnet, a watermark, a drone's legs."""
     depth_dtype: Literal["float16", "float32"] = "float16"
     """The precision in which depth is stored."""
 
@@ -64,10 +70,13 @@ class StorageArguments:
         if self.camera is not None and self.intrinsics is not None:
             raise InputError("--camera and --intrinsics cannot both be given: the second is a form of the first")
         camera = None if self.intrinsics is None else CameraModel("pinhole", self.intrinsics)
+        Masks.parse(self.mask, self.mask_static)
         return RunOptions(
             existing="resume" if resume else "overwrite" if overwrite else "refuse",
             lens=self.lens,
             camera=read_camera(self.camera) if self.camera is not None else camera,
+            mask=self.mask,
+            mask_static=self.mask_static,
             depth_dtype=self.depth_dtype,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import signal
 import sys
 import time
@@ -28,6 +29,7 @@ from openloger.cli import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from openloger.cli.arguments import StorageArguments, WindowArguments
 from openloger.cli.terminal import print_status, printable
 from openloger.errors import InputError
+from openloger.frames.masks import PREDICTED
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK
 from openloger.runtime.interrupts import stop_requests
@@ -119,9 +121,13 @@ class VideoArguments(StorageArguments, WindowArguments):
     def of_a_video(self) -> VideoOptions:
         """Raises InputError where --camera or --intrinsics cannot be used."""
         camera = self.options(resume=True, overwrite=False).camera  # it is read once, here, to find what is wrong
-        names = {field.name for field in fields(VideoOptions)} - {"camera"}
+        names = {field.name for field in fields(VideoOptions)} - {"camera", "mask", "mask_static"}
+        masks = tuple(one if one in PREDICTED else os.path.abspath(one) for one in self.mask)
+        static = None if self.mask_static is None else os.path.abspath(self.mask_static)
         text = self.camera if self.intrinsics is None or camera is None else getattr(camera, "text", None)
-        return VideoOptions(camera=text, **{name: getattr(self, name) for name in names})
+        return VideoOptions(
+            camera=text, mask=masks, mask_static=static, **{name: getattr(self, name) for name in names}
+        )
 
 
 def batch(

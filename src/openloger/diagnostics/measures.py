@@ -58,7 +58,9 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
     thumbnails = torch.stack([F.adaptive_avg_pool2d(picture[None], THUMBNAIL)[0] for picture in pictures])
     is_blank = torch.stack([_is_blank(*pair) for pair in zip(pictures, thumbnails, strict=True)])
     hidden = is_blank[1:] | is_blank[:-1]
-    depth = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE].median().item()
+    depths = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE]
+    shown = depths != 0  # masks hide the others
+    depth = depths[shown].median().item() if bool(shown.any()) else 0.0
     cameras = placed.world_from_cam.detach().cpu()
     motions = _motions(cameras[: len(frames)], depth) if depth > 0 else cameras.new_zeros(0)
     confidence = placed.confidence.detach()[:count, ::PIXEL_STRIDE, ::PIXEL_STRIDE]
@@ -67,7 +69,7 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
         picture=_peak(_changes(thumbnails).masked_fill(hidden, 0.0), indices),
         camera=_peak(motions.masked_fill(hidden, 0.0), indices) if len(motions) else None,
         parallax=_parallax(cameras, depth) if depth > 0 else None,
-        confidence=confidence.median().item() if count else None,
+        confidence=confidence[shown[:count]].median().item() if bool(shown[:count].any()) else None,
         residual=_residual(placed),
         seam=_seam(thumbnails),
         focal_ratio=None if is_blank.float().mean() > 0.5 else _focal_ratio(placed),

@@ -113,7 +113,7 @@ def _log_pictures(stream: Any, rr: Any, recording: Reconstruction, frame: int) -
     stream.log("world/camera/image", rr.Image(recording.rgb(frame)).compress(jpeg_quality=_JPEG_QUALITY))
     stream.log("world/camera/depth", rr.DepthImage(stored, meter=1.0))
     stream.log("world/camera/confidence", rr.Image(grey).compress(jpeg_quality=_JPEG_QUALITY))
-    stream.log("confidence", rr.Scalars(float(confidence.mean())))
+    stream.log("confidence", rr.Scalars(float(confidence[known].mean() if known.any() else 0.0)))
 
 
 def _log_points(stream: Any, rr: Any, chunk: PointChunk) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from openloger.frames.selection import FrameStamp, Selection
-from openloger.shapes import UInt8
+from openloger.shapes import Bool, UInt8
 
 NOMINAL_FPS = 30.0  # gives `timestamp_s` to pictures that come without times
 
@@ -39,6 +39,7 @@ class LazyFrame:
     name: str
     load: Callable[[], UInt8[np.ndarray, "height width 3"]]  # raises UndecodableError
     timed: bool = True  # whether its time was measured, not made up from NOMINAL_FPS
+    mask: Bool[np.ndarray, "height width"] | None = None  # as `Frame.mask`
 
 
 @runtime_checkable

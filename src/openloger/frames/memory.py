@@ -11,7 +11,7 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame
 from openloger.frames.selection import FrameStamp, Selection
-from openloger.shapes import UInt8
+from openloger.shapes import Bool, UInt8
 from openloger.values import FrameSource
 
 
@@ -77,13 +77,27 @@ def _slot(position: int, item: Any) -> LazyFrame:
     complete = is_frame(item)
     rgb = _checked(item.rgb if complete else item, place.index)
     name = str(item.name) if complete else f"frame_{position:06d}"
-    return LazyFrame(place.index, place.timestamp_s, name, lambda: rgb, timed=complete)
+    mask = checked_mask(item, place.index) if complete else None
+    return LazyFrame(place.index, place.timestamp_s, name, lambda: rgb, timed=complete, mask=mask)
 
 
 def _stamp(position: int, item: Any) -> FrameStamp:
     if is_frame(item):
         return FrameStamp(int(item.index), float(item.timestamp_s))
     return FrameStamp(position, position / NOMINAL_FPS)
+
+
+def checked_mask(frame: Any, index: int) -> Bool[np.ndarray, "height width"] | None:
+    """The mask that a frame has, if any; raises InputError where it is not bool, or has another size than the frame."""
+    mask, size = getattr(frame, "mask", None), np.shape(frame.rgb)[:2]
+    if mask is None:
+        return None
+    mask = np.asarray(mask)
+    if mask.dtype != np.bool_ or mask.shape != size:
+        raise InputError(
+            f"the mask of frame {index} is {mask.dtype} {mask.shape}; give bool (height, width), here {size}"
+        )
+    return mask
 
 
 def _checked(array: Any, index: int) -> UInt8[np.ndarray, "height width 3"]:

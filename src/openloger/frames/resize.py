@@ -10,13 +10,14 @@ import numpy as np
 
 from openloger.errors import InputError
 from openloger.frames.through import FramesThrough
-from openloger.shapes import UInt8
+from openloger.shapes import Bool, UInt8
 from openloger.values import Frame, FrameSource
 
 MOST_PIXELS = 2**25  # 8K video; more is a slip of the pen
 TORCH_WITH_LANCZOS = "2.13"
 Size = tuple[int, int]  # height, width in pixels
 Rgb = UInt8[np.ndarray, "_ _ 3"]
+Mask = Bool[np.ndarray, "_ _"]
 
 
 def check_size(size: Size) -> Size:
@@ -42,11 +43,25 @@ def resize_rgb(rgb: UInt8[np.ndarray, "height width 3"], size: Size) -> UInt8[np
     return resize(rgb, size)
 
 
-def resize_frame(frame: Frame, size: Size) -> Frame:
-    """The frame at `size` = (height, width); it keeps the size that it had first (`Frame.source_size`)."""
+def resize_frame(frame: Frame, size: Size, *, mask: Mask | None = None) -> Frame:
+    """The frame at `size` = (height, width); it keeps the size that it had first (`Frame.source_size`).
+
+    What its mask hides is grey before it is resized, so that none of it gets into the pixels beside. `mask` is its mask
+    at that size, where it is known.
+    """
     if frame.rgb.shape[:2] == size:
         return frame
-    return replace(frame, rgb=resize_rgb(frame.rgb, size), source_size=frame.native_size)
+    if frame.mask is not None and mask is None:
+        mask = resize_mask(frame.mask, size)
+    return replace(frame, rgb=resize_rgb(frame.seen_rgb, size), source_size=frame.native_size, mask=mask)
+
+
+def resize_mask(mask: Bool[np.ndarray, "height width"], size: Size) -> Bool[np.ndarray, "new_height new_width"]:
+    """`mask` at `size` = (height, width); a pixel is used where all that it covers is."""
+    import torch
+
+    hidden = torch.from_numpy(~mask)[None, None].float()
+    return (torch.nn.functional.adaptive_max_pool2d(hidden, check_size(size))[0, 0] == 0).numpy()
 
 
 def resize_by_pillow(rgb: Rgb, size: Size) -> Rgb:
@@ -76,7 +91,10 @@ def resized(source: FrameSource, size: Size | Callable[[int, int], Size]) -> Fra
 
 
 def _each_resized(frames: Iterator[Frame], *, size: Size | Callable[[int, int], Size]) -> Iterator[Frame]:
+    given = mask = None  # one mask for all frames is resized once
     for frame in frames:
         if callable(size):
             size = size(*frame.native_size)
-        yield resize_frame(frame, size)
+        if frame.mask is not given:
+            given, mask = frame.mask, None if frame.mask is None else resize_mask(frame.mask, size)
+        yield resize_frame(frame, size, mask=mask)

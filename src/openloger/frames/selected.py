@@ -96,7 +96,7 @@ class SelectedFrames:
             rgb = slot.load()
         except UndecodableError as error:
             rgb = self._instead(slot, str(error), previous)
-        return None if rgb is None else Frame(rgb, slot.index, slot.timestamp_s, slot.name)
+        return None if rgb is None else Frame(rgb, slot.index, slot.timestamp_s, slot.name, mask=slot.mask)
 
     def _instead(
         self, slot: LazyFrame, reason: str, previous: Frame | None

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.shapes import Float, Int, Tensor
+from openloger.shapes import Bool, Float, Int, Tensor
 
 _SHARPNESS = 10.0  # the soft arg-max multiplies cosine similarities by this
 
@@ -90,14 +90,20 @@ class NeighbourCorrelation(nn.Module):
         nn.init.zeros_(self.flow.weight)
 
     def forward(
-        self, maps: Float[Tensor, "batch frame channel row column"]
+        self,
+        maps: Float[Tensor, "batch frame channel row column"],
+        used: Bool[Tensor, "batch frame row column"] | None = None,
     ) -> tuple[Float[Tensor, "batch frame channel2 row column"], Float[Tensor, "batch frame 4 row column"]]:
-        """Features (2·width channels) and flow (x, y to the previous frame, x, y to the next)."""
+        """Features (2·width channels) and flow (x, y to the previous frame, x, y to the next).
+
+        Cells that are not `used` resemble none, as if they were outside the map.
+        """
         batch, frames = maps.shape[:2]
         if frames == 1:
             shape = (batch, 1, 2 * self.width, *maps.shape[-2:])
             return maps.new_zeros(shape), maps.new_zeros(batch, 1, 4, *maps.shape[-2:])
         projected = self.project(self.norm(maps.flatten(0, 1))).unflatten(0, (batch, frames))
+        projected = projected if used is None else projected * used[:, :, None]
         volume = local_correlation(*to_neighbours(projected), radius=self.radius)
         peak = soft_argmax(volume)
         features = F.relu(self.second(F.relu(self.first(torch.cat([volume, peak], dim=1)))))

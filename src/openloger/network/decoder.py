@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from openloger.memory.hybrid import HybridLayers, MemoryConfig
+from openloger.network.patches import KeptPatches
 from openloger.network.video_memory import VideoMemory
 from openloger.shapes import Float, Int, Tensor
 from openloger.transformer.attention import Block, Rotary
@@ -60,27 +61,34 @@ class Decoder(nn.Module):
         self,
         features: Float[Tensor, "batch frame patch channel"],
         roles: Int[Tensor, " frame"],
-        positions_yx: Float[Tensor, "token 2"],
+        positions_yx: Float[Tensor, "place 2"],
         memory: VideoMemory,
         *,
+        kept: KeptPatches | None = None,
         disabled: Collection[str] = (),
     ) -> tuple[Float[Tensor, "batch frame token channel2"], VideoMemory]:
-        """The tokens after the last two blocks side by side (channel2 = 2C), and the memory for the next window."""
-        tokens = self._with_special_tokens(self.embed(features), roles)  # (B, N, L, C)
+        """The tokens after the last two blocks side by side (channel2 = 2C), and the memory for the next window.
+
+        Of the features and positions of all patches, those that are `kept` take part; the tokens are theirs, with
+        padding where frames keep different numbers.
+        """
+        features = self.embed(features)
+        features = features if kept is None else kept.pack(features[0])[None]
+        tokens = self._with_special_tokens(features, roles)  # (B, N, L, C)
         batch, frames = tokens.shape[:2]
-        rotary = Rotary.of(positions_yx, self.config.width // self.config.heads)
-        window_rotary = rotary.repeat(frames)
+        places = _Places.of(positions_yx, frames, self.config.width // self.config.heads, kept, self.special_tokens)
         last: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             if number % 2 == 0:
-                tokens = block(tokens.flatten(0, 1), rotary).unflatten(0, (batch, frames))  # within a frame
+                within = block(tokens.flatten(0, 1), places.in_frame, valid=places.valid)
+                tokens = within.unflatten(0, (batch, frames))
             else:
-                tokens = block(tokens.flatten(1, 2), window_rotary).unflatten(1, (frames, -1))  # over the window
+                tokens = places.put_back(block(places.over_window(tokens), places.in_window), tokens)
             if self.memory is not None and self.memory.has_layer_after(number):
                 remembered, memory = self.memory(
-                    tokens.flatten(1, 2), memory, block=number, rotary=window_rotary, disabled=disabled
+                    places.over_window(tokens), memory, block=number, rotary=places.in_window, disabled=disabled
                 )
-                tokens = remembered.unflatten(1, (frames, -1))
+                tokens = places.put_back(remembered, tokens)
             last = [*last[-1:], tokens]
         return torch.cat(last, dim=-1), memory
 
@@ -92,3 +100,43 @@ class Decoder(nn.Module):
         if self.roles is not None:
             special.append(torch.cat(list(self.roles), dim=1)[:, roles].expand(batch, -1, -1, -1))
         return torch.cat([*special, patches], dim=2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where the tokens of a window are, and which of them are padding."""
+
+    in_frame: Rotary
+    in_window: Rotary
+    valid: Tensor | None  # (N, L); None: no padding
+    token: Tensor | None  # numbers, over the window, of those that are none
+
+    @staticmethod
+    def of(
+        positions_yx: Float[Tensor, "token 2"], frames: int, head_dim: int, kept: KeptPatches | None, special: int
+    ) -> _Places:
+        if kept is None:
+            rotary = Rotary.of(positions_yx, head_dim)
+            return _Places(rotary, rotary.repeat(frames), None, None)
+        positions, valid = kept.positions(positions_yx, special), kept.valid_tokens(special)
+        over_window = positions.flatten(0, 1)
+        token = None if valid is None else valid.flatten().nonzero()[:, 0]
+        return _Places(
+            Rotary.of(positions[:, None], head_dim),
+            Rotary.of(over_window if token is None else over_window[token], head_dim),
+            valid,
+            token,
+        )
+
+    def over_window(self, tokens: Float[Tensor, "batch frame token channel"]) -> Float[Tensor, "batch token2 channel"]:
+        """All tokens of a window in a row, without padding."""
+        row = tokens.flatten(1, 2)
+        return row if self.token is None else row[:, self.token]
+
+    def put_back(
+        self, row: Float[Tensor, "batch token2 channel"], tokens: Float[Tensor, "batch frame token channel"]
+    ) -> Float[Tensor, "batch frame token channel"]:
+        """The inverse; `tokens` have the padding."""
+        if self.token is None:
+            return row.unflatten(1, (tokens.shape[1], -1))
+        return tokens.flatten(1, 2).to(row.dtype).index_copy(1, self.token, row).unflatten(1, (tokens.shape[1], -1))

@@ -18,6 +18,7 @@ from torch import nn
 from openloger.geometry import centred_intrinsics, unproject
 from openloger.network.fusion import Fused, Pyramid, upsampled
 from openloger.network.heads import CameraHead, HeadOutputs, HeadTransformer, TransformerConfig
+from openloger.network.patches import KeptPatches
 from openloger.shapes import Float, Tensor
 
 _OUTPUTS = 4  # log depth, confidence, sky, moving
@@ -102,22 +103,29 @@ class DenseHeads(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "batch frame token channel"],
-        positions_yx: Float[Tensor, "token 2"],
+        positions_yx: Float[Tensor, "place 2"],
         *,
         images: Float[Tensor, "batch frame 3 height width"],
         pyramid: Pyramid,
         fused: Fused,
+        kept: KeptPatches | None = None,
     ) -> HeadOutputs:
-        """`images` are normalised as the encoder takes them."""
+        """`images` are normalised as the encoder takes them; `positions_yx` are of all of a frame's tokens.
+
+        Of the frames' patches those that are `kept` have tokens.
+        """
         batch, frames = tokens.shape[:2]
-        patches = tokens[:, :, -fused.tokens.shape[2] :]
-        camera = self.camera_transformer(tokens.flatten(0, 1), positions_yx)[:, -patches.shape[2] :]
-        maps = self._maps(patches, images, pyramid, fused).unflatten(0, (batch, frames))
+        count = fused.tokens.shape[2] if kept is None else kept.count
+        patches, special = tokens[:, :, -count:], tokens.shape[2] - count
+        places = positions_yx if kept is None else kept.positions(positions_yx, special)
+        valid = None if kept is None else kept.valid_tokens(special)
+        camera = self.camera_transformer(tokens.flatten(0, 1), places, valid)[:, -count:]
+        maps = self._maps(patches, images, pyramid, fused, kept).unflatten(0, (batch, frames))
         height, width = images.shape[-2:]
-        focal_px = self._focal_px(patches, images.shape[-2:])
+        focal_px = self._focal_px(_window_mean(patches, kept), images.shape[-2:])
         lens = centred_intrinsics(focal_px[:, None], size=(height, width))
         return HeadOutputs(
-            world_from_cam=self.camera(camera).unflatten(0, (batch, frames)),
+            world_from_cam=self.camera(camera, kept).unflatten(0, (batch, frames)),
             points_cam=unproject(maps[:, :, 0].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp(), lens),
             confidence_logit=maps[:, :, 1],
             metric_scale=None,
@@ -128,10 +136,11 @@ class DenseHeads(nn.Module):
         )
 
     def _maps(
-        self, patches: Tensor, images: Tensor, pyramid: Pyramid, fused: Fused
+        self, patches: Tensor, images: Tensor, pyramid: Pyramid, fused: Fused, kept: KeptPatches | None
     ) -> Float[Tensor, "image output height width"]:
         by_frame = [level.flatten(0, 1) for level in pyramid]
-        x = self.tokens(patches.flatten(0, 1)).mT.unflatten(2, by_frame[3].shape[-2:])
+        tokens = self.tokens(patches.flatten(0, 1))
+        x = (tokens if kept is None else kept.unpack(tokens)).mT.unflatten(2, by_frame[3].shape[-2:])
         x = x + self.level16(F.relu(x))
         x = self.level8(x, torch.cat([by_frame[2], fused.motion.flatten(0, 1)], dim=1))
         x = self.level4(x, by_frame[1])
@@ -140,8 +149,17 @@ class DenseHeads(nn.Module):
         others = F.interpolate(coarse[:, 1:], scale_factor=2.0, mode="bilinear")
         return torch.cat([self.upsample(coarse[:, :1], x), others], dim=1)
 
-    def _focal_px(self, patches: Tensor, size: torch.Size) -> Float[Tensor, " batch"]:
+    def _focal_px(self, mean: Float[Tensor, "batch channel"], size: torch.Size) -> Float[Tensor, " batch"]:
         """One number a window: an untrained head gives the picture's diagonal times 0.7 (71° along the diagonal)."""
         height, width = size
-        log_focal = self.focal(self.focal_norm(patches.mean(dim=(1, 2))))[:, 0]
+        log_focal = self.focal(self.focal_norm(mean))[:, 0]
         return 0.7 * (height**2 + width**2) ** 0.5 * log_focal.exp()
+
+
+def _window_mean(
+    patches: Float[Tensor, "batch frame kept channel"], kept: KeptPatches | None
+) -> Float[Tensor, "batch channel"]:
+    """Over all patches of a window but padding."""
+    if kept is None or kept.valid is None:
+        return patches.mean(dim=(1, 2))
+    return patches[:, kept.valid].mean(dim=1)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from openloger.network.patches import KeptPatches
 from openloger.shapes import Float, Tensor
 from openloger.transformer.attention import Block
 
@@ -42,15 +43,22 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch patch channel"]:
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], kept: KeptPatches | None = None
+    ) -> Float[Tensor, "batch patch channel"]:
+        """Of the patches that are `kept`; the others take no part, and their features are zero."""
         patches = self.patch(images)  # (B, C, h, w)
         class_token, grid = self._positions(*patches.shape[-2:])
         patches = patches.flatten(2).mT + grid  # (B, h·w, C)
+        patches = patches if kept is None else kept.pack(patches)
         count = len(images)
         x = torch.cat([class_token.expand(count, -1, -1), self.registers.expand(count, -1, -1), patches], dim=1)
+        special = 1 + self.config.registers
+        valid = None if kept is None else kept.valid_tokens(special)
         for block in self.blocks:
-            x = block(x)
-        return self.norm(x)[:, 1 + self.config.registers :]
+            x = block(x, valid=valid)
+        features = self.norm(x)[:, special:]
+        return features if kept is None else kept.unpack(features)
 
     def _positions(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """The class token with its position, and the position grid resized to this image's patches."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from openloger.network.correlation import NeighbourCorrelation
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Bool, Float, Tensor
 
 Pyramid = tuple[Float[Tensor, "batch frame _ _ _"], ...]  # by stride, from the finest
 
@@ -36,11 +36,11 @@ class PyramidFusion(nn.Module):
         self.motion8 = nn.Conv2d(2 * motion, width, 2, stride=2)
         self.motion16 = nn.Conv2d(2 * motion, width, 1)
 
-    def forward(self, pyramid: Pyramid) -> Fused:
-        """`pyramid` of a whole window."""
+    def forward(self, pyramid: Pyramid, used: Bool[Tensor, "batch frame height width"] | None = None) -> Fused:
+        """`pyramid` of a whole window; a cell correlates where all of its pixels are `used`."""
         batch, frames = pyramid[0].shape[:2]
-        motion8, flow = self.correlate8(pyramid[2])
-        motion16, _ = self.correlate16(pyramid[3])
+        motion8, flow = self.correlate8(pyramid[2], used_cells(used, pyramid[2]))
+        motion16, _ = self.correlate16(pyramid[3], used_cells(used, pyramid[3]))
         coarse = self.level32(self.norm32(pyramid[4].flatten(0, 1)))
         tokens = (
             self.level16(self.norm16(pyramid[3].flatten(0, 1)))
@@ -49,6 +49,15 @@ class PyramidFusion(nn.Module):
             + self.motion16(motion16.flatten(0, 1))
         )
         return Fused(tokens.flatten(2).mT.unflatten(0, (batch, frames)), motion8, 8.0 * flow)
+
+
+def used_cells(
+    used: Bool[Tensor, "batch frame height width"] | None, like: Tensor
+) -> Bool[Tensor, "batch frame row column"] | None:
+    """Of the cells of a map: those whose pixels are all used."""
+    if used is None:
+        return None
+    return F.adaptive_max_pool2d((~used).float(), like.shape[-2:]) == 0
 
 
 def upsampled(map: Float[Tensor, "batch channel row column"], *, like: Tensor) -> Float[Tensor, "batch channel _ _"]:

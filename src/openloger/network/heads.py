@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from openloger.geometry import nearest_rotation
+from openloger.network.patches import KeptPatches, kept_mean
 from openloger.network.pi3x import ConvolutionalPointHead, MetricHead, Pi3XConfig
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Bool, Float, Tensor
 from openloger.transformer.attention import Block, Rotary
 from openloger.transformer.layers import Linear
 
@@ -53,12 +54,16 @@ class HeadTransformer(nn.Module):
         self.output = Linear(config.width, output_width)
 
     def forward(
-        self, tokens: Float[Tensor, "frame token channel"], positions_yx: Float[Tensor, "token 2"]
+        self,
+        tokens: Float[Tensor, "frame token channel"],
+        positions_yx: Float[Tensor, "*frame token 2"],
+        valid: Bool[Tensor, "frame token"] | None = None,
     ) -> Float[Tensor, "frame token feature"]:
+        """Positions are the same in every frame, or each frame's own; tokens that are not `valid` are padding."""
         x = self.input(tokens)
-        rotary = Rotary.of(positions_yx, self.head_dim)
+        rotary = Rotary.of(positions_yx if positions_yx.ndim == 2 else positions_yx[:, None], self.head_dim)
         for block in self.blocks:
-            x = block(x, rotary)
+            x = block(x, rotary, valid=valid)
         return self.output(x)
 
 
@@ -103,11 +108,13 @@ class CameraHead(nn.Module):
         with torch.no_grad():
             self.rotation.bias.copy_(torch.eye(3).flatten())  # an untrained camera is the identity
 
-    def forward(self, patches: Float[Tensor, "frame patch feature"]) -> Float[Tensor, "frame 4 4"]:
+    def forward(
+        self, patches: Float[Tensor, "frame patch feature"], kept: KeptPatches | None = None
+    ) -> Float[Tensor, "frame 4 4"]:
         x = patches.float()
         for residual in self.residuals:
             x = residual(x)
-        x = x.mean(dim=1)
+        x = kept_mean(x, kept)
         for layer in self.perceptron:
             x = F.relu(layer(x))
         rows = F.normalize(self.rotation(x).unflatten(1, (3, 3)), dim=-1)
@@ -159,27 +166,47 @@ class Heads(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "batch frame token channel"],
-        positions_yx: Float[Tensor, "token 2"],
+        positions_yx: Float[Tensor, "place 2"],
         *,
         rows: int,
         columns: int,
+        kept: KeptPatches | None = None,
     ) -> HeadOutputs:
-        """`rows` × `columns` patches end each frame's tokens; what stands before them is special."""
+        """`rows` × `columns` patches end each frame's tokens, or those that are `kept`; what stands before is special.
+
+        `positions_yx` are of all of a frame's tokens.
+        """
         batch, frames = tokens.shape[:2]
         by_frame = tokens.flatten(0, 1)
-        special = tokens.shape[2] - rows * columns
+        special = tokens.shape[2] - (rows * columns if kept is None else kept.count)
+        places = positions_yx if kept is None else kept.positions(positions_yx, special)
+        valid = None if kept is None else kept.valid_tokens(special)
         point, confidence, camera = (
-            transformer(by_frame, positions_yx)[:, special:]
+            transformer(by_frame, places, valid)[:, special:]
             for transformer in (self.point_transformer, self.confidence_transformer, self.camera_transformer)
         )
+        if kept is not None:
+            point, confidence = kept.unpack(point), kept.unpack(confidence)
         with torch.autocast(tokens.device.type, enabled=False):
             maps = self.points(point, rows, columns)
             logit = self.confidence(confidence, rows, columns)[:, 0]
-            world_from_cam = self.camera(camera)
-            metric = self.metric and self.metric(tokens.flatten(1, 2).float(), positions_yx.repeat(frames, 1))
+            world_from_cam = self.camera(camera, kept)
+            metric = self.metric and self._metric(self.metric, tokens, places, valid)
         return HeadOutputs(
             world_from_cam.unflatten(0, (batch, frames)),
             points_from_maps(maps).unflatten(0, (batch, frames)),
             logit.unflatten(0, (batch, frames)),
             metric,
         )
+
+    @staticmethod
+    def _metric(head: MetricHead, tokens: Tensor, places: Tensor, valid: Tensor | None) -> Float[Tensor, " batch"]:
+        """Of all tokens of the window but padding."""
+        frames = tokens.shape[1]
+        row, positions = (
+            tokens.flatten(1, 2).float(),
+            places.repeat(frames, 1) if places.ndim == 2 else places.flatten(0, 1),
+        )
+        if valid is None:
+            return head(row, positions)
+        return head(row[:, valid.flatten()], positions[valid.flatten()])

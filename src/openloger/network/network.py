@@ -27,9 +27,10 @@ from openloger.network.motion import (
     flow_features,
     geometric_camera,
 )
+from openloger.network.patches import KeptPatches
 from openloger.network.scale import ScaleMemory, cell_means
 from openloger.network.video_memory import VideoMemory
-from openloger.shapes import Float, Int, Tensor
+from openloger.shapes import Bool, Float, Int, Tensor
 from openloger.transformer.attention import Block
 from openloger.transformer.layers import Linear
 
@@ -75,6 +76,8 @@ class Window:
     overlap: int
     intrinsics: Float[Tensor, "batch 3 3"] | None = None  # where they are known, for networks that predict a lens
     log_scale: Float[Tensor, " batch"] | None = None  # an error added in training, for the memory of scale to correct
+    used: Bool[Tensor, "batch frame height width"] | None = None  # False: a mask hides the pixel; one window alone
+    still_only: bool = False  # what is predicted to move by itself has no say in a geometric camera
 
     @property
     def roles(self) -> Int[Tensor, " frame"]:
@@ -190,6 +193,8 @@ class Network(nn.Module):
         Without "swa" the memory of scale takes nothing from the previous window, either.
         """
         before = self.fresh_memory() if memory is None else memory
+        if window.used is not None:  # convolutions reach past a patch: what is hidden gets the mean of all pictures
+            window = replace(window, images=torch.where(window.used[:, :, None], window.images, self.image_mean))
         rows, columns = self._patches(window)
         positions_yx = self.decoder.positions_yx(rows, columns, window.images.device)
         run = self._run_transformer if self.fusion is None else self._run_convolutional
@@ -202,10 +207,11 @@ class Network(nn.Module):
     ) -> tuple[HeadOutputs, VideoMemory, Encoded]:
         assert isinstance(self.heads, Heads)
         rows, columns = self._patches(window)
+        kept = KeptPatches.of(window.used, self.config.encoder.patch)
         with self._autocast():
-            features = self._encoded(window, before.overlap_features)
-            tokens, after = self.decoder(features[0], window.roles, positions_yx, before, disabled=disabled)
-            return self.heads(tokens, positions_yx, rows=rows, columns=columns), after, features
+            features = self._encoded(window, before.overlap_features, kept)
+            tokens, after = self.decoder(features[0], window.roles, positions_yx, before, kept=kept, disabled=disabled)
+            return self.heads(tokens, positions_yx, rows=rows, columns=columns, kept=kept), after, features
 
     def _run_convolutional(
         self, window: Window, positions_yx: Tensor, before: VideoMemory, disabled: Collection[str]
@@ -214,45 +220,55 @@ class Network(nn.Module):
         assert self.fusion is not None
         assert isinstance(self.heads, DenseHeads)
         pyramid, pixels = self._encoded(window, before.overlap_features), self._normalised(window.images)
-        fused = self.fusion(pyramid)
+        kept = KeptPatches.of(window.used, self.config.encoder.patch)
+        fused = self.fusion(pyramid, window.used)
         with self._autocast():
-            tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, disabled=disabled)
-        heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused)
+            tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, kept=kept, disabled=disabled)
+        heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused, kept=kept)
         heads = heads._replace(predicted_focal_px=heads.focal_px)
         if self.config.camera == "geometric" and not self.training:
-            heads = self._measured(heads, flow_features(window.images, *_matched(pyramid)), window)
+            used = None if window.used is None else window.used.flatten(0, 1)
+            heads = self._measured(heads, flow_features(window.images, *_matched(pyramid), used), window)
         elif window.intrinsics is not None:
             heads = _seen_through(heads, heads.points_cam[..., 2], _lens(heads, window))
         if window.log_scale is not None:
             heads = _rescaled(heads, window.log_scale)
         if self.scale is not None:
-            heads = self._scaled(self.scale, heads, tokens.float(), None if "swa" in disabled else before)
+            recalled = None if "swa" in disabled else before
+            heads = self._scaled(self.scale, heads, _without_padding(tokens.float(), kept), recalled, window.used)
         carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
-        carried = cell_means(heads.points_cam[:, -window.overlap :, ..., 2]) if carries else None
+        carried = _cells(heads, window.used, slice(-window.overlap, None)) if carries else None
         return heads, replace(after, overlap_log_depth=carried), pyramid
 
     def _scaled(
-        self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: VideoMemory | None
+        self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: VideoMemory | None, used: Tensor | None
     ) -> HeadOutputs:
         """Points and regressed cameras at the scale that memory gives the window."""
         carried = None if before is None else before.overlap_log_depth
-        return _rescaled(heads, memory(tokens, cell_means(heads.points_cam[..., 2]), carried))
+        return _rescaled(heads, memory(tokens, _cells(heads, used, slice(None)), carried, masked=used is not None))
 
     def _measured(self, heads: HeadOutputs, features: FlowFeatures, window: Window) -> HeadOutputs:
         """The geometric camera in place of the regressed one, which is its start and fallback, and depth and focal
-        length as it corrects them. What is taken for sky has no depth to measure by."""
+        length as it corrects them. What is taken for sky, or is hidden, has no depth to measure by."""
         assert heads.sky_logit is not None
+        assert heads.moving_logit is not None
         depth, lens = heads.points_cam[..., 2], _lens(heads, window)
         known = torch.where(heads.sky_logit > 0, torch.nan, depth)
+        if window.still_only:
+            known = torch.where(heads.moving_logit > 0, torch.nan, known)
+        if window.used is not None:
+            known = torch.where(window.used, known, torch.nan)
         measured = geometric_camera(features, known, lens, heads.world_from_cam, settings=_camera_settings(window))
         lens.diagonal(dim1=-2, dim2=-1)[..., :2] *= measured.log_focal.exp()[:, None, None]
         heads = heads._replace(world_from_cam=measured.world_from_cam)
         return _seen_through(heads, measured.corrected_depth(depth), lens)
 
-    def _encoded(self, window: Window, carried: tuple[Tensor, ...]) -> Encoded:
+    def _encoded(self, window: Window, carried: tuple[Tensor, ...], kept: KeptPatches | None = None) -> Encoded:
         """The maps of all frames of a window; those that are not `carried` from before are encoded."""
-        images = window.images[:, carried[0].shape[1] if carried else 0 :]
-        maps = self.encoder(self._normalised(images).flatten(0, 1))
+        new = slice(carried[0].shape[1] if carried else 0, None)
+        images = window.images[:, new]
+        normalised = self._normalised(images).flatten(0, 1)
+        maps = self.encoder(normalised) if kept is None else self.encoder(normalised, kept.frames(new))
         levels = tuple(level.unflatten(0, images.shape[:2]) for level in (maps if isinstance(maps, tuple) else (maps,)))
         if not carried:
             return levels
@@ -273,6 +289,19 @@ class Network(nn.Module):
         enabled = self.precision != torch.float32
         with torch.autocast(self.device.type, dtype=self.precision if enabled else None, enabled=enabled):
             yield
+
+
+def _without_padding(
+    tokens: Float[Tensor, "batch frame token channel"], kept: KeptPatches | None
+) -> Float[Tensor, "batch frame2 token2 channel"]:
+    """All of a window's tokens, in one frame where there is padding to leave out."""
+    valid = None if kept is None else kept.valid_tokens(tokens.shape[2] - kept.count)
+    return tokens if valid is None else tokens[:, valid][:, None]
+
+
+def _cells(heads: HeadOutputs, used: Tensor | None, frames: slice) -> Float[Tensor, "batch frame row column"]:
+    """As the memory of scale compares them, of some frames."""
+    return cell_means(heads.points_cam[:, frames, ..., 2], None if used is None else used[:, frames])
 
 
 def _matched(pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

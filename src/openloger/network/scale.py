@@ -14,10 +14,11 @@ Legend: B batch, N frame of the window, L token, O shared frame.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Bool, Float, Tensor
 
 CELL = 16  # pixels along a side of the cells whose mean log depth is compared and carried
 _HIDDEN = 128
@@ -35,19 +36,31 @@ class ScaleMemory(nn.Module):
 
     def forward(
         self,
-        tokens: Float[Tensor, "batch frame token channel"],
+        tokens: Float[Tensor, "batch _ _ channel"],
         log_depth: Float[Tensor, "batch frame row column"],
         before: Float[Tensor, "batch shared row column"] | None,
+        *,
+        masked: bool = False,
     ) -> Float[Tensor, " batch"]:
-        """The log scale of a window whose first frames are those of `before`, both as `cell_means` gives them."""
+        """The log scale of a window whose first frames are those of `before`, both as `cell_means` gives them.
+
+        `masked`: cells that are NaN in either are left out; where all are, o = 0, as without a window before.
+        """
         offset, gain = self.mlp(self.norm(tokens.mean(dim=(1, 2)))).unbind(-1)
         if before is None:
             return offset
         shared = min(before.shape[1], log_depth.shape[1])
-        step = (before[:, :shared] - log_depth[:, :shared]).flatten(1).median(dim=1).values
+        steps = (before[:, :shared] - log_depth[:, :shared]).flatten(1)
+        step = steps.nanmedian(dim=1).values.nan_to_num(0.0) if masked else steps.median(dim=1).values
         return gain.sigmoid() * step + offset
 
 
-def cell_means(depth: Float[Tensor, "batch frame height width"]) -> Float[Tensor, "batch frame row column"]:
-    """Mean log depth of cells of CELL × CELL pixels."""
-    return F.avg_pool2d(depth.log(), CELL)
+def cell_means(
+    depth: Float[Tensor, "batch frame height width"], used: Bool[Tensor, "batch frame height width"] | None = None
+) -> Float[Tensor, "batch frame row column"]:
+    """Mean log depth of cells of CELL × CELL pixels; NaN where not all of a cell's pixels are `used`."""
+    means = F.avg_pool2d(depth.log(), CELL)
+    if used is None:
+        return means
+    hidden = F.max_pool2d((~used).float(), CELL)
+    return means.masked_fill(hidden > 0, torch.nan)

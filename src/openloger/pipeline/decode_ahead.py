@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice
+from typing import Any
 
 from openloger.errors import BadFrameError, InputError
 from openloger.frames import resized
 from openloger.frames.lenses import undistorted
+from openloger.frames.masks import Masks, masked
 from openloger.geometry.camera_models import CameraModel
 from openloger.geometry.views import view_intrinsics
 from openloger.pipeline.resume import RecordedPrefix
@@ -21,6 +23,7 @@ class DecodedAhead:
 
     Those that a live source gave `before` come first, from what was recorded. A frame that cannot be decoded ends it
     like the video's end; `error` then holds the reason. Of a source with a known `camera` the frames are its views.
+    What `masks` hide is grey from here on.
     """
 
     def __init__(
@@ -31,12 +34,14 @@ class DecodedAhead:
         *,
         depth: int,
         camera: CameraModel | None = None,
+        masks: Masks | None = None,
     ) -> None:
         self.name, self.length, self.camera = source.name, source.length, camera
         self.error: BadFrameError | None = None
         self._stream = stream
         recorded = before.unseen
         first = recorded[-1].index + 1 if recorded else stream.state.next_index
+        source = source if masks is None else masked(source, masks)
         views = source if camera is None else undistorted(source, camera, then_size=self._fit)
         self._ready = prefetch(before.continue_with(resized(views, self._fit).frames(first)), depth=depth)
         self._recorded, self._head = recorded, list(islice(self._ready, 1))  # its size is needed before the run begins
@@ -45,6 +50,14 @@ class DecodedAhead:
             raise InputError(f"{self.name} gave no frame to reconstruct")
         self.size = known[0].rgb.shape[:2]
         self.source_size = known[0].native_size  # (height, width) of the source's pictures, or of their views
+        self.masks = self._identity(masks or Masks(), known[0])
+
+    @staticmethod
+    def _identity(masks: Masks, first: Frame) -> dict[str, Any] | None:
+        """By which a run that is continued recognises its masks; None where nothing is masked."""
+        if masks == Masks():
+            return None if first.mask is None else {"given": True}
+        return masks.identity()
 
     @property
     def known_intrinsics_px(self) -> tuple[float, float, float, float] | None:

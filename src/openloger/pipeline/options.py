@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from openloger.frames.lenses import read_camera
+from openloger.frames.masks import Masks
 from openloger.geometry.camera_models import CameraModel
 from openloger.network import Network, weights_hash
 from openloger.pipeline.decode_ahead import DecodedAhead
@@ -26,10 +28,18 @@ class RunOptions:
     existing: Literal["refuse", "resume", "overwrite"] = "refuse"  # what to do with a recording that is there
     lens: Literal["varying", "fixed"] = "varying"  # fixed: one focal length and principal point for the whole video
     camera: CameraModel | str | None = None  # where it is known: a model, or what `read_camera` reads
+    mask: str | os.PathLike[str] | Sequence[str] = ()  # a folder or video of masks, white where used; sky; moving
+    mask_static: str | os.PathLike[str] | None = None  # a picture that masks every frame
     depth_dtype: Literal["float16", "float32"] = "float16"
     on_window: Callable[[PlacedWindow], None] = lambda placed: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     should_stop: Callable[[], bool] = lambda: False  # called between windows; what was done stays, for "resume"
+
+    @property
+    def masks(self) -> Masks:
+        """Raises InputError where they cannot be used together, or there are none of that name."""
+        given = [os.fspath(self.mask)] if isinstance(self.mask, str | os.PathLike) else self.mask
+        return Masks.parse(given, self.mask_static)
 
     @property
     def camera_model(self) -> CameraModel | None:
@@ -65,6 +75,7 @@ def describe(
         },
         lens=options.lens,
         known_intrinsics_px=known,
+        masks=frames.masks,
         camera=None if frames.camera is None or frames.camera.is_pinhole else frames.camera.text,
         depth_dtype=options.depth_dtype,
     )

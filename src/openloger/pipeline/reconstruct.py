@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from openloger.errors import BadFrameError
+from openloger.errors import BadFrameError, InputError
 from openloger.frames import open_frames
 from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
@@ -21,6 +21,7 @@ from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, op
 from openloger.pipeline.resume import (
     RecordedPrefix,
     StateSaver,
+    check_masks,
     recorded_prefix,
     recording_begun,
     restore,
@@ -61,6 +62,11 @@ def reconstruct(
     """
     options = options or RunOptions()
     live = isinstance(source, LiveFrames)
+    masks = options.masks
+    if live and masks.per_frame is not None:
+        raise InputError(
+            f"a live source has no masks of its frames as {masks.per_frame} holds; give one for all of them"
+        )
     opened = open_frames(source)
     stored = recording_begun(
         out,
@@ -73,6 +79,8 @@ def reconstruct(
         lens=options.lens,
         depth_dtype=options.depth_dtype,
     )
+    if stored is not None and not live:
+        check_masks(stored, masks)
     if stored is not None and stored.complete and not live:
         return stored
     camera = options.camera_model
@@ -86,12 +94,13 @@ def reconstruct(
         reset_every=reset_every,
         size=size,
         keyframes=keyframes,
+        mask=masks.predicted,
     )
     if stored is not None:
         restore(stream, stored)
         stream.size = stream.size or (stored.meta.height, stored.meta.width)
     before = recorded_prefix(stream, stored) if live and stored is not None else RecordedPrefix([], np.zeros(0))
-    with closing(DecodedAhead(opened, stream, before, depth=1 if live else 8, camera=camera)) as frames:
+    with closing(DecodedAhead(opened, stream, before, depth=1 if live else 8, camera=camera, masks=masks)) as frames:
         meta = describe(stream, frames, options, source_identity=None if live else identity(opened))
         if stored is None:
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from openloger.errors import InputError, RecordingError
 from openloger.frames.identity import difference
 from openloger.frames.live import LiveFrames
+from openloger.frames.masks import Masks
 from openloger.geometry import SE3, Sim3
 from openloger.outputs import write_atomically
 from openloger.recording import RecordedFrame, RecordedWindow, Recording, open_recording
@@ -157,6 +158,20 @@ def check_source(stored: Recording, source: FrameSource) -> None:
         raise RecordingError(f"{stored.path}: was made from another {source.name!r}; {found}: {ways_out}")
 
 
+def check_masks(stored: Recording, masks: Masks) -> None:
+    """Check that a recording has the masks that are given now, wherever they lie; those of frames in memory may be any.
+
+    Raises RecordingError where it has others.
+    """
+    known = stored.meta.masks or Masks().identity()
+    if "given" not in known and known != masks.identity():
+        before, now = "other masks" if stored.meta.masks else "no masks", "none" if masks == Masks() else "these"
+        raise RecordingError(
+            f"{stored.path}: was made with {before}, not with {now}: give the same, choose another folder, or begin "
+            "again with --overwrite"
+        )
+
+
 def restore(stream: Stream, stored: Recording) -> None:
     """Put the stream where the interrupted run last left its state.
 
@@ -246,5 +261,7 @@ def recorded_prefix(stream: Stream, stored: Recording) -> RecordedPrefix:
 
 
 def _as_given(frame: RecordedFrame, stored: Recording) -> Frame:
-    """A recorded frame as the stream saw it."""
-    return Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name, stored.meta.source_size)
+    """A recorded frame as the stream saw it; where it had a mask, what the network masked is taken for a part of it."""
+    given = (stored.meta.masks or {}).keys() - {"predicted"}
+    mask = frame.mask if given else None
+    return Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name, stored.meta.source_size, mask)

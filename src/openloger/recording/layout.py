@@ -74,7 +74,7 @@ def array_layouts(height: int, width: int, *, depth_dtype: DepthDtype) -> tuple[
     bits, byte = "bitshuffle", "shuffle"
     few, many = IMAGE_CHUNK_FRAMES, NUMBER_CHUNK_FRAMES
     return (
-        ArrayLayout("depth", depth_dtype, image, size, few, byte, "along z, in units of world_from_cam"),
+        ArrayLayout("depth", depth_dtype, image, size, few, byte, "along z, in units of world_from_cam; 0: masked"),
         ArrayLayout("confidence", "uint8", image, size, few, bits, "0..255 for 0..1"),
         ArrayLayout("rgb", "uint8", (*image, "channel"), (*size, 3), few, bits, "sRGB, at the network's size"),
         ArrayLayout("world_from_cam", "float64", ("row", "column"), (4, 4), many, byte, "OpenCV axes"),

@@ -49,6 +49,7 @@ class RecordingMeta:
     known_intrinsics_px: tuple[float, float, float, float] | None = None  # fx, fy, cx, cy at this height and width
     depth_dtype: DepthDtype = "float16"
     source_size: tuple[int, int] | None = None  # (height, width) of the source's pictures; older ones have none
+    masks: Mapping[str, Any] | None = None  # by which those of its frames are recognised; None: nothing is masked
     camera: str | None = None  # the model that its pictures were undistorted by, as `read_camera` takes it
     source_identity: Mapping[str, Any] | None = None  # of the source's files; None: it has none, or was not kept
     package_version: str = __version__
@@ -66,6 +67,8 @@ class RecordingMeta:
         if known is not None and not (all(map(math.isfinite, known)) and min(known[:2]) > 0):
             raise InputError(f"known intrinsics {known}: focal lengths must be positive, and all four finite")
         object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings))))
+        if self.masks is not None:
+            object.__setattr__(self, "masks", json.loads(json.dumps(dict(self.masks))))
 
     @property
     def has_checksums(self) -> bool:
@@ -165,6 +168,7 @@ def _meta_from_json(folder: Path, value: dict[str, Any]) -> RecordingMeta:
         "source_size": None,
         "source_identity": None,
         "camera": None,
+        "masks": None,
     } | value  # recordings once had none
     given, wanted = set(value) - {"format", CHECKSUM}, {f.name for f in fields(RecordingMeta)}
     if given != wanted:

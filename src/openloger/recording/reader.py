@@ -26,7 +26,7 @@ from openloger.recording.line_files import lost_lines, read_names, read_windows
 from openloger.recording.meta import RecordingMeta, read_meta
 from openloger.recording.store import ChunkReader
 from openloger.recording.windows import RecordedWindow, moved_window
-from openloger.shapes import Float32, Float64, Int, UInt8
+from openloger.shapes import Bool, Float32, Float64, Int, UInt8
 
 CACHED_CHUNKS = 6  # two of each kind of picture; as many of the small arrays
 _log = logging.getLogger("openloger")
@@ -42,9 +42,19 @@ class RecordedFrame:
     timestamp_s: float
     world_from_cam: Float64[np.ndarray, "4 4"]
     intrinsics: Float64[np.ndarray, "3 3"]
-    depth: Float32[np.ndarray, "height width"]  # along z, in world units
+    depth: Float32[np.ndarray, "height width"]  # along z, in world units; 0 where a mask hides the pixel
     confidence: Float32[np.ndarray, "height width"]  # 0..1
     rgb: UInt8[np.ndarray, "height width 3"]
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "height width"]:
+        """False where masks hide a pixel: its depth and its confidence are 0, and it gives no point."""
+        return self.depth > 0
+
+    @property
+    def mean_confidence(self) -> float:
+        """Over the pixels that no mask hides; 0 where all are hidden."""
+        return float(self.confidence[self.mask].mean()) if self.mask.any() else 0.0
 
     @property
     def points_cam(self) -> Float32[np.ndarray, "height width 3"]:
@@ -197,7 +207,7 @@ class Recording:
         return self._view.windows
 
     def depth(self, number: int) -> Float32[np.ndarray, "height width"]:
-        """Along z, in the units of `world_from_cam`."""
+        """Along z, in the units of `world_from_cam`; 0 where a mask hides the pixel, which gives no point."""
         return self._view.depth(number)
 
     def confidence(self, number: int) -> Float32[np.ndarray, "height width"]:

@@ -181,7 +181,7 @@ def rows_of(placed: PlacedWindow, meta: RecordingMeta) -> Rows:
 def _storable_depth(depth: Tensor, meta: RecordingMeta) -> tuple[Tensor, int]:
     if meta.depth_dtype == "float32":
         return depth.float(), 0
-    inside = depth.clamp(FLOAT16_DEPTH_MIN, FLOAT16_DEPTH_MAX)
+    inside = torch.where(depth == 0, 0.0, depth.clamp(FLOAT16_DEPTH_MIN, FLOAT16_DEPTH_MAX))  # 0: masks hide it
     return inside.half(), int((inside != depth).sum())
 
 

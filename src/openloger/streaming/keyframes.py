@@ -16,9 +16,9 @@ import torch
 
 from openloger.geometry import SE3, unproject
 from openloger.network.motion import KeyframePair, MotionMeter, track_between
-from openloger.shapes import Float32, Tensor
-from openloger.streaming.windows import SizedFrame
-from openloger.values import PlacedWindow
+from openloger.shapes import Bool, Float32, Tensor
+from openloger.streaming.windows import SizedFrame, used_pixels
+from openloger.values import HIDDEN_LOGIT, PlacedWindow
 
 LEAST_MOTION = 0.035  # flow from one keyframe to the next (`MotionMeter`), as a share of the picture's diagonal
 LONGEST_GAP = 8  # frames between two keyframes, at most: it bounds memory, and what a camera that stands still waits
@@ -72,8 +72,8 @@ def keyed_frames(
 def motion_meter(key: SizedFrame) -> Moved:
     """Whether the picture has moved by LEAST_MOTION of the diagonal since this keyframe, or is lost (`MotionMeter`)."""
     height, width = key.size
-    meter, least = MotionMeter(key.image), LEAST_MOTION * (height**2 + width**2) ** 0.5
-    return lambda frame: meter.measure(frame.image) >= least
+    meter, least = MotionMeter(key.image, key.used), LEAST_MOTION * (height**2 + width**2) ** 0.5
+    return lambda frame: meter.measure(frame.image, frame.used) >= least
 
 
 @torch.inference_mode()
@@ -103,6 +103,7 @@ def _gap(
     last of `frames`."""
     both = slice(number, number + 2)
     images = torch.stack([frame.image for frame in frames]).to(device)
+    used = used_pixels(frames)
     first, last = (SE3.from_matrix(camera) for camera in keys.world_from_cam[both])
     keyframes = KeyframePair(
         first_from_last=(first.inverse() @ last).to(device, torch.float32),
@@ -110,6 +111,27 @@ def _gap(
         confidence_logit=keys.confidence_logit[both].to(device),
         intrinsics=intrinsics.to(device),
     )
-    found = track_between(images, keyframes)
+    found = track_between(images, keyframes, None if used is None else used.to(device))
     world_from_cam = first @ found.first_from_cam.to("cpu", torch.float64)
-    return world_from_cam.matrix(), unproject(found.depth, keyframes.intrinsics).cpu(), found.confidence_logit.cpu()
+    points = unproject(found.depth, keyframes.intrinsics).cpu()
+    shown = _shown(points, used)
+    return world_from_cam.matrix(), *hidden_pixels(points, found.confidence_logit.cpu(), shown)
+
+
+def _shown(points_cam: Tensor, used: Tensor | None) -> Bool[Tensor, "frame height width"] | None:
+    """Of the frames between two keyframes: what neither their masks nor those of the keyframes hide."""
+    known = points_cam[..., 2] > 0
+    if used is not None:
+        return known & used[1:-1]
+    return None if bool(known.all()) else known
+
+
+def hidden_pixels(
+    points_cam: Float32[Tensor, "frame height width 3"],
+    confidence_logit: Float32[Tensor, "frame height width"],
+    shown: Bool[Tensor, "frame height width"] | None,
+) -> tuple[Float32[Tensor, "frame height width 3"], Float32[Tensor, "frame height width"]]:
+    """Points and confidence of a window, as `PlacedWindow` has them where masks hide pixels."""
+    if shown is None:
+        return points_cam, confidence_logit
+    return torch.where(shown[..., None], points_cam, 0.0), torch.where(shown, confidence_logit, HIDDEN_LOGIT)

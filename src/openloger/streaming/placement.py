@@ -61,9 +61,11 @@ def disagreement(anchor: Anchor, world_from_cam: Tensor, depth: Tensor) -> Disag
     shared = min(len(anchor.depth), len(depth))
     compared = slice(min(1, shared - 1), shared)
     before, after = anchor.world_from_cam[compared], world_from_cam[compared]
+    both = (depth[compared] > 0) & (anchor.depth[compared] > 0)
+    apart = ((depth[compared] - anchor.depth[compared]).abs() / anchor.depth[compared])[both]
     angles = rotation_angle(before[:, :3, :3].mT @ after[:, :3, :3])
     return Disagreement(
-        depth=((depth[compared] - anchor.depth[compared]).abs() / anchor.depth[compared]).median().item(),
+        depth=apart.median().item() if len(apart) else 0.0,
         rotation_deg=angles.rad2deg().quantile(0.5).item(),
         translation=(before[:, :3, 3] - after[:, :3, 3]).norm(dim=-1).quantile(0.5).item(),
     )
@@ -93,7 +95,9 @@ def place(
     scale = torch.ones((), dtype=torch.float64)
     if placement.kind == "sim3":
         shared = min(len(anchor.depth), len(depth))
-        scale = depth_scale(anchor.depth[:shared], depth[:shared], mode=placement.scale_mode).double()
+        before, after = anchor.depth[:shared], depth[:shared]
+        if bool((before > 0).any()):  # else masks hide all of them, and the scale stays
+            scale = depth_scale(before, after, mode=placement.scale_mode).double()
     first = SE3.from_matrix(window_from_cam[0])
     first = replace(first, translation=first.translation * scale)
     rigid = rigid_from_overlap(SE3.from_matrix(anchor.world_from_cam[0]), first)

@@ -60,6 +60,8 @@ class StreamState:
         for place, picture in enumerate(pending):
             tensors[f"pending.{place}.image"] = picture.image
             tensors[f"pending.{place}.rgb"] = torch.from_numpy(picture.frame.rgb.copy())  # frames may share an array
+            if picture.used is not None:
+                tensors[f"pending.{place}.mask"] = picture.used.clone()
         numbers = {
             "number": self.number,
             "final_frames": self.final_frames,
@@ -111,10 +113,7 @@ class StreamState:
 
 def _pending(tensors: dict[str, Tensor], frames: list[Any], counts: list[int] | None) -> tuple[KeyedFrame, ...]:
     """`counts`: frames of each keyframe, itself included; None in states of versions that had keyframes alone."""
-    sized = iter(
-        SizedFrame(_frame(tensors[f"pending.{place}.rgb"], frame), tensors[f"pending.{place}.image"])
-        for place, frame in enumerate(frames)
-    )
+    sized = (_sized(tensors, place, frame) for place, frame in enumerate(frames))
     groups = (tuple(islice(sized, count)) for count in counts or [1] * len(frames))
     return tuple(KeyedFrame(group[-1], group[:-1]) for group in groups)
 
@@ -139,10 +138,13 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
     return found
 
 
-def _frame(rgb: Tensor, numbers: list[Any]) -> Frame:
+def _sized(tensors: dict[str, Tensor], place: int, numbers: list[Any]) -> SizedFrame:
     index, timestamp_s, name, *rest = numbers
     source_size = tuple(rest[0]) if rest and rest[0] else None  # states once had none
-    return Frame(rgb.numpy(), index, timestamp_s, name, source_size)
+    mask = tensors.get(f"pending.{place}.mask")
+    rgb = tensors[f"pending.{place}.rgb"].numpy()
+    frame = Frame(rgb, index, timestamp_s, name, source_size, None if mask is None else mask.numpy())
+    return SizedFrame(frame, tensors[f"pending.{place}.image"])
 
 
 def _anchor(tensors: dict[str, Tensor]) -> Anchor | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,16 +11,25 @@ from typing import Any
 import torch
 
 from openloger.errors import InputError
+from openloger.frames.masks import PREDICTED
 from openloger.geometry import Sim3, centred_intrinsics, intrinsics_matrix, scale_intrinsics
 from openloger.memory import MEMORY_KINDS
-from openloger.network import Network, VideoMemory, Window
+from openloger.network import Network, VideoMemory, Window, WindowPrediction
+from openloger.network.dense import DenseHeadsConfig
 from openloger.runtime.prefetch import prefetch
-from openloger.shapes import Tensor
-from openloger.streaming.keyframes import KeyedFrame, fill_between, in_order, keyed_frames, motion_meter
+from openloger.shapes import Bool, Tensor
+from openloger.streaming.keyframes import (
+    KeyedFrame,
+    fill_between,
+    hidden_pixels,
+    in_order,
+    keyed_frames,
+    motion_meter,
+)
 from openloger.streaming.placement import Anchor, Placement, disagreement, place, window_poses
 from openloger.streaming.sizing import check_network_size
 from openloger.streaming.state import StreamState
-from openloger.streaming.windows import FrameWindow, SizedFrame, sized_frames, windows
+from openloger.streaming.windows import FrameWindow, SizedFrame, sized_frames, used_pixels, windows
 from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
@@ -48,6 +57,8 @@ class Stream:
     `memory` selects the network's memory layers: "all", "ttt" or "swa" alone, "none" (each window is
     seen without them), or "fresh": all, but every window finds the memory as the first one does; "swa" includes what a
     window takes of the previous one's scale.
+    `mask` names what gives no points where the network predicts it: "sky", "moving" (what moves by itself, which has
+    then no say in the cameras either), or both. Frames' own masks (`Frame.mask`) are always followed.
     `keyframes` selects the frames of windows: "all", or "auto" for those that moved (`keyframes.py`); None is
     the network's own choice.
 
@@ -65,6 +76,7 @@ class Stream:
         size: tuple[int, int] | None = None,
         memory: str = "all",
         keyframes: str | None = None,
+        mask: Sequence[str] = (),
     ) -> None:
         config = network.config
         self.network = network
@@ -75,6 +87,7 @@ class Stream:
         self.size = size
         self.memory = memory
         self.keyframes = config.keyframes if keyframes is None else keyframes
+        self.mask = tuple(mask)
         _check(self)
         self.state = StreamState()
 
@@ -169,7 +182,11 @@ class Stream:
         prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
 
         window_from_cam = window_poses(prediction)
-        points = prediction.points_cam[0].float().cpu()
+        points, confidence_logit = hidden_pixels(
+            prediction.points_cam[0].float().cpu(),
+            prediction.confidence_logit[0].float().cpu(),
+            self._shown(prediction, used_pixels([keyed.key for keyed in group.frames])),
+        )
         placed = place(self.placement, window_from_cam, points[..., 2], state.anchor, starts_block=starts_block)
         world_from_cam = _rigidly(placed, window_from_cam)
         points = points * placed.scale.float()
@@ -187,7 +204,7 @@ class Stream:
                 frames=tuple(keyed.key.frame for keyed in group.frames),
                 world_from_cam=world_from_cam,
                 points_cam=points,
-                confidence_logit=prediction.confidence_logit[0].float().cpu(),
+                confidence_logit=confidence_logit,
                 world_from_window=placed,
                 metric_scale=None if prediction.metric_scale is None else prediction.metric_scale.item(),
                 disagreement=known,
@@ -221,7 +238,27 @@ class Stream:
         lens = None
         if known_px is not None and self.network.config.predicts_lens:
             lens = _resized_camera(known_px, keys[0].frame)[None].float().to(self.network.device)
-        return Window(images, self.window, self.overlap, intrinsics=lens)
+        used = used_pixels(keys)
+        return Window(
+            images,
+            self.window,
+            self.overlap,
+            intrinsics=lens,
+            used=None if used is None else used[None].to(self.network.device),
+            still_only="moving" in self.mask,
+        )
+
+    def _shown(
+        self, prediction: WindowPrediction, used: Bool[Tensor, "frame height width"] | None
+    ) -> Bool[Tensor, "frame height width"] | None:
+        """The pixels that give points: what the frames' masks leave, but for what the network is to mask."""
+        shown = used
+        for name in self.mask:
+            logit = prediction.sky_logit if name == "sky" else prediction.moving_logit
+            assert logit is not None, "checked when the stream was made"
+            found = (logit[0] <= 0).cpu()
+            shown = found if shown is None else shown & found
+        return shown
 
     def _recalled(self, memory: VideoMemory, *, starts_block: bool) -> VideoMemory:
         """The memory that the next window starts from."""
@@ -257,6 +294,14 @@ def _check(stream: Stream) -> None:
         raise InputError(
             f"keyframes auto: the network {stream.network.config.name} has no flow to choose them by; use keyframes all"
         )
+    for name in stream.mask:
+        if name not in PREDICTED:
+            raise InputError(f"mask {name!r} is none of {', '.join(PREDICTED)}")
+        if not isinstance(stream.network.config.heads, DenseHeadsConfig):
+            raise InputError(
+                f"mask {name}: the network {stream.network.config.name} does not predict it; "
+                "give masks of the frames (--mask FOLDER), or use the network compact"
+            )
     if stream.memory not in _DISABLED:
         raise InputError(f"memory {stream.memory!r} is none of {', '.join(_DISABLED)}")
     if stream.memory in ("ttt", "swa") and stream.network.config.memory is None:

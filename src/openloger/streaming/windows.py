@@ -6,16 +6,17 @@ A source is read exactly one frame further than the window in hand, which is how
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 
 from openloger.errors import BadFrameError, InputError
+from openloger.frames.memory import checked_mask
 from openloger.frames.resize import resize_frame
 from openloger.network import NetworkConfig
-from openloger.shapes import Float32, Tensor
+from openloger.shapes import Bool, Float32, Tensor
 from openloger.streaming.sizing import network_size
 from openloger.values import Frame, FrameSource
 
@@ -57,9 +58,15 @@ class SizedFrame:
 
     @staticmethod
     def of(frame: Frame) -> SizedFrame:
-        """A frame that has the network's size."""
+        """A frame that has the network's size; from here on its picture is grey where its mask hides it."""
+        frame = frame if frame.mask is None else replace(frame, rgb=frame.seen_rgb)
         image = torch.from_numpy(np.ascontiguousarray(frame.rgb)).permute(2, 0, 1).float() / 255
         return SizedFrame(frame, image)
+
+    @property
+    def used(self) -> Bool[Tensor, "height width"] | None:
+        """What the mask leaves; None: all."""
+        return None if self.frame.mask is None else torch.from_numpy(np.ascontiguousarray(self.frame.mask))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -109,5 +116,14 @@ def _read(item: Any, index: int) -> tuple[Frame, Tensor | None]:
         return Frame(rgb, index, float(index), f"{index:06d}"), None
     if not hasattr(item, "rgb"):
         raise InputError(f"item {index} is a {type(item).__name__}, not a frame; open files with openloger.open_frames")
-    source_size = getattr(item, "source_size", None)
-    return Frame(item.rgb, item.index, item.timestamp_s, item.name, source_size), None
+    source_size, mask = getattr(item, "source_size", None), checked_mask(item, index)
+    return Frame(item.rgb, item.index, item.timestamp_s, item.name, source_size, mask), None
+
+
+def used_pixels(frames: Sequence[SizedFrame]) -> Bool[Tensor, "frame height width"] | None:
+    """What their masks leave; None where none of them has one."""
+    masks = [sized.used for sized in frames]
+    if all(mask is None for mask in masks):
+        return None
+    everything = torch.ones(frames[0].size, dtype=torch.bool)
+    return torch.stack([everything if mask is None else mask for mask in masks])

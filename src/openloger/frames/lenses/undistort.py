@@ -13,7 +13,7 @@ from openloger.frames.resize import Size, resize_frame
 from openloger.frames.through import FramesThrough
 from openloger.geometry.camera_models import CameraModel
 from openloger.geometry.views import view_map, view_size
-from openloger.shapes import Float, Tensor, UInt8
+from openloger.shapes import Bool, Float, Tensor, UInt8
 from openloger.values import Frame, FrameSource
 
 _FINER = 2  # times the size that a view is resized to afterwards
@@ -46,8 +46,9 @@ def _views(
             native = view_size(camera, frame.native_size)
             frame = resize_frame(frame, shrunk)
             remap = remap or Remap(camera, frame)
-            rgb = remap(frame.rgb)
-            frame = replace(frame, rgb=rgb, source_size=None if rgb.shape[:2] == native else native)
+            rgb = remap(frame.seen_rgb)
+            mask = None if frame.mask is None else remap.mask(frame.mask)
+            frame = replace(frame, rgb=rgb, source_size=None if rgb.shape[:2] == native else native, mask=mask)
         yield frame
 
 
@@ -95,6 +96,11 @@ class Remap:
         self._grid: Float[Tensor, "1 height width 2"] = (2 * pixels / pixels.new_tensor([width, height]) - 1).float()[
             None
         ]
+
+    def mask(self, mask: Bool[np.ndarray, "_ _"]) -> Bool[np.ndarray, "_ _"]:
+        """A view's pixel is used where all four that it is interpolated from are."""
+        used = np.repeat(np.where(mask, np.uint8(255), np.uint8(0))[..., None], 3, axis=2)
+        return self(used)[..., 0] == 255
 
     def __call__(self, rgb: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
         if self._around:

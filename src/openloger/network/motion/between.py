@@ -22,7 +22,7 @@ from openloger.network.motion.camera import CameraSettings, EdgeStatus, measure_
 from openloger.network.motion.flow import Edges
 from openloger.network.motion.pose import LEAST_DEPTH
 from openloger.network.motion.tracking import flow_from_ends
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Bool, Float, Tensor
 
 SETTINGS = CameraSettings(hypotheses=16, steps=4)  # the way between the keyframes is a good start
 STEPS = 4  # of the fixed-point iteration
@@ -42,6 +42,12 @@ class KeyframePair:
     confidence_logit: Float[Tensor, "2 height width"]
     intrinsics: Float[Tensor, "3 3"]
 
+    @property
+    def known(self) -> Bool[Tensor, "2 height width"] | None:
+        """Where there is a depth; None: everywhere."""
+        known = self.depth > 0
+        return None if bool(known.all()) else known
+
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrames:
@@ -52,14 +58,23 @@ class TrackedFrames:
     confidence_logit: Float[Tensor, "frame height width"]
 
 
-def track_between(images: Float[Tensor, "frame 3 height width"], keyframes: KeyframePair) -> TrackedFrames:
-    """Of sRGB pictures in [0, 1], the first and last of which are the keyframes."""
-    cameras = track_cameras(images, keyframes)
+def track_between(
+    images: Float[Tensor, "frame 3 height width"],
+    keyframes: KeyframePair,
+    used: Bool[Tensor, "frame height width"] | None = None,
+) -> TrackedFrames:
+    """Of sRGB pictures in [0, 1], the first and last of which are the keyframes; pixels that are not `used` by masks
+    have no say. Depth is 0 where neither keyframe has one."""
+    cameras = track_cameras(images, keyframes, used)
     depth, confidence = warp_depth(cameras, keyframes)
     return TrackedFrames(cameras, depth, confidence)
 
 
-def track_cameras(images: Float[Tensor, "frame 3 height width"], keyframes: KeyframePair) -> SE3:
+def track_cameras(
+    images: Float[Tensor, "frame 3 height width"],
+    keyframes: KeyframePair,
+    used: Bool[Tensor, "frame height width"] | None = None,
+) -> SE3:
     """first_from_cam of the frames between: by both keyframes, blended on SE(3) by the place in time.
 
     A motion that flow does not give is left out; where both are missing the camera is on the way between the keyframes.
@@ -73,7 +88,7 @@ def track_cameras(images: Float[Tensor, "frame 3 height width"], keyframes: Keyf
     lens = keyframes.intrinsics.expand(1, count + 2, 3, 3)
     guess = SE3(start.rotation[None], start.translation[None])
     edges = Edges.from_ends(len(images), device=along.device)
-    motion = measure_motion(flow_from_ends(images), edges, depth, lens, guess, settings=SETTINGS)
+    motion = measure_motion(flow_from_ends(images, used), edges, depth, lens, guess, settings=SETTINGS)
     key_from_cam = motion.target_from_source.inverse()[0]
     first, second = key_from_cam[:count], keyframes.first_from_last @ key_from_cam[count:]
     found = (motion.status[0] != EdgeStatus.FALLBACK).to(along.dtype)
@@ -93,8 +108,10 @@ def warp_depth(
     """Depth and confidence of the frames at `first_from_cam` (frame,)."""
     height, width = keyframes.depth.shape[-2:]
     rays = unproject(torch.ones_like(keyframes.depth[0]), keyframes.intrinsics).movedim(-1, 0).contiguous()
-    log_depth = keyframes.depth.log()
-    maps = torch.stack([log_depth, keyframes.confidence_logit, _smooth(log_depth)], 1)
+    known = keyframes.known
+    log_depth = keyframes.depth.log() if known is None else _with_far(keyframes.depth, known)
+    channels = [log_depth, keyframes.confidence_logit, _smooth(log_depth)]
+    maps = torch.stack(channels if known is None else [*channels, known.float()], 1)
     last_from_cam = keyframes.first_from_last.inverse() @ first_from_cam
     count = first_from_cam.batch_shape[0]
     depth, confidence = keyframes.depth.new_empty(2, count, height, width)
@@ -107,7 +124,15 @@ def warp_depth(
         share = by_last / (by_first + by_last)
         depth[frame] = (last.depth.log() + (1 - share) * farther).exp()
         confidence[frame] = torch.lerp(first.confidence_logit, last.confidence_logit, share)
+        if first.known is not None and last.known is not None:
+            depth[frame] *= torch.lerp(first.known, last.known, share) > 0.5
     return depth, confidence
+
+
+def _with_far(depth: Float[Tensor, "2 height width"], known: Bool[Tensor, "2 height width"]) -> Tensor:
+    """Log depth, and the greatest there is where none is known, so that nothing is nearer for it."""
+    far = depth.max() if bool(known.any()) else depth.new_ones(())
+    return torch.where(known, depth, far).log()
 
 
 class _Warped(NamedTuple):
@@ -116,15 +141,16 @@ class _Warped(NamedTuple):
     depth: Float[Tensor, "height width"]
     confidence_logit: Float[Tensor, "height width"]
     visibility: Float[Tensor, "height width"]  # LEAST_VISIBILITY to 1
+    known: Float[Tensor, "height width"] | None  # 0 where the keyframe has no depth; None: it has everywhere
 
 
 def _warp_from(
     key_from_cam: SE3,
-    maps: Float[Tensor, "1 3 height width"],
+    maps: Float[Tensor, "1 _ height width"],
     rays: Float[Tensor, "3 height width"],
     intrinsics: Float[Tensor, "3 3"],
 ) -> _Warped:
-    """From a keyframe's `maps`: log depth, confidence logit, and `_smooth`.
+    """From a keyframe's `maps`: log depth, confidence logit, `_smooth`, and 1 where depth is known, if not everywhere.
 
     A pixel's point at depth z is R r z + t in the keyframe, r its ray; points are kept as one plane an axis.
     """
@@ -146,10 +172,12 @@ def _warp_from(
         back = (f * (p * nearer - t) for f, p, t in zip(forward, point, translation, strict=True))
         z = torch.stack([*back]).sum(0).clamp_min(LEAST_DEPTH)
     point, grid = at(z)
-    log_depth, logit, smooth = _sample(maps, grid)
+    log_depth, logit, smooth, *known = _sample(maps, grid)
     off = (point[2].log() - log_depth) / SURFACE_TOLERANCE
     visibility = smooth * (-off.square()).exp() * (grid.abs() < 1).all(-1) * (point[2] > LEAST_DEPTH)
-    return _Warped(z, logit, visibility.clamp_min(LEAST_VISIBILITY))
+    if known:
+        visibility = visibility * known[0]
+    return _Warped(z, logit, visibility.clamp_min(LEAST_VISIBILITY), known[0] if known else None)
 
 
 def _unless_occluded(warped: _Warped, *, by: _Warped) -> Float[Tensor, "height width"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 
 from openloger.errors import InputError
 from openloger.geometry import weighted_median
@@ -94,17 +95,21 @@ def flow_features(
     images: Float[Tensor, "batch frame 3 height width"],
     stride8: Float[Tensor, "image c8 rows8 columns8"],
     stride16: Float[Tensor, "image c16 rows16 columns16"],
+    used: Bool[Tensor, "image height width"] | None = None,
 ) -> FlowFeatures:
     """Of sRGB pictures in [0, 1] and their feature maps of strides 8 and 16, frames of all batches in a row.
 
+    Pixels that are not `used` match nothing and have no weight.
     Raises InputError where height or width is not a multiple of 8.
     """
     batch, frames, _, height, width = images.shape
     if height % 8 or width % 8:
         raise InputError(f"flow needs pictures whose sides are multiples of 8, not {height} × {width}; resize them")
     with torch.autocast(images.device.type, enabled=False):
-        half, full = lucas_kanade.prepare(images.flatten(0, 1).float())
+        half, full = lucas_kanade.prepare(images.flatten(0, 1).float(), used)
         descriptor = matching.describe(stride8, stride16)
+        if used is not None:
+            descriptor = descriptor * (F.max_pool2d((~used[:, None]).float(), matching.STRIDE) == 0)
     return FlowFeatures(descriptor.unflatten(0, (batch, frames)), half, full)
 
 
@@ -127,6 +132,7 @@ def edge_flow(flow: Flow, *, shape: tuple[int, int]) -> EdgeFlow:
     matched = cell_centres(height, width, like=shift) + shift
     inside = ((matched > 0) & (matched < matched.new_tensor([width, height]))).all(-1)
     weight = textured(flow) * agreement(flow)
+    weight = weight if flow.shared is None else weight * flow.shared
     return EdgeFlow(shift.unflatten(0, shape), weight.unflatten(0, shape), inside.unflatten(0, shape))
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
-from openloger.shapes import Float, Int, Tensor
+from openloger.shapes import Bool, Float, Int, Tensor
 
 STRIDE = 4  # pixels of the full picture
 WINDOW = 8  # pixels of the level
@@ -33,9 +33,10 @@ class Level:
 
     grey: Float[Tensor, "image 1 height width"]  # locally normalised, about −2 to 2
     gradient: Float[Tensor, "image 2 height width"]  # (x, y), a pixel
+    used: Float[Tensor, "image 1 height width"] | None = None  # 0: a mask hides it, and it has no say; None: none does
 
     def __getitem__(self, index: Int[Tensor, " image"]) -> Level:
-        return Level(self.grey[index], self.gradient[index])
+        return Level(self.grey[index], self.gradient[index], None if self.used is None else self.used[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +46,26 @@ class Flow:
     shift_px: Float[Tensor, "pair 2 rows columns"]  # (x, y)
     texture: Float[Tensor, "pair rows columns"]  # smallest eigenvalue of the normal matrix, mean over the window
     residual: Float[Tensor, "pair rows columns"]  # root of the mean squared difference left, in normalised grey
+    shared: Float[Tensor, "pair rows columns"] | None = None  # share of the window that masks hide in neither picture
 
 
-def prepare(images: Float[Tensor, "image 3 height width"]) -> tuple[Level, Level]:
-    """Half and full size of sRGB pictures in [0, 1]."""
+Used = Bool[Tensor, "image height width"] | None
+
+
+def prepare(images: Float[Tensor, "image 3 height width"], used: Used = None) -> tuple[Level, Level]:
+    """Half and full size of sRGB pictures in [0, 1], of whose pixels some may not be `used`."""
     grey = _grey(images)
-    return _level(F.avg_pool2d(grey, 2)), _level(grey)
+    return _half(grey, used), _level(grey, None if used is None else used[:, None].float())
 
 
-def prepare_half(images: Float[Tensor, "image 3 height width"]) -> Level:
-    """Half size alone."""
-    return _level(F.avg_pool2d(_grey(images), 2))
+def prepare_half(images: Float[Tensor, "image 3 height width"], used: Used = None) -> Level:
+    """Half size alone; a pixel of it is used where all four are."""
+    return _half(_grey(images), used)
+
+
+def _half(grey: Float[Tensor, "image 1 height width"], used: Used) -> Level:
+    half = None if used is None else (F.max_pool2d((~used[:, None]).float(), 2) == 0).float()
+    return _level(F.avg_pool2d(grey, 2), half)
 
 
 def _grey(images: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image 1 height width"]:
@@ -77,14 +87,29 @@ def descend(source: Level, target: Level, shift: Float[Tensor, "pair 2 rows colu
     cells = (shift.shape[-2], shift.shape[-1])
     gx, gy = source.gradient.unbind(1)
     texture, inverse = _invert(_window_mean(torch.stack([gx * gx, gx * gy, gy * gy], 1), cells))
-    residual = torch.zeros_like(texture)
-    for _ in range(steps):
+    residual, shared = torch.zeros_like(texture), None
+    both = None
+    for step in range(steps):
         difference = source.grey - warp(target.grey, shift)
+        if step in (0, steps - 1):  # the flow changes little in between
+            both = _visible_in_both(source, target, shift)
+            shared = None if both is None else _window_mean(both, cells)[:, 0]
+        if both is not None:
+            difference = difference * both
         moments = _window_mean(torch.cat([source.gradient * difference, difference.square()], 1), cells)
         residual = moments[:, 2].clamp_min(1e-12).sqrt()
-        step = _limited(_product(inverse, moments[:, :2]))
-        shift = _smooth(shift + step, texture / (RESIDUAL_SQUARE + residual.square()))
-    return Flow(shift, texture, residual)
+        change = _limited(_product(inverse, moments[:, :2]))
+        weight = texture / (RESIDUAL_SQUARE + residual.square())
+        shift = _smooth(shift + change, weight if shared is None else weight * shared)
+    return Flow(shift, texture, residual, shared)
+
+
+def _visible_in_both(source: Level, target: Level, shift: Tensor) -> Float[Tensor, "pair 1 height width"] | None:
+    """1 at the source's pixels that masks hide neither here nor where the flow takes them; None without masks."""
+    if target.used is None:
+        return source.used
+    there = (warp(target.used, shift) > 0.999).to(shift)
+    return there if source.used is None else source.used * there
 
 
 def warp(
@@ -149,14 +174,23 @@ def _smooth(shift: Tensor, weight: Float[Tensor, "pair rows columns"]) -> Tensor
     return mean[:, :2] / mean[:, 2:]
 
 
-def _level(grey: Float[Tensor, "image 1 height width"]) -> Level:
-    centred = grey - _box(grey, MEAN)
-    deviation = (_box(centred.square(), DEVIATION).clamp_min(0) + LEAST_DEVIATION**2).sqrt()
-    normalised = centred / deviation
+def _level(grey: Float[Tensor, "image 1 height width"], used: Float[Tensor, "image 1 height width"] | None) -> Level:
+    centred = grey - _mean_of_used(grey, used, MEAN)
+    deviation = (_mean_of_used(centred.square(), used, DEVIATION).clamp_min(0) + LEAST_DEVIATION**2).sqrt()
+    normalised = centred / deviation if used is None else used * centred / deviation
     padded = F.pad(normalised, (1, 1, 1, 1), mode="replicate")
     across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    return Level(normalised, torch.cat([across, down], 1))
+    gradient = torch.cat([across, down], 1)
+    if used is not None:  # no gradient across the border of a mask
+        gradient = gradient * (F.max_pool2d(1 - used, 3, stride=1, padding=1) == 0)
+    return Level(normalised, gradient, used)
+
+
+def _mean_of_used(maps: Tensor, used: Tensor | None, size: int) -> Tensor:
+    if used is None:
+        return _box(maps, size)
+    return _box(maps * used, size) / _box(used, size).clamp_min(1 / size**2)
 
 
 def _box(maps: Tensor, size: int) -> Tensor:

@@ -13,10 +13,11 @@ import torch
 from openloger.network.motion import lucas_kanade
 from openloger.network.motion.flow import EdgeFlow, Edges, agreement, edge_flow, textured
 from openloger.network.motion.lucas_kanade import STRIDE, Flow, Level
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Bool, Float, Tensor
 
 STEPS = 4  # at half size, a frame
 MOST = 0.8  # share of the picture that moves less than the length measured
+_LEAST_SHARED = 0.5  # of a cell's window, for its length to count
 LOST = 0.5  # mean agreement of what has texture, under which the flow is not found
 
 
@@ -38,26 +39,34 @@ class FlowTracker:
 class MotionMeter:
     """How far the picture has moved since a keyframe."""
 
-    def __init__(self, key: Float[Tensor, "3 height width"]) -> None:
-        self._tracker = FlowTracker(lucas_kanade.prepare_half(key[None]))
+    def __init__(self, key: Float[Tensor, "3 height width"], used: Bool[Tensor, "height width"] | None = None) -> None:
+        """Pixels that are not `used` have no say; the frames then have masks, too."""
+        self._tracker = FlowTracker(lucas_kanade.prepare_half(key[None], None if used is None else used[None]))
 
     @torch.inference_mode()
-    def measure(self, image: Float[Tensor, "3 height width"]) -> float:
+    def measure(
+        self, image: Float[Tensor, "3 height width"], used: Bool[Tensor, "height width"] | None = None
+    ) -> float:
         """Length of the flow to the next frame, pixels, that the share MOST of the picture stays under; infinite where
         the flow is lost.
 
         The median would miss a camera that moves ahead, in whose pictures only what is near moves much.
         """
-        flow = self._tracker.step(lucas_kanade.prepare_half(image[None]))
-        texture = textured(flow)
+        flow = self._tracker.step(lucas_kanade.prepare_half(image[None], None if used is None else used[None]))
+        texture = textured(flow) if flow.shared is None else textured(flow) * flow.shared
         if float((texture * agreement(flow)).sum()) < LOST * float(texture.sum()):
             return float("inf")
-        return 2 * torch.linalg.vector_norm(flow.shift_px, dim=1).flatten().quantile(MOST).item()
+        length = torch.linalg.vector_norm(flow.shift_px, dim=1).flatten()
+        if flow.shared is not None:
+            length = length[flow.shared.flatten() > _LEAST_SHARED]
+        return 2 * length.quantile(MOST).item() if len(length) else float("inf")
 
 
-def flow_from_ends(images: Float[Tensor, "frame 3 height width"]) -> EdgeFlow:
-    """Flow of the edges `Edges.from_ends`."""
-    half, full = lucas_kanade.prepare(images)
+def flow_from_ends(
+    images: Float[Tensor, "frame 3 height width"], used: Bool[Tensor, "frame height width"] | None = None
+) -> EdgeFlow:
+    """Flow of the edges `Edges.from_ends`; pixels that are not `used` have no weight."""
+    half, full = lucas_kanade.prepare(images, used)
     last = len(images) - 1
     tracker = FlowTracker(half[torch.tensor([0, last])])
     forth, back = [], []

@@ -21,7 +21,7 @@ def sampled_frames(recording: Recording) -> str:
     numbers = np.unique(np.linspace(0, len(recording) - 1, min(FRAMES, len(recording))).round().astype(int))
     frames = [recording.frame(number) for number in numbers.tolist()]
     nearness = np.concatenate([_nearness(frame)[::2, ::2].ravel() for frame in frames])
-    confidence = np.concatenate([frame.confidence[::2, ::2].ravel() for frame in frames])
+    confidence = np.concatenate([frame.confidence[::2, ::2][frame.mask[::2, ::2]] for frame in frames])
     far, near = _ends(nearness)
     least, most = _ends(confidence)
     began_s = frames[0].timestamp_s
@@ -61,7 +61,7 @@ def _card(
     )
     depth = frame.depth[np.isfinite(frame.depth) & (frame.depth > 0)]
     median = f"{np.median(depth):.3g}" if len(depth) else "none"
-    words = f"frame {frame.number} · {seconds:.1f} s · depth {median} · confidence {frame.confidence.mean():.2f}"
+    words = f"frame {frame.number} · {seconds:.1f} s · depth {median} · confidence {frame.mean_confidence:.2f}"
     return f"<figure><div>{images}</div><figcaption>{html.escape(words)}</figcaption></figure>"
 
 

@@ -156,7 +156,7 @@ class Overview:
     def _take(self, frame: RecordedFrame, pixel_stride: int) -> Points:
         """Its points, once its confidence and centre are noted."""
         points = frame_points(frame, pixel_stride=pixel_stride)
-        self._confidence[frame.number] = frame.confidence.mean()
+        self._confidence[frame.number] = frame.mean_confidence
         if len(points):
             some = points.position[:: 1 + len(points) // _POINTS_FOR_CENTRE]
             self._centres[frame.number] = np.median(some, axis=0)
