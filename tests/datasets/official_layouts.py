@@ -338,6 +338,27 @@ def plain(root: Path) -> Made:
     return Made(root, "walk", truth, corner_camera(*CAMERA), depth, rgb, times)
 
 
+def colmap(root: Path) -> Made:
+    """As text. Every pixel that has depth is a point that its picture alone sees; numbers go against the names."""
+    truth, depth, rgb = cameras(), depths(), pictures()
+    scene = root / "scenes" / "attic"
+    fx, fy, cx, cy = CAMERA
+    text(scene / "sparse" / "0" / "cameras.txt", f"7 PINHOLE {WIDTH} {HEIGHT} {fx} {fy} {cx + 0.5} {cy + 0.5}")
+    images, points = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME"], ["# POINT3D_ID, X, Y, Z, …"]
+    for number in range(FRAMES):
+        image_id, cam_from_world = 90 - number, np.linalg.inv(truth[number])
+        pose = [*np.roll(xyzw(cam_from_world[:3, :3]), 1).tolist(), *cam_from_world[:3, 3].tolist()]
+        images += [f"{image_id} {' '.join(map(repr, pose))} 7 {number}.png", "1.0 2.0 -1"]
+        save(scene / "images" / f"{number}.png", rgb[number])
+        for i, j in zip(*np.nonzero(depth[number]), strict=True):
+            at_cam = np.array([(j - cx) / fx, (i - cy) / fy, 1.0]) * depth[number, i, j]
+            at = truth[number, :3, :3] @ at_cam + truth[number, :3, 3]
+            points.append(f"{len(points)} {' '.join(map(repr, at.tolist()))} 1 2 3 0.5 {image_id} 0")
+    text(scene / "sparse" / "0" / "images.txt", *images)
+    text(scene / "sparse" / "0" / "points3D.txt", *points)
+    return Made(root, "scenes/attic", truth, corner_camera(*CAMERA), depth, rgb, np.arange(FRAMES) / 30)
+
+
 LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "kitti": ("kitti", kitti),
     "vbr": ("vbr", vbr),
@@ -351,5 +372,6 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "tartanair-v2": ("tartanair", tartanair_v2),
     "vkitti2": ("vkitti2", vkitti2),
     "euroc": ("euroc", euroc),
+    "colmap": ("colmap", colmap),
     "folder": ("folder", plain),
 }

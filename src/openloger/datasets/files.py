@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from openloger.datasets.text import require
-from openloger.errors import InputError
+from openloger.errors import BadFrameError, InputError
 from openloger.frames import open_frames
 from openloger.frames.image_file import IMAGE_DAMAGE, open_image
+from openloger.frames.images import PictureFiles
+from openloger.frames.lazy import UndecodableError
 from openloger.outputs import is_clutter
 from openloger.shapes import Float32
-from openloger.values import FrameSource
+from openloger.values import Frame, FrameSource
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
 # What Pillow and numpy raise over a bad file
@@ -97,6 +100,31 @@ def read_depth_npy(path: Path) -> Float32[np.ndarray, "rows columns"]:
 def picture_source(paths: Iterable[Path]) -> FrameSource:
     """The pictures as frames 0, 1, 2, …; read one by one, on demand."""
     return open_frames([str(path) for path in paths])
+
+
+@dataclass(frozen=True)
+class StoredPictures:
+    """A `FrameSource` of pictures with their pixels as they are stored, whatever EXIF has about them; of any sizes."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def length(self) -> int:
+        return len(self.paths)
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        """The pictures from number `first` on. Raises BadFrameError for one that cannot be decoded."""
+        for slot in PictureFiles(self.name, self.paths, upright=False).slots(first):
+            try:
+                rgb = slot.load()
+            except UndecodableError as error:
+                path = self.paths[slot.index]
+                raise BadFrameError(f"{path} cannot be decoded: {error}", index=slot.index) from error
+            yield Frame(rgb, slot.index, slot.timestamp_s, slot.name)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
 
 
 def same_count(name: str, **counts: int) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from openloger.datasets.colmap import COLMAP
 from openloger.datasets.euroc import EUROC
 from openloger.datasets.folder import FOLDER
 from openloger.datasets.kitti import KITTI
@@ -31,6 +32,7 @@ DATASETS: dict[str, Reader] = {
     "eth3d": ETH3D,
     "vkitti2": VKITTI2,
     "euroc": EUROC,
+    "colmap": COLMAP,
     "folder": FOLDER,
 }
 

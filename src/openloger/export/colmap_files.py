@@ -17,12 +17,12 @@ import numpy as np
 
 from openloger.errors import InputError
 from openloger.export.cameras import Pinhole
+from openloger.frames.lenses.colmap_cameras import COLMAP_MODELS
 from openloger.geometry.camera_models import CameraModel
 from openloger.shapes import Float, Int, UInt8
 
 _POINT_2D = np.dtype([("xy", "<f8", 2), ("point_id", "<u8")])
-_MODELS = {"pinhole": ("PINHOLE", 1, 4), "opencv_fisheye": ("OPENCV_FISHEYE", 5, 8)}  # name, id, parameters
-_OPENCV, _FULL_OPENCV = ("OPENCV", 4, 8), ("FULL_OPENCV", 6, 12)
+_WRITTEN_AS = {"pinhole": "PINHOLE", "opencv_fisheye": "OPENCV_FISHEYE"}  # opencv: by the number of its parameters
 
 
 @dataclass(frozen=True)
@@ -131,24 +131,25 @@ class TextModel(ModelFiles):
 
 
 def _binary_camera(camera_id: int, camera: ColmapCamera) -> bytes:
-    (_, model_id, count), (height, width), params = _described(camera)
-    return struct.pack(f"<IiQQ{count}d", camera_id, model_id, width, height, *params)
+    name, (height, width), params = _described(camera)
+    return struct.pack(f"<IiQQ{len(params)}d", camera_id, COLMAP_MODELS[name].number, width, height, *params)
 
 
 def _text_camera(camera_id: int, camera: ColmapCamera) -> str:
-    (name, _, _), (height, width), params = _described(camera)
+    name, (height, width), params = _described(camera)
     return f"{camera_id} {name} {width} {height} {_numbers(params)}\n"
 
 
-def _described(camera: ColmapCamera) -> tuple[tuple[str, int, int], tuple[int, int], list[float]]:
-    """COLMAP's model (name, id, number of parameters), (height, width), and the parameters."""
+def _described(camera: ColmapCamera) -> tuple[str, tuple[int, int], list[float]]:
+    """The name of COLMAP's model, (height, width), and its parameters."""
     if isinstance(camera, Pinhole):
-        params = [camera.fx, camera.fy, camera.cx, camera.cy]
-        return _MODELS["pinhole"], (camera.height, camera.width), params
+        return "PINHOLE", (camera.height, camera.width), [camera.fx, camera.fy, camera.cx, camera.cy]
     if camera.name == "equirect" or camera.size is None:
         raise InputError(f"COLMAP has no camera {camera.text}: export the views of the panorama (--pictures full)")
-    model = _MODELS.get(camera.name) or (_OPENCV if len(camera.params) == _OPENCV[2] else _FULL_OPENCV)
-    return model, camera.size, [*camera.params, *[0.0] * (model[2] - len(camera.params))]
+    few = len(camera.params) == COLMAP_MODELS["OPENCV"].parameters
+    name = _WRITTEN_AS.get(camera.name) or ("OPENCV" if few else "FULL_OPENCV")
+    missing = COLMAP_MODELS[name].parameters - len(camera.params)
+    return name, camera.size, [*camera.params, *[0.0] * missing]
 
 
 def _numbers(values: list[float]) -> str:

@@ -36,6 +36,7 @@ class PictureFiles:
     name: str
     paths: tuple[Path, ...]
     times_s: tuple[float, ...] | None = None
+    upright: bool = True  # False: the pixels as they are stored, whatever EXIF has about the camera's orientation
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         root = _common_folder(self.paths)
@@ -48,7 +49,7 @@ class PictureFiles:
         return (FrameStamp(index, self._time_s(index)) for index in range(len(self.paths)))
 
     def _read(self, path: Path) -> UInt8[np.ndarray, "height width 3"]:
-        return read_picture(path, sample_bits=self._sample_bits)
+        return read_picture(path, sample_bits=self._sample_bits, upright=self.upright)
 
     @cached_property
     def _sample_bits(self) -> int:

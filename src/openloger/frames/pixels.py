@@ -20,33 +20,34 @@ logger = logging.getLogger("openloger")
 
 
 def read_picture(
-    file: Path | BufferedReader | BytesIO, *, sample_bits: int = 16, name: str = ""
+    file: Path | BufferedReader | BytesIO, *, sample_bits: int = 16, name: str = "", upright: bool = True
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture as it is meant to be seen.
 
-    EXIF orientation is applied; grey is repeated in all three channels; what is transparent shows black. Of 16-bit
-    samples the upper 8 of `sample_bits` are kept. Raises UndecodableError for a file that is missing, damaged or of no
-    known range.
+    EXIF orientation is applied, but for `upright=False`; grey is repeated in all three channels; what is transparent
+    shows black. Of 16-bit samples the upper 8 of `sample_bits` are kept. Raises UndecodableError for a file that is
+    missing, damaged or of no known range.
     """
     try:
         with open_image(file, name=name) as opened:
             if frame_count(opened) > 1:
                 logger.warning("%s moves (%d frames); only its first is taken", name or file, frame_count(opened))
             if sample_bits < 16 and isinstance(file, Path) and (samples := _samples(opened, file)) is not None:
-                return _turned((np.minimum(samples >> (sample_bits - 8), 255)).astype(np.uint8), opened)
-            return rgb_of_image(opened)
+                rgb = (np.minimum(samples >> (sample_bits - 8), 255)).astype(np.uint8)
+                return _turned(rgb, opened) if upright else rgb
+            return rgb_of_image(opened, upright=upright)
     except FileNotFoundError:
         raise UndecodableError(f"there is no file {file}") from None
     except IMAGE_DAMAGE as error:
         raise UndecodableError(str(error) or type(error).__name__) from error
 
 
-def rgb_of_image(image: Any) -> UInt8[np.ndarray, "height width 3"]:
+def rgb_of_image(image: Any, *, upright: bool = True) -> UInt8[np.ndarray, "height width 3"]:
     """The `read_picture` of the current frame of a Pillow image; raises UndecodableError for no range."""
     from PIL import Image, ImageOps
 
     file_format = image.format or ""
-    image = ImageOps.exif_transpose(image)
+    image = ImageOps.exif_transpose(image) if upright else image
     if _is_wide_grey(image, file_format):
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)

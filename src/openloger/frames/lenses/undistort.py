@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,35 +17,42 @@ from openloger.shapes import Bool, Float, Tensor, UInt8
 from openloger.values import Frame, FrameSource
 
 _FINER = 2  # times the size that a view is resized to afterwards
+_MOST_CAMERAS = 2  # whose maps are kept, of 8 bytes a pixel
 _ASPECT = 2.0  # width : height of a panorama
 _ASPECT_TOLERANCE = 0.1
 
 
 def undistorted(
-    source: FrameSource, camera: CameraModel, *, then_size: Callable[[int, int], Size] | None = None
+    source: FrameSource,
+    camera: CameraModel | Sequence[CameraModel],
+    *,
+    then_size: Callable[[int, int], Size] | None = None,
 ) -> FrameSource:
     """The views of a source's frames; `view_intrinsics` of their native size is their camera matrix.
 
-    A pinhole camera's frames are their own views. Where views are resized to `then_size(height, width)` afterwards,
-    larger pictures are first shrunk to what gives views of twice that size, which takes a fraction of the time.
-    Raises InputError, as the first frame comes, where the camera is not for pictures of its size.
+    `camera` is that of all frames, or a list with one for each index. A pinhole camera's frames are their own views.
+    Where views are resized to `then_size(height, width)` afterwards, larger pictures are first shrunk to what gives
+    views of twice that size, which takes a fraction of the time.
+    Raises InputError, as the first frame of a camera comes, where that is not for pictures of its size.
     """
-    return FramesThrough(source, lambda frames: _views(frames, camera, then_size))
+    of_frame = (lambda _: camera) if isinstance(camera, CameraModel) else camera.__getitem__
+    return FramesThrough(source, lambda frames: _views(frames, of_frame, then_size))
 
 
 def _views(
-    frames: Iterator[Frame], camera: CameraModel, then_size: Callable[[int, int], Size] | None
+    frames: Iterator[Frame], of_frame: Callable[[int], CameraModel], then_size: Callable[[int, int], Size] | None
 ) -> Iterator[Frame]:
-    shrunk: Size | None = None
-    remap: Remap | None = None
+    remaps: dict[CameraModel, Remap | None] = {}
     for frame in frames:
-        if shrunk is None:
+        camera = of_frame(frame.index)
+        if camera not in remaps:
             check_picture_size(camera, frame.native_size)
-            shrunk = _shrunk(frame, camera, then_size)
-        if not camera.is_pinhole:
+            if len(remaps) == _MOST_CAMERAS:
+                del remaps[next(iter(remaps))]
+            remaps[camera] = None if camera.is_pinhole else Remap(camera, frame, _shrunk(frame, camera, then_size))
+        if (remap := remaps[camera]) is not None:
+            frame = resize_frame(frame, remap.size)
             native = view_size(camera, frame.native_size)
-            frame = resize_frame(frame, shrunk)
-            remap = remap or Remap(camera, frame)
             rgb = remap(frame.seen_rgb)
             mask = None if frame.mask is None else remap.mask(frame.mask)
             frame = replace(frame, rgb=rgb, source_size=None if rgb.shape[:2] == native else native, mask=mask)
@@ -84,9 +91,10 @@ def check_picture_size(camera: CameraModel, size: Size) -> None:
 class Remap:
     """From pictures of one size to their views."""
 
-    def __init__(self, camera: CameraModel, frame: Frame) -> None:
-        """For frames of the size of `frame`, which may have been resized."""
-        height, width = frame.rgb.shape[:2]
+    def __init__(self, camera: CameraModel, frame: Frame, size: Size) -> None:
+        """For frames like this one, resized to `size`."""
+        self.size = size
+        height, width = size
         native = frame.native_size
         pixels = view_map(camera, native, to_size=view_size(camera, (height, width)))
         pixels = pixels * pixels.new_tensor([width / native[1], height / native[0]])
