@@ -36,6 +36,7 @@ def render_box(spec: ClipSpec) -> Clip:
         moving=np.zeros(depth.shape, dtype=bool),
         intrinsics=np.repeat(intrinsics[None], len(frames), axis=0),
         world_from_cam=np.stack(poses),
+        sky=np.zeros(depth.shape, dtype=bool),
     )
 
 

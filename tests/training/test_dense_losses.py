@@ -52,7 +52,11 @@ def test_focal_and_masks():
     assert focal_loss(torch.full((1, 2), 110.0), lens).item() == pytest.approx(np.log(1.1), rel=1e-5)
     mask = torch.rand(1, 2, 4, 4) > 0.5
     sure = torch.where(mask, 20.0, -20.0)
-    assert mask_loss(sure, mask) < 1e-6 < mask_loss(-sure, mask)
+    known = torch.ones_like(mask)
+    assert mask_loss(sure, mask, known) < 1e-6 < mask_loss(-sure, mask, known)
+    known[..., :2] = False
+    assert mask_loss(torch.where(known, sure, -sure), mask, known) < 1e-6  # wrong only where nothing is known
+    assert mask_loss(-sure, mask, torch.zeros_like(mask)) == 0
 
 
 def test_true_values_have_no_loss(clip):

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from openloger.errors import InputError
 from openloger.geometry import SE3, nearest_rotation, rotation_angle, rotation_from_axis_angle, unproject
 from openloger.network import WindowPrediction
+from openloger.training.chaining import Chain
 from openloger.training.clips import ClipBatch
 from openloger.training.losses import (
     LossWeights,
@@ -23,6 +26,7 @@ from openloger.training.losses import (
     solve_scale,
     world_loss,
 )
+from openloger.training.objective import chain_metric_loss
 
 EVERYTHING = LossWeights(confidence=0.05, direction=0.3)
 
@@ -40,13 +44,18 @@ def clips(seed: int = 0, *, batch: int = 2, frames: int = 3, height: int = 8, wi
     depth = 2 + torch.rand(batch, frames, 1, 1, generator=draw, dtype=torch.float64) + rows + 0 * torch.zeros(width)
     depth = depth * torch.empty_like(depth).uniform_(0.97, 1.03, generator=draw)
     intrinsics = torch.tensor([[9.0, 0, 5.2], [0, 9.0, 3.9], [0, 0, 1]], dtype=torch.float64)
+    valid = torch.rand(depth.shape, generator=draw) > 0.1
     return ClipBatch(
         images=torch.rand(batch, frames, 3, height, width, generator=draw),
         depth=depth,
-        valid=torch.rand(depth.shape, generator=draw) > 0.1,
+        valid=valid,
         moving=torch.zeros(depth.shape, dtype=torch.bool),
         intrinsics=intrinsics.expand(batch, frames, 3, 3),
         world_from_cam=rigid(draw, batch, frames),
+        sky=~valid,
+        has_normals=torch.ones(batch, dtype=torch.bool),
+        has_moving=torch.ones(batch, dtype=torch.bool),
+        is_metric=torch.ones(batch, dtype=torch.bool),
         names=("a",) * batch,
     )
 
@@ -262,8 +271,8 @@ def test_confidence_is_wanted_where_the_error_is_small_and_never_in_the_sky():
     truth = clips()
     aligned = align(perfect(truth), truth)
     sure = torch.where(aligned.valid, 9.0, -9.0)
-    assert float(confidence_loss(sure, aligned, 0.02)) < 1e-3
-    assert float(confidence_loss(torch.full_like(sure, 9.0), aligned, 0.02)) > 0.3
+    assert float(confidence_loss(sure, aligned, truth.sky, 0.02)) < 1e-3
+    assert float(confidence_loss(torch.full_like(sure, 9.0), aligned, truth.sky, 0.02)) > 0.3
 
 
 def test_pairs_are_counted_without_the_diagonal():
@@ -271,3 +280,62 @@ def test_pairs_are_counted_without_the_diagonal():
     value[:, range(3), range(3)] = 100.0
     assert float(pair_mean(value)) == 5.0
     assert float(pair_mean(torch.full((2, 1, 1), 5.0))) == 0.0
+
+
+def sensor(seed: int = 0) -> tuple[ClipBatch, ClipBatch]:
+    """A smooth wall, and the same with a sensor's noise of 1 % and its holes, which are no sky."""
+    clean = clips(seed, height=24, width=32)
+    smooth = clean.depth[..., :1, :1].expand_as(clean.depth) + torch.linspace(0, 0.5, 24, dtype=torch.float64)[:, None]
+    draw = torch.Generator().manual_seed(seed + 1)
+    noise = 1 + 0.01 * torch.randn(smooth.shape, generator=draw, dtype=torch.float64)
+    sky = torch.zeros_like(clean.valid)
+    lens = torch.tensor([[400.0, 0, 16], [0, 400.0, 12], [0, 0, 1]], dtype=torch.float64)
+    clean = replace(
+        clean, intrinsics=lens.expand(clean.intrinsics.shape), depth=smooth.contiguous(), valid=~sky, sky=sky
+    )
+    holes = torch.rand(smooth.shape, generator=draw) < 0.4
+    none = torch.zeros(len(smooth), dtype=torch.bool)
+    return clean, replace(
+        clean, depth=torch.where(holes, 0.0, smooth * noise), valid=~holes, has_normals=none, is_metric=none
+    )
+
+
+def test_noise_of_a_sensor_is_not_taught_as_normals():
+    """With normals of such depth the term is many times that of the points, whatever the network finds."""
+    clean, noisy_truth = sensor()
+    exact = perfect(clean)  # the wall as it is, which no network could improve
+    points = float(measure(exact, noisy_truth, LossWeights()).local)
+    taught = measure(exact, replace(noisy_truth, has_normals=torch.tensor([True, True])), LossWeights())
+    assert float(taught.normal) > 50 * points
+    assert float(measure(exact, noisy_truth, LossWeights()).normal) == 0
+    one = replace(noisy_truth, depth=torch.cat([clean.depth[:1], noisy_truth.depth[1:]]))
+    one = replace(
+        one, valid=torch.cat([clean.valid[:1], noisy_truth.valid[1:]]), has_normals=torch.tensor([True, False])
+    )
+    assert float(measure(exact, one, LossWeights()).normal) < 0.01  # that of the clean clip alone
+
+
+def test_holes_are_not_taught_as_doubtful_and_sky_is():
+    clean, noisy_truth = sensor()
+    aligned = align(perfect(clean), noisy_truth)
+    sure = torch.full(clean.valid.shape, 9.0)
+    doubtful_in_holes = torch.where(noisy_truth.valid, sure, -sure)
+    loss = confidence_loss(sure, aligned, noisy_truth.sky, 0.1)
+    assert float(loss) < 1e-3
+    assert float(confidence_loss(doubtful_in_holes, aligned, noisy_truth.sky, 0.1)) == float(loss)
+    assert float(confidence_loss(sure, aligned, ~noisy_truth.valid, 0.1)) > 2  # as if they were sky
+
+
+def test_metric_scale_learns_from_clips_in_metres_alone_and_nothing_else_from_it():
+    truth = replace(clips(batch=2, frames=3), is_metric=torch.tensor([True, False]))
+    scale = torch.tensor([1.5, 7.0], requires_grad=True)
+    exact = perfect(truth)
+    found = replace(exact, points_cam=exact.points_cam * scale[:, None, None, None, None])
+    chain = Chain(found, ((0, 1, 2),), (scale,))
+    loss = chain_metric_loss(chain, truth)
+    assert loss.item() == pytest.approx(np.log(1.5), rel=1e-5)
+    loss.backward()
+    assert scale.grad is not None
+    np.testing.assert_allclose(scale.grad, [1 / 1.5, 0], rtol=1e-5)
+    with pytest.raises(InputError, match="metric"):
+        chain_metric_loss(replace(chain, metric_scale=()), truth)

@@ -8,6 +8,7 @@ from openloger.datasets.clip import LabelledClip, read_clip
 from openloger.datasets.folder import is_timed, read_timed_truth, read_truth
 from openloger.datasets.sequence import (
     DatasetFolder,
+    DepthKind,
     FileSequence,
     FrameTruth,
     Label,
@@ -25,6 +26,7 @@ from openloger.datasets.writing import write_folder
 __all__ = [
     "DATASETS",
     "DatasetFolder",
+    "DepthKind",
     "FileSequence",
     "FrameTruth",
     "Label",

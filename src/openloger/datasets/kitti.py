@@ -19,7 +19,7 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, known_camera, opencv_camera, rigid_matrices
 from openloger.datasets.files import image_size, listed, picture_source, same_count
-from openloger.datasets.sequence import FileSequence, Label, Reader, found_below
+from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, found_below
 from openloger.datasets.text import read_named_rows, read_rows, require
 from openloger.datasets.times import check_order
 from openloger.errors import InputError
@@ -129,4 +129,5 @@ KITTI = Reader(
     layout="sequences/00/{image_2/000000.png, calib.txt, times.txt}, poses/00.txt",
     find=find,
     read=read,
+    depth=DepthKind(metric=True),
 )

@@ -27,7 +27,7 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, known_camera, matrices_from_xyz_quaternion, opencv_camera
 from openloger.datasets.files import picture_source, read_depth_png
-from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
+from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import read_associations, read_rows, read_stamped_paths, require
 from openloger.datasets.times import nearest_in_time
 from openloger.errors import InputError
@@ -140,6 +140,7 @@ def _reader(kind: Kind) -> Reader:
         layout="NAME/{rgb.txt, rgb/, depth.txt, depth/, groundtruth.txt}, or associations.txt",
         find=find,
         read=partial(read, kind=kind),
+        depth=DepthKind(metric=True),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, opencv_camera, read_matrix, read_pose
 from openloger.datasets.files import listed, picture_source, read_depth_png
-from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
+from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import require
 from openloger.errors import InputError
 
@@ -59,4 +59,5 @@ SCANNET = Reader(
     layout="scene0000_00/{color/0.jpg, depth/0.png, pose/0.txt, intrinsic/intrinsic_color.txt}",
     find=find,
     read=read,
+    depth=DepthKind(metric=True),
 )

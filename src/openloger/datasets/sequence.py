@@ -208,6 +208,15 @@ def picture_size(frame: FrameTruth) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
+class DepthKind:
+    """What the depth of a dataset is good for."""
+
+    clean: bool = False  # dense and exact, so that its surfaces have normals; a sensor's is not
+    holes_are_sky: bool = False  # what has no depth is sky; else nothing is known of it
+    metric: bool = False  # in metres
+
+
+@dataclass(frozen=True)
 class Reader:
     """Finds and reads the sequences of one dataset."""
 
@@ -215,6 +224,7 @@ class Reader:
     layout: str  # one sequence of it, for messages
     find: Callable[[Path], list[str]]  # names of the sequences in a folder, in order
     read: Callable[[Path, str], Sequence]  # raises InputError where something is missing or damaged
+    depth: DepthKind = DepthKind()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from openloger.datasets.cameras import camera_matrix, read_pose
 from openloger.datasets.files import listed, picture_source, read_depth_png
-from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
+from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import require
 
 FPS = 30.0
@@ -44,4 +44,5 @@ SEVEN_SCENES = Reader(
     layout="chess/seq-01/{frame-000000.color.png, frame-000000.depth.png, frame-000000.pose.txt}",
     find=find,
     read=read,
+    depth=DepthKind(metric=True),
 )

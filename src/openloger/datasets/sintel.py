@@ -17,7 +17,7 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, inverses, known_camera, opencv_camera, rigid_matrices
 from openloger.datasets.files import listed, picture_source
-from openloger.datasets.sequence import FileSequence, Label, Reader, found_below
+from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, found_below
 from openloger.datasets.text import require
 from openloger.errors import InputError
 from openloger.shapes import Float32, Float64
@@ -85,4 +85,5 @@ SINTEL = Reader(
     layout="training/{final/alley_1/frame_0001.png, depth/alley_1/frame_0001.dpt, camdata_left/alley_1/frame_0001.cam}",
     find=find,
     read=read,
+    depth=DepthKind(clean=True),
 )

@@ -23,7 +23,7 @@ import numpy as np
 
 from openloger.datasets.cameras import camera_matrix, known_camera, matrices_from_xyz_quaternion
 from openloger.datasets.files import image_pixels, listed, picture_source, read_depth_npy, same_count
-from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
+from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import read_rows, require
 from openloger.errors import InputError
 from openloger.shapes import Float32
@@ -90,4 +90,5 @@ TARTANAIR = Reader(
     layout="abandonedfactory/Easy/P000/{image_left/000000_left.png, depth_left/000000_left_depth.npy, pose_left.txt}",
     find=find,
     read=read,
+    depth=DepthKind(clean=True, holes_are_sky=True, metric=True),
 )

@@ -19,7 +19,7 @@ import numpy as np
 
 from openloger.datasets.cameras import check_intrinsics, inverses, known_camera, opencv_camera, rigid_matrices
 from openloger.datasets.files import listed, picture_source, read_depth_png
-from openloger.datasets.sequence import FileSequence, Label, Reader, found_below
+from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, found_below
 from openloger.datasets.text import number_of, numbered_lines, require
 from openloger.errors import InputError
 from openloger.shapes import Float64
@@ -82,4 +82,5 @@ VKITTI2 = Reader(
     layout="Scene01/clone/{frames/rgb/Camera_0/rgb_00000.jpg, extrinsic.txt, intrinsic.txt}",
     find=find,
     read=read,
+    depth=DepthKind(clean=True, holes_are_sky=True, metric=True),
 )

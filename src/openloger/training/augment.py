@@ -28,10 +28,11 @@ def mirror(clip: Clip) -> Clip:
     flip = np.diag([-1.0, 1.0, 1.0, 1.0])
     intrinsics = clip.intrinsics.copy()
     intrinsics[:, 0, 2] = clip.rgb.shape[2] - intrinsics[:, 0, 2]
-    rgb, depth, valid, moving = (
-        np.ascontiguousarray(image[:, :, ::-1]) for image in (clip.rgb, clip.depth, clip.valid, clip.moving)
-    )
-    return Clip(clip.name, rgb, depth, valid, moving, intrinsics, flip @ clip.world_from_cam @ flip)
+    images = {
+        name: np.ascontiguousarray(getattr(clip, name)[:, :, ::-1])
+        for name in ("rgb", "depth", "valid", "moving", "sky")
+    }
+    return replace(clip, **images, intrinsics=intrinsics, world_from_cam=flip @ clip.world_from_cam @ flip)
 
 
 def recolour(clip: Clip, draw: np.random.Generator, *, swaps: float = 1.0) -> Clip:

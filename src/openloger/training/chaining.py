@@ -23,6 +23,7 @@ class Chain:
 
     prediction: WindowPrediction
     frames: tuple[tuple[int, ...], ...]  # which frames of the clip each window has
+    metric_scale: tuple[Float[Tensor, " batch"], ...] = ()  # of each window, where the network has one
 
     @property
     def index(self) -> Tensor:
@@ -62,7 +63,9 @@ def run_chain(
             prediction = _attach(prediction, placed[-1].world_from_cam[:, -overlap])
         placed.append(prediction)
         frames.append(group.frames)
-    return Chain(_join(placed), tuple(frames))
+    return Chain(
+        _join(placed), tuple(frames), tuple(one.metric_scale for one in placed if one.metric_scale is not None)
+    )
 
 
 def _attach(prediction: WindowPrediction, world_from_first: Float[Tensor, "batch 4 4"]) -> WindowPrediction:

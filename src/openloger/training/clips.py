@@ -13,6 +13,15 @@ FramePairs = Float[np.ndarray, "frame frame"]  # a number between each two frame
 
 
 @dataclass(frozen=True)
+class TruthKind:
+    """What the ground truth of a clip is good for. Worlds have all of it."""
+
+    normals: bool = True  # depth is dense and clean, so that its surfaces have normals
+    moving: bool = True  # what moves by itself is known
+    metric: bool = True  # the world's unit is the metre
+
+
+@dataclass(frozen=True)
 class Clip:
     """A rendered clip, as small as it can be kept."""
 
@@ -23,6 +32,8 @@ class Clip:
     moving: Bool[np.ndarray, "frame height width"]
     intrinsics: Float64[np.ndarray, "frame 3 3"]
     world_from_cam: Float64[np.ndarray, "frame 4 4"]
+    sky: Bool[np.ndarray, "frame height width"]  # what is neither sky nor valid is not known
+    kind: TruthKind = TruthKind()
 
     def __len__(self) -> int:
         return len(self.rgb)
@@ -38,6 +49,10 @@ class ClipBatch:
     moving: Bool[Tensor, "batch frame height width"]  # what moves by itself
     intrinsics: Float[Tensor, "batch frame 3 3"]  # pixels
     world_from_cam: Float[Tensor, "batch frame 4 4"]  # the clip's first frame is near the origin
+    sky: Bool[Tensor, "batch frame height width"]  # what is neither sky nor valid is not known
+    has_normals: Bool[Tensor, " batch"]  # of `TruthKind`, as the next two
+    has_moving: Bool[Tensor, " batch"]
+    is_metric: Bool[Tensor, " batch"]
     names: tuple[str, ...]  # what each clip is, so that one batch can be made again
 
     def to(self, device: torch.device) -> ClipBatch:
@@ -46,7 +61,7 @@ class ClipBatch:
 
     def take_frames(self, index: Int[Tensor, " chosen"]) -> ClipBatch:
         """The clips with only these frames, in this order; a frame may come twice."""
-        return self._map(lambda tensor: tensor.index_select(1, index.to(tensor.device)))
+        return self._map(lambda one: one if one.ndim == 1 else one.index_select(1, index.to(one.device)))
 
     def take_clip(self, number: int) -> ClipBatch:
         """One of them, as a batch of one."""
@@ -76,13 +91,12 @@ def even_runs(length: int, count: int) -> list[Int[np.ndarray, " count"]]:
 
 def take_frames(clip: Clip, index: np.ndarray) -> Clip:
     """The frames of these numbers; they are kept in the name."""
-    return Clip(
-        f"{clip.name}[{','.join(str(i) for i in index)}]",
-        *(
-            np.ascontiguousarray(value[index])
-            for value in (clip.rgb, clip.depth, clip.valid, clip.moving, clip.intrinsics, clip.world_from_cam)
-        ),
-    )
+    taken = {
+        field.name: np.ascontiguousarray(getattr(clip, field.name)[index])
+        for field in fields(Clip)
+        if field.name not in ("name", "kind")
+    }
+    return replace(clip, name=f"{clip.name}[{','.join(str(i) for i in index)}]", **taken)
 
 
 def stack(clips: list[Clip]) -> ClipBatch:
@@ -96,5 +110,9 @@ def stack(clips: list[Clip]) -> ClipBatch:
         moving=torch.from_numpy(np.stack([clip.moving for clip in clips])),
         intrinsics=torch.from_numpy(np.stack([clip.intrinsics for clip in clips])).float(),
         world_from_cam=torch.from_numpy(world_from_cam).float(),
+        sky=torch.from_numpy(np.stack([clip.sky for clip in clips])),
+        has_normals=torch.tensor([clip.kind.normals for clip in clips]),
+        has_moving=torch.tensor([clip.kind.moving for clip in clips]),
+        is_metric=torch.tensor([clip.kind.metric for clip in clips]),
         names=tuple(clip.name for clip in clips),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openloger.errors import InputError
-from openloger.training.curriculum import Stage, compact_stages, pocket_stages, published_stages
+from openloger.training.curriculum import DatasetPlan, Stage, compact_stages, pocket_stages, published_stages
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class ValidationConfig:
     frames: int = 2
     paths: int = 4  # of them, whose whole clip is run as a chain of windows
     most_frames: int = 4096  # rendered for it, whatever `clips` is: long clips are fewer, one a family at least
+    datasets: tuple[DatasetPlan, ...] = ()  # each is scored as a family more; no sequence of it may be trained on
     pictures: int = 4  # clips of all families drawn into a picture, where pillow is installed
 
 
@@ -173,7 +174,7 @@ def _convert(value: typing.Any, hint: typing.Any, where: str, base: typing.Any) 
         return _convert_tuple(value, typing.get_args(hint), where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+    if not isinstance(value, hint) or (isinstance(value, bool) and bool not in (hint, *typing.get_args(hint))):
         raise InputError(f"`{where}` is {value!r}; it is a {getattr(hint, '__name__', hint)}")
     return value
 

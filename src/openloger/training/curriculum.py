@@ -6,10 +6,13 @@ pairs of frames first, with the token-correspondence loss, until depth and relat
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 from openloger import worlds
 from openloger.errors import InputError
+from openloger.streaming.sizing import published_size
 from openloger.training.losses import LossWeights
 
 FAMILIES = ("rooms", "street", "terrain", "clutter")  # of worlds, where a plan names none
@@ -23,10 +26,21 @@ class DatasetPlan:
     folder: str
     odds: float = 1.0  # how likely a clip is from here; the worlds together have `world_odds`
     stride: tuple[int, int] = (1, 3)  # frames from one to the next, drawn for a clip between these
+    include: tuple[str, ...] = ("*",)  # sequences whose name matches one of these (as a shell does; * takes / too) …
+    exclude: tuple[str, ...] = ()  # … and none of these
+    by_length: bool = True  # every clip as likely as the next: all sequences are opened once; False: every sequence
+    normals: bool | None = None  # whether depth is dense and clean, so that normals are learnt; None: as its reader has
+    sky: bool | None = None  # whether what has no depth is sky; else nothing is learnt there
+    metric: bool | None = None  # whether its unit is the metre
 
     def __post_init__(self) -> None:
         if not 1 <= self.stride[0] <= self.stride[1]:
             raise InputError(f"dataset {self.name!r}: stride is {self.stride}; give two numbers of frames in order")
+
+    def takes(self, sequence: str) -> bool:
+        """Whether a sequence of this name belongs to it."""
+        kept, left_out = (any(fnmatchcase(sequence, one) for one in which) for which in (self.include, self.exclude))
+        return kept and not left_out
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,9 @@ class ClipPlan:
     ready: int = 0  # clips of it that are there before the first step: worth it where they are kept on disk
     other_sizes: tuple[tuple[int, int], ...] = ()  # what clips may be instead of `size`; a batch is of one size
     other_odds: float = 0.5  # how likely the clips of a world are of one of these, each as likely as the next
+    pixels: tuple[int, int] = (0, 0)  # instead of all of these a clip's size is drawn: its pixels between these …
+    aspect: tuple[float, float] = (0.5, 2.0)  # … and its width : height, evenly in the logarithm
+    multiple: int = 14  # of which both of its sides are multiples: the network's patch
     augment: bool = True  # flips, channel swaps, time reversal, exposure
     swaps: float = 1.0  # part of the clips whose colour channels are swapped; few where features are pretrained
     faults: float = 0.0  # part of the clips seen through a worse camera: blur, vignetting, noise, compression
@@ -79,12 +96,29 @@ class ClipPlan:
             raise InputError(
                 f"clips: least_baseline is {self.least_baseline}; it is a part of the mean depth, 0 or more"
             )
+        if self.pixels != (0, 0):
+            self._check_drawn_sizes()
         if not 0 <= self.other_odds <= 1:
             raise InputError(f"clips: other_odds is {self.other_odds}; it is a part of the worlds, 0 to 1")
         if not 0 <= self.faults <= 1:
             raise InputError(f"clips: faults is {self.faults}; it is a part of the clips, 0 to 1")
         if self.pool < self.batch:
             raise InputError(f"clips: a pool of {self.pool} cannot fill a batch of {self.batch}")
+
+    def _check_drawn_sizes(self) -> None:
+        if self.batch > 1 or self.other_sizes:
+            raise InputError("clips: where `pixels` are given a batch is one clip (more `lanes`), without other_sizes")
+        if not (0 < self.aspect[0] <= self.aspect[1] and 0 < self.pixels[0] <= self.pixels[1] and self.multiple > 0):
+            raise InputError(f"clips: pixels {self.pixels} and aspect {self.aspect} are two numbers each, in order")
+        if self.pixels[0] < self.multiple**2:
+            raise InputError(f"clips: pixels begin at {self.pixels[0]}; a patch has {self.multiple}×{self.multiple}")
+
+    @property
+    def largest_size(self) -> tuple[int, int]:
+        """Height and width of the clips that take most memory; of drawn ones, at 4:3."""
+        if self.pixels == (0, 0):
+            return max((self.size, *self.other_sizes), key=math.prod)
+        return published_size(300, 400, patch=self.multiple, max_pixels=self.pixels[1])
 
     @property
     def source_odds(self) -> tuple[float, ...]:
@@ -363,7 +397,16 @@ def compact_stages() -> tuple[Stage, ...]:
 
 def published_stages() -> tuple[Stage, ...]:
     """Stages 1 and 2 for `loger` and `loger-star`, from π³ weights."""
-    first = ClipPlan(size=(280, 378), rendered=48, frames=(48,), batch=1, lanes=32, pool=16, reuse=1.0)
+    first = ClipPlan(
+        size=(280, 378),  # of validation
+        pixels=(100_000, 255_000),
+        rendered=48,
+        frames=(48,),
+        batch=1,
+        lanes=32,
+        pool=16,
+        reuse=1.0,
+    )
     second = replace(first, rendered=128, frames=(128,))
     rate = RatePlan(peak=5e-5, warmup_steps=500, shape="cosine", encoder=0.1)
     return (

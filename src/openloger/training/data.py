@@ -17,12 +17,13 @@ import numpy as np
 from openloger import worlds
 from openloger.training.augment import augment
 from openloger.training.clips import Clip, ClipBatch, FramePairs, choose_frames, stack
-from openloger.training.curriculum import ClipPlan
+from openloger.training.curriculum import ClipPlan, DatasetPlan
 from openloger.training.matching import baseline, covisibility
 
 HELD_OUT_SEEDS = 1_000_000  # worlds with a smaller seed are never trained on
 _TRAINED_SEEDS = 2**31 - HELD_OUT_SEEDS
 _REACH = 600  # frames into a world at which clips begin
+_SIZE_TRIES = 100
 _NEAR = 60  # frames: the clips of one world begin within this stretch, so that they share what is built of it
 
 
@@ -46,15 +47,14 @@ class ClipSpec:
 class FileClipSpec:
     """One clip of a dataset's folder; `number` stands for a sequence and a place in it (`footage.py`)."""
 
-    dataset: str
-    folder: str
+    source: DatasetPlan
     number: int
     frames: int
     stride: int  # frames from one to the next
     size: tuple[int, int]  # height and width in pixels
 
     def __str__(self) -> str:
-        return f"{self.dataset}:{self.folder}#{self.number}+{self.frames}/{self.stride}"
+        return f"{self.source.name}:{self.source.folder}#{self.number}+{self.frames}/{self.stride}"
 
 
 AnyClipSpec = ClipSpec | FileClipSpec
@@ -64,9 +64,23 @@ AnyClipSpec = ClipSpec | FileClipSpec
 def size_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> tuple[int, int]:
     """The size of the clip that a lane's number stands for; all clips of a world have one."""
     draw = np.random.default_rng([seed, lane, number // plan.per_world, 6])
+    if plan.pixels != (0, 0):
+        return _drawn_size(plan, draw)
     if not plan.other_sizes or draw.random() >= plan.other_odds:
         return plan.size
     return plan.other_sizes[draw.integers(len(plan.other_sizes))]
+
+
+def _drawn_size(plan: ClipPlan, draw: np.random.Generator) -> tuple[int, int]:
+    """Pixels evenly within their bounds, and the aspect in its logarithm; drawn again where rounding leaves these."""
+    (fewest, most), (upright, wide) = plan.pixels, plan.aspect
+    for _ in range(_SIZE_TRIES):
+        pixels, aspect = draw.uniform(fewest, most), math.exp(draw.uniform(*np.log((upright, wide))))
+        sides = (math.sqrt(pixels / aspect), math.sqrt(pixels * aspect))
+        height, width = (max(1, round(side / plan.multiple)) * plan.multiple for side in sides)
+        if fewest <= height * width <= most and upright <= width / height <= wide:
+            return height, width
+    return plan.largest_size
 
 
 def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> AnyClipSpec:
@@ -79,7 +93,7 @@ def spec_of(plan: ClipPlan, *, seed: int, lane: int, number: int) -> AnyClipSpec
             chosen, stride = plan.datasets[source - 1], pick.integers(*plan.datasets[source - 1].stride, endpoint=True)
             place = int(pick.integers(2**31))
             size = size_of(plan, seed=seed, lane=lane, number=number)
-            return FileClipSpec(chosen.name, chosen.folder, place, plan.rendered, int(stride), size)
+            return FileClipSpec(chosen, place, plan.rendered, int(stride), size)
     return world_spec_of(plan, seed=seed, lane=lane, number=number)
 
 

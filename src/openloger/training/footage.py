@@ -1,19 +1,24 @@
 """Clips out of datasets on disk: labelled video of any size, cut and scaled to what the trainer wants.
 
+With `by_length` every clip of a dataset's sequences is as likely as the next: a sequence counts by the clips that begin
+in it. What a clip's depth is good for is its reader's `DepthKind`, or what the plan has instead.
+
 A picture is scaled so that it covers the wanted size and cut around its middle; the lens follows by the same factors.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 
 import numpy as np
 
-from openloger.datasets import DatasetFolder, Sequence, open_dataset
+from openloger.datasets import DATASETS, DatasetFolder, Sequence, open_dataset
 from openloger.errors import InputError
-from openloger.shapes import Float32, Float64, UInt8
-from openloger.training.clips import Clip
+from openloger.shapes import Float32, Float64, Int, UInt8
+from openloger.training.clips import Clip, TruthKind
+from openloger.training.curriculum import DatasetPlan
 from openloger.training.data import FileClipSpec
 
 _TRIES = 16  # places tried before a folder is reported to have no such clip
@@ -26,31 +31,56 @@ def read_clip(spec: FileClipSpec) -> Clip:
     Raises:
         InputError: no such folder, or no clip in it that has cameras, lenses and depth throughout.
     """
-    dataset = opened(spec.dataset, spec.folder)
-    draw = np.random.default_rng(spec.number)
+    source, draw = spec.source, np.random.default_rng(spec.number)
+    span = (spec.frames - 1) * spec.stride + 1
     for _ in range(_TRIES):
-        sequence = _sequence(spec.dataset, spec.folder, dataset.names[int(draw.integers(len(dataset)))])
-        span = (spec.frames - 1) * spec.stride + 1
-        if sequence.length is None or sequence.length < span:
+        name = _drawn_name(source, span, draw)
+        sequence = None if name is None else _sequence(source, name)
+        if sequence is None or sequence.length is None or sequence.length < span:
             continue
         clip = _read(sequence, int(draw.integers(sequence.length - span + 1)), spec)
         if clip is not None:
             return clip
     raise InputError(
-        f"{spec.dataset} in {spec.folder}: no clip of {spec.frames} frames, {spec.stride} apart, with cameras, "
+        f"{source.name} in {source.folder}: no clip of {spec.frames} frames, {spec.stride} apart, with cameras, "
         f"intrinsics and depth was found in {_TRIES} tries; give another folder, or fewer frames"
     )
 
 
-@lru_cache(maxsize=16)
-def opened(name: str, folder: str) -> DatasetFolder:
-    """A dataset's folder; raises InputError where it is missing or laid out otherwise."""
-    return open_dataset(name, folder)
+@lru_cache(maxsize=64)
+def opened(source: DatasetPlan) -> DatasetFolder:
+    """The sequences of a folder that a plan takes.
+
+    Raises InputError where the folder is missing or laid out otherwise, and where none is left.
+    """
+    whole = open_dataset(source.name, source.folder)
+    names = tuple(name for name in whole.names if source.takes(name))
+    if not names:
+        some = ", ".join(whole.names[:5])
+        raise InputError(
+            f"{source.name} in {source.folder}: none of its {len(whole)} sequences ({some}, …) matches "
+            f"include={list(source.include)} and not exclude={list(source.exclude)}"
+        )
+    return replace(whole, names=names)
 
 
 @lru_cache(maxsize=64)
-def _sequence(name: str, folder: str, sequence: str) -> Sequence:
-    return opened(name, folder)[sequence]
+def _sequence(source: DatasetPlan, name: str) -> Sequence:
+    return opened(source)[name]
+
+
+@lru_cache(maxsize=64)
+def _lengths(source: DatasetPlan) -> Int[np.ndarray, " sequence"]:
+    return np.array([sequence.length or 0 for _, sequence in opened(source).items()])
+
+
+def _drawn_name(source: DatasetPlan, span: int, draw: np.random.Generator) -> str | None:
+    """A sequence for a clip that reaches over `span` frames; None where none is long enough."""
+    names = opened(source).names
+    if not source.by_length:
+        return names[int(draw.integers(len(names)))]
+    begins = np.maximum(_lengths(source) - span + 1, 0).cumsum()
+    return names[int(np.searchsorted(begins, draw.integers(begins[-1]), side="right"))] if begins[-1] else None
 
 
 def _read(sequence: Sequence, first: int, spec: FileClipSpec) -> Clip | None:
@@ -68,15 +98,25 @@ def _read(sequence: Sequence, first: int, spec: FileClipSpec) -> Clip | None:
         lenses.append(cut_intrinsics(known.intrinsics, box, spec.size))
         cameras.append(known.world_from_cam)
     depth = np.stack(depths)
+    source, kind = spec.source, DATASETS[spec.source.name].depth
+    sky = depth <= 0 if _first(source.sky, kind.holes_are_sky) else np.zeros(depth.shape, dtype=bool)
     return Clip(
-        name=f"{spec.dataset}:{sequence.name}@{first}+{spec.frames}/{spec.stride}",
+        name=f"{source.name}:{sequence.name}@{first}+{spec.frames}/{spec.stride}",
         rgb=np.stack(pictures),
         depth=depth,
         valid=depth > 0,
         moving=np.zeros(depth.shape, dtype=bool),
         intrinsics=np.stack(lenses),
         world_from_cam=np.stack(cameras),
+        sky=sky,
+        kind=TruthKind(
+            normals=_first(source.normals, kind.clean), moving=False, metric=_first(source.metric, kind.metric)
+        ),
     )
+
+
+def _first(of_plan: bool | None, of_reader: bool) -> bool:
+    return of_reader if of_plan is None else of_plan
 
 
 def covering_box(source: tuple[int, ...], size: tuple[int, int]) -> Box:

@@ -10,16 +10,21 @@ w = 1/z and p̂ already scaled by s:
     L_normal = angle between the normals of the four triangles of 2×2 pixel blocks, depth edges left out
     L_direction = 1 − cosine of the angle between the translations of all pairs that moved: without it a short
                baseline weighs next to nothing, and a network from scratch mistakes forwards for backwards
-    L_conf   = BCE(confidence_logit, [w·‖p̂_cam − p_cam‖₁ < trusted_error]), sky as 0
+    L_conf   = BCE(confidence_logit, [w·‖p̂_cam − p_cam‖₁ < trusted_error]), sky as 0, over sky and known depth
     L_anchor = (mean log z)², weak: it only keeps the free scale from wandering
 
 Of networks with dense heads, with e = log ẑ − log z less its median over the clip (MiDaS, arXiv 1907.01341):
 
     L_depth  = mean |e|              L_gradient = mean |∂e| at four scales, so that edges are where they belong
-    L_focal  = |log f̂ − log f|       L_sky, L_moving = BCE and Dice of the two masks; no depth is sky
+    L_focal  = |log f̂ − log f|       L_sky, L_moving = BCE and Dice of the two masks, where they are known
 
 Of chains, with m_k the median of log ẑ − log z in window k and m its mean over the chain: L_scale = mean |m_k − m|, so
-that all windows have the one scale that nobody can see.
+that all windows have the one scale that nobody can see. Of clips in metres, with ŝ the metric scale that is in ẑ:
+L_metric = mean |m_k|, whose gradient goes to log ŝ alone (as MoGe-2, arXiv 2507.02546, learns scale apart from shape).
+
+What a clip's truth is not good for (`TruthKind`) takes no part: L_normal where depth is dense and clean, since noise of
+1 % between neighbouring pixels turns their normals by tens of degrees; confidence and sky where a pixel has depth or is
+sky, since a hole of a LiDAR or a depth camera is neither; L_moving where the mask is known; L_metric in metres.
 """
 
 from __future__ import annotations
@@ -66,7 +71,8 @@ class LossWeights:
     flow: float = 0.0  # per cell of 8 pixels (`matching.py`)
     sky: float = 0.0
     moving: float = 0.0
-    scale: float = 0.0  # of chains of windows (`objective.py`)
+    scale: float = 0.0  # of chains of windows (`objective.py`), as the next
+    metric: float = 0.0  # of networks with a metric scale
 
 
 @dataclass(frozen=True)
@@ -122,8 +128,10 @@ def measure(prediction: WindowPrediction, truth: ClipBatch, weights: LossWeights
         rotation=pair_mean(rotation_angle(between)),
         translation=pair_mean(slip.mean(-1)),
         direction=direction_loss(predicted_pair.translation, truth_pair.translation),
-        normal=normal_loss(aligned.predicted_cam, aligned.truth_cam, aligned.valid) if weights.normal else zero,
-        confidence=confidence_loss(prediction.confidence_logit.float(), aligned, weights.trusted_error)
+        normal=normal_loss(aligned.predicted_cam, aligned.truth_cam, of_clips(truth.has_normals, aligned.valid))
+        if weights.normal
+        else zero,
+        confidence=confidence_loss(prediction.confidence_logit.float(), aligned, truth.sky, weights.trusted_error)
         if weights.confidence
         else zero,
         anchor=aligned.log_depth.square().mean(),
@@ -137,14 +145,28 @@ def dense_losses(
 ) -> dict[str, Float[Tensor, ""]]:
     """The terms of dense heads, by name; `zero` where their weight is 0."""
     error = log_depth_error(prediction.points_cam[..., 2].float(), truth.depth.float(), truth.valid)
-    still = ~truth.moving
     return {
         "depth": _valid_mean(error.abs(), truth.valid) if weights.depth else zero,
         "gradient": gradient_loss(error, truth.valid) if weights.gradient else zero,
         "focal": focal_loss(_given(prediction.focal_px, "focal"), truth.intrinsics) if weights.focal else zero,
-        "sky": mask_loss(_given(prediction.sky_logit, "sky"), ~truth.valid) if weights.sky else zero,
-        "moving": mask_loss(_given(prediction.moving_logit, "moving"), ~still) if weights.moving else zero,
+        "sky": mask_loss(_given(prediction.sky_logit, "sky"), truth.sky, truth.valid | truth.sky)
+        if weights.sky
+        else zero,
+        "moving": mask_loss(
+            _given(prediction.moving_logit, "moving"),
+            truth.moving,
+            of_clips(truth.has_moving, torch.ones_like(truth.valid)),
+        )
+        if weights.moving
+        else zero,
     }
+
+
+def of_clips(
+    which: Bool[Tensor, " batch"], pixels: Bool[Tensor, "batch frame height width"]
+) -> Bool[Tensor, "batch frame height width"]:
+    """The pixels of these clips alone."""
+    return pixels & which[:, None, None, None]
 
 
 def _given(output: Tensor | None, name: str) -> Tensor:
@@ -201,13 +223,17 @@ def focal_loss(
 
 
 def mask_loss(
-    logit: Float[Tensor, "batch frame height width"], mask: Bool[Tensor, "batch frame height width"]
+    logit: Float[Tensor, "batch frame height width"],
+    mask: Bool[Tensor, "batch frame height width"],
+    known: Bool[Tensor, "batch frame height width"],
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy, and one less the overlap (Dice, arXiv 1606.04797) of masks that are not empty: without it a
-    mask of few pixels, as of things that move, is best left empty."""
-    truth, part = mask.to(logit.dtype), logit.sigmoid()
+    """Over the pixels that are known: binary cross-entropy, and one less the overlap (Dice, arXiv 1606.04797) of masks
+    that are not empty: without it a mask of few pixels, as of things that move, is best left empty."""
+    mask = mask & known
+    truth, part = mask.to(logit.dtype), torch.where(known, logit.sigmoid(), 0.0)
     overlap = 2 * (part * truth).sum() / (part + truth).sum().clamp(min=_TINY)
-    return F.binary_cross_entropy_with_logits(logit, truth) + torch.where(mask.any(), 1 - overlap, 0.0)
+    entropy = F.binary_cross_entropy_with_logits(logit, truth, reduction="none")
+    return _valid_mean(entropy, known) + torch.where(mask.any(), 1 - overlap, 0.0)
 
 
 def align(prediction: WindowPrediction, truth: ClipBatch) -> Aligned:
@@ -258,12 +284,17 @@ def direction_loss(
 
 
 def confidence_loss(
-    logit: Float[Tensor, "batch frame height width"], aligned: Aligned, trusted_error: float
+    logit: Float[Tensor, "batch frame height width"],
+    aligned: Aligned,
+    sky: Bool[Tensor, "batch frame height width"],
+    trusted_error: float,
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of "this point is within the trusted error"; sky is never."""
+    """Binary cross-entropy of "this point is within the trusted error"; sky is never. Of what is neither sky nor has
+    depth nothing is learnt."""
     error = weighted_error(aligned.predicted_cam, aligned.truth_cam, aligned.weight).detach()
     trusted = (error < trusted_error) & aligned.valid
-    return F.binary_cross_entropy_with_logits(logit, trusted.to(logit.dtype))
+    entropy = F.binary_cross_entropy_with_logits(logit, trusted.to(logit.dtype), reduction="none")
+    return _valid_mean(entropy, aligned.valid | sky)
 
 
 def normal_loss(

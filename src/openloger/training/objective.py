@@ -68,6 +68,9 @@ class Objective(nn.Module):
         if weights.scale:
             spread = chain_scale_loss(chain, clips)
             total, extra["scale"] = total + weights.scale * spread, spread.detach()
+        if weights.metric:
+            metric = chain_metric_loss(chain, clips)
+            total, extra["metric"] = total + weights.metric * metric, metric.detach()
         if matched is not None:
             total = total + weights.match * matched.loss + weights.shift * matched.shift
         return total, {"loss": total.detach(), **by_name(losses, matched), **extra}
@@ -116,6 +119,23 @@ def chain_scale_loss(chain: Chain, clips: ClipBatch) -> Float[Tensor, ""]:
         first += len(frames)
     scale = torch.stack(scales, dim=1)
     return (scale - scale.mean(dim=1, keepdim=True)).abs().mean()
+
+
+def chain_metric_loss(chain: Chain, clips: ClipBatch) -> Float[Tensor, ""]:
+    """Mean |log| of what the windows' metric scales are off by, over clips in metres; 0 where there are none.
+
+    Raises InputError where the network has no metric scale.
+    """
+    if not chain.metric_scale:
+        raise InputError("this network has no metric scale; set the weight of its loss to 0")
+    depth, first, errors = chain.prediction.points_cam[..., 2], 0, []
+    for frames, scale in zip(chain.frames, chain.metric_scale, strict=True):
+        truth = clips.take_frames(torch.tensor(frames))
+        off = median_log_ratio(depth[:, first : first + len(frames)], truth.depth, truth.valid).detach()
+        errors.append((off + scale.log() - scale.log().detach()).abs())
+        first += len(frames)
+    error = torch.stack(errors, dim=1).mean(dim=1)
+    return torch.where(clips.is_metric, error, 0.0).sum() / clips.is_metric.sum().clamp(min=1)
 
 
 def by_name(losses: Losses, matched: MatchResult | None) -> dict[str, Tensor]:

@@ -116,7 +116,8 @@ def _small_clips(stage: Stage, *, patch: int, processes: int) -> ClipPlan:
     return replace(
         plan,
         size=(2 * patch, 3 * patch),
-        other_sizes=((3 * patch, 2 * patch),) if plan.other_sizes else (),
+        other_sizes=((3 * patch, 2 * patch),) if plan.other_sizes or plan.pixels != (0, 0) else (),
+        pixels=(0, 0),
         frames=frames,
         rendered=max(frames),
         batch=min(plan.batch, 2),
@@ -208,8 +209,8 @@ def plan_run(
 def count_activations(config: TrainConfig, stage: Stage, shape: NetworkConfig) -> Activations:
     """Of a batch of one lane with the most frames of the stage, at the windows that it begins with.
 
-    Windows after the second keep as much as the second, so no more than two are gone through. The losses, which keep
-    little beside the network, are left out.
+    Of clips of several sizes the largest count. Windows after the second keep as much as the second, so no more than
+    two are gone through. The losses, which keep little beside the network, are left out.
     """
     clips, (window, overlap) = stage.clips, stage.windows.at(0.0)
     frames = max(clips.frames)
@@ -248,7 +249,7 @@ def _kept(config: TrainConfig, stage: Stage, shape: NetworkConfig, frames: int, 
                 kept[memory._cdata] = memory
             return tensor
 
-        images = torch.zeros(clips, frames, 3, *stage.clips.size)
+        images = torch.zeros(clips, frames, 3, *stage.clips.largest_size)
         window, overlap = stage.windows.at(0.0)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             chain = run_chain(network, images, size=window, overlap=overlap)
@@ -263,7 +264,11 @@ def _bytes(weights: Iterable[torch.Tensor]) -> int:
 
 def _measured_feed(config: TrainConfig, stage: Stage, render: RenderClips) -> float:
     """Frames a second of one process, of a clip of each of the first worlds that this stage would draw."""
-    plan = replace(stage.clips, rendered=_TIMED_FRAMES, frames=(_TIMED_FRAMES,), odds=(1.0,), other_sizes=())
+    own = stage.clips
+    size = own.size if own.pixels == (0, 0) else own.largest_size
+    plan = replace(
+        own, size=size, rendered=_TIMED_FRAMES, frames=(_TIMED_FRAMES,), odds=(1.0,), other_sizes=(), pixels=(0, 0)
+    )
     specs = [world_spec_of(plan, seed=config.seed, lane=0, number=number * plan.per_world) for number in range(2)]
     began_s = time.perf_counter()
     clips = render(specs)

@@ -56,9 +56,15 @@ def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
             moving=clips.moving[i].numpy(),
             intrinsics=clips.intrinsics[i].numpy(),
             world_from_cam=clips.world_from_cam[i].numpy(),
+            sky=_sky(clips.valid[i].numpy()),
         )
         for i, spec in enumerate(specs)
     ]
+
+
+def _sky(valid: np.ndarray) -> np.ndarray:
+    """Of worlds, where nothing else is without depth."""
+    return ~valid
 
 
 def make_clips(specs: Sequence[AnyClipSpec], render: RenderClips) -> list[Clip]:
@@ -171,7 +177,7 @@ def _take(out: Queue, process: BaseProcess) -> list[Clip]:
         return clips
 
 
-_ARRAYS = tuple(field.name for field in fields(Clip) if field.name != "name")
+_ARRAYS = tuple(field.name for field in fields(Clip) if field.name not in ("name", "sky", "kind"))
 
 
 @dataclass(frozen=True)
@@ -206,7 +212,8 @@ class CachedRender:
     def _read(self, spec: ClipSpec) -> Clip | None:
         try:
             with self.path(spec).open("rb") as file, np.load(file) as arrays:
-                return Clip(str(spec), **{name: arrays[name] for name in _ARRAYS})
+                kept = {name: arrays[name] for name in _ARRAYS}
+                return Clip(str(spec), **kept, sky=_sky(kept["valid"]))
         except (FileNotFoundError, BadZipFile, EOFError, KeyError):
             return None  # absent, or cut short by a full disk or a power failure: rendered again
 

@@ -136,10 +136,21 @@ def run_stages(config: TrainConfig, begin: Callable[[], Run], context: RunContex
 
 
 def check_datasets(config: TrainConfig) -> None:
-    """Raises InputError for a folder that is missing or laid out otherwise, before anything else is done."""
+    """Raises InputError for a folder that is missing or laid out otherwise, and a sequence that a run would be trained
+    and validated on, before anything else is done."""
+    validation = config.validation.datasets
+    for other in validation:
+        opened(other)
     for stage in config.stages:
         for dataset in stage.clips.datasets:
-            opened(dataset.name, dataset.folder)
+            names = opened(dataset).names
+            same = [other for other in validation if (other.name, other.folder) == (dataset.name, dataset.folder)]
+            both = [name for name in names if any(other.takes(name) for other in same)]
+            if both:
+                raise InputError(
+                    f"{dataset.name} in {dataset.folder}: stage {stage.name!r} trains on sequence {both[0]!r}, and "
+                    "validation has it too; part them by include and exclude"
+                )
 
 
 def stages_left(config: TrainConfig, current: str, *, only: str | None) -> tuple[Stage, ...]:

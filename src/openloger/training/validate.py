@@ -1,4 +1,4 @@
-"""Validation on worlds that are never trained on, beside trivial baselines.
+"""Validation on worlds, and sequences of datasets, that are never trained on, beside trivial baselines.
 
 Each clip is one window of a few frames; some are also run whole, as the stage's chain of windows.
 Depth: mean |s·d̂ − d|/d after one scale s a window (the minimiser of that very number).
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,11 +26,11 @@ from openloger.training.chaining import run_chain
 from openloger.training.clips import Clip, ClipBatch, choose_frames, stack
 from openloger.training.config import ValidationConfig
 from openloger.training.curriculum import Stage
-from openloger.training.data import ClipSpec, suited
+from openloger.training.data import AnyClipSpec, ClipSpec, FileClipSpec, suited
 from openloger.training.distribute import Ranks, gather, sum_over
 from openloger.training.losses import masked_mean, relative_motion
 from openloger.training.objective import run_and_match
-from openloger.training.render import TOGETHER, RenderClips
+from openloger.training.render import TOGETHER, RenderClips, make_clips
 
 Found = dict[str, dict[str, list[Tensor]]]  # by family, by name
 _BATCH = 16
@@ -76,13 +77,16 @@ class HeldOut:
 
 def held_out_clips(stage: Stage, config: ValidationConfig) -> int:
     """The number of clips a family: those wanted, or as many as `config.most_frames` allows."""
-    families = len(set(stage.clips.families))
-    return min(config.clips, max(1, config.most_frames // (families * _frames_of(stage, config))))
+    return min(config.clips, max(1, config.most_frames // (_families(stage, config) * _frames_of(stage, config))))
 
 
 def held_out_frames(stage: Stage, config: ValidationConfig) -> int:
     """The number of frames that are rendered for validation, over all processes."""
-    return held_out_clips(stage, config) * len(set(stage.clips.families)) * _frames_of(stage, config)
+    return held_out_clips(stage, config) * _families(stage, config) * _frames_of(stage, config)
+
+
+def _families(stage: Stage, config: ValidationConfig) -> int:
+    return len(set(stage.clips.families)) + len(config.datasets)
 
 
 def _frames_of(stage: Stage, config: ValidationConfig) -> int:
@@ -90,21 +94,18 @@ def _frames_of(stage: Stage, config: ValidationConfig) -> int:
 
 
 def held_out(stage: Stage, config: ValidationConfig, render: RenderClips, among: Ranks | None = None) -> HeldOut:
-    """Render this process' share of them: `config.clips` worlds a family, of seeds below those that training draws.
+    """Render this process' share of them: `config.clips` worlds a family, of seeds below those that training draws, and
+    as many clips of each dataset, which is a family of its name.
 
     Clip i of a family is that of process i mod the number of processes; what it shows does not depend on that.
     """
     plan, count = stage.clips, held_out_clips(stage, config)
-    draw = np.random.default_rng(0)
-    fps = math.sqrt(plan.fps[0] * plan.fps[1])
     batches: dict[str, tuple[ClipBatch, ...]] = {}
     paths: dict[str, tuple[Clip, ...]] = {}
-    for number, family in enumerate(sorted(set(plan.families))):
-        frames = _frames_of(stage, config)
-        firsts = draw.integers(600, size=config.clips)
-        own = range(count) if among is None else range(among.rank, count, among.count)
-        specs = [ClipSpec(family, seed, int(firsts[seed]), frames, fps, plan.size) for seed in own]
-        rendered = [clip for at in range(0, len(specs), TOGETHER) for clip in render(specs[at : at + TOGETHER])]
+    own = range(count) if among is None else range(among.rank, count, among.count)
+    for number, (family, of_family) in enumerate(_specs(stage, config).items()):
+        specs = [of_family[seed] for seed in own]
+        made = [clip for at in range(0, len(specs), TOGETHER) for clip in make_clips(specs[at : at + TOGETHER], render)]
         clips = [
             choose_frames(
                 clip,
@@ -113,12 +114,29 @@ def held_out(stage: Stage, config: ValidationConfig, render: RenderClips, among:
                 suited=suited(clip, plan),
                 shuffle_time=False,
             )
-            for seed, clip in zip(own, rendered, strict=True)
+            for seed, clip in zip(own, made, strict=True)
         ]
         batches[family] = tuple(stack(clips[at : at + _BATCH]) for at in range(0, len(clips), _BATCH))
-        paths[family] = tuple(clip for seed, clip in zip(own, rendered, strict=True) if seed < config.paths)
+        paths[family] = tuple(clip for seed, clip in zip(own, made, strict=True) if seed < config.paths)
     window, overlap = stage.windows.at(1.0)
     return HeldOut(batches, paths, window, overlap, plan.size)
+
+
+def _specs(stage: Stage, config: ValidationConfig) -> dict[str, Sequence[AnyClipSpec]]:
+    """The clips of each family, of which as many are made as there is room for."""
+    plan, frames = stage.clips, _frames_of(stage, config)
+    fps, draw = math.sqrt(plan.fps[0] * plan.fps[1]), np.random.default_rng(0)
+    specs: dict[str, Sequence[AnyClipSpec]] = {}
+    for family in sorted(set(plan.families)):
+        firsts = draw.integers(600, size=config.clips)
+        specs[family] = [
+            ClipSpec(family, seed, int(firsts[seed]), frames, fps, plan.size) for seed in range(config.clips)
+        ]
+    for source in config.datasets:
+        name = source.name if source.name not in specs else f"{source.name}:{source.folder}"
+        stride = (source.stride[0] + source.stride[1]) // 2
+        specs[name] = [FileClipSpec(source, seed, frames, stride, plan.size) for seed in range(config.clips)]
+    return specs
 
 
 @torch.no_grad()
