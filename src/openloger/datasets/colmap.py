@@ -25,7 +25,7 @@ import numpy as np
 from openloger.datasets.cameras import inverses, known_camera, matrices_from_xyz_quaternion
 from openloger.datasets.files import StoredPictures, natural
 from openloger.datasets.sequence import FileSequence, Label, Reader, called
-from openloger.datasets.text import read_text, require
+from openloger.datasets.text import number_of, read_text, require, streamed_lines
 from openloger.errors import InputError
 from openloger.frames.lenses import undistorted
 from openloger.frames.lenses.colmap_cameras import binary_colmap_cameras, colmap_cameras
@@ -134,8 +134,9 @@ def sequence_of(model: Path, pictures: Path, *, name: str) -> FileSequence:
     for number, (matrix, (_, view)) in enumerate(zip(cam_from_world, ordered, strict=True)):
         camera, world_from_cam = cameras[view.camera_id], known_camera(inverses(matrix[None])[0])
         K = _intrinsics(camera)
-        is_dark = points is None or world_from_cam is None
-        depth = None if is_dark else partial(sparse_depth, points, view.image_id, matrix, K, _size(camera))
+        depth = None
+        if points is not None and world_from_cam is not None:
+            depth = partial(sparse_depth, points, view.image_id, matrix, K, _size(camera))
         labels.append(Label(number / FPS, world_from_cam, K, depth))
     source = StoredPictures(name, tuple(path for path, _ in ordered))
     return FileSequence(name, tuple(labels), undistorted(source, [cameras[view.camera_id] for _, view in ordered]))
@@ -193,18 +194,17 @@ def _binary_views(path: Path) -> Iterator[ColmapView]:
 
 def _text_views(path: Path) -> Iterator[ColmapView]:
     """Two lines a picture; the second, its points, may be empty."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        lines = ((number, line.strip()) for number, line in enumerate(file, start=1) if not line.startswith("#"))
-        for number, line in lines:
-            if not line:
-                continue
-            words = line.split(maxsplit=9)
-            try:
-                image_id, camera, camera_id, name = int(words[0]), map(float, words[1:8]), int(words[8]), words[9]
-                yield ColmapView(image_id, camera_id, name, tuple(camera))
-            except (ValueError, IndexError):
-                raise InputError(f"{path}, line {number}: {line[:60]!r} is no picture of COLMAP's images.txt") from None
-            next(lines, None)
+    lines = streamed_lines(path, "pictures of COLMAP")
+    for number, line in lines:
+        if not line:
+            continue
+        words = line.split(maxsplit=9)
+        try:
+            image_id, camera, camera_id, name = int(words[0]), map(number_of, words[1:8]), int(words[8]), words[9]
+            yield ColmapView(image_id, camera_id, name, tuple(camera))
+        except (ValueError, IndexError):
+            raise InputError(f"{path}, line {number}: {line[:60]!r} is no picture of COLMAP's images.txt") from None
+        next(lines, None)
 
 
 def _binary_points(path: Path) -> Iterator[tuple[tuple[float, ...], np.ndarray]]:
@@ -221,18 +221,17 @@ def _binary_points(path: Path) -> Iterator[tuple[tuple[float, ...], np.ndarray]]
 
 
 def _text_points(path: Path) -> Iterator[tuple[tuple[float, ...], np.ndarray]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            words = line.split()
-            if not words or words[0].startswith("#"):
-                continue
-            try:
-                position, track = tuple(map(float, words[1:4])), np.array(words[8::2], dtype=np.uint32)
-                if len(position) != 3 or len(words) % 2:
-                    raise ValueError
-            except (ValueError, OverflowError):
-                raise InputError(f"{path}, line {number}: {line[:60]!r} is no point of COLMAP's points3D.txt") from None
-            yield position, track
+    for number, line in streamed_lines(path, "points of COLMAP"):
+        if not line:
+            continue
+        words = line.split()
+        try:
+            position, track = tuple(map(number_of, words[1:4])), np.array(words[8::2], dtype=np.uint32)
+            if len(position) != 3 or len(words) % 2:
+                raise ValueError(line)
+        except (ValueError, OverflowError):
+            raise InputError(f"{path}, line {number}: {line[:60]!r} is no point of COLMAP's points3D.txt") from None
+        yield position, track
 
 
 def _paths(pictures: Path, views: dict[str, ColmapView]) -> tuple[Path, ...]:
@@ -276,13 +275,16 @@ def _place(scene: Path) -> tuple[Path, Path]:
 
 
 def _has(model: Path, what: str) -> bool:
-    return any((model / f"{what}{ending}").is_file() for ending in _ENDINGS)
+    return any((model / f"{what}{ending}").exists() for ending in _ENDINGS)
 
 
 def _model_file(model: Path, what: str) -> Path:
     """The binary file, as COLMAP itself takes it, or the text."""
-    found = next((path for ending in _ENDINGS if (path := model / f"{what}{ending}").is_file()), None)
-    return require(model / f"{what}.bin", f"of COLMAP; or {what}.txt") if found is None else found
+    found = next((path for ending in _ENDINGS if (path := model / f"{what}{ending}").exists()), None)
+    path = require(model / f"{what}.bin", f"of COLMAP; or {what}.txt") if found is None else found
+    if not path.is_file():
+        raise InputError(f"{path} is not a file")
+    return path
 
 
 def _models(folder: Path, *patterns: str) -> list[Path]:

@@ -53,6 +53,26 @@ def numbered_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
+def streamed_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
+    """(line number, text) of the lines that do not begin with a #, blank ones too, of a file that may be large.
+
+    Raises InputError where it is missing, no file, not UTF-8 text or damaged.
+    """
+    if not require(path, what).is_file():
+        raise InputError(f"{path} is not a file ({what})")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if "\0" in line:
+                    raise InputError(f"{path} holds NUL bytes, so it is damaged or no text ({what})")
+                if not line.startswith("#"):
+                    yield number, line.strip()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({what}): {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({what}); save it as UTF-8") from error
+
+
 def number_of(word: str) -> float:
     """A number as text; NaN and infinities as they are. Raises ValueError where it is none."""
     if "_" in word:
