@@ -188,6 +188,28 @@ def test_a_turned_phone_is_read_as_colmap_reads_it(tmp_path: Path) -> None:
         np.testing.assert_array_equal(open_dataset("colmap", tmp_path)["."][0].rgb, upright)
 
 
+def test_smaller_copies_of_the_pictures_have_smaller_cameras(tmp_path: Path) -> None:
+    by_pycolmap(tmp_path, {"a.png": "OPENCV", "b.png": "PINHOLE"}, binary=True)
+    full = open_dataset("colmap", tmp_path)["."]
+    (tmp_path / "images_4").mkdir()
+    for name in ("a.png", "b.png"):
+        with Image.open(tmp_path / "images" / name) as picture:
+            picture.resize((WIDTH // 4, HEIGHT // 4)).save(tmp_path / "images_4" / name)
+    shutil.rmtree(tmp_path / "images")
+    small = open_dataset("colmap", tmp_path)["."]
+    for number in range(2):
+        assert small[number].rgb.shape == (HEIGHT // 4, WIDTH // 4, 3)
+        K, K_small = full[number].intrinsics, small[number].intrinsics
+        assert K is not None
+        np.testing.assert_allclose(
+            K_small, np.diag([0.25, 0.25, 1]) @ K, rtol=1e-2
+        )  # a view without border is narrower
+    np.testing.assert_allclose(small[1].intrinsics, np.diag([0.25, 0.25, 1]) @ full[1].intrinsics)
+    Image.new("RGB", (WIDTH // 4, HEIGHT // 2)).save(tmp_path / "images_4" / "b.png")
+    with pytest.raises(InputError, match="no smaller copy"):
+        open_dataset("colmap", tmp_path)["."]
+
+
 def test_points_may_be_absent(tmp_path: Path) -> None:
     by_pycolmap(tmp_path, {"a.png": "PINHOLE"}, binary=True)
     (tmp_path / "sparse" / "0" / "points3D.bin").unlink()

@@ -1,6 +1,6 @@
 """Any reconstruction by COLMAP (Schönberger and Frahm, CVPR 2016; https://colmap.github.io/format.html).
 
-    SCENE/images/…                                the pictures, as the model names them
+    SCENE/images/…                                the pictures, as the model names them; or smaller, in images_2, …
     SCENE/sparse/0/{cameras,images,points3D}.bin  or .txt; or in sparse/, or in the scene itself
     SCENE/dense/{images/…, sparse/…}              the undistorted workspace, read where there is no other model
 
@@ -16,17 +16,18 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from openloger.datasets.cameras import inverses, known_camera, matrices_from_xyz_quaternion
-from openloger.datasets.files import StoredPictures, natural
+from openloger.datasets.files import StoredPictures, image_size, natural
 from openloger.datasets.sequence import FileSequence, Label, Reader, called
 from openloger.datasets.text import number_of, read_text, require, streamed_lines
 from openloger.errors import InputError
+from openloger.frames.image_file import FORMATS
 from openloger.frames.lenses import undistorted
 from openloger.frames.lenses.colmap_cameras import binary_colmap_cameras, colmap_cameras
 from openloger.geometry.camera_models import CameraModel
@@ -38,10 +39,13 @@ FPS = 30.0  # nominal: a model has no times
 PLACES = (  # of the model and of the pictures in a scene; the first that is there counts
     ("sparse/0", "images"),
     ("sparse", "images"),
+    ("sparse/manhattan/0", "images"),  # MegaDepth
     ("", "images"),
     ("dense/sparse", "dense/images"),
     ("dense/0/sparse", "dense/0/images"),
 )
+SMALLER = ("images_2", "images_4", "images_8")  # copies whose sides are that part of the model's
+SAME_ASPECT = 0.02
 _ABOVE = ("", "*", "*/*")
 _ENDINGS = (".bin", ".txt")
 _IMAGE = struct.Struct("<I7dI")  # id, quaternion w x y z, translation of cam_from_world, camera id
@@ -124,6 +128,9 @@ def sequence_of(model: Path, pictures: Path, *, name: str) -> FileSequence:
         raise InputError(f"{model} has no registered picture")
     ordered = [(path, views[os.path.relpath(path, pictures).replace(os.sep, "/")]) for path in _paths(pictures, views)]
     cameras = read_cameras(model)
+    if pictures.name in SMALLER:
+        of_camera = {view.camera_id: path for path, view in reversed(ordered)}
+        cameras = {one: _at_size(cameras[one], path) for one, path in of_camera.items() if one in cameras}
     lost = next((view for _, view in ordered if view.camera_id not in cameras), None)
     if lost is not None:
         raise InputError(f"{model}: {lost.name} is by camera {lost.camera_id}, which is not among its cameras")
@@ -252,6 +259,18 @@ def _view_intrinsics(camera: CameraModel) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, view_intrinsics(camera, size).tolist()))
 
 
+def _at_size(camera: CameraModel, picture: Path) -> CameraModel:
+    """The camera of a smaller copy of its pictures."""
+    size, full = image_size(picture, formats=FORMATS, what="a picture"), _size(camera)
+    scale = (size[1] / full[1], size[0] / full[0])
+    if abs(scale[0] / scale[1] - 1) > SAME_ASPECT:
+        raise InputError(
+            f"{picture} has {size[1]}×{size[0]} pixels, which is no smaller copy of a picture of {full[1]}×{full[0]}"
+        )
+    params = (*(value * scale[number % 2] for number, value in enumerate(camera.params[:4])), *camera.params[4:])
+    return replace(camera, params=params, size=size)
+
+
 def _intrinsics(camera: CameraModel) -> Float64[np.ndarray, "3 3"]:
     """K of the view of a camera's pictures."""
     return np.array(_view_intrinsics(camera), dtype=np.float64)
@@ -269,7 +288,9 @@ def _place(scene: Path) -> tuple[Path, Path]:
         return scene, scene.parent.parent / "images"
     for model, pictures in PLACES:
         if _has(scene / model, "images"):
-            return scene / model, scene / pictures
+            smaller = (scene / pictures).parent
+            found = next((smaller / one for one in ("images", *SMALLER) if (smaller / one).is_dir()), scene / pictures)
+            return scene / model, found
     places = ", ".join(model for model, _ in PLACES if model)
     raise InputError(f"{scene} has no model of COLMAP in {places} or itself")
 

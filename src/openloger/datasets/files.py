@@ -23,6 +23,7 @@ from openloger.frames.lazy import UndecodableError
 from openloger.outputs import is_clutter
 from openloger.shapes import Float32
 from openloger.values import Frame, FrameSource
+from openloger.version import install_command
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
 # What Pillow and numpy raise over a bad file
@@ -100,6 +101,22 @@ def read_depth_npy(path: Path) -> Float32[np.ndarray, "rows columns"]:
 def picture_source(paths: Iterable[Path]) -> FrameSource:
     """The pictures as frames 0, 1, 2, …; read one by one, on demand."""
     return open_frames([str(path) for path in paths])
+
+
+def read_hdf5(path: Path, key: str, *, axes: int) -> np.ndarray:
+    """A whole array of numbers of an HDF5 file. Raises InputError where it is missing, damaged or of another form."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(f"{path} is HDF5, which needs the package h5py: {install_command('hdf5')}") from error
+    try:
+        with h5py.File(require(path, "HDF5"), "r") as file:
+            array = np.asarray(file[key])
+    except (*_DAMAGE, KeyError, TypeError) as error:
+        raise InputError(f"{path} has no readable array {key!r}: {str(error).splitlines()[0]}") from error
+    if array.ndim != axes or array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: {key!r} is {array.dtype} {array.shape}; {axes} axes of numbers are wanted")
+    return array
 
 
 @dataclass(frozen=True)

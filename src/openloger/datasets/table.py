@@ -6,15 +6,21 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from openloger.datasets.arkitscenes import ARKITSCENES
+from openloger.datasets.co3d import CO3D
 from openloger.datasets.colmap import COLMAP
 from openloger.datasets.euroc import EUROC
 from openloger.datasets.folder import FOLDER
+from openloger.datasets.hypersim import HYPERSIM
 from openloger.datasets.kitti import KITTI
+from openloger.datasets.omniworld import OMNIWORLD
 from openloger.datasets.rgbd import BONN, ETH3D, TUM_RGBD
 from openloger.datasets.scannet import SCANNET
+from openloger.datasets.scannetpp import SCANNETPP
 from openloger.datasets.sequence import DatasetFolder, Reader
 from openloger.datasets.seven_scenes import SEVEN_SCENES
 from openloger.datasets.sintel import SINTEL
+from openloger.datasets.spring import SPRING
 from openloger.datasets.tartanair import TARTANAIR
 from openloger.datasets.vbr import VBR
 from openloger.datasets.vkitti2 import VKITTI2
@@ -32,6 +38,12 @@ DATASETS: dict[str, Reader] = {
     "eth3d": ETH3D,
     "vkitti2": VKITTI2,
     "euroc": EUROC,
+    "arkitscenes": ARKITSCENES,
+    "scannetpp": SCANNETPP,
+    "hypersim": HYPERSIM,
+    "spring": SPRING,
+    "co3d": CO3D,
+    "omniworld": OMNIWORLD,
     "colmap": COLMAP,
     "folder": FOLDER,
 }
