@@ -388,8 +388,7 @@ def scannetpp(root: Path) -> Made:
         save(capture / "resized_images" / f"{stem}.jpg", rgb[number])
         (capture / "resized_images" / f"{stem}.jpg").rename(capture / "resized_images" / f"{stem}.JPG")
         save(capture / "render_depth" / f"{stem}.png", np.round(depth[number] * 1000).astype(np.uint16))
-    text(capture / "colmap" / "images.txt", *images)
-    text(capture / "colmap" / "points3D.txt", "1 0.5 0.5 3 1 2 3 0.5 7 0")
+    text(capture / "colmap" / "images.txt", *images)  # beside points3D.txt, which is not read
     times = np.arange(FRAMES) / 30
     return Made(root, "data/0a5c013435/dslr", truth, corner_camera(*CAMERA), depth, rgb, times)
 
