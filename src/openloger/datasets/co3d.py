@@ -102,7 +102,7 @@ def pixels_from_ndc(viewpoint: Mapping[str, Any], height: int, width: int) -> Fl
         raise InputError(f"intrinsics_format is {kind!r}, neither ndc_isotropic nor ndc_norm_image_bounds")
     half = np.full(2, min(height, width) / 2) if kind == "ndc_isotropic" else np.array([width, height]) / 2
     focal, centre = np.array(viewpoint["focal_length"]) * half, np.array(viewpoint["principal_point"]) * half
-    return camera_matrix(*focal.tolist(), width / 2 - float(centre[0]), height / 2 - float(centre[1]))
+    return camera_matrix(float(focal[0]), float(focal[1]), width / 2 - float(centre[0]), height / 2 - float(centre[1]))
 
 
 def read_depth(path: Path, mask: Path | None, scale: float) -> Float32[np.ndarray, "height width"]:
