@@ -38,7 +38,7 @@ _log = logging.getLogger("openloger")
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOptions:
-    """How one video is reconstructed: what `open_frames` and `reconstruct` take. A column of a table has the same name.
+    """The options of one video, as `open_frames` and `reconstruct` take them. A column of a table has the same name.
 
     None leaves the choice to the network.
     """
@@ -93,7 +93,7 @@ class Video:
 
     @property
     def request(self) -> str:
-        """What is asked for, as a text that can be compared."""
+        """The request, as a text that can be compared."""
         return json.dumps({"source": self.source, **asdict(self.options)}, sort_keys=True)
 
 

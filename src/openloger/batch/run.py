@@ -33,7 +33,7 @@ from openloger.version import __version__
 
 LEAST_FREE_BYTES = 10 * 10**9
 _INDEX_EVERY_S = 600.0
-_LOOKED_AT_TOGETHER = 32  # videos of an earlier run, by threads: an object store answers in tens of milliseconds
+_READ_AT_ONCE = 32  # videos of an earlier run, by threads: an object store answers in tens of milliseconds
 _LOCK_FILE = "lock"
 
 
@@ -144,7 +144,7 @@ def run_batch(
 
 
 class _Counts:
-    """What is done so far."""
+    """The results so far."""
 
     def __init__(self, total: int, done: Iterable[VideoResult], on_progress: Callable[[BatchProgress], None]) -> None:
         earlier = list(done)
@@ -236,7 +236,7 @@ def _divide(
         is_there = result.state == "failed" or storage.exists(f"{video.name}/{COMMITTED_FILE}")
         return result if is_there and _version(video) == result.source_version else None
 
-    with ThreadPoolExecutor(_LOOKED_AT_TOGETHER) as threads:
+    with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
         for video, result in zip(videos, threads.map(standing, videos), strict=True):
             if result is None:
                 waiting.append(video)

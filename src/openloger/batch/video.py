@@ -88,7 +88,7 @@ def video_key(name: str) -> str:
 
 @dataclass(frozen=True)
 class VideoJob:
-    """What a worker needs for each video of a batch, the video itself excepted."""
+    """The settings of all videos of a batch, for its workers."""
 
     spec: NetworkSpec
     out: str
@@ -181,7 +181,7 @@ class VideoWorker:
         )
 
     def _fetched(self, video: Video) -> str:
-        """What `open_frames` can open: the source itself, or its copy on this machine."""
+        """A path that `open_frames` can open: the source itself, or its copy on this machine."""
         if _is_here(video):
             return video.source
         return str(download(video.source, self._source_folder(video)))
@@ -311,7 +311,7 @@ def _upload_export(path: Path, out: Storage, name: str) -> None:
 
 
 def _remove_scratch(path: Path) -> None:
-    """What this batch put into its scratch folder, and has stored elsewhere since."""
+    """Remove what this batch put into its scratch folder and has stored elsewhere since."""
     if path.is_file():
         path.unlink()
     else:

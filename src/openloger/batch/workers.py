@@ -51,7 +51,7 @@ Work = Callable[[Any, WorkerControl], Any]  # an item, done; raises where anothe
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerResources:
-    """How many workers there are, and what each is given."""
+    """The number of workers, and the resources of each."""
 
     workers: int | None = None  # None: as many as the machine or the cluster has room for
     cpus_per_worker: int = 1  # torch's threads, too
@@ -109,7 +109,7 @@ class _Seat:
 
 @dataclass
 class _Books:
-    """What is left to do, and by whom."""
+    """The tasks that are left, and the workers that have them."""
 
     items: Iterator[Any]
     again: deque[_Attempt] = field(default_factory=deque)

@@ -64,9 +64,9 @@ class StorageArguments:
     """The precision in which depth is stored."""
 
     def options(self, *, resume: bool, overwrite: bool) -> RunOptions:
-        """The options of a run; raises InputError where it is both to go on and to begin again."""
+        """The options of a run; raises InputError where it is both to go on and to start over."""
         if resume and overwrite:
-            raise InputError("--resume and --overwrite cannot both be given: go on, or begin again")
+            raise InputError("--resume and --overwrite cannot both be given: go on, or start over")
         if self.camera is not None and self.intrinsics is not None:
             raise InputError("--camera and --intrinsics cannot both be given: the second is a form of the first")
         camera = None if self.intrinsics is None else CameraModel("pinhole", self.intrinsics)

@@ -64,10 +64,10 @@ class BatchArguments:
 
 @dataclass(frozen=True)
 class PoolArguments:
-    """How many workers, and where."""
+    """The number of workers, and where they run."""
 
     workers: int | None = None
-    """How many; by default as many as there is room for."""
+    """Number of workers; by default as many as there is room for."""
     cpus_per_worker: int = 1
     """CPUs, and torch's threads, of each."""
     gpus_per_worker: float | None = None

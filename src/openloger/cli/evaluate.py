@@ -195,7 +195,7 @@ def _evaluate(
 
 @dataclass(frozen=True)
 class SuiteJob:
-    """What a worker needs for each sequence of a suite."""
+    """The settings with which a worker evaluates each sequence of a suite."""
 
     sequences: Sequences
     suite: Suite

@@ -196,7 +196,7 @@ def _two_clocks(path: Path, given_s: np.ndarray, times_s: np.ndarray) -> str:
 
 
 def _refined_clock(recording: Recording, times_s: np.ndarray, fix_s: np.ndarray, measured: np.ndarray) -> float:
-    """How many seconds later the frames are, where that fits clearly better; else 0."""
+    """Seconds by which the frames are later, where that fits clearly better; else 0."""
     centres, target = recording.world_from_cam[:, :3, 3], torch.from_numpy(measured.copy())
 
     def middle_distance(late_s: float) -> float:

@@ -57,7 +57,7 @@ class Reconstruction(Protocol):
 
 @runtime_checkable
 class Located(Protocol):
-    """What some reconstructions know of their world beyond its shape."""
+    """A reconstruction whose place, unit or gravity may be known."""
 
     @property
     def is_metric(self) -> bool:

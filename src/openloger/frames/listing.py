@@ -22,7 +22,7 @@ VIDEO_SUFFIXES = frozenset(
 TEXT_SUFFIXES = frozenset({"", ".csv", ".json", ".log", ".md", ".txt", ".xml", ".xmp", ".yaml", ".yml"})
 _SIDECARS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _DEEP = 2  # levels of folders that are searched for a hint
-_LOOKED_AT = 200  # entries of each
+_MOST_FOLDERS = 200  # entries of each
 _NUMBERS = re.compile(r"((?<![^/\\])\d+\.\d+(?=\.[A-Za-z]\w*$)|\d+)")
 logger = logging.getLogger("openloger")
 
@@ -67,7 +67,7 @@ def no_picture_in(path: Path, entries: Sequence[Path]) -> InputError:
 
 def _folders_with_pictures(path: Path, deep: int) -> list[Path]:
     try:
-        folders = natural((entry for entry in path.iterdir() if entry.is_dir()), frozenset({""}))[:_LOOKED_AT]
+        folders = natural((entry for entry in path.iterdir() if entry.is_dir()), frozenset({""}))[:_MOST_FOLDERS]
     except OSError:
         return []
     here = [folder for folder in folders if _holds_picture(folder)]

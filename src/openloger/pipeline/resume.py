@@ -146,7 +146,7 @@ def check_source(stored: Recording, source: FrameSource) -> None:
 
     Raises RecordingError where it is another one, by its name or by its files.
     """
-    ways_out = "give that source, choose another folder, or begin again with --overwrite"
+    ways_out = "give that source, choose another folder, or start over with --overwrite"
     known = stored.meta.source_identity  # recordings once had none
     found = None if known is None else difference(known, source)
     may_have_moved = known is not None and known["files"] > 0 and found is None
@@ -175,7 +175,7 @@ def check_masks(stored: Recording, masks: Masks) -> None:
 def restore(stream: Stream, stored: Recording) -> None:
     """Put the stream where the interrupted run last left its state.
 
-    A run that was interrupted before it kept one begins again. Where the state is damaged, missing or another run's, it
+    A run that was interrupted before it kept one starts over. Where the state is damaged, missing or another run's, it
     is rebuilt from the recording, with a warning.
 
     Raises RecordingError where it cannot be read, or not be rebuilt.
@@ -212,7 +212,7 @@ def rebuilt_state(stream: Stream, stored: Recording, *, reason: str) -> StreamSt
     if stream.overlap == 0 and stream.network.config.memory is not None and len(rows) > 1:
         raise RecordingError(
             f"{stored.path}: the state of the run cannot be used ({reason}), and windows that share no frame cannot be "
-            f"continued without it, as memory alone ties them: begin again with --overwrite, or keep these frames and "
+            f"continued without it, as memory alone ties them: start over with --overwrite, or keep these frames and "
             f"reconstruct the rest into another folder (--start {int(stored.source_index[-1]) + 1})"
         )
     states = (_state_before(stream, stored, window) for window in reversed(rows[1:]))
@@ -254,7 +254,7 @@ def recorded_prefix(stream: Stream, stored: Recording) -> RecordedPrefix:
     if stream.state.number == 0 and len(stored) > stream.window:
         raise RecordingError(
             f"{stored.path}: cannot be appended to, as no state of the run was kept, which only live runs keep when "
-            "they are complete; choose another folder, or begin again with --overwrite"
+            "they are complete; choose another folder, or start over with --overwrite"
         )
     seen = int(np.searchsorted(stored.source_index, stream.state.next_index))
     return RecordedPrefix([_as_given(frame, stored) for frame in stored.frames(start=seen)], stored.timestamps_s)

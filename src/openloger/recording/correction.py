@@ -98,7 +98,7 @@ class Correction:
 
 
 def correction_stamp(folder: Path) -> tuple[int, int] | None:
-    """What changes when a recording's correction does; None: it has none."""
+    """A stamp that changes when a recording's correction does; None: it has none."""
     try:
         found = (folder / CORRECTION_FILE).stat()
     except FileNotFoundError:

@@ -73,7 +73,7 @@ def _check_settings(folder: Path, stored: RecordingMeta, meta: RecordingMeta) ->
     if differences := stored.differences(meta):
         raise RecordingError(
             f"{folder}: cannot be continued, it was made with {'; '.join(differences)}: "
-            "resume with the same settings, or begin again with --overwrite"
+            "resume with the same settings, or start over with --overwrite"
         )
 
 

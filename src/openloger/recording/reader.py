@@ -105,7 +105,7 @@ class Recording:
 
     @property
     def correction(self) -> Correction | None:
-        """What all cameras and depths are corrected by, the same object until its file changes; None: nothing."""
+        """The correction of all cameras and depths, the same object until its file changes; None: there is none."""
         return self._view.correction
 
     @property

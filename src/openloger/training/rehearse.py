@@ -46,7 +46,7 @@ class Activations:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What one stage takes of each process, by arithmetic and, where it says so, measured here. Bytes and seconds."""
+    """The memory and feed of one stage in each process, in bytes and seconds: by arithmetic, or measured."""
 
     name: str
     steps: int
@@ -63,7 +63,7 @@ class StagePlan:
 
     @property
     def state(self) -> int:
-        """What a process keeps between two steps."""
+        """Bytes that a process keeps between two steps."""
         return self.weights + self.gradients + self.moments + self.running_mean
 
     def total(self, *, recompute: bool) -> int:

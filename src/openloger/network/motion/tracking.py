@@ -37,7 +37,7 @@ class FlowTracker:
 
 
 class MotionMeter:
-    """How far the picture has moved since a keyframe."""
+    """Measures the motion of the picture since a keyframe."""
 
     def __init__(self, key: Float[Tensor, "3 height width"], used: Bool[Tensor, "height width"] | None = None) -> None:
         """Pixels that are not `used` have no say; the frames then have masks, too."""
