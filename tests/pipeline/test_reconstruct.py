@@ -98,6 +98,31 @@ def test_stopped_and_resumed_equals_uncut(windows_done, network, tmp_path):
     assert_equal(run(noise(), tmp_path / "cut", network, existing="resume"), whole)
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_one_line_and_costs_no_frame(refusal, network, tmp_path, monkeypatch):
+    forward, windows = type(network).forward, []
+
+    def full(self, window, memory=None, **options):
+        windows.append(window)
+        if len(windows) == 3:
+            raise refusal
+        return forward(self, window, memory, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(network), "forward", full)
+        with pytest.raises(InputError, match=r"not enough memory; the 14 frames before .* --resume"):
+            run(noise(), tmp_path / "cut", network)
+    whole = run(noise(), tmp_path / "whole", network)
+    assert_equal(run(noise(), tmp_path / "cut", network, existing="resume"), whole)
+
+
 def test_killed_and_resumed_equals_uncut(network, tmp_path):
     out = tmp_path / "cut"
     child = subprocess.Popen([sys.executable, __file__, str(out)], env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -224,6 +224,20 @@ def test_a_state_that_cannot_be_saved_is_one_line(
     assert "\n" not in str(told.value)
 
 
+def test_of_large_states_one_at_most_waits_to_be_written(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saver, state = StateSaver(stopped / "state.safetensors"), StreamState(number=1)
+    saver.share_of_time = 1e9  # so that one is always due
+    assert saver.after_commit(state) is not None
+    assert saver.after_commit(state) is not None  # a small one costs nothing to hold
+    monkeypatch.setattr("openloger.pipeline.resume.LARGE_STATE", -1)
+    assert saver.after_commit(state) is None
+    saver.save(state)
+    save = saver.after_commit(state)
+    assert save is not None
+    save(0)
+    assert StreamState.from_bytes(saver.path.read_bytes()).number == 1
+
+
 # Another source of the same name
 
 

@@ -204,3 +204,18 @@ def test_chunks_are_to_the_byte_what_zarr_would_write(tmp_path: Path) -> None:
     assert len(chunks) == 3 * 3 + 5  # 16 pictures a chunk, 256 rows of numbers
     for chunk in chunks:
         assert (written / chunk).read_bytes() == (twin / chunk).read_bytes(), chunk
+
+
+def test_a_chunk_is_compressed_once_it_is_full(tmp_path: Path) -> None:
+    """Before that it is stored, so that no window pays for the frames before it; readers see no difference."""
+    with create_recording(tmp_path / "out", values.meta()) as writer:
+        for window in values.placed_windows(FRAMES):
+            writer.append(window)
+        folder = tmp_path / "out" / "arrays.zarr" / "depth"
+        full, stored = (folder / name for name in ("c.0.0.0", f"c.{FRAMES // 16}.0.0"))
+        raw = 16 * values.HEIGHT * values.WIDTH * 2
+        assert full.stat().st_size < raw < stored.stat().st_size
+        before = open_recording(tmp_path / "out").depth(FRAMES - 1)
+        writer.finish()
+    assert stored.stat().st_size < raw
+    np.testing.assert_array_equal(open_recording(tmp_path / "out").depth(FRAMES - 1), before)

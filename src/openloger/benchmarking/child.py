@@ -21,6 +21,7 @@ from typing import Any
 from openloger.errors import InputError, OpenlogerError
 from openloger.runtime.platform import limit_data_bytes
 from openloger.runtime.progress import Progress
+from openloger.runtime.resources import is_out_of_memory
 
 _MARK = "openloger-child "
 OnProgress = Callable[[Progress], None]
@@ -104,8 +105,6 @@ def _killed_after(limit_s: float | None, process: subprocess.Popen[str], too_lat
 
 def main() -> None:
     """The child's side."""
-    import torch
-
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.getLogger("openloger").setLevel(logging.ERROR)  # the parent has reported what is run
@@ -116,10 +115,8 @@ def main() -> None:
         result = function(**order["arguments"], on_progress=lambda progress: _send(progress=asdict(progress)))
     except OpenlogerError as error:
         _send(refused=str(error))
-    except (MemoryError, torch.OutOfMemoryError):
-        _send(over="memory")
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         _send(over="memory")
     else:

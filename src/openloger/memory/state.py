@@ -35,7 +35,9 @@ class HybridMemory:
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        return sum(tensor.nbytes for tensor in self.to_tensors().values())
+        sizes: list[int] = []
+        self.map(lambda tensor: (sizes.append(tensor.nbytes), tensor)[1])
+        return sum(sizes)
 
     def reset(self: Memory) -> Memory:
         """Drop the fast weights (LoGeR's reset for long videos); the keys and values of the previous chunk stay."""

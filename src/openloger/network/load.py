@@ -68,7 +68,8 @@ def load_network(
         network = _with_weights(name, path)
     if network.fusion is not None:  # a frame's convolutions cost half as much so on a CPU; training keeps to rows
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return network.to(device).set_precision(precision).eval().requires_grad_(False)
+    network.set_precision(precision)  # first, so that a card never holds the weights in float32
+    return network.to(device).eval().requires_grad_(False)
 
 
 def _published_as(repository: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from openloger.recording import BackgroundWriter, Cost, Recording, create_record
 from openloger.runtime.allocator import keep_freed_memory
 from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
-from openloger.runtime.resources import device_name, peak_memory_bytes
+from openloger.runtime.resources import device_name, is_out_of_memory, peak_memory_bytes
 from openloger.runtime.threads import cores_shared
 from openloger.streaming import Stream
 from openloger.values import FrameSource
@@ -107,12 +108,27 @@ def reconstruct(
         else:
             meta = meta if live else replace(meta, source=stored.meta.source)  # `check_source` accepts a moved file
             writer = resume_recording(out, meta, frames=stream.state.final_frames)
-        with cores_shared(work=operations_per_frame(network, frames.size)), BackgroundWriter(writer) as recording:
+        work = operations_per_frame(network, frames.size)
+        with _memory_explained(Path(out), network), cores_shared(work=work), BackgroundWriter(writer) as recording:
             _run(stream, frames, recording, options, live=live)
     if frames.error is not None:
         kept = f"the {len(open_recording(out))} frames before it are in {out}"
         raise BadFrameError(f"{frames.error}; {kept}", index=frames.error.index) from frames.error
     return open_recording(out)
+
+
+@contextmanager
+def _memory_explained(out: Path, network: Network) -> Iterator[None]:
+    """Raises InputError where the memory is not enough; what was placed before is committed by then."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"{device_name(network.device)} has not enough memory; the {len(open_recording(out))} frames before are in "
+            f"{out}: free some and continue with --resume, or begin again with a smaller --window or --size"
+        ) from error
 
 
 def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, options: RunOptions, *, live: bool) -> None:
@@ -127,7 +143,7 @@ def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, opti
         cost = Cost(now.seconds - before.seconds, now.waiting_s - before.waiting_s, peak_bytes, device)
         before = now
         with watch.waiting():
-            recording.append(placed, cost=cost, after_commit=lambda _, state=state: saver.offer(state))
+            recording.append(placed, cost=cost, after_commit=saver.after_commit(state))
         options.on_window(placed)
         options.on_progress(watch.advance(placed.final_count))
         if not placed.last and options.should_stop():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,7 @@ from openloger.streaming.windows import SizedFrame
 from openloger.values import Frame, FrameSource
 
 _log = logging.getLogger("openloger")
+LARGE_STATE = 64 << 20  # bytes of memory on a device
 
 
 class RecordedPrefix(NamedTuple):
@@ -69,17 +70,27 @@ class StateSaver:
         self.path = path
         self.made_for = meta_hash(path.parent)
         self._saved_at_s, self._cost_s = time.perf_counter(), 0.0
+        self._waiting = False
 
-    def offer(self, state: StreamState) -> None:
-        """Save it if the last time is long enough ago."""
-        if self._cost_s <= self.share_of_time * (time.perf_counter() - self._saved_at_s):
-            self.save(state)
+    def after_commit(self, state: StreamState) -> Callable[[int], None] | None:
+        """What saves it once its window is committed; None where the last time is not long enough ago.
+
+        A window that waits to be written holds its state, which is up to a gigabyte on a card: of large states at most
+        one waits.
+        """
+        if self._cost_s > self.share_of_time * (time.perf_counter() - self._saved_at_s):
+            return None
+        if self._waiting and state.memory.nbytes > LARGE_STATE:
+            return None
+        self._waiting = True
+        return lambda _: self.save(state)
 
     def save(self, state: StreamState) -> None:
         """Save it now.
 
         Raises RecordingError where it cannot be saved.
         """
+        self._waiting = False
         if state.finished:  # a bad frame may have ended the video here; a resume shall try that window again
             return
         began_s = time.perf_counter()

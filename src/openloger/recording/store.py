@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from openloger.runtime.platform import remove_file, sync_folder
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
+STORED_LEVEL = 0  # Blosc's, without compression: for a chunk that is not full, and will be written again
 ZSTD_LEVEL = 1  # on depths and pictures level 3 is within 4 % of its size at half the speed or less
 METADATA_FILE = "zarr.json"
 _CHUNK = re.compile(r"c(\.[0-9]+)+")
@@ -106,7 +106,8 @@ class GrowingArray:
     """A zarr array that frames are appended to.
 
     The last chunk is kept in memory and written again, whole, until it is full: nothing is read back, and a kill
-    leaves either the chunk as it was or the chunk with the new frames behind the same old ones.
+    leaves either the chunk as it was or the chunk with the new frames behind the same old ones. It is compressed once,
+    when it is full or the array is trimmed; till then it is stored as it is, at a thirtieth of the processor's time.
     """
 
     def __init__(self, folder: Path, layout: ArrayLayout, *, frames: int) -> None:
@@ -136,9 +137,10 @@ class GrowingArray:
             number, filled = divmod(self._frames, self._layout.chunk_frames)
             now, rows = np.split(rows, [self._layout.chunk_frames - filled])
             self._tail[filled : filled + len(now)] = now
-            replace_whole(_chunk_file(self._path, number, self._tail.ndim), self._encoded())
+            is_full = filled + len(now) == self._layout.chunk_frames
+            self._write(number, level=ZSTD_LEVEL if is_full else STORED_LEVEL)
             self._frames += len(now)
-            if filled + len(now) == self._layout.chunk_frames:
+            if is_full:
                 self._tail[:] = 0
         sync_folder(self._path)
 
@@ -148,8 +150,12 @@ class GrowingArray:
         Raises:
             OSError: of the file system.
         """
+        number, filled = divmod(self._frames, self._layout.chunk_frames)
+        if filled:
+            self._write(number, level=ZSTD_LEVEL)
+            sync_folder(self._path)
+            number += 1
         self._resize(self._frames)
-        number = -(-self._frames // self._layout.chunk_frames)
         while (beyond := _chunk_file(self._path, number, self._tail.ndim)).exists():
             remove_file(beyond)
             number += 1
@@ -164,17 +170,18 @@ class GrowingArray:
         write_json(self._path / METADATA_FILE, metadata)
         self._length = frames
 
-    def _encoded(self) -> bytes:
-        content = self._compressor.encode(self._tail)
-        return content + crc32c(content).to_bytes(4, "little") if self._checked else content
+    def _write(self, number: int, *, level: int) -> None:
+        """Replace the chunk `number` by the tail."""
+        content = self._compressor(level).encode(self._tail)
+        content += crc32c(content).to_bytes(4, "little") if self._checked else b""
+        replace_whole(_chunk_file(self._path, number, self._tail.ndim), content)
 
-    @cached_property
-    def _compressor(self) -> Any:
-        """The array's metadata, as zarr writes it."""
+    def _compressor(self, level: int) -> Any:
+        """As the array's metadata describe it, but for the level, which any reader of Blosc takes from the chunk."""
         from numcodecs import Blosc
 
         shuffle = {"shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}[self._layout.shuffle]
-        return Blosc(cname="zstd", clevel=ZSTD_LEVEL, shuffle=shuffle)
+        return Blosc(cname="zstd", clevel=level, shuffle=shuffle)
 
 
 class ChunkReader:

@@ -167,7 +167,7 @@ def rows_of(placed: PlacedWindow, meta: RecordingMeta) -> Rows:
     shape = (final, meta.height, meta.width, 3)
     arrays = {
         "depth": _numpy(depth),
-        "confidence": _numpy((confidence * 255).round().clamp(0, 255).to(torch.uint8)),
+        "confidence": _numpy((confidence * 255).round_().clamp_(0, 255).to(torch.uint8)),
         "rgb": np.stack([frame.rgb for frame in frames]) if frames else np.zeros(shape, np.uint8),
         "world_from_cam": _numpy(world_from_cam.double()),
         "intrinsics": _numpy(placed.intrinsics[:final].double()),
@@ -181,8 +181,16 @@ def rows_of(placed: PlacedWindow, meta: RecordingMeta) -> Rows:
 def _storable_depth(depth: Tensor, meta: RecordingMeta) -> tuple[Tensor, int]:
     if meta.depth_dtype == "float32":
         return depth.float(), 0
+    depth = depth.contiguous()  # it is a column of the points
+    if depth.numel() == 0 or (depth.amin() >= FLOAT16_DEPTH_MIN and depth.amax() <= FLOAT16_DEPTH_MAX):
+        return depth.half(), 0
     inside = torch.where(depth == 0, 0.0, depth.clamp(FLOAT16_DEPTH_MIN, FLOAT16_DEPTH_MAX))  # 0: masks hide it
     return inside.half(), int((inside != depth).sum())
+
+
+def _is_finite(values: Tensor) -> bool:
+    """Whether all are. A sum is finite only then; it is a tenth of the work, and may overflow."""
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
 def _check(placed: PlacedWindow, meta: RecordingMeta, predicted: dict[str, Tensor]) -> None:
@@ -195,7 +203,7 @@ def _check(placed: PlacedWindow, meta: RecordingMeta, predicted: dict[str, Tenso
                 "resize all frames to one size"
             )
     for name, values in predicted.items():
-        if not bool(values.isfinite().all()):
+        if not _is_finite(values):
             raise RecordingError(
                 f"window {placed.number}: {name} is not finite; check the weights, or run in a wider dtype (float32)"
             )
