@@ -11,7 +11,9 @@ from openloger.memory.ttt import (
     TestTimeTraining,
     apply,
     gradient,
+    gram_newton_schulz,
     newton_schulz,
+    plain_newton_schulz,
     update,
 )
 
@@ -83,6 +85,41 @@ def test_newton_schulz_brings_singular_values_near_one():
     assert torch.allclose(
         newton_schulz(7.0 * matrix, dtype=torch.float64), newton_schulz(matrix, dtype=torch.float64), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+def test_the_gram_form_is_the_plain_form(steps):
+    """Forward and backward, in float64, where rounding does not hide a term."""
+    plain, gram = (draw(2, 3, DIM, HIDDEN).requires_grad_() for _ in range(2))
+    target = draw(2, 3, DIM, HIDDEN, seed=1)
+    wanted = plain_newton_schulz(plain, dtype=torch.float64, steps=steps)
+    found = gram_newton_schulz(gram, dtype=torch.float64, steps=steps)
+    assert torch.allclose(found, wanted, rtol=1e-10, atol=1e-12)
+    (wanted.mul(target).sum() + found.mul(target).sum()).backward()
+    assert torch.allclose(gram.grad, plain.grad, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(("smallest", "most"), [(1.0, 5e-6), (1e-2, 1e-5), (1e-5, 2e-5)])
+def test_the_gram_form_in_float32_is_near_float64(smallest, most):
+    """Also near low rank, where the squared condition number would cost three digits if A were never computed anew."""
+    u, v = torch.linalg.qr(draw(32, 32))[0], torch.linalg.qr(draw(128, 32, seed=1))[0]
+    matrix = u @ torch.diag(torch.logspace(0, torch.tensor(smallest).log10().item(), 32, dtype=torch.float64)) @ v.T
+    exact = plain_newton_schulz(matrix, dtype=torch.float64)
+    assert distance(gram_newton_schulz(matrix.float(), dtype=torch.float32), exact) < most
+
+
+@pytest.mark.parametrize(("dtype", "columns", "form"), [
+    (torch.float32, HIDDEN, "gram_newton_schulz"),
+    (torch.float32, DIM, "plain_newton_schulz"),
+    (torch.bfloat16, HIDDEN, "plain_newton_schulz"),
+])  # fmt: skip
+def test_the_form_that_is_taken(monkeypatch, dtype, columns, form):
+    """bfloat16 has not the digits for squares of condition numbers, and square matrices gain nothing."""
+    taken = []
+    for name in ("gram_newton_schulz", "plain_newton_schulz"):
+        monkeypatch.setattr(f"openloger.memory.ttt.{name}", lambda x, *, name=name, **_: taken.append(name) or x)
+    newton_schulz(draw(DIM, columns), dtype=dtype)
+    assert taken == [form]
 
 
 def slow_update(weights, step):
@@ -170,6 +207,19 @@ def test_a_window_reads_before_it_writes(pre_norm):
         again, _ = layer(x, learned)
         assert torch.allclose(again, slow_layer(layer, x, learned), atol=1e-5)
     assert distance(again, out) > 1e-3
+
+
+def test_a_last_window_reads_and_learns_nothing(monkeypatch):
+    """Its update is not even computed; what it gives is the same to the bit."""
+    layer = opened_layer()
+    x = draw(2, 7, 12, dtype=torch.float32)
+    with torch.no_grad():
+        _, weights = layer(x, None)
+        wanted, _ = layer(x, weights)
+        monkeypatch.setattr(layer.update, "forward", None)
+        found, kept = layer(x, weights, learns=False)
+    assert torch.equal(found, wanted)
+    assert kept is weights
 
 
 def test_learning_rates_start_at_a_hundredth():

@@ -286,3 +286,12 @@ def test_nothing_accumulates_in_the_stream(network):
     assert read == []
     next(placed)
     assert len(read) == 6
+
+
+def test_no_update_follows_the_last_window(network):
+    """A window of two learns; the last has nobody to learn for."""
+    learned = []
+    update = network.decoder.memory.ttt[0].update
+    with update.register_forward_hook(lambda *_: learned.append(1)):
+        placed = run(network, frames())
+    assert (len(placed), len(learned)) == (2, 1)

@@ -57,6 +57,8 @@ class AdvancedArguments(StorageArguments, WindowArguments):
     """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
     dtype: str = "auto"
     """float32, bfloat16, float16, or auto: bfloat16 where the device has it natively."""
+    compile: bool = False
+    """Compile the network with torch.compile: faster from then on, but the first windows take long, and more memory."""
     topic: str | None = None
     """Of a ROS bag with several topics of pictures: the one to take."""
     stride: int = 1
@@ -95,7 +97,7 @@ def reconstruct(
         on_bad_frame=advanced.on_bad_frame,
     )
     out = default_out(source) if usual.out is None else usual.out
-    spec = NetworkSpec(usual.network, advanced.weights, usual.device, advanced.dtype)
+    spec = NetworkSpec(usual.network, advanced.weights, usual.device, advanced.dtype, advanced.compile)
     settings = resumed_settings(spec, advanced, requested, size=advanced.size)
     begun = recording_begun(out, opened, existing=requested.existing, **settings)
     if begun is not None and begun.complete:

@@ -64,12 +64,17 @@ class HybridLayers(nn.Module):
         block: int,
         rotary: Rotary,
         disabled: Collection[str] = (),
+        learns: bool = True,
     ) -> tuple[Float[Tensor, "batch token channel"], Memory]:
-        """All tokens of a window after block `block`, with the memory applied: TTT first, then SWA."""
+        """All tokens of a window after block `block`, with the memory applied: TTT first, then SWA.
+
+        Where it `learns` nothing, as no window follows, the fast weights in the memory are those that came in.
+        """
         if block in self._ttt_after and "ttt" not in disabled:
             layer = self._ttt_after[block]
-            tokens, weights = self.ttt[layer](tokens, memory.fast_weights.get(layer))
-            memory = replace(memory, fast_weights={**memory.fast_weights, layer: weights})
+            tokens, weights = self.ttt[layer](tokens, memory.fast_weights.get(layer), learns=learns)
+            if learns:
+                memory = replace(memory, fast_weights={**memory.fast_weights, layer: weights})
         if block in self._swa_after and "swa" not in disabled:
             layer = self._swa_after[block]
             tokens, own = self.swa[layer](tokens, rotary, memory.keys_values.get(layer))

@@ -2,6 +2,7 @@
 
 from openloger.memory import MemoryConfig
 from openloger.network.checkpoint import save_network, weights_hash
+from openloger.network.compilation import compile_regions
 from openloger.network.load import load_network
 from openloger.network.network import Network, NetworkConfig, Window, WindowPrediction
 from openloger.network.presets import PRESETS, preset, with_pi3x_heads
@@ -17,6 +18,7 @@ __all__ = [
     "VideoMemory",
     "Window",
     "WindowPrediction",
+    "compile_regions",
     "load_network",
     "preset",
     "save_network",

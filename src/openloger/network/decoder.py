@@ -66,6 +66,7 @@ class Decoder(nn.Module):
         *,
         kept: KeptPatches | None = None,
         disabled: Collection[str] = (),
+        learns: bool = True,
     ) -> tuple[Float[Tensor, "batch frame token channel2"], VideoMemory]:
         """The tokens after the last two blocks side by side (channel2 = 2C), and the memory for the next window.
 
@@ -86,7 +87,12 @@ class Decoder(nn.Module):
                 tokens = places.put_back(block(places.over_window(tokens), places.in_window), tokens)
             if self.memory is not None and self.memory.has_layer_after(number):
                 remembered, memory = self.memory(
-                    places.over_window(tokens), memory, block=number, rotary=places.in_window, disabled=disabled
+                    places.over_window(tokens),
+                    memory,
+                    block=number,
+                    rotary=places.in_window,
+                    disabled=disabled,
+                    learns=learns,
                 )
                 tokens = places.put_back(remembered, tokens)
             last = [*last[-1:], tokens]

@@ -109,8 +109,10 @@ class CameraHead(nn.Module):
             self.rotation.bias.copy_(torch.eye(3).flatten())  # an untrained camera is the identity
 
     def forward(
-        self, patches: Float[Tensor, "frame patch feature"], kept: KeptPatches | None = None
+        self, patches: Float[Tensor, "frame patch feature"], kept: KeptPatches | None = None, *, rigid: bool = True
     ) -> Float[Tensor, "frame 4 4"]:
+        """Not `rigid`: the nine numbers as they are, for whoever projects them: a decomposition on a card makes the
+        host wait for it."""
         x = patches.float()
         for residual in self.residuals:
             x = residual(x)
@@ -119,7 +121,7 @@ class CameraHead(nn.Module):
             x = F.relu(layer(x))
         rows = F.normalize(self.rotation(x).unflatten(1, (3, 3)), dim=-1)
         world_from_cam = torch.eye(4, device=x.device).repeat(len(x), 1, 1)
-        world_from_cam[:, :3, :3] = nearest_rotation(rows)
+        world_from_cam[:, :3, :3] = nearest_rotation(rows) if rigid else rows
         world_from_cam[:, :3, 3] = self.translation(x)
         return world_from_cam
 
@@ -170,6 +172,7 @@ class Heads(nn.Module):
         *,
         rows: int,
         columns: int,
+        rigid: bool = True,
         kept: KeptPatches | None = None,
     ) -> HeadOutputs:
         """`rows` × `columns` patches end each frame's tokens, or those that are `kept`; what stands before is special.
@@ -190,7 +193,7 @@ class Heads(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             maps = self.points(point, rows, columns)
             logit = self.confidence(confidence, rows, columns)[:, 0]
-            world_from_cam = self.camera(camera, kept)
+            world_from_cam = self.camera(camera, kept, rigid=rigid)
             metric = self.metric and self._metric(self.metric, tokens, places, valid)
         return HeadOutputs(
             world_from_cam.unflatten(0, (batch, frames)),

@@ -76,6 +76,8 @@ class Window:
     overlap: int
     intrinsics: Float[Tensor, "batch 3 3"] | None = None  # where they are known, for networks that predict a lens
     log_scale: Float[Tensor, " batch"] | None = None  # an error added in training, for the memory of scale to correct
+    last: bool = False  # none follows, so the fast weights learn nothing from it
+    rigid: bool = True  # False: regressed rotations stay nine numbers, for whoever projects them on the host
     used: Bool[Tensor, "batch frame height width"] | None = None  # False: a mask hides the pixel; one window alone
     still_only: bool = False  # what is predicted to move by itself has no say in a geometric camera
 
@@ -91,14 +93,15 @@ class Window:
         following = frames - previous - own
         if following > self.overlap:
             raise InputError(f"a window of {frames} frames is longer than its nominal size {self.size}")
-        return torch.tensor([0] * previous + [1] * own + [2] * following, device=self.images.device)
+        number = torch.arange(frames, device=self.images.device)  # a list of them would make the host wait for a card
+        return (number >= previous).long() + (number >= previous + own).long()
 
 
 @dataclass(frozen=True)
 class WindowPrediction:
     """The prediction for one window, in the window's own world, whose scale and frame the memory determines."""
 
-    world_from_cam: Float[Tensor, "batch frame 4 4"]  # rigid
+    world_from_cam: Float[Tensor, "batch frame 4 4"]  # rigid, where the window is to be
     points_cam: Float[Tensor, "batch frame height width 3"]  # in each frame's camera, z forward
     confidence_logit: Float[Tensor, "batch frame height width"]
     metric_scale: Float[Tensor, " batch"] | None  # metres per unit, already applied; None without a metric head
@@ -129,6 +132,7 @@ class Network(nn.Module):
         self.config = config
         self.precision = torch.float32
         self.weights: Path | None = None  # the file they were read from; None while they are random
+        self.compiled = False  # by `compilation.compile_regions`
         self.fusion: PyramidFusion | None = None
         self.scale: ScaleMemory | None = None
         self.heads: Heads | DenseHeads
@@ -210,8 +214,9 @@ class Network(nn.Module):
         kept = KeptPatches.of(window.used, self.config.encoder.patch)
         with self._autocast():
             features = self._encoded(window, before.overlap_features, kept)
-            tokens, after = self.decoder(features[0], window.roles, positions_yx, before, kept=kept, disabled=disabled)
-            return self.heads(tokens, positions_yx, rows=rows, columns=columns, kept=kept), after, features
+            tokens, after = self._decoded(features[0], window, positions_yx, before, kept, disabled)
+            heads = self.heads(tokens, positions_yx, rows=rows, columns=columns, kept=kept, rigid=window.rigid)
+            return heads, after, features
 
     def _run_convolutional(
         self, window: Window, positions_yx: Tensor, before: VideoMemory, disabled: Collection[str]
@@ -223,7 +228,7 @@ class Network(nn.Module):
         kept = KeptPatches.of(window.used, self.config.encoder.patch)
         fused = self.fusion(pyramid, window.used)
         with self._autocast():
-            tokens, after = self.decoder(fused.tokens, window.roles, positions_yx, before, kept=kept, disabled=disabled)
+            tokens, after = self._decoded(fused.tokens, window, positions_yx, before, kept, disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused, kept=kept)
         heads = heads._replace(predicted_focal_px=heads.focal_px)
         if self.config.camera == "geometric" and not self.training:
@@ -239,6 +244,18 @@ class Network(nn.Module):
         carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
         carried = _cells(heads, window.used, slice(-window.overlap, None)) if carries else None
         return heads, replace(after, overlap_log_depth=carried), pyramid
+
+    def _decoded(
+        self,
+        features: Tensor,
+        window: Window,
+        positions_yx: Tensor,
+        before: VideoMemory,
+        kept: KeptPatches | None,
+        disabled: Collection[str],
+    ) -> tuple[Tensor, VideoMemory]:
+        learns = not window.last
+        return self.decoder(features, window.roles, positions_yx, before, kept=kept, disabled=disabled, learns=learns)
 
     def _scaled(
         self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: VideoMemory | None, used: Tensor | None

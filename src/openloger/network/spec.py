@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openloger.network.compilation import compile_regions
 from openloger.network.load import load_network
 from openloger.network.network import Network
 from openloger.network.presets import PRESETS
@@ -21,6 +22,8 @@ class NetworkSpec:
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
     """float32, bfloat16, float16, or auto: bfloat16 where the device has it natively."""
+    compile: bool = False
+    """Compile the network with torch.compile: faster from then on, but the first windows take long, and more memory."""
 
     @property
     def preset(self) -> str | None:
@@ -29,4 +32,5 @@ class NetworkSpec:
 
     def load(self) -> Network:
         """The network, on its device; raises InputError or WeightsError as `load_network` does."""
-        return load_network(self.network, weights=self.weights, device=self.device, dtype=self.dtype)
+        network = load_network(self.network, weights=self.weights, device=self.device, dtype=self.dtype)
+        return compile_regions(network) if self.compile else network

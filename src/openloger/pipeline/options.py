@@ -72,6 +72,7 @@ def describe(
             "reset_every": stream.resets(frames),
             "keyframes": stream.keyframes,
             "precision": str(stream.network.precision).removeprefix("torch."),
+            **({"compiled": True} if stream.network.compiled else {}),
         },
         lens=options.lens,
         known_intrinsics_px=known,

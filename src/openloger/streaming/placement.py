@@ -15,7 +15,6 @@ import torch
 
 from openloger.errors import InputError
 from openloger.geometry import SE3, ScaleMode, Sim3, depth_scale, nearest_rotation, rotation_angle
-from openloger.network import WindowPrediction
 from openloger.shapes import Float32, Float64, Tensor
 from openloger.values import Disagreement
 
@@ -104,8 +103,8 @@ def place(
     return Sim3(scale, rigid.rotation, rigid.translation)
 
 
-def window_poses(prediction: WindowPrediction) -> Float64[Tensor, "frame 4 4"]:
-    """The cameras of a single prediction in float64 on the CPU, their rotations exact, so that chains do not decay."""
-    poses = prediction.world_from_cam[0].cpu().double()
+def window_poses(world_from_cam: Float32[Tensor, "frame 4 4"]) -> Float64[Tensor, "frame 4 4"]:
+    """A window's cameras in float64 on the CPU, their rotations exact, so that chains do not decay."""
+    poses = world_from_cam.double()
     poses[:, :3, :3] = nearest_rotation(poses[:, :3, :3])
     return poses

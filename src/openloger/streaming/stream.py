@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,13 +29,25 @@ from openloger.streaming.keyframes import (
 from openloger.streaming.placement import Anchor, Placement, disagreement, place, window_poses
 from openloger.streaming.sizing import check_network_size
 from openloger.streaming.state import StreamState
-from openloger.streaming.windows import FrameWindow, SizedFrame, sized_frames, used_pixels, windows
+from openloger.streaming.transfer import Fetched, fetch, to_device
+from openloger.streaming.windows import FrameWindow, SizedFrame, images_of, sized_frames, used_pixels, windows
 from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
 KEYS_AHEAD = 8  # keyframes, each with the frames before it
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks configured so
 _DISABLED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": MEMORY_KINDS, "fresh": ()}  # by `Stream.memory`
+
+
+@dataclass(frozen=True)
+class _Launched:
+    """A window that was given to the network, which a card may not have come to yet."""
+
+    group: FrameWindow[KeyedFrame]
+    number: int
+    starts_block: bool
+    prediction: Fetched
+    state: StreamState  # after it, but with the anchor of some window before
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,7 @@ class Stream:
         known_intrinsics_px: tuple[float, ...] | None = None,
         observer: Callable[[], AbstractContextManager[object]] = nullcontext,
         ahead: int = KEYS_AHEAD,
+        launches_ahead: bool | None = None,
     ) -> Iterator[PlacedWindow]:
         """Placed windows, in order; frames that a restored state has seen are skipped by their `index`.
 
@@ -106,8 +119,12 @@ class Stream:
         `known_intrinsics_px` is the camera's fx, fy, cx, cy in pixels of the source; without it they are fitted.
         Keyframes are chosen in a thread of their own, at most `ahead` of them before the windows, and the network runs
         in another, while the frames between are filled in here; 0: all in this thread.
-        The context manager that `observer` returns is entered around the pass of each window, and around filling in the
-        frames between its keyframes, each in the thread that does it, to time or trace them.
+        `launches_ahead`: a thread gives the network the next window while this one waits for the results of the one
+        before and places them, so that a card never waits for the host; None: on a card, unless `ahead` is 0. The
+        result is the same to the bit on a CPU.
+        The context manager that `observer` returns is entered around the pass of each window through the network,
+        around its placement, and around filling in the frames between its keyframes, each in the thread that does it,
+        to time or trace them.
         Raises InputError for an item that is none of these, or of no use, and where there is none at all.
         """
         if self.state.finished:
@@ -126,7 +143,12 @@ class Stream:
             overlap=self.overlap,
             pending=state.pending,
         )
-        passed = self._passes(groups, known_intrinsics_px, observer)
+        if launches_ahead is None:
+            launches_ahead = ahead > 0 and self.network.device.type == "cuda"
+        launched = self._launches(groups, known_intrinsics_px, observer)
+        passed = self._placed(
+            prefetch(launched, depth=1) if launches_ahead else launched, known_intrinsics_px, observer
+        )
         for one in prefetch(passed, depth=1) if threads else passed:
             placed = one.keys if self.keyframes == "all" else self._filled(one, observer)
             self.state = one.state
@@ -159,69 +181,107 @@ class Stream:
         windowing = f"windows of {self.window} {frames} sharing {self.overlap}"
         return f"{windowing}; placement {self.placement}; {resetting}{layers}"
 
-    def _passes(
+    def _launches(
         self,
         groups: Iterator[FrameWindow[KeyedFrame]],
         known_px: tuple[float, ...] | None,
         observer: Callable[[], AbstractContextManager[object]],
-    ) -> Iterator[_Pass]:
-        """The windows' keyframes through the network, each from the state that the one before left."""
+    ) -> Generator[_Launched, None, None]:
+        """The windows' keyframes through the network, each from the memory that the one before left."""
         state = self.state
         for group in groups:
             with observer():
-                one = self._pass(group, state, known_px)
+                one = self._launch(group, state, known_px)
             state = one.state
             yield one
 
+    def _placed(
+        self,
+        launched: Generator[_Launched, None, None],
+        known_px: tuple[float, ...] | None,
+        observer: Callable[[], AbstractContextManager[object]],
+    ) -> Iterator[_Pass]:
+        """Each window where the one before, and the network, put it."""
+        anchor = self.state.anchor
+        with closing(launched):
+            for one in launched:
+                with observer():
+                    passed = self._place(one, anchor, known_px)
+                anchor = passed.state.anchor
+                yield passed
+
     @torch.inference_mode()
-    def _pass(self, group: FrameWindow[KeyedFrame], state: StreamState, known_px: tuple[float, ...] | None) -> _Pass:
+    def _launch(
+        self, group: FrameWindow[KeyedFrame], state: StreamState, known_px: tuple[float, ...] | None
+    ) -> _Launched:
         resets = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         starts_block = resets or state.memory_lost
-        window = self._window([keyed.key for keyed in group.frames], known_px)
+        window = self._window([keyed.key for keyed in group.frames], known_px, last=group.last)
         recalled = self._recalled(state.memory, starts_block=starts_block)
         prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
-
-        window_from_cam = window_poses(prediction)
-        points, confidence_logit = hidden_pixels(
-            prediction.points_cam[0].float().cpu(),
-            prediction.confidence_logit[0].float().cpu(),
-            self._shown(prediction, used_pixels([keyed.key for keyed in group.frames])),
+        shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
+        final = len(in_order(group.frames)) - len(in_order(shared))
+        return _Launched(
+            group=group,
+            number=state.number,
+            starts_block=starts_block,
+            prediction=fetch(
+                {
+                    "world_from_cam": prediction.world_from_cam[0],
+                    "points_cam": prediction.points_cam[0],
+                    "confidence_logit": prediction.confidence_logit[0],
+                    "metric_scale": prediction.metric_scale,
+                    "focal_px": None if prediction.focal_px is None else prediction.focal_px[0, 0],
+                    "predicted_focal_px": prediction.predicted_focal_px,
+                    "unmasked": self._unmasked(prediction),
+                }
+            ),
+            state=replace(
+                state,
+                number=state.number + 1,
+                final_frames=state.final_frames + final,
+                memory=memory,
+                pending=group.pending,
+                finished=group.last,
+                memory_lost=False,
+            ),
         )
-        placed = place(self.placement, window_from_cam, points[..., 2], state.anchor, starts_block=starts_block)
+
+    @torch.inference_mode()
+    def _place(self, one: _Launched, before: Anchor | None, known_px: tuple[float, ...] | None) -> _Pass:
+        prediction, frames = one.prediction.wait(), one.group.frames
+        window_from_cam = window_poses(prediction["world_from_cam"])
+        points, confidence_logit = hidden_pixels(
+            prediction["points_cam"],
+            prediction["confidence_logit"],
+            _shown(used_pixels([keyed.key for keyed in frames]), prediction.get("unmasked")),
+        )
+        placed = place(self.placement, window_from_cam, points[..., 2], before, starts_block=one.starts_block)
         world_from_cam = _rigidly(placed, window_from_cam)
         points = points * placed.scale.float()
 
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
-        known = state.anchor and disagreement(state.anchor, world_from_cam, points[..., 2])
-        predicted = prediction.predicted_focal_px
-        shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
-        final = len(in_order(group.frames)) - len(in_order(shared))
+        known = before and disagreement(before, world_from_cam, points[..., 2])
+        scale, predicted = prediction.get("metric_scale"), prediction.get("predicted_focal_px")
+        shared = () if one.group.last else frames[len(frames) - self.overlap :]
         return _Pass(
-            group=group.frames,
-            focal_px=None if prediction.focal_px is None else prediction.focal_px[0, 0].float().cpu(),
+            group=frames,
+            focal_px=prediction.get("focal_px"),
             keys=PlacedWindow(
-                number=state.number,
-                frames=tuple(keyed.key.frame for keyed in group.frames),
+                number=one.number,
+                frames=tuple(keyed.key.frame for keyed in frames),
                 world_from_cam=world_from_cam,
                 points_cam=points,
                 confidence_logit=confidence_logit,
                 world_from_window=placed,
-                metric_scale=None if prediction.metric_scale is None else prediction.metric_scale.item(),
+                metric_scale=None if scale is None else scale.item(),
                 disagreement=known,
-                final_count=final,
-                last=group.last,
-                known_intrinsics=None if known_px is None else _resized_camera(known_px, group.frames[0].key.frame),
+                final_count=len(in_order(frames)) - len(in_order(shared)),
+                last=one.group.last,
+                known_intrinsics=None if known_px is None else _resized_camera(known_px, frames[0].key.frame),
                 predicted_focal_px=None if predicted is None else predicted.mean().item(),
             ),
-            state=StreamState(
-                number=state.number + 1,
-                final_frames=state.final_frames + final,
-                memory=memory,
-                anchor=anchor if self.overlap else None,
-                pending=group.pending,
-                finished=group.last,
-                reset_every=state.reset_every,
-            ),
+            state=replace(one.state, anchor=anchor if self.overlap else None),
         )
 
     def _filled(self, one: _Pass, observer: Callable[[], AbstractContextManager[object]]) -> PlacedWindow:
@@ -233,38 +293,49 @@ class Stream:
         with observer():
             return fill_between(one.keys, one.group, lens.float(), device=self.network.device)
 
-    def _window(self, keys: list[SizedFrame], known_px: tuple[float, ...] | None) -> Window:
-        images = torch.stack([key.image for key in keys])[None].to(self.network.device)
+    def _window(self, keys: list[SizedFrame], known_px: tuple[float, ...] | None, *, last: bool) -> Window:
+        device = self.network.device
+        if all(key.given is None for key in keys):
+            images = images_of([key.frame for key in keys], device)[None]
+        else:
+            images = to_device(torch.stack([key.image for key in keys])[None], device)
         lens = None
         if known_px is not None and self.network.config.predicts_lens:
-            lens = _resized_camera(known_px, keys[0].frame)[None].float().to(self.network.device)
+            lens = to_device(_resized_camera(known_px, keys[0].frame)[None].float(), device)
         used = used_pixels(keys)
         return Window(
             images,
             self.window,
             self.overlap,
             intrinsics=lens,
-            used=None if used is None else used[None].to(self.network.device),
+            last=last,
+            rigid=False,
+            used=None if used is None else to_device(used[None], device),
             still_only="moving" in self.mask,
         )
 
-    def _shown(
-        self, prediction: WindowPrediction, used: Bool[Tensor, "frame height width"] | None
-    ) -> Bool[Tensor, "frame height width"] | None:
-        """The pixels that give points: what the frames' masks leave, but for what the network is to mask."""
-        shown = used
+    def _unmasked(self, prediction: WindowPrediction) -> Bool[Tensor, "frame height width"] | None:
+        """The pixels that are none of what the network is to mask; None where it masks nothing."""
+        unmasked = None
         for name in self.mask:
             logit = prediction.sky_logit if name == "sky" else prediction.moving_logit
             assert logit is not None, "checked when the stream was made"
-            found = (logit[0] <= 0).cpu()
-            shown = found if shown is None else shown & found
-        return shown
+            found = logit[0] <= 0
+            unmasked = found if unmasked is None else unmasked & found
+        return unmasked
 
     def _recalled(self, memory: VideoMemory, *, starts_block: bool) -> VideoMemory:
         """The memory that the next window starts from."""
         if self.memory == "fresh":
             return memory.cleared()
         return memory.reset() if starts_block else memory
+
+
+def _shown(used: Tensor | None, unmasked: Tensor | None) -> Tensor | None:
+    """The pixels that give points: those that both leave; None: all."""
+    if used is None or unmasked is None:
+        return used if unmasked is None else unmasked > 0
+    return used & (unmasked > 0)
 
 
 def _resized_camera(known_px: tuple[float, ...], frame: Frame) -> Tensor:

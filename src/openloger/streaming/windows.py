@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from openloger.frames.resize import resize_frame
 from openloger.network import NetworkConfig
 from openloger.shapes import Bool, Float32, Tensor
 from openloger.streaming.sizing import network_size
+from openloger.streaming.transfer import to_device
 from openloger.values import Frame, FrameSource
 
 T = TypeVar("T")
@@ -54,14 +56,17 @@ class SizedFrame:
     """A frame at the network's size, and the network's view of it."""
 
     frame: Frame
-    image: Float32[Tensor, "3 height width"]  # sRGB in [0, 1]
+    given: Float32[Tensor, "3 height width"] | None = None  # where the source gave a view of its own; sRGB in [0, 1]
+
+    @cached_property
+    def image(self) -> Float32[Tensor, "3 height width"]:
+        """sRGB in [0, 1]; computed when it is first read, as a card makes it of the bytes by itself."""
+        return images_of([self.frame])[0] if self.given is None else self.given
 
     @staticmethod
     def of(frame: Frame) -> SizedFrame:
         """A frame that has the network's size; from here on its picture is grey where its mask hides it."""
-        frame = frame if frame.mask is None else replace(frame, rgb=frame.seen_rgb)
-        image = torch.from_numpy(np.ascontiguousarray(frame.rgb)).permute(2, 0, 1).float() / 255
-        return SizedFrame(frame, image)
+        return SizedFrame(frame if frame.mask is None else replace(frame, rgb=frame.seen_rgb))
 
     @property
     def used(self) -> Bool[Tensor, "height width"] | None:
@@ -71,7 +76,13 @@ class SizedFrame:
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels"""
-        return self.image.shape[1], self.image.shape[2]
+        return self.frame.rgb.shape[0], self.frame.rgb.shape[1]
+
+
+def images_of(frames: Sequence[Frame], device: torch.device | str = "cpu") -> Float32[Tensor, "frame 3 height width"]:
+    """sRGB in [0, 1] of frames of one size, on a device; to a card go bytes, without the host waiting for them."""
+    rgb = torch.stack([torch.from_numpy(np.ascontiguousarray(frame.rgb)) for frame in frames])
+    return to_device(rgb, device).permute(0, 3, 1, 2).contiguous().float() / 255  # as restored ones lie in memory
 
 
 def sized_frames(

@@ -22,7 +22,7 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Float[Tensor, "*batch input"]) -> Float[Tensor, "*batch output"]:
-        if _onednn is None or not _serves(input, self.weight):
+        if torch.compiler.is_compiling() or _onednn is None or not _serves(input, self.weight):
             return super().forward(input)
         return _onednn(input, self.weight, self.bias, "none", [], "")
 
