@@ -3,7 +3,7 @@
 A sequence names a value for each of some keys, goes on with noise, and asks for them at its end. Trained at one
 length, it is asked at sixteen times that.
 
-python examples/08_memory.py --steps 500
+python examples/08_memory.py --steps 200
 """
 
 import torch
@@ -19,10 +19,10 @@ KEYS, VALUES, NOISE, PAIRS = 16, 16, 8, 4
 class Recall(nn.Module):
     """Tokens in, logits of a value out."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.embed = nn.Embedding(KEYS + VALUES + NOISE, width)
-        config = HybridConfig(width=width, heads=2, chunk=16, ttt_head_dim=width // 2, mlp_ratio=2)
+        config = HybridConfig(width=width, heads=2, chunk=16, ttt_head_dim=32, mlp_ratio=2, smeared_keys=True)
         self.trunk = HybridTransformer(config)
         self.head = nn.Linear(width, VALUES)
 
@@ -41,7 +41,7 @@ def draw(batch: int, length: int) -> tuple[Tensor, Tensor]:
     return torch.cat([pairs, noise, keys.gather(1, order)], dim=1), values.gather(1, order)
 
 
-def main(steps: int = 500, length: int = 64, seed: int = 0) -> None:
+def main(steps: int = 200, length: int = 64, seed: int = 0) -> None:
     """Train, and ask at growing lengths.
 
     Args:
@@ -51,7 +51,7 @@ def main(steps: int = 500, length: int = 64, seed: int = 0) -> None:
     """
     torch.manual_seed(seed)
     model = Recall()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(steps):
         tokens, values = draw(16, length)
         loss = F.cross_entropy(model(tokens).flatten(0, 1), values.flatten())
@@ -59,7 +59,7 @@ def main(steps: int = 500, length: int = 64, seed: int = 0) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % 100 == 0 or step == steps - 1:
+        if step % 50 == 0 or step == steps - 1:
             print(f"step {step}: loss {loss.item():.2f}")
     for longer in (length, 4 * length, 16 * length):
         with torch.no_grad():

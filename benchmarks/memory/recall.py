@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from openloger.memory import HybridConfig, HybridTransformer
 
 KEYS, VALUES, NOISE = 16, 16, 8
+ASKED = 16  # at the end of a sequence of `recall`
 VOCABULARY = KEYS + VALUES + NOISE
 VARIANTS = {"hybrid": ("ttt", "swa"), "ttt": ("ttt",), "swa": ("swa",), "windows": (), "full": ()}
 TASKS = ("recall", "needle", "parity")
@@ -52,6 +53,7 @@ class Model(nn.Module):
                 ttt_head_dim=width // 2,
                 mlp_ratio=2,
                 scaled_steps=not published,
+                smeared_keys=not published,
             )
         )
         self.head = nn.Linear(width, VOCABULARY)
@@ -69,12 +71,13 @@ def draw(task: str, *, batch: int, length: int, pairs: int, generator: torch.Gen
     answers = torch.full((batch, length), -1)
     keys = torch.rand(batch, KEYS, generator=generator).argsort(1)[:, :pairs]
     values = KEYS + torch.randint(0, VALUES, (batch, pairs), generator=generator)
-    order = torch.rand(batch, pairs, generator=generator).argsort(1)
+    asked = 1 if task == "needle" else ASKED
+    order = torch.randint(0, pairs, (batch, asked), generator=generator)
     room = (length - pairs) // 2 if task == "needle" else pairs * 2  # two places a slot; a needle may be anywhere
     slots = torch.rand(batch, room, generator=generator).argsort(1)[:, :pairs] * 2
     tokens.scatter_(1, slots, keys).scatter_(1, slots + 1, values)
-    tokens[:, -pairs:] = keys.gather(1, order)
-    answers[:, -pairs:] = values.gather(1, order)
+    tokens[:, -asked:] = keys.gather(1, order)
+    answers[:, -asked:] = values.gather(1, order)
     return tokens, answers
 
 

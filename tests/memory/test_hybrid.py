@@ -60,9 +60,9 @@ def test_what_a_token_reaches(kinds, reach, causal, first):
 
 
 @pytest.mark.parametrize("kinds", KINDS)
-@pytest.mark.parametrize("causal", [True, False])
-def test_parts_of_whole_chunks_give_what_the_whole_gives(kinds, causal):
-    network, x = model(kinds=kinds, causal=causal), sequence(33, batch=2)
+@pytest.mark.parametrize(("causal", "smeared_keys"), [(True, False), (False, False), (True, True)])
+def test_parts_of_whole_chunks_give_what_the_whole_gives(kinds, causal, smeared_keys):
+    network, x = model(kinds=kinds, causal=causal, smeared_keys=smeared_keys), sequence(33, batch=2)
     whole, after = network(x)
     memory, outputs = None, []
     for part in x.split([5, 15, 10, 3], dim=1):
@@ -86,10 +86,10 @@ def test_an_unfinished_chunk_is_given_again_with_each_new_token():
 
 
 @pytest.mark.parametrize("positions", ["1d", "2d", "none"])
-@pytest.mark.parametrize("causal", [True, False])
-def test_padding_changes_nothing(positions, causal):
+@pytest.mark.parametrize(("causal", "smeared_keys"), [(True, False), (False, False), (True, True)])
+def test_padding_changes_nothing(positions, causal, smeared_keys):
     """Rows of different lengths in one batch are those rows alone; what stands in the padding does not matter."""
-    network, lengths = model(positions=positions, causal=causal), (33, 12, 5)
+    network, lengths = model(positions=positions, causal=causal, smeared_keys=smeared_keys), (33, 12, 5)
     places = PLACES[:33] if positions == "2d" else None
     x = sequence(33, batch=3)
     valid = torch.arange(33) < torch.tensor(lengths)[:, None]

@@ -274,3 +274,24 @@ def test_how_far_input_noise_moves_a_camera(iteration, most, least):
 ])  # fmt: skip
 def test_the_precision_of_the_iteration(asked, around, wanted):
     assert opened_layer(newton_schulz=asked).update._iteration_dtype(torch.empty(0, dtype=around)) == wanted
+
+
+def test_a_smeared_key_finds_a_value_by_the_token_before_it():
+    """With α = −∞ a token's key is that of the token before it: a chunk of (key, value) pairs is read by its keys alone."""
+    torch.manual_seed(0)
+    layer = TestTimeTraining(16, head_dim=16, expansion=2, gate_bias=1.0, smeared_keys=True)
+    plain = TestTimeTraining(16, head_dim=16, expansion=2, gate_bias=1.0)
+    plain.load_state_dict(layer.state_dict(), strict=False)
+    x = torch.randn(1, 6, 16)
+    with torch.no_grad():
+        assert torch.equal(layer.to_qkv.weight[:16], layer.to_qkv.weight[16:32])
+        layer.smear.fill_(-torch.inf)
+        normed = layer.pre_norm(x)
+        shifted, own = layer._projected(normed), plain._projected(normed)
+        assert torch.equal(shifted[:, 1:, 1], own[:, :-1, 1])
+        assert not shifted[:, 0, 1].any()
+        assert torch.equal(shifted[:, :, [0, 2]], own[:, :, [0, 2]])
+        layer.smear.fill_(torch.inf)
+        assert torch.equal(layer(x, None)[0], plain(x, None)[0])
+        layer.smear.fill_(0.0)
+        assert not torch.allclose(layer(x, None)[1].w1, plain(x, None)[1].w1, atol=1e-3)

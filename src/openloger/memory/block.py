@@ -36,6 +36,7 @@ class HybridConfig:
     gate_bias: float = 1.0  # of the memory layers at first; 0: closed
     newton_schulz: str = "auto"  # as in `MemoryConfig`
     scaled_steps: bool = True  # chunks that are worth little change the fast weights little; as published: False
+    smeared_keys: bool = False  # fast weights find a token by the one before it as well: for text, not for pictures
 
     def __post_init__(self) -> None:
         if self.positions not in POSITIONS:
@@ -131,6 +132,7 @@ def _test_time_training(config: HybridConfig) -> TestTimeTraining:
         newton_schulz=config.newton_schulz,
         gate_bias=config.gate_bias,
         scaled_steps=config.scaled_steps,
+        smeared_keys=config.smeared_keys,
     )
 
 

@@ -194,6 +194,10 @@ class TestTimeTraining(nn.Module):
     which is ours and in no paper, multiplies it by min(1, mean of lr over the chunk / its initial 0.01), so that a
     chunk whose learning rates are small changes little, and what was learned before it stays.
 
+    `smeared_keys` mixes into the key of a token that of the token before it in the chunk, k ← σ(α)·k + (1 − σ(α))·k₋₁
+    with one learned α a head (Elhage et al., A Mathematical Framework for Transformer Circuits, 2021), so that a token
+    can be found by what stands before it; queries and keys then start from equal projections.
+
     Cost of a chunk of T tokens: O(T·d·e) a head, and O(d²·e) for the step; state: 3·C·e numbers, always float32.
     """
 
@@ -209,6 +213,7 @@ class TestTimeTraining(nn.Module):
         newton_schulz: str = "auto",
         gate_bias: float = 0.0,
         scaled_steps: bool = False,
+        smeared_keys: bool = False,
     ) -> None:
         """
         Args:
@@ -219,6 +224,7 @@ class TestTimeTraining(nn.Module):
             newton_schulz: Precision of the step, as in `MemoryConfig`.
             gate_bias: Of the gate at first; 0 is closed.
             scaled_steps: Whether small learning rates shorten the step.
+            smeared_keys: Whether a token's key has a share of the key of the token before it.
         """
         super().__init__()
         if width % head_dim:
@@ -235,6 +241,10 @@ class TestTimeTraining(nn.Module):
         self.output_norm = nn.RMSNorm(head_dim, eps=1e-5)
         self.proj = Linear(width, width, bias=False)
         self.gate = memory_gate(width, bias=gate_bias)
+        self.smear = nn.Parameter(torch.zeros(self.heads, 1)) if smeared_keys else None
+        if smeared_keys:
+            with torch.no_grad():
+                self.to_qkv.weight[:width] = self.to_qkv.weight[width : 2 * width]
 
     def initial_weights(self, batch: int) -> FastWeights:
         """The learned initial weights of every sequence."""
@@ -258,12 +268,21 @@ class TestTimeTraining(nn.Module):
         """
         weights = self.initial_weights(len(x)) if weights is None else weights
         normed = self.pre_norm(x)
-        qkv = F.silu(self.to_qkv(normed)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        qkv = F.silu(self._projected(normed)).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # (B, H, T, d)
         q, k = _unit(q), _unit(k)
         o = self.output_norm(apply(weights, q).float()).transpose(1, 2).flatten(2)  # (B, T, C)
         updated = self._updated(weights, k, v, normed, valid) if learns else weights
         return x + self.proj(o) * F.silu(self.gate(x)), updated
+
+    def _projected(self, normed: Float[Tensor, "batch token channel"]) -> Float[Tensor, "batch token 3 head dim"]:
+        """Queries, keys and values before SiLU."""
+        qkv = self.to_qkv(normed).unflatten(-1, (3, self.heads, -1))
+        if self.smear is None:
+            return qkv
+        q, k, v = qkv.unbind(2)
+        own = self.smear.sigmoid().to(k.dtype)
+        return torch.stack([q, own * k + (1 - own) * F.pad(k[:, :-1], (0, 0, 0, 0, 1, 0)), v], dim=2)
 
     def _updated(self, weights: FastWeights, k: Tensor, v: Tensor, normed: Tensor, valid: Tensor | None) -> FastWeights:
         tokens = None if valid is None else valid.sum(1).clamp(min=1).float()[:, None, None, None]
