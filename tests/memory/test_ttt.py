@@ -277,7 +277,7 @@ def test_the_precision_of_the_iteration(asked, around, wanted):
 
 
 def test_a_smeared_key_finds_a_value_by_the_token_before_it():
-    """With α = −∞ a token's key is that of the token before it: a chunk of (key, value) pairs is read by its keys alone."""
+    """With α = −∞ the key of a token is that of the token before it; with α = ∞ it is its own."""
     torch.manual_seed(0)
     layer = TestTimeTraining(16, head_dim=16, expansion=2, gate_bias=1.0, smeared_keys=True)
     plain = TestTimeTraining(16, head_dim=16, expansion=2, gate_bias=1.0)
