@@ -166,10 +166,13 @@ class FastWeightUpdate(nn.Module):
             return update(weights, step, dtype=self._iteration_dtype(v), length=length)
 
     def _length(self, rates: LearningRates, tokens: Tensor | None) -> Float[Tensor, "3 batch head 1 1"]:
-        """Of the steps: the mean learning rate in units of the initial one, at most 1."""
+        """Of the steps: the square of the mean learning rate in units of the initial one, at most 1.
+
+        Squared, since many chunks of little worth follow one another: each is to move the weights next to nothing.
+        """
         count = rates.w0.shape[2] if tokens is None else tokens
         mean = torch.stack(rates).sum(-2, keepdim=True) / count
-        return (mean / _INITIAL_LEARNING_RATE).clamp(max=1.0)
+        return (mean / _INITIAL_LEARNING_RATE).clamp(max=1.0).square()
 
     def _iteration_dtype(self, v: Tensor) -> torch.dtype:
         """The published networks iterate in bfloat16; float32 is more exact, and free where all else is float32."""
@@ -191,7 +194,7 @@ class TestTimeTraining(nn.Module):
     The order of tokens in a chunk does not matter, and none attends to another of the same chunk: so the layer is
     causal from chunk to chunk, and the first chunk reads the learned initial weights. A step has the same size whatever
     the chunk holds, since it is orthogonalised: an old chunk fades with the number of chunks since. `scaled_steps`,
-    which is ours and in no paper, multiplies it by min(1, mean of lr over the chunk / its initial 0.01), so that a
+    which is ours and in no paper, multiplies it by min(1, mean of lr over the chunk / its initial 0.01)², so that a
     chunk whose learning rates are small changes little, and what was learned before it stays.
 
     `smeared_keys` mixes into the key of a token that of the token before it in the chunk, k ← σ(α)·k + (1 − σ(α))·k₋₁
