@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import shape_checks
+import torch
 
 shape_checks.install("openloger")
 
@@ -16,6 +17,15 @@ def openloger_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     logging.getLogger("openloger").propagate = True
     caplog.set_level(logging.INFO, logger="openloger")
     return caplog
+
+
+@pytest.fixture
+def one_thread():
+    """torch's, for what is compared to the bit: with another number of threads a sum may end in other bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

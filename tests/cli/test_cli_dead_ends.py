@@ -93,6 +93,7 @@ def test_a_recording_that_is_to_be_kept_is_said_before_a_network_is_loaded(
         ("pictures", ("--network", "pocket", "--window", "6"), r"window \d+, not 6"),
         ("pictures", ("--network", "pocket", "--size", "70", "70"), r"size \(\d+, \d+\), not \(70, 70\)"),
         ("pictures", ("--network", "pocket", "--lens", "fixed"), r"lens 'varying', not 'fixed'"),
+        ("pictures", ("--network", "pocket", "--mask-static", "other/p0.png"), r"no masks, not with these"),
     ],
 )
 def test_what_cannot_be_resumed_is_refused_before_a_network_is_loaded(
@@ -102,8 +103,10 @@ def test_what_cannot_be_resumed_is_refused_before_a_network_is_loaded(
     pictures: Path,
     tmp_path: Path,
     request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(pictures, tmp_path / "other")
     Image.new("RGB", (80, 64)).save(tmp_path / "other" / "p0.png")
     out = tmp_path / "out"

@@ -14,18 +14,13 @@ from openloger import Frame, InputError, RecordingError, RunOptions
 from openloger.export.selection import PointSelection, select_points
 from openloger.network import Window
 from openloger.streaming import Stream, StreamState
+from openloger.viewing.report.summary import summarise
 from openloger.viewing.scene.points import frame_points
 
 LENGTH, SIZE = 20, (64, 80)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """torch's: with another number of threads a sum may end in other bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +118,7 @@ def run(frames, out, network, **options):
 def test_a_recording_has_no_points_there(pocket, tmp_path):
     recording = run(masked_frames(), tmp_path / "out", pocket)
     assert recording.meta.masks == {"given": True}
+    assert summarise(recording).masks == ("one a frame",)
     anything = PointSelection(confidence_min=0.0, depth_edge=None)
     for chunk in select_points(recording, anything):
         frame = recording.frame(chunk.frame)

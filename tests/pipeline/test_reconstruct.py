@@ -22,15 +22,6 @@ from openloger.recording import Recording
 LENGTH = 30  # frames; 4 windows of 9 that share 2
 
 
-@pytest.fixture
-def one_thread():
-    """torch's, for runs and streams alike: with another number of threads a sum may end in other bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def network():
     return openloger.load_network("pocket", weights="random", device="cpu")

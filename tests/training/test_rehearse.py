@@ -30,14 +30,13 @@ RECIPES = [  # a checkpoint of `compact` is 100 MB, and `loger-star` differs fro
 ]
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """And an encoder that begins at random: its pretrained features are a package of their own."""
+def random_encoder(monkeypatch):
+    """Its pretrained features are a package of their own."""
     monkeypatch.setattr(train_module, "load_imagenet", lambda encoder: None)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

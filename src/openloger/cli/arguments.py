@@ -15,7 +15,6 @@ from openloger.errors import InputError
 from openloger.frames.lenses import read_camera
 from openloger.frames.masks import Masks
 from openloger.geometry.camera_models import CameraModel
-from openloger.network import NetworkSpec
 from openloger.pipeline.options import RunOptions
 from openloger.recording import Recording
 from openloger.recording.meta import is_recording
@@ -79,20 +78,6 @@ class StorageArguments:
             mask_static=self.mask_static,
             depth_dtype=self.depth_dtype,
         )
-
-
-def resumed_settings(
-    spec: NetworkSpec, windows: WindowArguments, options: RunOptions, *, size: tuple[int, int] | None
-) -> dict[str, object]:
-    """The settings that are known before a network is loaded, as `recording_begun` compares them with a recording's."""
-    return {
-        "network": spec.preset,
-        "window": windows.window,
-        "overlap": windows.overlap,
-        "size": size,
-        "lens": options.lens,
-        "depth_dtype": options.depth_dtype,
-    }
 
 
 def default_out(source: str) -> Path:

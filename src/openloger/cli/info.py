@@ -77,6 +77,7 @@ def _rows(summary: RecordingSummary) -> dict[str, str]:
         "source": summary.source,
         "network": f"{summary.network}, weights {summary.weights_hash or 'random'}",
         "settings": ", ".join(f"{name} {value}" for name, value in summary.settings.items()),
+        "masks": ", ".join(summary.masks) or "none",
         "path": f"{summary.path_length:.3g} {unit} long, in a box of {summary.path_box or 'nothing'} {unit}",
         "scene": f"98 % in a box of {summary.scene_box} {unit}" if summary.scene_box else "no pixel can be trusted",
         "corrected": "; ".join(summary.corrections) or "no: as recorded",

@@ -17,15 +17,14 @@ import tyro
 
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.advice import about_network, next_step, warnings
-from openloger.cli.arguments import StorageArguments, WindowArguments, resumed_settings
+from openloger.cli.arguments import StorageArguments, WindowArguments
 from openloger.cli.reconstruct import summary
 from openloger.cli.terminal import print_status, progress_bar
 from openloger.errors import InputError, OpenlogerError
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
 from openloger.network import NetworkSpec
-from openloger.pipeline.options import DEFAULT_NETWORK
+from openloger.pipeline.options import DEFAULT_NETWORK, recording_begun
 from openloger.pipeline.reconstruct import reconstruct as run
-from openloger.pipeline.resume import recording_begun
 from openloger.recording import Recording, open_recording
 from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
@@ -172,8 +171,15 @@ def live(
     """
     opened = open_live(source, options=taken.options)
     requested = recording.options(resume=recording.resume, overwrite=recording.overwrite)
-    settings = resumed_settings(network, windows, requested, size=taken.size)
-    recording_begun(out, opened, existing=requested.existing, **settings)
+    recording_begun(
+        out,
+        opened,
+        requested,
+        network=network.preset,
+        window=windows.window,
+        overlap=windows.overlap,
+        size=taken.size,
+    )
     with shown(out, show) as on_first_window:
         loaded = network.load()
         meter = LatencyMeter(opened, on_first_window)

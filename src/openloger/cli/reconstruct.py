@@ -14,13 +14,12 @@ import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.advice import about_network, next_step, warnings
-from openloger.cli.arguments import StorageArguments, WindowArguments, default_out, resumed_settings
+from openloger.cli.arguments import StorageArguments, WindowArguments, default_out
 from openloger.cli.terminal import print_status, progress_bar
 from openloger.frames import open_frames
 from openloger.network import NetworkSpec
-from openloger.pipeline.options import DEFAULT_NETWORK
+from openloger.pipeline.options import DEFAULT_NETWORK, recording_begun
 from openloger.pipeline.reconstruct import reconstruct as run
-from openloger.pipeline.resume import recording_begun
 from openloger.recording import Recording
 from openloger.runtime.interrupts import stop_requests
 from openloger.runtime.progress import Progress
@@ -98,8 +97,15 @@ def reconstruct(
     )
     out = default_out(source) if usual.out is None else usual.out
     spec = NetworkSpec(usual.network, advanced.weights, usual.device, advanced.dtype, advanced.compile)
-    settings = resumed_settings(spec, advanced, requested, size=advanced.size)
-    begun = recording_begun(out, opened, existing=requested.existing, **settings)
+    begun = recording_begun(
+        out,
+        opened,
+        requested,
+        network=spec.preset,
+        window=advanced.window,
+        overlap=advanced.overlap,
+        size=advanced.size,
+    )
     if begun is not None and begun.complete:
         _print_summary(begun, None, as_json=advanced.json)
         return 0

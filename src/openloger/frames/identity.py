@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from openloger.frames.joined import JoinedVideos
 from openloger.frames.ros_bag import BagPictures
 from openloger.frames.selected import SelectedFrames
 from openloger.frames.selection import Selection
+from openloger.frames.through import sources_within
 from openloger.frames.video import VideoFile
 from openloger.values import FrameSource
 
@@ -28,7 +29,7 @@ BEGINNING_BYTES = 1 << 20  # of a file; the first frames of a video are in it
 
 def files_of(source: object) -> tuple[Path, ...]:
     """The files that a source reads, in order; none where it reads none, or they are not known."""
-    *_, source = _layers(source)
+    *_, source = sources_within(source)
     match source:
         case VideoFile() | Animation() | ZipPictures():
             return (source.path,)
@@ -93,16 +94,8 @@ def _other_frames(known: Mapping[str, Any], source: FrameSource) -> str | None:
 
 def _selections(source: object) -> list[Selection]:
     """The choices among the frames, the last one first; a choice of all frames does not count."""
-    chosen = [layer.selection for layer in _layers(source) if isinstance(layer, SelectedFrames)]
+    chosen = [layer.selection for layer in sources_within(source) if isinstance(layer, SelectedFrames)]
     return [one for one in chosen if replace(one, stop=None) != Selection()]
-
-
-def _layers(source: object) -> Iterator[object]:
-    """A source, and the sources within it."""
-    yield source
-    while hasattr(source, "source"):
-        source = getattr(source, "source")  # noqa: B009
-        yield source
 
 
 def _shown(selections: list[Selection]) -> str:

@@ -21,7 +21,7 @@ from openloger.frames.lazy import LazyFrameSource, UndecodableError
 from openloger.frames.open import open_frames
 from openloger.frames.pixels import read_picture
 from openloger.frames.selection import Selection
-from openloger.frames.through import FramesThrough
+from openloger.frames.through import FramesThrough, sources_within
 from openloger.shapes import Bool, UInt8
 from openloger.values import Frame, FrameSource
 
@@ -138,7 +138,7 @@ def _finder(name: str, source: FrameSource, first: Frame) -> Callable[[Frame], M
 
 def _by_name(opened: FrameSource) -> dict[str, Path]:
     """Pictures by their names without the last ending."""
-    *_, lazy = _layers(opened)
+    *_, lazy = sources_within(opened)
     return {path.stem: path for path in lazy.paths} if isinstance(lazy, PictureFiles) else {}
 
 
@@ -180,15 +180,8 @@ def _check_count(name: str, masks: FrameSource, source: FrameSource) -> None:
 
 def _count(source: FrameSource) -> int | None:
     """All frames of a source, whichever are chosen among them."""
-    *_, lazy = _layers(source)
+    *_, lazy = sources_within(source)
     if not isinstance(lazy, LazyFrameSource):
         return None
     outline = lazy.outline(Selection())
     return None if outline is None else sum(1 for _ in outline)
-
-
-def _layers(source: object) -> Iterator[object]:
-    yield source
-    while hasattr(source, "source"):
-        source = getattr(source, "source")  # noqa: B009
-        yield source

@@ -33,3 +33,11 @@ class FramesThrough:
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
+
+
+def sources_within(source: object) -> Iterator[object]:
+    """A source, and the sources that it takes its frames from, the innermost last."""
+    yield source
+    while hasattr(source, "source"):
+        source = getattr(source, "source")  # noqa: B009
+        yield source

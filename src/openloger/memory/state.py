@@ -35,9 +35,15 @@ class HybridMemory:
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        sizes: list[int] = []
-        self.map(lambda tensor: (sizes.append(tensor.nbytes), tensor)[1])
-        return sum(sizes)
+        total = 0
+
+        def count(tensor: Tensor) -> Tensor:
+            nonlocal total
+            total += tensor.nbytes
+            return tensor
+
+        self.map(count)
+        return total
 
     def reset(self: Memory) -> Memory:
         """Drop the fast weights (LoGeR's reset for long videos); the keys and values of the previous chunk stay."""

@@ -38,20 +38,25 @@ def compile_regions(network: Network, *, backend: str = "inductor") -> Network:
     """
     _keep_cache()
     _try(network.device, backend)
-    limits: Any = importlib.import_module("torch._dynamo.config")
-    limits.recompile_limit = max(limits.recompile_limit, _VARIANTS)
+    allow_variants()
     for module in regions(network):
         module.compile(backend=backend)
     network.compiled = True
     return network
 
 
-def regions(module: nn.Module) -> list[nn.Module]:
-    """The outermost modules of `REGIONS` within a module."""
+def regions(module: nn.Module, kinds: tuple[type[nn.Module], ...] = REGIONS) -> list[nn.Module]:
+    """The outermost modules of these kinds within a module."""
     found: list[nn.Module] = []
     for child in module.children():
-        found += [child] if isinstance(child, REGIONS) else regions(child)
+        found += [child] if isinstance(child, kinds) else regions(child, kinds)
     return found
+
+
+def allow_variants() -> None:
+    """Let torch compile one function as often as a network has regions."""
+    limits: Any = importlib.import_module("torch._dynamo.config")
+    limits.recompile_limit = max(limits.recompile_limit, _VARIANTS)
 
 
 def _keep_cache() -> None:

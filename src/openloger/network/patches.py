@@ -78,10 +78,6 @@ class KeptPatches:
         """False for padding, with the special tokens in front; None where there is none."""
         return None if self.valid is None else F.pad(self.valid, (special, 0), value=True)
 
-    def weights(self) -> Float[Tensor, "frame kept"]:
-        """1 for a patch, 0 for padding, as means take them."""
-        return torch.ones_like(self.index, dtype=torch.float32) if self.valid is None else self.valid.float()
-
 
 def kept_mean(
     values: Float[Tensor, "*batch frame kept channel"], kept: KeptPatches | None
@@ -89,5 +85,5 @@ def kept_mean(
     """The mean over a frame's patches."""
     if kept is None or kept.valid is None:
         return values.mean(dim=-2)
-    weight = kept.weights()[..., None]
-    return torch.where(weight > 0, values, 0.0).sum(-2) / weight.sum(-2)
+    valid = kept.valid[..., None]
+    return torch.where(valid, values, 0.0).sum(-2) / valid.sum(-2)

@@ -6,17 +6,22 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from openloger.errors import RecordingError
 from openloger.frames.lenses import read_camera
+from openloger.frames.live import LiveFrames
 from openloger.frames.masks import Masks
 from openloger.geometry.camera_models import CameraModel
 from openloger.network import Network, weights_hash
 from openloger.pipeline.decode_ahead import DecodedAhead
-from openloger.recording import RecordingMeta
+from openloger.pipeline.resume import check_masks, check_source, recording_to_resume
+from openloger.recording import Recording, RecordingMeta
+from openloger.recording.create import check_folder
 from openloger.runtime.progress import Progress
 from openloger.streaming import Stream
-from openloger.values import PlacedWindow
+from openloger.values import FrameSource, PlacedWindow
 
 DEFAULT_NETWORK = "compact"
 
@@ -45,6 +50,49 @@ class RunOptions:
     def camera_model(self) -> CameraModel | None:
         """Read anew each time. Raises InputError where `camera` cannot be read."""
         return read_camera(self.camera) if isinstance(self.camera, str) else self.camera
+
+
+def recording_begun(
+    out: str | os.PathLike[str],
+    source: FrameSource,
+    options: RunOptions,
+    *,
+    network: str | None,
+    window: int | None,
+    overlap: int | None,
+    size: tuple[int, int] | None,
+) -> Recording | None:
+    """The recording in `out` that a run continues; None where the run begins one.
+
+    All that can be refused without a network is refused here, before one is loaded: the folder, another source or other
+    masks (of a source that is not live), and what differs from the recording: network (a preset's name), window and
+    overlap (frames), size (height and width, pixels), where they are given, and the options' lens and depth_dtype.
+    Nothing is changed.
+
+    Raises RecordingError where `out` cannot be written or continued.
+    """
+    check_folder(out, existing=options.existing)
+    stored = recording_to_resume(Path(out)) if options.existing == "resume" else None
+    if stored is None:
+        return None
+    if not isinstance(source, LiveFrames):
+        check_source(stored, source)
+        check_masks(stored, options.masks)
+    meta = stored.meta
+    recorded = {"network": meta.network, "lens": meta.lens, "depth_dtype": meta.depth_dtype}
+    recorded |= {"size": (meta.height, meta.width), **meta.settings}
+    given = {"network": network, "window": window, "overlap": overlap, "size": size and tuple(size)}
+    differing = [
+        f"{name} {recorded.get(name)!r}, not {value!r}"
+        for name, value in {**given, "lens": options.lens, "depth_dtype": options.depth_dtype}.items()
+        if value is not None and value != recorded.get(name)
+    ]
+    if differing:
+        raise RecordingError(
+            f"{stored.path}: was made with {'; '.join(differing)}: resume with the same, choose another folder, or "
+            "replace it with --overwrite"
+        )
+    return stored
 
 
 def describe(

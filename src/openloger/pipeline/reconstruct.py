@@ -18,13 +18,11 @@ from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
 from openloger.network import Network, NetworkSpec, load_network
 from openloger.pipeline.decode_ahead import DecodedAhead
-from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame
+from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame, recording_begun
 from openloger.pipeline.resume import (
     RecordedPrefix,
     StateSaver,
-    check_masks,
     recorded_prefix,
-    recording_begun,
     restore,
 )
 from openloger.recording import BackgroundWriter, Cost, Recording, create_recording, open_recording, resume_recording
@@ -72,16 +70,12 @@ def reconstruct(
     stored = recording_begun(
         out,
         source if live else opened,
-        existing=options.existing,
+        options,
         network=NetworkSpec(network).preset if isinstance(network, str) else network.config.name,
         window=window,
         overlap=overlap,
-        size=size and tuple(size),
-        lens=options.lens,
-        depth_dtype=options.depth_dtype,
+        size=size,
     )
-    if stored is not None and not live:
-        check_masks(stored, masks)
     if stored is not None and stored.complete and not live:
         return stored
     camera = options.camera_model
@@ -127,7 +121,7 @@ def _memory_explained(out: Path, network: Network) -> Iterator[None]:
             raise
         raise InputError(
             f"{device_name(network.device)} has not enough memory; the {len(open_recording(out))} frames before are in "
-            f"{out}: free some and continue with --resume, or begin again with a smaller --window or --size"
+            f"{out}: free some and continue with --resume, or start over with a smaller --window or --size"
         ) from error
 
 

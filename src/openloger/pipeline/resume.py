@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +16,10 @@ from safetensors import SafetensorError
 
 from openloger.errors import InputError, RecordingError
 from openloger.frames.identity import difference
-from openloger.frames.live import LiveFrames
 from openloger.frames.masks import Masks
 from openloger.geometry import SE3, Sim3
 from openloger.outputs import write_atomically
 from openloger.recording import RecordedFrame, RecordedWindow, Recording, open_recording
-from openloger.recording.create import check_folder
 from openloger.recording.files import explain_os_errors
 from openloger.recording.meta import is_recording, meta_hash
 from openloger.shapes import Float64
@@ -104,43 +101,6 @@ class StateSaver:
         self._cost_s = self._saved_at_s - began_s
 
 
-def recording_begun(
-    out: str | os.PathLike[str],
-    source: FrameSource,
-    *,
-    existing: Literal["refuse", "resume", "overwrite"],
-    **settings: object,
-) -> Recording | None:
-    """The recording in `out` that a run continues; None where the run begins one.
-
-    All that can be refused without a network is refused here, before one is loaded: the folder, another source, and
-    `settings` that differ from the recording's: network (a preset's name), window and overlap (frames), size (height
-    and width, pixels), lens, depth_dtype; None is not compared. Nothing is changed.
-
-    Raises RecordingError where `out` cannot be written or continued.
-    """
-    check_folder(out, existing=existing)
-    stored = recording_to_resume(Path(out)) if existing == "resume" else None
-    if stored is None:
-        return None
-    if not isinstance(source, LiveFrames):
-        check_source(stored, source)
-    meta = stored.meta
-    recorded = {"network": meta.network, "lens": meta.lens, "depth_dtype": meta.depth_dtype}
-    recorded |= {"size": (meta.height, meta.width), **meta.settings}
-    differing = [
-        f"{name} {recorded.get(name)!r}, not {value!r}"
-        for name, value in settings.items()
-        if value is not None and value != recorded.get(name)
-    ]
-    if differing:
-        raise RecordingError(
-            f"{stored.path}: was made with {'; '.join(differing)}: resume with the same, choose another folder, or "
-            "replace it with --overwrite"
-        )
-    return stored
-
-
 def recording_to_resume(path: Path) -> Recording | None:
     """The recording in a folder, as it was recorded; None where there is none yet.
 
@@ -178,8 +138,8 @@ def check_masks(stored: Recording, masks: Masks) -> None:
     if "given" not in known and known != masks.identity():
         before, now = "other masks" if stored.meta.masks else "no masks", "none" if masks == Masks() else "these"
         raise RecordingError(
-            f"{stored.path}: was made with {before}, not with {now}: give the same, choose another folder, or begin "
-            "again with --overwrite"
+            f"{stored.path}: was made with {before}, not with {now}: give the same, choose another folder, or start "
+            "over with --overwrite"
         )
 
 

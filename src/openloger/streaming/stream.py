@@ -45,6 +45,7 @@ class _Launched:
 
     group: FrameWindow[KeyedFrame]
     number: int
+    final_count: int
     starts_block: bool
     prediction: Fetched
     state: StreamState  # after it, but with the anchor of some window before
@@ -224,6 +225,7 @@ class Stream:
         return _Launched(
             group=group,
             number=state.number,
+            final_count=final,
             starts_block=starts_block,
             prediction=fetch(
                 {
@@ -263,7 +265,6 @@ class Stream:
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = before and disagreement(before, world_from_cam, points[..., 2])
         scale, predicted = prediction.get("metric_scale"), prediction.get("predicted_focal_px")
-        shared = () if one.group.last else frames[len(frames) - self.overlap :]
         return _Pass(
             group=frames,
             focal_px=prediction.get("focal_px"),
@@ -276,7 +277,7 @@ class Stream:
                 world_from_window=placed,
                 metric_scale=None if scale is None else scale.item(),
                 disagreement=known,
-                final_count=len(in_order(frames)) - len(in_order(shared)),
+                final_count=one.final_count,
                 last=one.group.last,
                 known_intrinsics=None if known_px is None else _resized_camera(known_px, frames[0].key.frame),
                 predicted_focal_px=None if predicted is None else predicted.mean().item(),

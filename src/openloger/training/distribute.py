@@ -94,7 +94,7 @@ def shard(network: nn.Module, among: Ranks) -> None:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(among.device.type, (among.count,))
-    for block in list(blocks(network)):
+    for block in blocks(network):
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
 

@@ -72,6 +72,7 @@ class RecordingSummary:
     weights_hash: str | None  # None: random weights
     settings: Mapping[str, Any]
     lens: str
+    masks: tuple[str, ...]  # the kinds of masks that hide pixels
     openloger_version: str
     versions: Mapping[str, str]  # of what it was computed with; none in recordings that did not keep them yet
     unit: str  # of lengths: m, or units where no scale is known
@@ -84,6 +85,12 @@ class RecordingSummary:
     residual_px: float | None  # median over the frames
     drift: DriftMeter | None  # None: no windows overlap
     cost: RunCost | None  # None: not recorded
+
+
+def _masks(known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of what `RecordingMeta.masks` has."""
+    kinds = {"per_frame": "one a frame", "given": "one a frame", "static": "one for all frames"}
+    return (*known.get("predicted", ()), *(text for kind, text in kinds.items() if kind in known))
 
 
 def summarise(recording: Recording) -> RecordingSummary:
@@ -109,6 +116,7 @@ def summarise(recording: Recording) -> RecordingSummary:
         weights_hash=meta.weights_hash,
         settings=dict(meta.settings),
         lens=meta.lens,
+        masks=_masks(meta.masks or {}),
         openloger_version=meta.package_version,
         versions=dict(meta.versions),
         unit=recording.unit,
