@@ -44,8 +44,8 @@ def clip(tmp_path: Path) -> Path:
     return folder
 
 
-def record(clip: Path, *, camera: str | None = None) -> Recording:
-    """A plane 3 before the camera, which moves to the right."""
+def record(clip: Path, *, camera: str | None = None, hidden: np.ndarray | None = None) -> Recording:
+    """A plane 3 before the camera, which moves to the right; `hidden`, a frame's own pixels, is masked."""
     source = open_frames(clip, start=2, stop=7, stride=2)
     frames = [Frame(resize_rgb(one.rgb, SMALL), one.index, one.timestamp_s, one.name, SIZE) for one in source]
     view = view_intrinsics(read_camera(camera or "pinhole:60,60,41,29"), SIZE)
@@ -60,12 +60,15 @@ def record(clip: Path, *, camera: str | None = None) -> Recording:
         weights_hash=None,
         settings={},
         camera=camera,
+        masks=None if hidden is None else {"given": True},
         known_intrinsics_px=tuple(known[at].item() for at in ((0, 0), (1, 1), (0, 2), (1, 2))),
     )
     world_from_cam = torch.eye(4).repeat(len(frames), 1, 1)
     world_from_cam[:, 0, 3] = torch.arange(len(frames)) / 10
     points = unproject(torch.full((len(frames), *SMALL), 3.0), known.float())
     confidence = torch.full((len(frames), *SMALL), 0.9)
+    if hidden is not None:
+        points[torch.from_numpy(hidden)], confidence[torch.from_numpy(hidden)] = 0, 1e-9
     out = clip.with_name("out")
     with create_recording(out, meta) as writer:
         writer.append(placed_window(frames, world_from_cam, points, confidence, known_intrinsics=known))

@@ -62,6 +62,25 @@ def test_opencv_finds_the_way_back(camera: CameraModel) -> None:
     np.testing.assert_allclose(back.reshape(*SIZE, 2) + 0.5, pixel_grid(*SIZE).numpy(), atol=0.05)
 
 
+PINHOLE = CameraModel("pinhole", (9.0, 8.0, 5.0, 6.0))
+
+
+@pytest.mark.parametrize("camera", [*LENSES.values(), CameraModel("equirect"), PINHOLE])
+def test_unproject_is_the_inverse_of_project(camera: CameraModel) -> None:
+    size = (32, 64)
+    pixels = pixel_grid(*size, dtype=torch.float64)
+    rays = camera.unproject(pixels, size=size)
+    torch.testing.assert_close(rays.norm(dim=-1), torch.ones(size, dtype=torch.float64))
+    torch.testing.assert_close(camera.project(rays, size=size), pixels, atol=1e-6, rtol=0)
+
+
+def test_unproject_stops_where_a_distortion_folds_back() -> None:
+    camera = CameraModel("opencv", (50.0, 50.0, 32.0, 24.0, -0.3, 0.0, 0.0, 0.0))
+    far = camera.unproject(torch.tensor([[3000.0, 24.0]]).double(), size=SIZE)[0]
+    assert float(far[0] / far[2]) == pytest.approx(1 / math.sqrt(0.9), abs=0.01)  # r (1 - 0.3 r²) grows up to there
+    assert float(far[1]) == 0
+
+
 @pytest.mark.parametrize("camera", LENSES.values(), ids=LENSES)
 def test_a_view_has_no_blank_border_and_is_as_wide_as_can_be(camera: CameraModel) -> None:
     seen, limit = view_map(camera, SIZE), torch.tensor(SIZE[::-1]) - 0.5

@@ -1,6 +1,7 @@
 """COLMAP: a folder of pictures and a sparse model, as `colmap model_converter`, pycolmap and splat trainers read it.
 
     images/            frame_000000.jpg, ... at the network's size, or the source's
+    masks/             frame_000000.jpg.png, ... of a run with masks: black is ignored (`ImageReader.mask_path`)
     sparse/0/          cameras, images, points3D as .bin and as .txt
 
 The world's axes and the pixel convention (centres at + 0.5) are COLMAP's own already; transforms are inverted to
@@ -28,7 +29,7 @@ from openloger.export.trajectories import quaternions_wxyz
 from openloger.geometry import SE3
 
 MAX_POINTS = 100_000  # as many as COLMAP finds in some hundred pictures
-CONTENTS = ("images", "sparse")
+CONTENTS = ("images", "masks", "sparse")
 
 
 def write_colmap(

@@ -2,6 +2,7 @@
 
     transforms.json    cameras; camera axes are OpenGL's (x right, y up, z backward), the world is the recording's
     images/            frame_000000.jpg, ...
+    masks/             frame_000000.jpg.png, ... of a run with masks: black takes no part in training (`mask_path`)
     depth/             frame_000000.png: 16 bits, in units of `depth_unit_scale_factor`; 0 is unknown
     sparse_pc.ply      the initial cloud (`ply_file_path`)
 
@@ -29,7 +30,7 @@ from openloger.geometry.camera_models import PARAMETERS
 from openloger.shapes import Bool, Float
 
 MAX_POINTS = 1_000_000
-CONTENTS = ("transforms.json", "images", "depth", "sparse_pc.ply")
+CONTENTS = ("transforms.json", "images", "masks", "depth", "sparse_pc.ply")
 _CLOUD = "sparse_pc.ply"
 _DEPTH_FOLDER = "depth"
 _MILLIMETRES = 1e-3
@@ -67,6 +68,8 @@ def write_nerfstudio(
             files = {"file_path": pictures.path(frame)}
             if pictures.lens is None:
                 files["depth_file_path"] = depth_file
+            if pictures.masked:
+                files["mask_path"] = pictures.mask_path(frame)
             camera = {} if shared else _camera(pictures.cameras[frame])
             entries.append({**files, **camera, "transform_matrix": world_from_gl_cam[frame].tolist()})
     head = _head(pictures, shared=shared)

@@ -1,4 +1,9 @@
-"""The pictures beside the cameras: from the recording, its source at full size, or files that are there already."""
+"""The pictures beside the cameras: from the recording, its source at full size, or files that are there already.
+
+Of a recording that was made with masks each picture has a mask of its size, black where it is hidden, in
+masks/NAME.png, where NAME is the picture's with its ending: the name that COLMAP expects. It is the recording's, so it
+is as coarse as its depth maps, and hides what they hide only in part.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +21,17 @@ from openloger.export.reconstruction import Reconstruction
 from openloger.export.source_frames import FullSizePictures, SourceFrames
 from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.frames.lenses import read_camera
+from openloger.frames.resize import resize_mask
+from openloger.geometry import pixel_grid
 from openloger.geometry.camera_models import CameraModel
 from openloger.recording import Recording
-from openloger.shapes import Float, UInt8
+from openloger.shapes import Bool, Float, Int, UInt8
 
 FOLDER = "images"
+MASKS_FOLDER = "masks"
 _JPEG_QUALITY = 95
 _EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
+_GRAZING = 1e-3  # least z of a unit ray, so that it falls on a plane before the camera
 
 PictureSource: TypeAlias = Path | SourceFrames
 
@@ -32,6 +41,7 @@ class Pictures:
 
     cameras: Mapping[int, Pinhole]  # by frame number; of the undistorted view where there is a `lens`
     lens: CameraModel | None  # the original camera of distorted pictures; None: they are pinhole pictures
+    masked: bool  # whether each has a mask
 
     def __init__(
         self, recording: Reconstruction, folder: Path, *, frames: Sequence[int], source: PictureSource | None = None
@@ -44,7 +54,7 @@ class Pictures:
         the source is not the one recorded.
         """
         self._recording = recording
-        self._folder = folder / FOLDER
+        self._folder = folder
         self._files = source if isinstance(source, Path) else None
         self._full: FullSizePictures | None = None
         self._names = {frame: f"frame_{frame:06d}.jpg" for frame in frames}
@@ -55,7 +65,7 @@ class Pictures:
             self._size = _common_size([self._files / name for name in self._names.values()])
             self.lens = _original_camera(recording, self._size)
         else:
-            self._folder.mkdir()
+            (self._folder / FOLDER).mkdir()
         if isinstance(source, SourceFrames):
             self._full = FullSizePictures(_recorded(recording), source)
             self._size = self._full.size
@@ -66,6 +76,8 @@ class Pictures:
         }
         self.scale_xy = np.array([self._size[1] / width, self._size[0] / height])  # from the depth map's pixels
         self._any = frames[0]
+        self.masked = isinstance(recording, Recording) and recording.meta.masks is not None
+        self._view_pixels = self._seen_at() if self.masked and self.lens is not None else None
 
     def name(self, frame: int) -> str:
         """The file's name inside the folder of pictures."""
@@ -87,12 +99,44 @@ class Pictures:
         return self.lens.project(rays, size=self._size).numpy()
 
     def save(self, frame: int) -> None:
-        """Writes the frame's picture, unless files are there already. Frames are saved in order."""
-        if self._files is None:
-            from PIL import Image
+        """Writes the frame's picture, unless files are there already, and its mask. Frames are saved in order."""
+        from PIL import Image
 
+        if self._files is None:
             picture = Image.fromarray(self._rgb(frame))
-            picture.save(self._folder / self._names[frame], quality=_JPEG_QUALITY, subsampling=0)
+            picture.save(self._folder / FOLDER / self._names[frame], quality=_JPEG_QUALITY, subsampling=0)
+        if self.masked:
+            file = self._folder / self.mask_path(frame)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.where(self.mask(frame), np.uint8(255), np.uint8(0))).save(file)
+
+    def mask_path(self, frame: int) -> str:
+        """Of the picture's mask, relative to the export. Raises InputError where its name leads out of it."""
+        name = self._names[frame]
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"a mask cannot be named after {name!r}: put the frames below one folder")
+        return f"{MASKS_FOLDER}/{name}.png"
+
+    def mask(self, frame: int) -> Bool[np.ndarray, "height width"]:
+        """Of the picture's size; False where the recording hides any of what a pixel covers.
+
+        Distorted pictures reach beyond the recorded view: there they have the mask of its border.
+        """
+        used = self._recording.depth(frame) > 0
+        if self._view_pixels is None:
+            return resize_mask(used, self._size)
+        rows, columns = self._view_pixels
+        return used[rows, columns]
+
+    def _seen_at(self) -> tuple[Int[np.ndarray, "height width"], Int[np.ndarray, "height width"]]:
+        """The row and the column of the recording that each pixel of a distorted picture is in, or is next to."""
+        assert self.lens is not None
+        view, (height, width) = self.cameras[self._any], self._recording.depth(self._any).shape
+        rays = self.lens.unproject(pixel_grid(*self._size, dtype=torch.float64), size=self._size).numpy()
+        plane = rays[..., :2] / np.maximum(rays[..., 2:], _GRAZING)
+        xy = (plane * [view.fx, view.fy] + [view.cx, view.cy]) / self.scale_xy
+        columns, rows = np.moveaxis(np.clip(xy, 0, [width - 1, height - 1]).astype(np.int64), -1, 0)
+        return rows, columns
 
     def _rgb(self, frame: int) -> UInt8[np.ndarray, "height width 3"]:
         return self._recording.rgb(frame) if self._full is None else self._full.rgb(frame)

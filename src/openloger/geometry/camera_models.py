@@ -37,6 +37,8 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], ...]] = {  # of each model; those l
 }
 _STEEPEST = 20.0  # r of the steepest ray that is searched for a picture in front of a camera: 87°
 _LIMIT_SAMPLES = 4096
+_BISECTIONS = 60  # to the last bits of float64
+_TANGENTIAL_STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -87,32 +89,91 @@ class CameraModel:
         distorted = distort(rays_cam, coefficients)
         return distorted * distorted.new_tensor(self.params[:2]) + distorted.new_tensor(self.params[2:4])
 
+    def unproject(self, pixels_xy: Float[Tensor, "*axes 2"], *, size: tuple[int, int]) -> Float[Tensor, "*axes 3"]:
+        """The unit ray that falls on each pixel (x, y) of a picture of (height, width): the inverse of `project`.
+
+        Where no ray falls on a pixel, the outermost one in its direction.
+        """
+        if self.name == "equirect":
+            return _from_panorama(pixels_xy, size)
+        plane = (pixels_xy - pixels_xy.new_tensor(self.params[2:4])) / pixels_xy.new_tensor(self.params[:2])
+        straighten = _fisheye_inverse if self.name == "opencv_fisheye" else _opencv_inverse
+        return torch.nn.functional.normalize(straighten(plane, self.params[4:]), dim=-1)
+
 
 def _opencv(rays_cam: Tensor, coefficients: Sequence[float]) -> Tensor:
     xy = torch.where(rays_cam[..., 2:] > 0, rays_cam[..., :2] / rays_cam[..., 2:], torch.nan)
-    k1, k2, p1, p2, k3, k4, k5, k6 = (*coefficients, *(0.0,) * (8 - len(coefficients)))
+    r2 = xy.square().sum(-1, keepdim=True)
+    distorted = xy * _radial(r2, coefficients) + _tangential(xy, coefficients)
+    return torch.where(r2 <= _limit(_opencv_radius(coefficients), end=_STEEPEST) ** 2, distorted, torch.nan)
 
-    def radial(r2: Tensor) -> Tensor:
-        return (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
 
+def _opencv_inverse(xy: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """Rays of places on the image plane: the radial part is inverted, the small tangential one by iteration."""
+    steps = _TANGENTIAL_STEPS if any(coefficients[2:4]) else 1
+    plane = torch.zeros_like(xy)
+    for _ in range(steps):
+        radial = xy - _tangential(plane, coefficients)
+        plane = _along(radial, _inverse(_opencv_radius(coefficients), _length(radial), end=_STEEPEST))
+    return torch.cat([plane, torch.ones_like(plane[..., :1])], -1)
+
+
+def _opencv_radius(coefficients: Sequence[float]) -> Callable[[Tensor], Tensor]:
+    return lambda r: r * _radial(r * r, coefficients)
+
+
+def _radial(r2: Tensor, coefficients: Sequence[float]) -> Tensor:
+    k1, k2, _, _, k3, k4, k5, k6 = (*coefficients, *(0.0,) * (8 - len(coefficients)))
+    return (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+
+
+def _tangential(xy: Tensor, coefficients: Sequence[float]) -> Tensor:
+    p1, p2 = (*coefficients, *(0.0,) * 4)[2:4]
     r2 = xy.square().sum(-1, keepdim=True)
     across = 2 * xy.prod(-1, keepdim=True)
-    tangential = across * xy.new_tensor([p1, p2]) + xy.new_tensor([p2, p1]) * (r2 + 2 * xy.square())
-    limit = _limit(lambda r: r * radial(r * r), end=_STEEPEST)
-    return torch.where(r2 <= limit**2, xy * radial(r2) + tangential, torch.nan)
+    return across * xy.new_tensor([p1, p2]) + xy.new_tensor([p2, p1]) * (r2 + 2 * xy.square())
 
 
 def _fisheye(rays_cam: Tensor, coefficients: Sequence[float]) -> Tensor:
-    off_axis = torch.linalg.vector_norm(rays_cam[..., :2], dim=-1, keepdim=True)
-    theta = torch.atan2(off_axis, rays_cam[..., 2:])
+    theta = torch.atan2(_length(rays_cam[..., :2]), rays_cam[..., 2:])
+    distorted = _fisheye_radius(coefficients)
+    return torch.where(theta <= _limit(distorted, end=math.pi), _along(rays_cam[..., :2], distorted(theta)), torch.nan)
+
+
+def _fisheye_inverse(xy: Tensor, coefficients: Sequence[float]) -> Tensor:
+    theta = _inverse(_fisheye_radius(coefficients), _length(xy), end=math.pi)
+    return torch.cat([_along(xy, theta.sin()), theta.cos()], -1)
+
+
+def _fisheye_radius(coefficients: Sequence[float]) -> Callable[[Tensor], Tensor]:
+    """The distance from the principal point, in focal lengths, of an angle off the axis."""
     k1, k2, k3, k4 = coefficients
 
     def distorted(angle: Tensor) -> Tensor:
         a2 = angle * angle
         return angle * (1 + a2 * (k1 + a2 * (k2 + a2 * (k3 + a2 * k4))))
 
-    direction = torch.where(off_axis > 0, rays_cam[..., :2] / off_axis, 0.0)
-    return torch.where(theta <= _limit(distorted, end=math.pi), direction * distorted(theta), torch.nan)
+    return distorted
+
+
+def _length(xy: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(xy, dim=-1, keepdim=True)
+
+
+def _along(xy: Tensor, length: Tensor) -> Tensor:
+    """`xy` at another length."""
+    own = _length(xy)
+    return torch.where(own > 0, xy / own, 0.0) * length
+
+
+def _inverse(distorted: Callable[[Tensor], Tensor], wanted: Tensor, *, end: float) -> Tensor:
+    """The radius of each distorted radius, by bisection; the limit for what lies beyond."""
+    low, high = torch.zeros_like(wanted), torch.full_like(wanted, _limit(distorted, end=end))
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        short = distorted(middle) < wanted
+        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+    return high
 
 
 def _limit(distorted: Callable[[Tensor], Tensor], *, end: float) -> float:
@@ -127,3 +188,10 @@ def _on_panorama(rays_cam: Tensor, size: tuple[int, int]) -> Tensor:
     latitude = torch.atan2(-rays_cam[..., 1], torch.linalg.vector_norm(rays_cam[..., [0, 2]], dim=-1))
     x, y = (longitude / (2 * math.pi) + 0.5) * size[1], (0.5 - latitude / math.pi) * size[0]
     return torch.stack([x, y], -1)
+
+
+def _from_panorama(pixels_xy: Tensor, size: tuple[int, int]) -> Tensor:
+    longitude = (pixels_xy[..., 0] / size[1] - 0.5) * (2 * math.pi)
+    latitude = (0.5 - pixels_xy[..., 1] / size[0]) * math.pi
+    x, y, z = longitude.sin() * latitude.cos(), -latitude.sin(), longitude.cos() * latitude.cos()
+    return torch.stack([x, y, z], -1)
