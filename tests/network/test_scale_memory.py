@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from openloger.network import Network, VideoMemory, Window, preset
-from openloger.network.scale import ScaleMemory, cell_means
+from openloger.network.scale import ScaleMemory, cell_means, scale_step
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,17 @@ def test_the_first_window_and_untrained_memory():
     memory, tokens, log_depth = ScaleMemory(8), torch.randn(1, 3, 6, 8), torch.randn(1, 3, 2, 2)
     assert memory(tokens, log_depth, None).item() == 0
     assert memory(tokens, log_depth, log_depth[:, :2] + 1.0).item() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_far_cells_and_unknown_ones_have_no_say():
+    log_depth = torch.rand(2, 2, 3, 4)
+    before = log_depth + 0.3
+    before[:, :, 0, :] += 5.0  # a third of all, the far ones: sky
+    assert torch.allclose(scale_step(before, log_depth), torch.tensor(0.3))
+    before[0, :, 1, :2] = torch.nan
+    before[1] = torch.nan
+    assert torch.allclose(scale_step(before, log_depth), torch.tensor([0.3, 0.0]))
+    assert torch.allclose(scale_step(-log_depth, 0.3 - log_depth), torch.tensor(-0.3))
 
 
 def test_cell_means_of_a_plane():

@@ -262,7 +262,7 @@ class Network(nn.Module):
     ) -> HeadOutputs:
         """Points and regressed cameras at the scale that memory gives the window."""
         carried = None if before is None else before.overlap_log_depth
-        return _rescaled(heads, memory(tokens, _cells(heads, used, slice(None)), carried, masked=used is not None))
+        return _rescaled(heads, memory(tokens, _cells(heads, used, slice(None)), carried))
 
     def _measured(self, heads: HeadOutputs, features: FlowFeatures, window: Window) -> HeadOutputs:
         """The geometric camera in place of the regressed one, which is its start and fallback, and depth and focal

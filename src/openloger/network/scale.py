@@ -1,8 +1,9 @@
 """The memory of scale: one log scale a window, from its tokens and from frames shared with the window before.
 
 Depth of a single window is right up to a factor that its pictures hardly determine. Shared frames determine the factor
-between two windows, o = median(log ẑ_before − log ẑ); the window's tokens, to which the memory layers have added, carry
-evidence of their own. A gain g in (0, 1) and an offset a, predicted from the tokens' mean, give
+between two windows, o = median(log ẑ_before − log ẑ) over the nearer half of them, as errors of depth grow with depth
+and sky has none; the window's tokens, to which the memory layers have added, carry evidence of their own. A gain g in
+(0, 1) and an offset a, predicted from the tokens' mean, give
 
     log s = g · o + a,
 
@@ -39,20 +40,29 @@ class ScaleMemory(nn.Module):
         tokens: Float[Tensor, "batch _ _ channel"],
         log_depth: Float[Tensor, "batch frame row column"],
         before: Float[Tensor, "batch shared row column"] | None,
-        *,
-        masked: bool = False,
     ) -> Float[Tensor, " batch"]:
         """The log scale of a window whose first frames are those of `before`, both as `cell_means` gives them.
 
-        `masked`: cells that are NaN in either are left out; where all are, o = 0, as without a window before.
+        Where no cell is known in both, o = 0, as without a window before.
         """
         offset, gain = self.mlp(self.norm(tokens.mean(dim=(1, 2)))).unbind(-1)
         if before is None:
             return offset
         shared = min(before.shape[1], log_depth.shape[1])
-        steps = (before[:, :shared] - log_depth[:, :shared]).flatten(1)
-        step = steps.nanmedian(dim=1).values.nan_to_num(0.0) if masked else steps.median(dim=1).values
-        return gain.sigmoid() * step + offset
+        return gain.sigmoid() * scale_step(before[:, :shared], log_depth[:, :shared]) + offset
+
+
+def scale_step(
+    before: Float[Tensor, "batch shared row column"], log_depth: Float[Tensor, "batch shared row column"]
+) -> Float[Tensor, " batch"]:
+    """The median of before − log_depth over the nearer half of the cells by the mean of both; of known cells alone.
+
+    On streams of worlds the median of all cells was off by 0.044 (standard deviation, and up to 0.025 on average, in
+    streets), that of the nearer half by 0.041 (0.010).
+    """
+    steps, twice_log_mean = (before - log_depth).flatten(1), (before + log_depth).flatten(1)
+    near = twice_log_mean <= twice_log_mean.nanmedian(dim=1, keepdim=True).values
+    return steps.masked_fill(~near, torch.nan).nanmedian(dim=1).values.nan_to_num(0.0)
 
 
 def cell_means(
