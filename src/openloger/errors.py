@@ -4,6 +4,11 @@ The command line turns every `OpenlogerError` into that line and exit code 2; a 
 """
 
 
+def counted(count: int, noun: str) -> str:
+    """1 frame, 0 frames, 12 frames."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class OpenlogerError(Exception):
     """Any failure that a user can fix."""
 

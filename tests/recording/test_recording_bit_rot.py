@@ -18,6 +18,7 @@ import recorded_values as values
 from openloger.errors import RecordingError
 from openloger.outputs import FileLock
 from openloger.recording import Recording, create_recording, open_recording, resume_recording
+from openloger.recording.check import find_damage
 from openloger.recording.lines import LineFile, listed_numbers
 
 FRAMES = 40
@@ -126,11 +127,18 @@ def test_damaged_cameras_of_some_frames_leave_the_others(tmp_path: Path) -> None
     recording = write(tmp_path / "long", 300)
     flip(tmp_path / "long" / "arrays.zarr" / "world_from_cam" / "c.1.0.0")
     recording = open_recording(tmp_path / "long")
-    with pytest.raises(RecordingError, match=r"frames 256 to 511.*world_from_cam"):
+    with pytest.raises(RecordingError, match=r"world_from_cam/c\.1.*: frames 256 to 299 have no camera; all else"):
         _ = recording.world_from_cam
     np.testing.assert_array_equal(recording.frame(255).world_from_cam, values.world_from_cam(255).numpy())
-    with pytest.raises(RecordingError, match="frames 256 to 511"):
+    with pytest.raises(RecordingError, match="frames 256 to 299"):
         recording.frame(256)
+
+
+def test_the_damaged_chunk_of_one_frame_is_said_in_the_singular(tmp_path: Path) -> None:
+    recording = write(tmp_path / "long", 257)
+    flip(tmp_path / "long" / "arrays.zarr" / "rgb" / "c.16.0.0.0")
+    with pytest.raises(RecordingError, match=r"rgb/c\.16.*: frame 256 has no picture; all else can be read"):
+        open_recording(recording.path).rgb(256)
 
 
 def test_a_damaged_name_is_said_and_the_others_are_read(
@@ -145,7 +153,9 @@ def test_a_damaged_name_is_said_and_the_others_are_read(
     lost = [frame for frame in range(FRAMES) if names[frame] != sound[frame]]
     assert lost == [3, 7, 8]
     assert [names[frame] for frame in lost] == ["lost-000003", "lost-000007", "lost-000008"]
-    assert "the names of frames 3, 7 to 8 are lost" in openloger_log.text
+    told = f"{broken / 'names.jsonl'}: damaged: the names of frames 3 and 7 to 8 are lost; all else can be read"
+    assert told in openloger_log.text
+    assert list(find_damage(broken)) == [told]
 
 
 def test_a_damaged_window_is_said_and_left_out(
@@ -155,7 +165,39 @@ def test_a_damaged_window_is_said_and_left_out(
     flip(broken / "windows.jsonl", 200)
     windows, sound = open_recording(broken).windows, open_recording(whole).windows
     assert windows == sound[1:]
-    assert "windows 0 are lost" in openloger_log.text
+    told = "damaged: the record of window 0 (frames 0 to 4) is lost; the frames themselves can be read"
+    assert told in openloger_log.text
+    assert list(find_damage(broken)) == [f"{broken / 'windows.jsonl'}: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "told"),
+    [
+        ([2], "the record of window 2 (frames 10 to 14) is lost"),
+        ([0, 1, 4], "the records of windows 0 to 1 and 4 (frames 0 to 9 and 20 to 24) are lost"),
+        ([7], "the record of window 7 (frames 35 to 39) is lost"),
+        (list(range(8)), "the records of windows 0 to 7 (frames 0 to 39) are lost"),
+    ],
+)
+def test_damaged_windows_are_named_with_their_frames(
+    damaged: list[int], told: str, whole: Path, tmp_path: Path
+) -> None:
+    broken = copy(whole, tmp_path / "broken")
+    lines = (broken / "windows.jsonl").read_bytes().split(b"\n")
+    for row in damaged:
+        lines[row] = lines[row].replace(b"first_frame", b"first-frame")
+    (broken / "windows.jsonl").write_bytes(b"\n".join(lines))
+    (said,) = find_damage(broken)
+    assert f"damaged: {told}; the frames themselves can be read" in said
+
+
+def test_a_single_damaged_name_is_said_in_the_singular(whole: Path, tmp_path: Path) -> None:
+    broken = copy(whole, tmp_path / "broken")
+    lines = (broken / "names.jsonl").read_bytes().split(b"\n")
+    lines[12] = b"gone"
+    (broken / "names.jsonl").write_bytes(b"\n".join(lines))
+    (said,) = find_damage(broken)
+    assert said.endswith("damaged: the name of frame 12 is lost; all else can be read")
 
 
 def test_a_damaged_commit_says_what_must_have_stood_there(whole: Path, tmp_path: Path) -> None:
@@ -272,7 +314,7 @@ def test_a_line_file_that_is_none_is_one_line(tmp_path: Path) -> None:
 
 
 def test_numbers_for_people() -> None:
-    assert listed_numbers([9, 1, 2, 3, 7, 8]) == "1 to 3, 7 to 9"
+    assert listed_numbers([9, 1, 2, 3, 7, 8]) == "1 to 3 and 7 to 9"
     assert listed_numbers([4]) == "4"
 
 

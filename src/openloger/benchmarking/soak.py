@@ -26,7 +26,7 @@ TRAIL = 60  # points of memory that are kept along the run
 LEAST_FRAMES = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # one a window: they are to weigh little in what they measure
 class Moment:
     """The run after a window."""
 

@@ -28,7 +28,7 @@ from openloger.batch import (
 from openloger.cli import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from openloger.cli.arguments import StorageArguments, WindowArguments
 from openloger.cli.terminal import print_status, printable
-from openloger.errors import InputError
+from openloger.errors import InputError, counted
 from openloger.frames.masks import PREDICTED
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK
@@ -186,8 +186,8 @@ def _print_summary(summary: BatchSummary, *, as_json: bool) -> None:
     failed = f", {len(summary.failed)} failed" if summary.failed else ""
     left = f", {summary.left} left; the same command goes on" if summary.left else ""
     print_status(
-        f"{summary.complete} of {summary.videos} videos complete{before}{failed}{left}; "
-        f"{summary.frames} frames in {summary.seconds:.0f} s on {summary.workers} workers"
+        f"{summary.complete} of {counted(summary.videos, 'video')} complete{before}{failed}{left}; "
+        f"{counted(summary.frames, 'frame')} in {summary.seconds:.0f} s on {counted(summary.workers, 'worker')}"
     )
     print(printable(summary.index))
 
@@ -215,7 +215,8 @@ def _progress() -> Iterator[Callable[[BatchProgress], None]]:
             bar.update(task, completed=progress.done, total=progress.total, text=progress_text(progress))
             if not is_terminal and time.monotonic() - said_s >= _LINE_EVERY_S:
                 said_s = time.monotonic()
-                print_status(f"openloger: {progress.done} of {progress.total} videos · {progress_text(progress)}")
+                done = f"{progress.done} of {counted(progress.total, 'video')}"
+                print_status(f"openloger: {done} · {progress_text(progress)}")
             note = progress.notes[0] if progress.notes else ""
             if note and not noted:
                 print_status(f"openloger: waiting: {note}")

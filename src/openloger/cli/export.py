@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from openloger.cli.terminal import print_status, printable, progress_bar
-from openloger.errors import InputError
+from openloger.errors import InputError, counted
 from openloger.export import PointSelection, SourceFrames, export_recording
 from openloger.export.formats import find_format
 from openloger.export.reconstruction import Progress as OnProgress
@@ -59,7 +59,8 @@ def export(
     folder = recording.resolve()
     path = out or folder.with_name(folder.name + chosen.ending)
     if not opened.complete:
-        print_status(f"openloger: {recording} is not complete; its {len(opened)} frames are exported")
+        frames = counted(len(opened), "frame")
+        print_status(f"openloger: {recording} is not complete; what it has is exported ({frames})")
     with _progress(f"{to} {path.name}") as show:
         written = export_recording(
             opened,

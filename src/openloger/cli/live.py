@@ -20,7 +20,7 @@ from openloger.cli.advice import about_network, next_step, warnings
 from openloger.cli.arguments import StorageArguments, WindowArguments
 from openloger.cli.reconstruct import summary
 from openloger.cli.terminal import print_status, progress_bar
-from openloger.errors import InputError, OpenlogerError
+from openloger.errors import InputError, OpenlogerError, counted
 from openloger.frames.live import LiveFrames, LiveOptions, Patience, open_live
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK, recording_begun
@@ -254,11 +254,11 @@ def _print_summary(recording: Recording, source: LiveFrames, meter: LatencyMeter
     progress = meter.progress
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
     waited = f"; placed {meter.mean_s:.2f} s after they came, {meter.worst_s:.2f} s at worst" if meter.mean_s else ""
-    print_status(f"{len(recording)} frames{speed} in {recording.path}{waited}")
+    print_status(f"{counted(len(recording), 'frame')}{speed} in {recording.path}{waited}")
     if source.dropped:
         print(
-            f"{source.dropped} of {source.captured} frames were dropped, as the network was slower than the source; "
-            "--fps takes fewer, --keep all makes the source wait",
+            f"{source.dropped} of {counted(source.captured, 'frame')} dropped, as the network was slower than "
+            "the source; --fps takes fewer, --keep all makes the source wait",
             file=sys.stderr,
         )
     for line in warnings(recording):

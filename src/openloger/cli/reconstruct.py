@@ -16,6 +16,7 @@ from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.advice import about_network, next_step, warnings
 from openloger.cli.arguments import StorageArguments, WindowArguments, default_out
 from openloger.cli.terminal import print_status, progress_bar
+from openloger.errors import counted
 from openloger.frames import open_frames
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK, recording_begun
@@ -134,7 +135,7 @@ def _print_summary(recording: Recording, progress: Progress | None, *, as_json: 
         print(json.dumps(summary(recording, progress)))
         return
     speed = f" at {progress.frames_per_s:.1f} frames/s" if progress else ""
-    print_status(f"{len(recording)} frames{speed} in {recording.path}")
+    print_status(f"{counted(len(recording), 'frame')}{speed} in {recording.path}")
     after = next_step(recording.path, complete=recording.complete)
     for line in (*warnings(recording), about_network(recording.meta), after):
         if line is not None:

@@ -10,6 +10,7 @@ import tyro
 
 from openloger.cli.arguments import true_cameras
 from openloger.cli.terminal import print_status, printable
+from openloger.errors import counted
 from openloger.outputs import check_place, write_output
 from openloger.recording import open_recording
 from openloger.viewing import POINT_BUDGET, Settings, load_snapshot, overlay, report_page, share_page
@@ -43,7 +44,8 @@ def report(
         check_place(place, made_by="report", overwrite=overwrite)
     opened = open_recording(recording)
     if not opened.complete:
-        print_status(f"openloger: {recording} is not complete; its {len(opened)} frames are reported")
+        frames = counted(len(opened), "frame")
+        print_status(f"openloger: {recording} is not complete; what it has is reported ({frames})")
     laid_over = None if truth is None else overlay(opened.world_from_cam, true_cameras(truth)(opened))
     if scene_page is not None:
         known = load_snapshot(opened, budget=POINT_BUDGET, overlay=laid_over)

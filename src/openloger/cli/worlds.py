@@ -12,6 +12,7 @@ import tyro
 from openloger.cli.terminal import progress_bar
 from openloger.datasets import write_folder
 from openloger.datasets.writing import VideoWriter
+from openloger.errors import counted
 from openloger.outputs import check_place, staged_file, staged_folder
 from openloger.runtime.progress import Stopwatch
 from openloger.worlds import World, contact_sheet
@@ -96,4 +97,4 @@ def render(
         write_folder(
             shown, draft, fps=fps, pictures=pictures, depth=depth, on_frame=lambda count: show(watch.advance(1))
         )
-    print(f"{frames} frames in {out}", file=sys.stderr)
+    print(f"{counted(frames, 'frame')} in {out}", file=sys.stderr)

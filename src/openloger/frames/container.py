@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from openloger.errors import counted
 from openloger.frames.lazy import NOMINAL_FPS, CutShortError
 from openloger.frames.selection import ROUNDING_S
 from openloger.shapes import UInt8
@@ -87,7 +88,7 @@ def truncation_reason(container: Any, stream: Any, seen: PacketsRead) -> str | N
     if not stream.frames:
         return f"the file is cut off: it promises {promised_s:.2f} s of video and ends at {max(seen.end_s, 0):.2f} s"
     if seen.packets < stream.frames:
-        return f"the file is cut off: it promises {stream.frames} frames and holds {seen.packets}"
+        return f"the file is cut off: it promises {counted(stream.frames, 'frame')} and holds {seen.packets}"
     return None
 
 

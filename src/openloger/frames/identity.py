@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from openloger.errors import counted
 from openloger.frames.animation import Animation
 from openloger.frames.archive import ZipPictures
 from openloger.frames.files import open_regular
@@ -73,7 +74,7 @@ def difference(known: Mapping[str, Any], source: FrameSource) -> str | None:
 
 def _other_files(known: Mapping[str, Any], files: tuple[Path, ...]) -> str | None:
     if len(files) < known["files"]:
-        return f"it had {known['files']} files, and {len(files)} are there"
+        return f"it had {counted(known['files'], 'file')}, and {len(files)} are there"
     size = sum(_size(path) for path in islice(files, known["files"]))
     if size < known["bytes"]:
         return f"it had {known['bytes']:,} bytes, and {size:,} are there"
@@ -88,7 +89,7 @@ def _other_frames(known: Mapping[str, Any], source: FrameSource) -> str | None:
         return f"its frames were chosen by {_shown(before)}, not by {_shown(now)}"
     length, frames = source.length, known["frames"]
     if before == now and length is not None and frames is not None and length < frames:
-        return f"it had {frames} frames, and {length} are there"
+        return f"it had {counted(frames, 'frame')}, and {length} are there"
     return None
 
 

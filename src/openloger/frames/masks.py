@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from openloger.errors import InputError
+from openloger.errors import InputError, counted
 from openloger.frames.identity import identity
 from openloger.frames.images import PictureFiles
 from openloger.frames.lazy import LazyFrameSource, UndecodableError
@@ -173,8 +173,8 @@ def _check_count(name: str, masks: FrameSource, source: FrameSource) -> None:
     wanted = _count(source)
     if masks.length is not None and wanted is not None and masks.length != wanted:
         raise InputError(
-            f"{name} holds {masks.length} masks and the source {wanted} frames, and they are not paired by names: "
-            "give one for each frame, in their order"
+            f"{name} holds {counted(masks.length, 'mask')} and the source {counted(wanted, 'frame')}, and they are "
+            "not paired by names: give one for each frame, in their order"
         )
 
 

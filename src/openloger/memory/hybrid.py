@@ -65,11 +65,14 @@ class HybridLayers(nn.Module):
         rotary: Rotary,
         disabled: Collection[str] = (),
         learns: bool = True,
+        count: int | None = None,
     ) -> tuple[Float[Tensor, "batch token channel"], Memory]:
         """All tokens of a window after block `block`, with the memory applied: TTT first, then SWA.
 
-        Where it `learns` nothing, as no window follows, the fast weights in the memory are those that came in.
+        Where it `learns` nothing, as no window follows, the fast weights in the memory are those that came in. Only
+        then may tokens be padding: those after the first `count`.
         """
+        assert count is None or not learns, "padding would be learned"
         if block in self._ttt_after and "ttt" not in disabled:
             layer = self._ttt_after[block]
             tokens, weights = self.ttt[layer](tokens, memory.fast_weights.get(layer), learns=learns)
@@ -77,6 +80,6 @@ class HybridLayers(nn.Module):
                 memory = replace(memory, fast_weights={**memory.fast_weights, layer: weights})
         if block in self._swa_after and "swa" not in disabled:
             layer = self._swa_after[block]
-            tokens, own = self.swa[layer](tokens, rotary, memory.keys_values.get(layer))
+            tokens, own = self.swa[layer](tokens, rotary, memory.keys_values.get(layer), count=count)
             memory = replace(memory, keys_values={**memory.keys_values, layer: own})
         return tokens, memory

@@ -48,6 +48,7 @@ class SlidingWindowAttention(nn.Module):
         previous: KeysValues | None,
         *,
         valid: Bool[Tensor, "batch token"] | None = None,
+        count: int | None = None,
         to_next: Rotary | None = None,
     ) -> tuple[Float[Tensor, "batch token channel"], KeysValues]:
         """The tokens with memory added, and this chunk's own keys and values for the next one.
@@ -57,11 +58,12 @@ class SlidingWindowAttention(nn.Module):
             rotary: Places of its tokens; None for no positions.
             previous: What the previous chunk returned.
             valid: False for padding. A row of padding alone keeps what it had.
+            count: Of the tokens before the padding, where all padding is at the end of every row; instead of `valid`.
             to_next: Turns the keys that are kept, where the next chunk counts places from another origin: places p here
                 are p − n there, so it is the rotary of −n.
         """
         queries, own = self.block.attention.project(self.block.attention_norm(x), rotary)
-        own = own._replace(valid=valid)
+        own = own._replace(valid=valid).first(count)
         attended = self.block.attention.attend(queries, own.with_prefix(previous), causal=self.causal)
         y = self.block.apply_residuals(x, attended)
         keys = own.keys if to_next is None else to_next(own.keys)

@@ -67,24 +67,27 @@ class Decoder(nn.Module):
         kept: KeptPatches | None = None,
         disabled: Collection[str] = (),
         learns: bool = True,
+        padding: int = 0,
     ) -> tuple[Float[Tensor, "batch frame token channel2"], VideoMemory]:
         """The tokens after the last two blocks side by side (channel2 = 2C), and the memory for the next window.
 
         Of the features and positions of all patches, those that are `kept` take part; the tokens are theirs, with
-        padding where frames keep different numbers.
+        padding where frames keep different numbers. No other frame attends to the last `padding` frames.
         """
+        assert not padding or kept is None, "masks change the number of tokens anyway"
         features = self.embed(features)
         features = features if kept is None else kept.pack(features[0])[None]
         tokens = self._with_special_tokens(features, roles)  # (B, N, L, C)
         batch, frames = tokens.shape[:2]
         places = _Places.of(positions_yx, frames, self.config.width // self.config.heads, kept, self.special_tokens)
+        count = (frames - padding) * tokens.shape[2] if padding else None
         last: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             if number % 2 == 0:
                 within = block(tokens.flatten(0, 1), places.in_frame, valid=places.valid)
                 tokens = within.unflatten(0, (batch, frames))
             else:
-                tokens = places.put_back(block(places.over_window(tokens), places.in_window), tokens)
+                tokens = places.put_back(block(places.over_window(tokens), places.in_window, count=count), tokens)
             if self.memory is not None and self.memory.has_layer_after(number):
                 remembered, memory = self.memory(
                     places.over_window(tokens),
@@ -93,6 +96,7 @@ class Decoder(nn.Module):
                     rotary=places.in_window,
                     disabled=disabled,
                     learns=learns,
+                    count=count,
                 )
                 tokens = places.put_back(remembered, tokens)
             last = [*last[-1:], tokens]

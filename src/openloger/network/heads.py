@@ -174,10 +174,11 @@ class Heads(nn.Module):
         columns: int,
         rigid: bool = True,
         kept: KeptPatches | None = None,
+        padding: int = 0,
     ) -> HeadOutputs:
         """`rows` × `columns` patches end each frame's tokens, or those that are `kept`; what stands before is special.
 
-        `positions_yx` are of all of a frame's tokens.
+        `positions_yx` are of all of a frame's tokens. The last `padding` frames have no outputs.
         """
         batch, frames = tokens.shape[:2]
         by_frame = tokens.flatten(0, 1)
@@ -194,13 +195,12 @@ class Heads(nn.Module):
             maps = self.points(point, rows, columns)
             logit = self.confidence(confidence, rows, columns)[:, 0]
             world_from_cam = self.camera(camera, kept, rigid=rigid)
-            metric = self.metric and self._metric(self.metric, tokens, places, valid)
-        return HeadOutputs(
-            world_from_cam.unflatten(0, (batch, frames)),
-            points_from_maps(maps).unflatten(0, (batch, frames)),
-            logit.unflatten(0, (batch, frames)),
-            metric,
+            metric = self.metric and self._metric(self.metric, tokens[:, : frames - padding], places, valid)
+        world_from_cam, points_cam, logit = (
+            output.unflatten(0, (batch, frames))[:, : frames - padding]
+            for output in (world_from_cam, points_from_maps(maps), logit)
         )
+        return HeadOutputs(world_from_cam, points_cam, logit, metric)
 
     @staticmethod
     def _metric(head: MetricHead, tokens: Tensor, places: Tensor, valid: Tensor | None) -> Float[Tensor, " batch"]:

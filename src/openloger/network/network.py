@@ -80,6 +80,7 @@ class Window:
     rigid: bool = True  # False: regressed rotations stay nine numbers, for whoever projects them on the host
     used: Bool[Tensor, "batch frame height width"] | None = None  # False: a mask hides the pixel; one window alone
     still_only: bool = False  # what is predicted to move by itself has no say in a geometric camera
+    padding: int = 0  # frames at the end that only bring a last window to its usual length; they have no say at all
 
     @property
     def roles(self) -> Int[Tensor, " frame"]:
@@ -172,6 +173,11 @@ class Network(nn.Module):
         """The state before the first window: empty."""
         return VideoMemory()
 
+    @property
+    def takes_padding(self) -> bool:
+        """Whether a last window may be padded: not where convolutions match frames with their neighbours."""
+        return self.fusion is None
+
     def set_precision(self, precision: torch.dtype) -> Network:
         """Store the matrices of all transformer blocks and TTT layers in `precision`, and run the transformers in it.
 
@@ -194,8 +200,11 @@ class Network(nn.Module):
 
         Frames that `memory` has from the previous window are not encoded again. Memory layers of the `disabled` kinds
         (of `MEMORY_KINDS`) do not run: they add nothing, as if their gates were zero, and leave nothing in the memory.
-        Without "swa" the memory of scale takes nothing from the previous window, either.
+        Without "swa" the memory of scale takes nothing from the previous window, either. The prediction has no frames
+        for a window's `padding`.
         """
+        if window.padding and not (self.takes_padding and window.last and window.used is None):
+            raise InputError("only last windows without masks are padded, of networks that match no neighbours")
         before = self.fresh_memory() if memory is None else memory
         if window.used is not None:  # convolutions reach past a patch: what is hidden gets the mean of all pictures
             window = replace(window, images=torch.where(window.used[:, :, None], window.images, self.image_mean))
@@ -215,8 +224,16 @@ class Network(nn.Module):
         with self._autocast():
             features = self._encoded(window, before.overlap_features, kept)
             tokens, after = self._decoded(features[0], window, positions_yx, before, kept, disabled)
-            heads = self.heads(tokens, positions_yx, rows=rows, columns=columns, kept=kept, rigid=window.rigid)
-            return heads, after, features
+            heads = self.heads(
+                tokens,
+                positions_yx,
+                rows=rows,
+                columns=columns,
+                rigid=window.rigid,
+                kept=kept,
+                padding=window.padding,
+            )
+            return heads, after, tuple(level[:, : level.shape[1] - window.padding] for level in features)
 
     def _run_convolutional(
         self, window: Window, positions_yx: Tensor, before: VideoMemory, disabled: Collection[str]
@@ -254,8 +271,16 @@ class Network(nn.Module):
         kept: KeptPatches | None,
         disabled: Collection[str],
     ) -> tuple[Tensor, VideoMemory]:
-        learns = not window.last
-        return self.decoder(features, window.roles, positions_yx, before, kept=kept, disabled=disabled, learns=learns)
+        return self.decoder(
+            features,
+            window.roles,
+            positions_yx,
+            before,
+            kept=kept,
+            disabled=disabled,
+            learns=not window.last,
+            padding=window.padding,
+        )
 
     def _scaled(
         self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: VideoMemory | None, used: Tensor | None

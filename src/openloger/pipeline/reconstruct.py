@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from openloger.errors import BadFrameError, InputError
+from openloger.errors import BadFrameError, InputError, counted
 from openloger.frames import open_frames
 from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
@@ -106,7 +106,7 @@ def reconstruct(
         with _memory_explained(Path(out), network), cores_shared(work=work), BackgroundWriter(writer) as recording:
             _run(stream, frames, recording, options, live=live)
     if frames.error is not None:
-        kept = f"the {len(open_recording(out))} frames before it are in {out}"
+        kept = f"{out} keeps what is before it ({counted(len(open_recording(out)), 'frame')})"
         raise BadFrameError(f"{frames.error}; {kept}", index=frames.error.index) from frames.error
     return open_recording(out)
 
@@ -120,8 +120,9 @@ def _memory_explained(out: Path, network: Network) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise InputError(
-            f"{device_name(network.device)} has not enough memory; the {len(open_recording(out))} frames before are in "
-            f"{out}: free some and continue with --resume, or start over with a smaller --window or --size"
+            f"{device_name(network.device)} has not enough memory; {out} keeps what was done before "
+            f"({counted(len(open_recording(out)), 'frame')}): free some and continue with --resume, or start over with "
+            "a smaller --window or --size"
         ) from error
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from openloger.errors import RecordingError
 from openloger.recording.committed import read_committed
 from openloger.recording.correction import read_correction
-from openloger.recording.layout import NAMES_FILE, WINDOWS_FILE, ArrayLayout, array_layouts
-from openloger.recording.line_files import lost_lines, read_names, read_windows
+from openloger.recording.layout import ArrayLayout, array_layouts
+from openloger.recording.line_files import lost_names, lost_windows, read_names, read_windows
 from openloger.recording.meta import read_meta
 from openloger.recording.store import ChunkReader
 
@@ -23,17 +23,17 @@ def find_damage(path: Path) -> Iterator[str]:
         RecordingError: there is no recording, or what describes it is damaged.
     """
     meta, committed = read_meta(path), read_committed(path)
-    for file, what, read, count in (
-        (NAMES_FILE, "the names of frames", read_names, committed.frames),
-        (WINDOWS_FILE, "windows", read_windows, committed.windows),
-    ):
+    checks: tuple[Callable[[], str | None], ...] = (
+        lambda: lost_names(path, read_names(path, meta, committed.frames)),
+        lambda: lost_windows(path, read_windows(path, meta, committed.windows), frames=committed.frames),
+    )
+    for check in checks:
         try:
-            values = read(path, meta, count)
+            lost = check()
         except RecordingError as error:
-            yield str(error)
-            continue
-        if None in values:
-            yield f"{path / file}: damaged; {what} {lost_lines(values)} are lost"
+            lost = str(error)
+        if lost is not None:
+            yield lost
     try:
         read_correction(path)
     except RecordingError as error:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from openloger.errors import RecordingError
+from openloger.errors import RecordingError, counted
 from openloger.outputs import is_clutter
 from openloger.outputs.atomic import PARTIAL_SUFFIX
 from openloger.recording.committed import NOTHING, Committed, read_committed, write_committed
@@ -126,7 +126,8 @@ def _delete_recording(folder: Path) -> None:
 def _roll_back(folder: Path, meta: RecordingMeta, frames: int) -> Committed:
     committed = read_committed(folder)
     if not 0 <= frames <= committed.frames:
-        raise RecordingError(f"{folder}: cannot go on after {frames} frames; {committed.frames} are committed")
+        wanted = counted(frames, "frame")
+        raise RecordingError(f"{folder}: cannot go on after {wanted}; {committed.frames} are committed")
     windows = read_windows(folder, meta, committed.windows)
     ends = [0 if window is None else window.first_frame + window.final_count for window in windows]
     kept = next((row for row, end in enumerate(ends) if end > frames), len(windows))  # damaged ones before it stay

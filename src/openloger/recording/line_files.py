@@ -60,9 +60,38 @@ def read_windows(folder: Path, meta: RecordingMeta, windows: int) -> tuple[Recor
     return tuple(_window(folder, value, meta) for value in window_lines(folder, meta).read(windows))
 
 
-def lost_lines(values: Sequence[object | None]) -> str:
-    """The numbers of the lines that are None, for people."""
-    return listed_numbers(place for place, value in enumerate(values) if value is None)
+def lost_names(folder: Path, names: Sequence[str | None]) -> str | None:
+    """For people: the frames whose name is damaged; None where none is."""
+    lost = [frame for frame, name in enumerate(names) if name is None]
+    if not lost:
+        return None
+    what, verb = ("name of frame", "is") if len(lost) == 1 else ("names of frames", "are")
+    return f"{folder / NAMES_FILE}: damaged: the {what} {listed_numbers(lost)} {verb} lost; all else can be read"
+
+
+def lost_windows(folder: Path, windows: Sequence[RecordedWindow | None], *, frames: int) -> str | None:
+    """For people: the windows whose numbers are damaged, with the frames that they wrote; None where none is.
+
+    `frames` are all of the recording's.
+    """
+    lost = [row for row, window in enumerate(windows) if window is None]
+    if not lost:
+        return None
+    written = sorted({frame for row in lost for frame in _frames_of_damaged(windows, row, frames)})
+    what, verb = ("record of window", "is") if len(lost) == 1 else ("records of windows", "are")
+    of_frames = f"{'frame' if len(written) == 1 else 'frames'} {listed_numbers(written)}"
+    return (
+        f"{folder / WINDOWS_FILE}: damaged: the {what} {listed_numbers(lost)} ({of_frames}) {verb} lost; "
+        "the frames themselves can be read"
+    )
+
+
+def _frames_of_damaged(windows: Sequence[RecordedWindow | None], row: int, frames: int) -> range:
+    """Those between the nearest windows that are whole."""
+    before = next((window for window in reversed(windows[:row]) if window is not None), None)
+    after = next((window for window in windows[row:] if window is not None), None)
+    begins = 0 if before is None else before.first_frame + before.final_count
+    return range(begins, frames if after is None else after.first_frame)
 
 
 def _name(folder: Path, value: Any, meta: RecordingMeta) -> str | None:

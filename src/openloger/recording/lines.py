@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openloger.errors import RecordingError
+from openloger.errors import RecordingError, counted
 from openloger.outputs import write_atomically
 from openloger.runtime.platform import read_bytes
 
@@ -122,7 +122,7 @@ class LineFile:
             raise RecordingError(f"{self.path}: cannot be read ({error}); the recording is damaged") from error
         if len(values) < count:
             raise RecordingError(
-                f"{self.path}: {len(values)} lines where {count} were committed; the recording is damaged"
+                f"{self.path}: {counted(len(values), 'line')} where {count} were committed; the recording is damaged"
             )
         return values
 
@@ -140,11 +140,12 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
 
 
 def listed_numbers(numbers: Iterable[int]) -> str:
-    """For people: 3, 7 to 9, 12."""
+    """For people: 3, 7 to 9 and 12."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][-1] + 1:
             runs[-1][1:] = [number]
         else:
             runs.append([number])
-    return ", ".join(" to ".join(map(str, run)) for run in runs)
+    *others, last = [" to ".join(map(str, run)) for run in runs] or ["none"]
+    return f"{', '.join(others)} and {last}" if others else last

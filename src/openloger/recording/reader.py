@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from openloger.diagnostics import Finding, Lens, findings
-from openloger.errors import RecordingError
+from openloger.errors import RecordingError, counted
 from openloger.geometry import LensFit, Sim3, fit_lens, unproject
 from openloger.geometry.earth import GeoOrigin
 from openloger.recording.committed import Committed, read_committed
 from openloger.recording.correction import Correction, correction_stamp, read_correction
-from openloger.recording.layout import NAMES_FILE, STATE_FILE, WINDOWS_FILE, array_layouts
-from openloger.recording.line_files import lost_lines, read_names, read_windows
+from openloger.recording.layout import STATE_FILE, WINDOWS_FILE, array_layouts
+from openloger.recording.line_files import lost_names, lost_windows, read_names, read_windows
 from openloger.recording.meta import RecordingMeta, read_meta
 from openloger.recording.store import ChunkReader
 from openloger.recording.windows import RecordedWindow, moved_window
@@ -91,8 +91,8 @@ class Recording:
         return _View(self.path, self.meta, read_committed(self.path), self._correction[1])
 
     def __repr__(self) -> str:
-        size = f"{self.meta.height}×{self.meta.width}"
-        return f"Recording({str(self.path)!r}: {len(self)} frames, {size}, {'' if self.complete else 'in'}complete)"
+        frames, size = counted(len(self), "frame"), f"{self.meta.height}×{self.meta.width}"
+        return f"Recording({str(self.path)!r}: {frames}, {size}, {'' if self.complete else 'in'}complete)"
 
     def refresh(self) -> bool:
         """Read what was committed or corrected since; whether anything was (or was taken back)."""
@@ -278,15 +278,15 @@ class _View:
     @cached_property
     def names(self) -> tuple[str, ...]:
         names = read_names(self._folder, self._meta, self.committed.frames)
-        if None in names:
-            _log.warning("%s: damaged; the names of frames %s are lost", self._folder / NAMES_FILE, lost_lines(names))
+        if lost := lost_names(self._folder, names):
+            _log.warning("%s", lost)
         return tuple(f"lost-{frame:06d}" if name is None else name for frame, name in enumerate(names))
 
     @cached_property
     def windows(self) -> tuple[RecordedWindow, ...]:
         windows = read_windows(self._folder, self._meta, self.committed.windows)
-        if None in windows:
-            _log.warning("%s: damaged; windows %s are lost", self._folder / WINDOWS_FILE, lost_lines(windows))
+        if lost := lost_windows(self._folder, windows, frames=self.committed.frames):
+            _log.warning("%s", lost)
         kept = tuple(window for window in windows if window is not None)
         if self.correction is None:
             return kept
@@ -359,7 +359,7 @@ class _View:
 
     def _cached(self, chunks: OrderedDict[tuple[str, int], np.ndarray], name: str, number: int) -> Any:
         if not 0 <= number < self.committed.frames:
-            raise IndexError(f"frame {number} of a recording of {self.committed.frames} frames")
+            raise IndexError(f"frame {number} of a recording of {counted(self.committed.frames, 'frame')}")
         with self._lock:
             chunk_number, row = divmod(number, self._array(name).chunk_frames)
             key = (name, chunk_number)

@@ -27,6 +27,14 @@ STORED_LEVEL = 0  # Blosc's, without compression: for a chunk that is not full, 
 ZSTD_LEVEL = 1  # on depths and pictures level 3 is within 4 % of its size at half the speed or less
 METADATA_FILE = "zarr.json"
 _CHUNK = re.compile(r"c(\.[0-9]+)+")
+_NOUNS = {  # of what an array holds, for people; the others are words
+    "rgb": "picture",
+    "world_from_cam": "camera",
+    "intrinsics": "camera matrix",
+    "residual_px": "residual of the lens",
+    "timestamp_s": "time",
+    "source_index": "number in the source",
+}
 
 
 def open_for_writing(
@@ -215,7 +223,8 @@ class ChunkReader:
         """
         file = _chunk_file(self._folder, number, self._array.ndim)
         start = number * self.chunk_frames
-        lost = f"frames {start} to {start + self.chunk_frames - 1} have no {self._folder.name}, the others can be read"
+        noun = _NOUNS.get(self._folder.name, self._folder.name)
+        lost = f"{self._damaged_frames(start)} no {noun}; all else can be read"
         if not file.is_file():
             raise RecordingError(f"{file}: missing; the recording is damaged or was copied in part: {lost}")
         try:
@@ -226,6 +235,11 @@ class ChunkReader:
             raise RecordingError(f"{file}: is cut off; the recording is damaged: {lost}")
         values.setflags(write=False)
         return values
+
+    def _damaged_frames(self, start: int) -> str:
+        """For people: the frames of the chunk that begins at a frame, with their verb."""
+        last = min(start + self.chunk_frames, self.length) - 1
+        return f"frame {start} has" if last <= start else f"frames {start} to {last} have"
 
     def first(self, frames: int) -> np.ndarray:
         """The first `frames` frames.

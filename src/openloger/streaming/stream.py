@@ -35,6 +35,7 @@ from openloger.values import Frame, FrameSource, PlacedWindow
 
 _log = logging.getLogger("openloger")
 KEYS_AHEAD = 8  # keyframes, each with the frames before it
+PADDED_AFTER = 16  # windows: then a last one is brought to the usual length, for at most a sixteenth of the run's time
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks configured so
 _DISABLED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": MEMORY_KINDS, "fresh": ()}  # by `Stream.memory`
 
@@ -217,7 +218,8 @@ class Stream:
     ) -> _Launched:
         resets = state.number > 0 and bool(state.reset_every) and state.number % (state.reset_every or 1) == 0
         starts_block = resets or state.memory_lost
-        window = self._window([keyed.key for keyed in group.frames], known_px, last=group.last)
+        padded = group.last and state.number >= PADDED_AFTER
+        window = self._window([keyed.key for keyed in group.frames], known_px, last=group.last, padded=padded)
         recalled = self._recalled(state.memory, starts_block=starts_block)
         prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
@@ -294,7 +296,9 @@ class Stream:
         with observer():
             return fill_between(one.keys, one.group, lens.float(), device=self.network.device)
 
-    def _window(self, keys: list[SizedFrame], known_px: tuple[float, ...] | None, *, last: bool) -> Window:
+    def _window(
+        self, keys: list[SizedFrame], known_px: tuple[float, ...] | None, *, last: bool, padded: bool
+    ) -> Window:
         device = self.network.device
         if all(key.given is None for key in keys):
             images = images_of([key.frame for key in keys], device)[None]
@@ -304,6 +308,9 @@ class Stream:
         if known_px is not None and self.network.config.predicts_lens:
             lens = to_device(_resized_camera(known_px, keys[0].frame)[None].float(), device)
         used = used_pixels(keys)
+        padding = self.window - len(keys) if padded and used is None and self.network.takes_padding else 0
+        if padding:
+            images = torch.cat([images, images[:, -1:].expand(-1, padding, -1, -1, -1)], dim=1)
         return Window(
             images,
             self.window,
@@ -313,6 +320,7 @@ class Stream:
             rigid=False,
             used=None if used is None else to_device(used[None], device),
             still_only="moving" in self.mask,
+            padding=padding,
         )
 
     def _unmasked(self, prediction: WindowPrediction) -> Bool[Tensor, "frame height width"] | None:

@@ -62,6 +62,13 @@ class KeysValues(NamedTuple):
             return KeysValues(keys, values)
         return KeysValues(keys, values, torch.cat([earlier.validity(), self.validity()], dim=1))
 
+    def first(self, count: int | None) -> KeysValues:
+        """Of the first `count` tokens; None: of all."""
+        if count is None:
+            return self
+        valid = None if self.valid is None else self.valid[:, :count]
+        return KeysValues(self.keys[:, :, :count], self.values[:, :, :count], valid)
+
     def map(self, change: Callable[[Tensor], Tensor]) -> KeysValues:
         """The same with every tensor changed."""
         return KeysValues(change(self.keys), change(self.values), None if self.valid is None else change(self.valid))
@@ -158,9 +165,12 @@ class Attention(nn.Module):
         *,
         valid: Bool[Tensor, "batch token"] | None = None,
         causal: bool = False,
+        count: int | None = None,
     ) -> Float[Tensor, "batch token channel"]:
+        """`valid` is False for padding; where all padding is at the end, the `count` of the tokens before it does as
+        well, without a mask."""
         queries, context = self.project(x, rotary)
-        return self.attend(queries, context._replace(valid=valid), causal=causal)
+        return self.attend(queries, context._replace(valid=valid).first(count), causal=causal)
 
 
 class Mlp(nn.Module):
@@ -212,5 +222,8 @@ class Block(nn.Module):
         *,
         valid: Bool[Tensor, "batch token"] | None = None,
         causal: bool = False,
+        count: int | None = None,
     ) -> Float[Tensor, "batch token channel"]:
-        return self.apply_residuals(x, self.attention(self.attention_norm(x), rotary, valid=valid, causal=causal))
+        """Arguments as of `Attention`."""
+        attended = self.attention(self.attention_norm(x), rotary, valid=valid, causal=causal, count=count)
+        return self.apply_residuals(x, attended)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from openloger.errors import counted
 from openloger.pages import Tile, code, document, figure, row, section, spin_tag, table, tiles
 from openloger.recording import Recording
 from openloger.shapes import UInt8
@@ -59,7 +60,7 @@ def about_line(summary: RecordingSummary) -> str:
     """The source and the network."""
     source = Path(summary.source).name or summary.source
     made_by = f"{summary.network}, openloger {summary.openloger_version}"
-    return f"{summary.frames} frames of {source}, reconstructed by {made_by}"
+    return f"{counted(summary.frames, 'frame')} of {source}, reconstructed by {made_by}"
 
 
 def glance(scene: SceneSnapshot, summary: RecordingSummary, *, unit: str) -> str:
