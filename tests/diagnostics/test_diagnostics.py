@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from placed_windows import placed_window
+from torch.testing import assert_close
 from viewing import scenes
 
 import openloger
 from openloger.cli import main
 from openloger.cli.advice import warnings
 from openloger.diagnostics import Finding, Lens, WindowMeasures, findings, measure, measures_from_json
+from openloger.diagnostics.measures import THUMBNAIL, brightness_thumbnails
 from openloger.frames.identity import identity
 from openloger.geometry import unproject
 from openloger.recording import open_recording
@@ -48,6 +51,14 @@ def placed(shots: Sequence[scenes.Shot], *, final_count: int | None = None, **ot
         final_count=final_count,
         **others,
     )
+
+
+@pytest.mark.parametrize("size", [(48, 64), (51, 47), (280, 504)])
+def test_thumbnails_are_the_means_that_torch_has(size: tuple[int, int]) -> None:
+    rgbs = np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8)
+    slow = F.adaptive_avg_pool2d(torch.from_numpy(rgbs).double().mean(-1) / 255, THUMBNAIL)
+    fast = brightness_thumbnails([Frame(rgb, place, 0.0, "") for place, rgb in enumerate(rgbs)])
+    assert_close(fast.double(), slow, rtol=0, atol=1e-6)
 
 
 def found(window: PlacedWindow, lens: Lens = LENS) -> dict[str, str]:

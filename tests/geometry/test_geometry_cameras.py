@@ -328,3 +328,12 @@ def test_weighted_median_is_the_median_of_repeated_values(pairs: list[tuple[int,
     repeated = [float(value) for value, count in pairs for _ in range(count)]
     slow = torch.tensor(repeated).median().item() if repeated else float(values.min())
     assert float(weighted_median(values, weight)) == slow
+
+
+@LAW
+@given(st.lists(st.tuples(st.floats(width=32, allow_nan=False), st.floats(0, 1, width=32)), min_size=1, max_size=40))
+def test_weighted_median_of_float32_is_that_of_float64(pairs: list[tuple[float, float]]) -> None:
+    """Numbers of both signs, infinite and tiny ones, are sorted as integers."""
+    values, weight = torch.tensor(pairs, dtype=torch.float32).T
+    slow = weighted_median(values.double(), weight)
+    assert torch.equal(weighted_median(values[None], weight[None])[0].double(), slow)

@@ -226,7 +226,7 @@ def test_a_state_that_cannot_be_saved_is_one_line(
 
 def test_of_large_states_one_at_most_waits_to_be_written(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saver, state = StateSaver(stopped / "state.safetensors"), StreamState(number=1)
-    saver.share_of_time = 1e9  # so that one is always due
+    saver.share_of_time, saver.pause_s = 1e9, 0.0  # so that one is always due
     assert saver.after_commit(state) is not None
     assert saver.after_commit(state) is not None  # a small one costs nothing to hold
     monkeypatch.setattr("openloger.pipeline.resume.LARGE_STATE", -1)

@@ -245,7 +245,7 @@ def test_an_error_in_the_background_surfaces_once_it_happened_and_stays(
 ) -> None:
     fault = DiskFault(monkeypatch)
     windows = values.placed_windows(45)
-    writer = BackgroundWriter(create_recording(tmp_path / "out", values.meta()))
+    writer = BackgroundWriter(create_recording(tmp_path / "out", values.meta()), group_s=0.0)
     writer.append(windows[0])
     writer.flush()
     fault.fails_at = fault.calls
@@ -260,6 +260,74 @@ def test_an_error_in_the_background_surfaces_once_it_happened_and_stays(
     fault.fails_at = sys.maxsize
     assert len(open_recording(tmp_path / "out")) == STEP
     resume_recording(tmp_path / "out", values.meta(), frames=STEP).close()
+
+
+class SlowDisk:
+    """A disk that takes a while for every file, and counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.files = 0
+
+        def fsync(descriptor: int) -> None:
+            self.files += 1
+            time.sleep(seconds)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_on_a_slow_disk_windows_are_committed_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SlowDisk(monkeypatch, 0.01)
+    files = {}
+    for group_s in (0.0, 1e6):
+        folder = tmp_path / str(group_s)
+        with BackgroundWriter(create_recording(folder, values.meta()), group_s=group_s) as writer:
+            before = disk.files
+            append_all(writer, values.placed_windows(45))
+            writer.flush()
+            files[group_s] = disk.files - before
+            check_frames(open_recording(folder))
+            writer.finish()
+    assert contents(tmp_path / "0.0") == contents(tmp_path / "1000000.0")
+    each = 8 + 8 + 2 + 2  # chunks and their folders, lines, the count
+    groups = len(values.placed_windows(45))
+    assert files[0.0] > each * groups
+    assert files[1e6] < files[0.0] - each * (groups - 4)
+
+
+def test_a_group_is_committed_in_time_though_no_window_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SlowDisk(monkeypatch, 0.005)
+    windows = values.placed_windows(45)
+    with BackgroundWriter(create_recording(tmp_path / "out", values.meta()), group_s=0.5) as writer:
+        append_all(writer, windows[:3])
+        until_s = time.monotonic() + 60
+        while len(open_recording(tmp_path / "out")) < 3 * STEP:
+            assert time.monotonic() < until_s, "nothing more is committed"
+            time.sleep(0.01)
+        append_all(writer, windows[3:])
+    check_frames(open_recording(tmp_path / "out"))
+
+
+def test_of_a_group_that_the_disk_refuses_nothing_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = DiskFault(monkeypatch)
+    windows = values.placed_windows(45)
+    writer = create_recording(tmp_path / "out", values.meta())
+    writer.append(windows[0])
+    for placed in windows[1:5]:
+        writer.append(placed, commit=False)
+    assert len(open_recording(tmp_path / "out")) == writer.frame_count == STEP
+    fault.fails_at = fault.calls
+    with pytest.raises(RecordingError, match="No space left"):
+        writer.commit()
+    writer.close()
+    fault.fails_at = sys.maxsize
+    assert not list((tmp_path / "out").rglob("*.partial"))
+    assert len(open_recording(tmp_path / "out")) == STEP
+    with resume_recording(tmp_path / "out", values.meta(), frames=STEP) as writer:
+        for placed in windows[1:]:
+            writer.append(placed, commit=False)
+        writer.finish()
+    write(tmp_path / "whole", 45)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_leaving_the_background_writer_writes_what_waits(tmp_path: Path) -> None:

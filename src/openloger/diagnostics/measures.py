@@ -54,9 +54,8 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
     count = placed.final_count
     frames = placed.frames[: count + 1]
     indices = [frame.index for frame in frames]
-    pictures = [_brightness(frame) for frame in frames]
-    thumbnails = torch.stack([F.adaptive_avg_pool2d(picture[None], THUMBNAIL)[0] for picture in pictures])
-    is_blank = torch.stack([_is_blank(*pair) for pair in zip(pictures, thumbnails, strict=True)])
+    thumbnails = brightness_thumbnails(frames)
+    is_blank = torch.tensor([_is_blank(*pair) for pair in zip(frames, thumbnails, strict=True)])
     hidden = is_blank[1:] | is_blank[:-1]
     depths = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE]
     shown = depths != 0  # masks hide the others
@@ -84,17 +83,38 @@ def measures_from_json(value: dict[str, Any]) -> WindowMeasures:
     return WindowMeasures(**arguments)
 
 
-def _is_blank(picture: Float32[Tensor, "height width"], thumbnail: Float32[Tensor, "row column"]) -> Tensor:
+def _is_blank(frame: Frame, thumbnail: Float32[Tensor, "row column"]) -> bool:
     """Whether a picture shows nothing that could be followed, beside noise."""
-    texture = F.avg_pool2d(picture[None], 2)[0].std()
-    return (thumbnail.std() < LEAST_CONTRAST) & ((texture < LEAST_TEXTURE) | (thumbnail.max() < BLACK))
+    if thumbnail.std() >= LEAST_CONTRAST:
+        return False
+    texture = F.avg_pool2d(_brightness(frame)[None], 2)[0].std()
+    return bool(texture < LEAST_TEXTURE) or bool(thumbnail.max() < BLACK)
+
+
+def brightness_thumbnails(frames: Sequence[Frame]) -> Float32[Tensor, "frame row column"]:
+    """Means of the brightness over areas that cover each picture, as `adaptive_avg_pool2d` of torch has them.
+
+    As two products of matrices they take a quarter of its time.
+    """
+    rows, columns = (_areas(size, parts) for size, parts in zip(frames[0].rgb.shape[:2], THUMBNAIL, strict=True))
+    return torch.stack([rows @ (_brightness(frame) @ columns.T) for frame in frames])
+
+
+def _areas(size: int, parts: int) -> Float32[Tensor, "part size"]:
+    """By which a line of `size` pixels is multiplied for the means of its `parts`."""
+    areas = torch.zeros(parts, size)
+    for part in range(parts):
+        begin, end = part * size // parts, -(-(part + 1) * size // parts)
+        areas[part, begin:end] = 1 / (end - begin)
+    return areas
 
 
 def _brightness(frame: Frame) -> Float32[Tensor, "height width"]:
     """As a share of white."""
     red, green, blue = (frame.rgb[..., channel] for channel in range(3))
-    total = np.add(red, green, dtype=np.uint16) + blue  # numpy's mean over an axis of three takes ten times as long
-    return torch.from_numpy(total / np.float32(3)) / 255
+    total = np.add(red, green, dtype=np.uint16)  # numpy's mean over an axis of three takes ten times as long
+    total += blue
+    return torch.from_numpy(total * np.float32(1 / (3 * 255)))
 
 
 def _changes(thumbnails: Float32[Tensor, "frame row column"]) -> Float32[Tensor, " pair"]:

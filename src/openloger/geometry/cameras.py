@@ -170,10 +170,21 @@ def weighted_median(
 
 
 def _order(values: Float[Tensor, "*batch sample"]) -> Int[Tensor, "*batch sample"]:
-    """The indices that sort the last axis. On a CPU numpy takes a sixth of torch's time, but lacks bfloat16."""
-    if values.device.type == "cpu" and values.dtype != torch.bfloat16:
-        return torch.from_numpy(np.argsort(values.numpy(), axis=-1))
-    return values.argsort(-1)
+    """The indices that sort the last axis. On a CPU numpy takes a sixth of torch's time, but lacks bfloat16.
+
+    It sorts numbers in half the time of their indices, so those of float32 are sorted with their indices behind them:
+    as integers, its bits are in the numbers' order, where the rest of a negative number's is flipped.
+    """
+    if values.device.type != "cpu" or values.dtype == torch.bfloat16:
+        return values.argsort(-1)
+    numbers = values.numpy()
+    if numbers.dtype != np.float32:
+        return torch.from_numpy(np.argsort(numbers, axis=-1))
+    bits = numbers.view(np.int32)
+    keys = (bits ^ ((bits >> 31) & np.int32(2**31 - 1))).astype(np.int64) << 32
+    keys |= np.arange(numbers.shape[-1])
+    keys.sort(axis=-1)
+    return torch.from_numpy(keys & (2**32 - 1))
 
 
 # A camera below is a pair of lines, "frame 2 2": for x and for y, slope 1/focal and offset, with
@@ -250,8 +261,8 @@ def _start(samples: _Samples, *, fixed_principal: bool, square_pixels: bool) -> 
     """Weighted median slope over pairs of samples half an image apart, then the weighted median offset."""
     slopes = [_pair_slopes(samples, axis=0), _pair_slopes(samples, axis=1)]
     if square_pixels:
-        slopes = [tuple(torch.cat(both, -1) for both in zip(*slopes, strict=True))] * 2
-    slope = torch.stack([weighted_median(values, weight) for values, weight in slopes], -1)
+        slopes = [tuple(torch.cat(both, -1) for both in zip(*slopes, strict=True))]
+    slope = torch.stack([weighted_median(values, weight) for values, weight in slopes], -1).expand(-1, 2)
     if fixed_principal:
         return torch.stack([slope, torch.zeros_like(slope)], -1)
     offsets = samples.ray - slope[:, None] * samples.pixel

@@ -3,7 +3,14 @@
 Every writer of the package (exports, pages, worlds, training, measurements) goes through this room.
 """
 
-from openloger.outputs.atomic import replace_whole, sync_file, write_atomically
+from openloger.outputs.atomic import (
+    partial_of,
+    prepare,
+    put_in_place,
+    replace_whole,
+    sync_file,
+    write_atomically,
+)
 from openloger.outputs.lock import FileLock
 from openloger.outputs.manifest import (
     MANIFEST,
@@ -24,6 +31,9 @@ __all__ = [
     "damaged_file",
     "is_clutter",
     "is_ours",
+    "partial_of",
+    "prepare",
+    "put_in_place",
     "record_file",
     "record_folder",
     "remove_folder",

@@ -28,17 +28,41 @@ def replace_whole(path: Path, data: bytes | memoryview) -> None:
     Raises:
         OSError: what the file system reported; the old file is still there.
     """
+    prepare(path, data)
+    put_in_place(path)
+
+
+def prepare(path: Path, data: bytes | memoryview) -> None:
+    """Write `data` beside `path`, for `put_in_place`, without waiting for the disk.
+
+    Raises:
+        OSError: what the file system reported.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        replace_file(partial, path)
+        partial_of(path).write_bytes(data)
     except OSError:
-        remove_file(partial)  # a full disk must not stay full because of us
+        remove_file(partial_of(path))  # a full disk must not stay full because of us
         raise
+
+
+def put_in_place(path: Path) -> None:
+    """Replace `path` by what was prepared beside it, once the disk holds that; see `replace_whole`.
+
+    Raises:
+        OSError: what the file system reported; the old file is still there.
+    """
+    try:
+        sync_file(partial_of(path))
+        replace_file(partial_of(path), path)
+    except OSError:
+        remove_file(partial_of(path))
+        raise
+
+
+def partial_of(path: Path) -> Path:
+    """The file that becomes `path` once it is whole."""
+    return path.with_name(path.name + PARTIAL_SUFFIX)
 
 
 def sync_file(path: Path) -> None:

@@ -20,6 +20,7 @@ from openloger.frames.masks import Masks
 from openloger.geometry import SE3, Sim3
 from openloger.outputs import write_atomically
 from openloger.recording import RecordedFrame, RecordedWindow, Recording, open_recording
+from openloger.recording.background import GROUP_S
 from openloger.recording.files import explain_os_errors
 from openloger.recording.meta import is_recording, meta_hash
 from openloger.shapes import Float64
@@ -58,9 +59,10 @@ class StateSaver:
     """Keeps the stream's state on disk. It is never ahead of the committed frames; a resume rolls them back to it.
 
     Saving a large network's state takes seconds, so it waits until that is a small share of the time since the last.
+    As each save has its window committed at once, there is at most one in `pause_s`.
     """
 
-    share_of_time = 0.05
+    share_of_time, pause_s = 0.05, GROUP_S
 
     def __init__(self, path: Path) -> None:
         """`path` lies in the recording's folder."""
@@ -75,7 +77,8 @@ class StateSaver:
         A window that waits to be written holds its state, which is up to a gigabyte on a card: of large states at most
         one waits.
         """
-        if self._cost_s > self.share_of_time * (time.perf_counter() - self._saved_at_s):
+        since_s = time.perf_counter() - self._saved_at_s
+        if self._cost_s > 0 and since_s < max(self.pause_s, self._cost_s / self.share_of_time):
             return None
         if self._waiting and state.memory.nbytes > LARGE_STATE:
             return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openloger.errors import RecordingError
-from openloger.outputs import replace_whole, write_atomically
+from openloger.outputs import partial_of, prepare, put_in_place, write_atomically
 from openloger.recording.files import write_json
 from openloger.recording.layout import ARRAY_NAMES, ARRAYS_FOLDER, GROWTH_FRAMES, ArrayLayout
 from openloger.recording.lines import crc32c
@@ -113,9 +113,10 @@ def _chunk_file(array: Path, number: int, axes: int) -> Path:
 class GrowingArray:
     """A zarr array that frames are appended to.
 
-    The last chunk is kept in memory and written again, whole, until it is full: nothing is read back, and a kill
-    leaves either the chunk as it was or the chunk with the new frames behind the same old ones. It is compressed once,
-    when it is full or the array is trimmed; till then it is stored as it is, at a thirtieth of the processor's time.
+    A chunk is compressed once, when it is full, and waits beside its place for the commit. The last one is kept in
+    memory, and each commit writes it whole: nothing is read back, and a kill leaves either the chunk as it was or the
+    chunk with the new frames behind the same old ones. Until it is full, or the array is trimmed, it is stored as it
+    is, at a thirtieth of the processor's time.
     """
 
     def __init__(self, folder: Path, layout: ArrayLayout, *, frames: int) -> None:
@@ -127,6 +128,8 @@ class GrowingArray:
         self._path = folder / ARRAYS_FOLDER / layout.name
         self._layout = layout
         self._frames = frames
+        self._prepared: list[Path] = []  # chunks that wait for the commit
+        self._tail_committed = True
         self._tail = np.zeros(layout.chunk_shape, np.dtype(layout.dtype).newbyteorder("<"))
         stored = ChunkReader(folder, layout)
         self._length, self._checked = stored.length, stored.checked
@@ -135,38 +138,59 @@ class GrowingArray:
             self._tail[:filled] = stored.chunk(number)[:filled]
 
     def append(self, rows: np.ndarray) -> None:
-        """Write one row a frame; on return the disk has them.
+        """Take one row a frame; the array has them after the next commit.
 
         Raises:
             OSError: of the file system.
         """
-        self._reserve(self._frames + len(rows))
         while len(rows) > 0:
             number, filled = divmod(self._frames, self._layout.chunk_frames)
             now, rows = np.split(rows, [self._layout.chunk_frames - filled])
             self._tail[filled : filled + len(now)] = now
-            is_full = filled + len(now) == self._layout.chunk_frames
-            self._write(number, level=ZSTD_LEVEL if is_full else STORED_LEVEL)
             self._frames += len(now)
-            if is_full:
+            self._tail_committed = False
+            if filled + len(now) == self._layout.chunk_frames:
+                self._prepare(number, level=ZSTD_LEVEL)
                 self._tail[:] = 0
-        sync_folder(self._path)
+                self._tail_committed = True
+
+    def commit(self) -> None:
+        """Give all rows to the array; on return the disk has them.
+
+        Raises:
+            OSError: of the file system.
+        """
+        self._reserve(self._frames)
+        number, filled = divmod(self._frames, self._layout.chunk_frames)
+        if filled and not self._tail_committed:
+            self._prepare(number, level=STORED_LEVEL)
+        self._put_in_place()
 
     def trim(self) -> None:
-        """Give the array exactly the length of its frames; chunks that a longer run left behind them go.
+        """Commit, and give the array exactly the length of its frames; chunks that a longer run left behind them go.
 
         Raises:
             OSError: of the file system.
         """
         number, filled = divmod(self._frames, self._layout.chunk_frames)
         if filled:
-            self._write(number, level=ZSTD_LEVEL)
-            sync_folder(self._path)
+            self._prepare(number, level=ZSTD_LEVEL)
             number += 1
+        self._put_in_place()
         self._resize(self._frames)
         while (beyond := _chunk_file(self._path, number, self._tail.ndim)).exists():
             remove_file(beyond)
             number += 1
+
+    def discard(self) -> None:
+        """Remove the chunks that wait for a commit which is not to be.
+
+        Raises:
+            OSError: of the file system.
+        """
+        for file in self._prepared:
+            remove_file(partial_of(file))
+        self._prepared.clear()
 
     def _reserve(self, frames: int) -> None:
         if frames > self._length:
@@ -178,11 +202,22 @@ class GrowingArray:
         write_json(self._path / METADATA_FILE, metadata)
         self._length = frames
 
-    def _write(self, number: int, *, level: int) -> None:
-        """Replace the chunk `number` by the tail."""
+    def _put_in_place(self) -> None:
+        if not self._prepared:
+            return
+        for file in self._prepared:
+            put_in_place(file)
+        sync_folder(self._path)
+        self._prepared.clear()
+        self._tail_committed = True
+
+    def _prepare(self, number: int, *, level: int) -> None:
+        """Write the tail beside the chunk `number`, which it is to replace."""
         content = self._compressor(level).encode(self._tail)
         content += crc32c(content).to_bytes(4, "little") if self._checked else b""
-        replace_whole(_chunk_file(self._path, number, self._tail.ndim), content)
+        file = _chunk_file(self._path, number, self._tail.ndim)
+        prepare(file, content)
+        self._prepared.append(file)
 
     def _compressor(self, level: int) -> Any:
         """As the array's metadata describe it, but for the level, which any reader of Blosc takes from the chunk."""

@@ -1,18 +1,21 @@
 """Writing a recording, window by window.
 
-Each append writes the arrays' chunks, then the lines of names and windows, and last replaces `committed.json`. Until
-that moment no reader has the new frames; after it every reader does. So a kill at any time costs the window in hand.
+Each commit gives the arrays their chunks, then the files of names and windows their lines, and last replaces
+`committed.json`, each on the disk before the next. Until that moment no reader has the new frames; after it every
+reader does, a power cut included. So a kill or a power cut at any time costs what was not committed: the window in
+hand, and with `BackgroundWriter` the windows of the last second.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +46,9 @@ class RecordingWriter:
         layouts = array_layouts(meta.height, meta.width, depth_dtype=meta.depth_dtype)
         self._arrays = open_for_writing(path, layouts, frames=committed.frames, checked=meta.has_checksums)
         self._threads = ThreadPoolExecutor(max_workers=len(layouts), thread_name_prefix="chunks")
+        self._names: list[Any] = []  # to be committed
+        self._windows: list[Any] = []
+        self._uncommitted_bytes = 0
         self._usable = True
         self._clipping_reported = False
 
@@ -56,47 +62,72 @@ class RecordingWriter:
         """Where whoever runs the stream keeps its state (with the frame count it belongs to), after the commit."""
         return self.path / STATE_FILE
 
-    def append(self, placed: PlacedWindow, *, cost: Cost | None = None) -> None:
-        """Write the window's first `final` frames, and what it cost, and commit them.
+    @property
+    def uncommitted_bytes(self) -> int:
+        """The size of the frames that wait for a commit, before compression."""
+        return self._uncommitted_bytes
+
+    def append(self, placed: PlacedWindow, *, cost: Cost | None = None, commit: bool = True) -> None:
+        """Write the window's first `final` frames, and what it cost; with `commit`, `commit` them, too.
 
         Raises:
             RecordingError: the disk refuses, the frames do not fit this recording, or a prediction is not finite. What
                 was committed before stays; the writer takes no more.
         """
         with self._writing():
+            first = self.frame_count + len(self._names)
             rows = rows_of(placed, self.meta)
-            window = window_row(
+            window = self._threads.submit(
+                window_row,
                 placed,
-                first_frame=self.frame_count,
+                first_frame=first,
                 clipped_pixels=rows.clipped_pixels,
                 cost=cost,
                 fixed_lens=self.meta.lens == "fixed",
             )
-            self._in_parallel(lambda name, array: array.append(rows.arrays[name]))
-            names = name_values(rows.names, self.meta, first_frame=self.frame_count)
-            name_lines(self.path, self.meta).append(names)
-            row = window_value(window, self.meta, row=self._committed.windows)
-            window_lines(self.path, self.meta).append([row])
-            self._commit(Committed(self.frame_count + len(rows.names), self._committed.windows + 1, complete=False))
+            self._in_parallel(lambda name, array: array.append(rows.arrays[name]), after=window)
+            row = window_value(window.result(), self.meta, row=self._committed.windows + len(self._windows))
+            self._names += name_values(rows.names, self.meta, first_frame=first)
+            self._windows.append(row)
+            self._uncommitted_bytes += sum(values.nbytes for values in rows.arrays.values())
+            if commit:
+                self._commit(lambda name, array: array.commit())
         if rows.clipped_pixels:
             self._report_clipping(rows.clipped_pixels)
 
+    def commit(self) -> None:
+        """Make what was appended count: on return the disk has it, and readers find it.
+
+        Raises:
+            RecordingError: the disk refuses. What was committed before stays; the writer takes no more.
+        """
+        if self._windows:
+            with self._writing():
+                self._commit(lambda name, array: array.commit())
+
     def finish(self, complete: bool = True) -> None:
-        """Trim the arrays to their frames, record whether the source was taken in whole, and close.
+        """Commit, trim the arrays to their frames, record whether the source was taken in whole, and close.
 
         Raises:
             RecordingError: the disk refuses.
         """
         with self._writing():
-            self._in_parallel(lambda name, array: array.trim())
-            self._commit(Committed(self.frame_count, self._committed.windows, complete=complete))
+            self._commit(lambda name, array: array.trim(), complete=complete)
         self.close()
 
     def close(self) -> None:
-        """Let others write. Nothing is pending: what is not committed was not appended."""
-        self._usable = False
-        self._threads.shutdown(wait=True)
-        self._lock.release()
+        """Commit what was appended, and let others write.
+
+        Raises:
+            RecordingError: as `commit`; others may write all the same.
+        """
+        try:
+            if self._usable:
+                self.commit()
+        finally:
+            self._usable = False
+            self._threads.shutdown(wait=True)
+            self._lock.release()
 
     def __enter__(self) -> RecordingWriter:
         return self
@@ -106,20 +137,28 @@ class RecordingWriter:
     ) -> None:
         self.close()
 
-    def _in_parallel(self, work: Callable[[str, GrowingArray], None]) -> None:
-        """On every array at once: most of the time of a write is waiting for the disk.
+    def _in_parallel(self, work: Callable[[str, GrowingArray], None], *, after: Future[Any] | None = None) -> None:
+        """On every array at once: it is compression, or waiting for the disk. `after` is waited for as well.
 
         Raises:
             OSError: what the file system reported first; the others are waited for.
         """
-        done = [self._threads.submit(work, name, array) for name, array in self._arrays.items()]
-        wait(done)
+        done: list[Future[Any]] = [self._threads.submit(work, name, array) for name, array in self._arrays.items()]
+        wait(done if after is None else [*done, after])
         for one in done:
             one.result()
 
-    def _commit(self, committed: Committed) -> None:
+    def _commit(self, place: Callable[[str, GrowingArray], None], *, complete: bool = False) -> None:
+        """Place the arrays' chunks, then the lines, and count them."""
+        self._in_parallel(place)
+        if self._windows:
+            name_lines(self.path, self.meta).append(self._names)
+            window_lines(self.path, self.meta).append(self._windows)
+        frames = self.frame_count + len(self._names)
+        committed = Committed(frames, self._committed.windows + len(self._windows), complete=complete)
         write_committed(self.path, committed)
         self._committed = committed
+        self._names, self._windows, self._uncommitted_bytes = [], [], 0
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -130,7 +169,12 @@ class RecordingWriter:
             f"its {self.frame_count} committed frames can be read, and once that is fixed --resume continues from there"
         )
         with explain_os_errors(self.path, advice):
-            yield
+            try:
+                yield
+            except BaseException:
+                for array in self._arrays.values():
+                    array.discard()
+                raise
         self._usable = True
 
     def _report_clipping(self, pixels: int) -> None:
@@ -167,7 +211,7 @@ def rows_of(placed: PlacedWindow, meta: RecordingMeta) -> Rows:
     shape = (final, meta.height, meta.width, 3)
     arrays = {
         "depth": _numpy(depth),
-        "confidence": _numpy((confidence * 255).round_().clamp_(0, 255).to(torch.uint8)),
+        "confidence": _numpy((confidence * 255).round_().to(torch.uint8)),
         "rgb": np.stack([frame.rgb for frame in frames]) if frames else np.zeros(shape, np.uint8),
         "world_from_cam": _numpy(world_from_cam.double()),
         "intrinsics": _numpy(placed.intrinsics[:final].double()),
@@ -182,7 +226,10 @@ def _storable_depth(depth: Tensor, meta: RecordingMeta) -> tuple[Tensor, int]:
     if meta.depth_dtype == "float32":
         return depth.float(), 0
     depth = depth.contiguous()  # it is a column of the points
-    if depth.numel() == 0 or (depth.amin() >= FLOAT16_DEPTH_MIN and depth.amax() <= FLOAT16_DEPTH_MAX):
+    if depth.numel() == 0:
+        return depth.half(), 0
+    least, most = depth.aminmax()
+    if least >= FLOAT16_DEPTH_MIN and most <= FLOAT16_DEPTH_MAX:
         return depth.half(), 0
     inside = torch.where(depth == 0, 0.0, depth.clamp(FLOAT16_DEPTH_MIN, FLOAT16_DEPTH_MAX))  # 0: masks hide it
     return inside.half(), int((inside != depth).sum())
