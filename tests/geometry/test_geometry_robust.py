@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from openloger.geometry import (
     solve_pose_graph,
     umeyama_upright,
 )
+from openloger.geometry.pose_graph import anchor_slopes, edge_slopes
 
 TRUE = Sim3.exp(torch.tensor([5.0, 3.0, -2.0, 0.0, 0.8, 0.0, 0.7], dtype=torch.float64))
 
@@ -122,3 +125,42 @@ def test_anchors_bend_a_path_and_outliers_do_not(drifting: tuple[Sim3, Sim3, Sim
     solved = solve_pose_graph(start, graph(measured), PointAnchors(node, zero, places, sigma))
     assert rms(solved.world_from_node, true) < 0.1 < rms(start, true)
     assert solved.anchor_weight[4] < 1e-3
+
+
+def numerically(errors: Callable[[Sim3], torch.Tensor], at: Sim3, *, step: float = 1e-5) -> torch.Tensor:
+    """Derivatives (row, error, 7) of errors (row, error) by a step of each row's node: the slow twin."""
+    steps = step * torch.eye(7, dtype=torch.float64)[:, None]
+    return ((errors(at @ Sim3.exp(steps)) - errors(at @ Sim3.exp(-steps))) / (2 * step)).permute(1, 2, 0)
+
+
+def assert_slopes(found: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * float(expected.abs().max().clamp_min(1)))
+
+
+@pytest.mark.parametrize("size", [0.0, 0.01, 1.0])
+def test_slopes_of_edges_agree_with_central_differences(size: float) -> None:
+    """Errors from none to angles of π and scales of e."""
+    one, other = (Sim3.exp(noise(50, 7, seed=seed)) for seed in (8, 9))
+    apart = size * noise(50, 7, seed=10)
+    apart[:, 3:6] *= (3.1 / apart[:, 3:6].norm(dim=-1, keepdim=True).clamp_min(3.1)) if size else 1.0
+    measured = one.inverse() @ other @ Sim3.exp(apart).inverse()
+    number, sigma = torch.arange(50), 0.1 + noise(50, 7, seed=11).abs()
+    edges = RelativeEdges(number, number + 50, measured, sigma, number >= 0)
+
+    def errors(first: Sim3, second: Sim3) -> torch.Tensor:
+        return (measured.inverse() @ first.inverse() @ second).log() / sigma
+
+    by_first, by_second = edge_slopes(one, other, edges)
+    assert_slopes(by_first, numerically(lambda moved: errors(moved, other), one))
+    assert_slopes(by_second, numerically(lambda moved: errors(one, moved), other))
+
+
+def test_slopes_of_anchors_agree_with_central_differences() -> None:
+    node, point, place = Sim3.exp(noise(50, 7, seed=12)), noise(50, 3, seed=13, size=5), noise(50, 3, seed=14)
+    sigma = 0.1 + noise(50, seed=15).abs()
+
+    def errors(moved: Sim3) -> torch.Tensor:
+        at = moved.scale[..., None] * (moved.rotation @ point[..., None])[..., 0] + moved.translation
+        return (at - place) / sigma[:, None]
+
+    assert_slopes(anchor_slopes(node, PointAnchors(torch.arange(50), point, place, sigma)), numerically(errors, node))

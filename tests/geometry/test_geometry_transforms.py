@@ -127,6 +127,20 @@ def test_the_adjoint_moves_a_twist_to_the_other_side(motion: SE3, twist: torch.T
     assert_same(SE3.exp(motion.adjoint() @ twist) @ motion, motion @ SE3.exp(twist))
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-6, 0.1, 1.0])
+def test_the_adjoint_and_the_jacobian_of_similarities(size: float) -> None:
+    """T exp(ξ) = exp(Ad ξ) T, and log(exp(ξ) exp(δ)) = ξ + J⁻¹ δ by central differences."""
+    similarity, twist = batch(20), size * normal(20, 7, seed=21)
+    moved = (similarity.adjoint() @ twist[..., None])[..., 0]
+    left, right = (Sim3.exp(moved) @ similarity).matrix(), (similarity @ Sim3.exp(twist)).matrix()
+    assert_close(left, right, rtol=1e-9, atol=1e-9)
+    twist[:, 3:6] *= (3.0 / twist[:, 3:6].norm(dim=-1, keepdim=True).clamp_min(3.0)) if size else 1.0
+    steps = 1e-5 * torch.eye(7, dtype=torch.float64)[:, None]
+    ahead, behind = ((Sim3.exp(twist) @ Sim3.exp(step)).log() for step in (steps, -steps))
+    slope = ((ahead - behind) / 2e-5).permute(1, 2, 0)
+    assert_close(Sim3.inverse_right_jacobian(twist), slope, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e-4, 0.3, 2.0])
 def test_exp_and_log_have_gradients_at_every_angle(size: float) -> None:
     twist = (normal(4, 6, seed=9) * size).requires_grad_()

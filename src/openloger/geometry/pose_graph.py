@@ -23,9 +23,9 @@ from openloger.shapes import Bool, Float64, Int, Tensor
 from openloger.version import install_command
 
 TWIST = 7
-_STEP = 1e-6  # of the central differences
 _CONVERGED, _SETTLED = 1e-9, 1e-2  # relative decrease of the cost by one step
 _MOST_DAMPING = 1e8
+_HELD = 1e12  # information of a node that stays
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,44 +77,54 @@ def solve_pose_graph(
     Raises InputError where scipy is not installed.
     """
     sparse, solve = _scipy()
-    nodes, damping = world_from_node, 1e-6
-    limit = max(robust_at, _largest_error(nodes, edges))
+    nodes, errors, damping = world_from_node, _errors(world_from_node, edges, anchors), 1e-6
+    limit = max(robust_at, errors.largest(edges.is_robust))
     is_final = False
     for _ in range(steps):
         of_anchors = partial(_scaling if is_final else _huber, robust_at=robust_at)
-        weights = _weights(nodes, edges, anchors, limit=limit, of_anchors=of_anchors)
-        cost = _cost(nodes, edges, anchors, weights)
-        normal, gradient = _normal_equations(nodes, edges, anchors, weights, sparse)
-        moved, after = nodes, cost
+        weights = errors.weights(edges.is_robust, limit=limit, of_anchors=of_anchors)
+        cost = errors.cost(weights)
+        normal, gradient = _normal_equations(nodes, edges, anchors, errors, weights, sparse)
+        moved, ahead, after = nodes, errors, cost
         while damping < _MOST_DAMPING:
             damped = normal + damping * sparse.diags(normal.diagonal().clip(min=1e-12))
-            step = torch.from_numpy(np.asarray(solve(damped, -gradient)).reshape(-1, TWIST))
+            step = torch.from_numpy(solve(damped, -gradient.flatten().numpy()).reshape(-1, TWIST))
             moved = nodes @ Sim3.exp(step) if bool(step.isfinite().all()) else nodes
-            after = _cost(moved, edges, anchors, weights)
+            ahead = _errors(moved, edges, anchors)
+            after = ahead.cost(weights)
             if after <= cost:
                 damping = max(damping / 10, 1e-12)
                 break
             damping = max(10 * damping, 1e-6)
         decrease = (cost - after) / max(cost, 1e-12)
         is_stuck = damping >= _MOST_DAMPING or decrease <= _CONVERGED
-        nodes = moved if after <= cost else nodes
+        if after <= cost:
+            nodes, errors = moved, ahead
         if is_stuck and is_final:
             break
         damping = min(damping, 1.0)
         if is_stuck or decrease < _SETTLED:
             is_final = limit == robust_at
             limit = max(robust_at, limit / 2)
-    weights = _weights(nodes, edges, anchors, limit=robust_at, of_anchors=partial(_scaling, robust_at=robust_at))
-    return PoseGraphSolution(nodes, weights[0], weights[1], _cost(nodes, edges, anchors, weights))
+    weights = errors.weights(edges.is_robust, limit=robust_at, of_anchors=partial(_scaling, robust_at=robust_at))
+    return PoseGraphSolution(nodes, weights[0], weights[1], errors.cost(weights))
 
 
-def _scipy() -> tuple[Any, Any]:
+def _scipy() -> tuple[Any, Callable[[Any, np.ndarray], np.ndarray]]:
+    """Sparse matrices, and the solution of symmetric positive definite equations: eliminated along the diagonal, in an
+    order that keeps the factors sparse."""
     try:
         import scipy.sparse
         import scipy.sparse.linalg
     except ImportError as error:
         raise InputError(f"a correction along the path needs the package scipy: {install_command('align')}") from error
-    return scipy.sparse, scipy.sparse.linalg.spsolve
+
+    def solve(matrix: Any, right: np.ndarray) -> np.ndarray:
+        symmetric = {"SymmetricMode": True}
+        factors = scipy.sparse.linalg.splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
+        return factors.solve(right)
+
+    return scipy.sparse, solve
 
 
 def _edge_errors(first: Sim3, second: Sim3, edges: RelativeEdges) -> Tensor:
@@ -127,26 +137,38 @@ def _anchor_errors(node: Sim3, anchors: PointAnchors) -> Tensor:
     return (moved - anchors.point_world) / anchors.sigma[:, None]
 
 
-def _largest_error(nodes: Sim3, edges: RelativeEdges) -> float:
-    """Of the robust edges, in standard deviations."""
-    errors = _edge_errors(nodes[edges.first], nodes[edges.second], edges).norm(dim=-1)[edges.is_robust]
-    return float(errors.max()) if len(errors) else 0.0
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """All measurements' errors at some nodes, in standard deviations."""
+
+    edges: Float64[Tensor, "edge 7"]
+    anchors: Float64[Tensor, "anchor 3"]
+
+    def largest(self, is_robust: Tensor) -> float:
+        """Of the robust edges."""
+        errors = self.edges.norm(dim=-1)[is_robust]
+        return float(errors.max()) if len(errors) else 0.0
+
+    def weights(
+        self, is_robust: Tensor, *, limit: float, of_anchors: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Of edges and of anchors."""
+        robust = _scaling(self.edges.square().sum(-1), limit)
+        return torch.where(is_robust, robust, torch.ones_like(robust)), of_anchors(self.anchors.square().sum(-1))
+
+    def cost(self, weights: tuple[Tensor, Tensor]) -> float:
+        """Half their weighted sum of squares."""
+        return (
+            float((weights[0] * self.edges.square().sum(-1)).sum() + (weights[1] * self.anchors.square().sum(-1)).sum())
+            / 2
+        )
 
 
-def _weights(
-    nodes: Sim3,
-    edges: RelativeEdges,
-    anchors: PointAnchors | None,
-    *,
-    limit: float,
-    of_anchors: Callable[[Tensor], Tensor],
-) -> tuple[Tensor, Tensor]:
-    errors = _edge_errors(nodes[edges.first], nodes[edges.second], edges)
-    robust = _scaling(errors.square().sum(-1), limit)
-    of_edges = torch.where(edges.is_robust, robust, torch.ones_like(robust))
-    if anchors is None:
-        return of_edges, of_edges.new_ones(0)
-    return of_edges, of_anchors(_anchor_errors(nodes[anchors.node], anchors).square().sum(-1))
+def _errors(nodes: Sim3, edges: RelativeEdges, anchors: PointAnchors | None) -> _Errors:
+    of_edges = _edge_errors(nodes[edges.first], nodes[edges.second], edges)
+    return _Errors(
+        of_edges, of_edges.new_zeros(0, 3) if anchors is None else _anchor_errors(nodes[anchors.node], anchors)
+    )
 
 
 def _huber(chi2: Tensor, robust_at: float) -> Tensor:
@@ -159,56 +181,62 @@ def _scaling(chi2: Tensor, robust_at: float) -> Tensor:
     return (2 * phi / (phi + chi2)).clamp(max=1).square()
 
 
-def _cost(nodes: Sim3, edges: RelativeEdges, anchors: PointAnchors | None, weights: tuple[Tensor, Tensor]) -> float:
-    errors = _edge_errors(nodes[edges.first], nodes[edges.second], edges).square().sum(-1)
-    total = float((weights[0] * errors).sum())
-    if anchors is not None:
-        total += float((weights[1] * _anchor_errors(nodes[anchors.node], anchors).square().sum(-1)).sum())
-    return total / 2
+def edge_slopes(first: Sim3, second: Sim3, edges: RelativeEdges) -> tuple[Tensor, Tensor]:
+    """Derivatives (edge, 7, 7) of the edges' errors, in standard deviations, by steps of their two nodes.
+
+    With E = measured⁻¹ · first⁻¹ · second and the right Jacobian J of log E: J⁻¹ by the second node, and
+    −J⁻¹ Ad(second⁻¹ · first) by the first (Strasdat 2012, sec. 2.4).
+    """
+    between = second.inverse() @ first
+    error = (edges.first_from_second.inverse() @ between.inverse()).log()
+    by_second = Sim3.inverse_right_jacobian(error) / edges.sigma[..., None]
+    return -by_second @ between.adjoint(), by_second
+
+
+def anchor_slopes(node: Sim3, anchors: PointAnchors) -> Tensor:
+    """Derivatives (anchor, 3, 7) of the anchors' errors, in standard deviations: s R [I, −[p]×, p]."""
+    linear = (node.scale / anchors.sigma)[:, None, None] * node.rotation
+    point = anchors.point_node
+    turned = torch.linalg.cross(linear, point[:, None].expand_as(linear), dim=-1)  # rows × p, which is −s R [p]×
+    return torch.cat([linear, -turned, rotate(linear, point)[..., None]], -1)
 
 
 def _normal_equations(
-    nodes: Sim3, edges: RelativeEdges, anchors: PointAnchors | None, weights: tuple[Tensor, Tensor], sparse: Any
-) -> tuple[Any, np.ndarray]:
-    """JᵀWJ and JᵀWr for steps X ← X exp(δ); derivatives by central differences, of all edges at once."""
+    nodes: Sim3,
+    edges: RelativeEdges,
+    anchors: PointAnchors | None,
+    errors: _Errors,
+    weights: tuple[Tensor, Tensor],
+    sparse: Any,
+) -> tuple[Any, Tensor]:
+    """JᵀWJ and JᵀWr for steps X ← X exp(δ)."""
     first, second = nodes[edges.first], nodes[edges.second]
-    by_first = _derivative(lambda moved: _edge_errors(moved, second, edges), first)
-    by_second = _derivative(lambda moved: _edge_errors(first, moved, edges), second)
-    errors, root = _edge_errors(first, second, edges), weights[0].sqrt()
-    blocks = [(edges.first, by_first * root[:, None, None]), (edges.second, by_second * root[:, None, None])]
-    parts = [_jacobian(blocks, len(nodes.scale), sparse)]
-    residuals = [(errors * root[:, None]).flatten().numpy()]
+    by_first, by_second = edge_slopes(first, second, edges)
+    parts = [([(edges.first, by_first), (edges.second, by_second)], errors.edges, weights[0])]
     if anchors is not None:
-        fixed, root = nodes[anchors.node], weights[1].sqrt()
-        slope = _derivative(lambda moved: _anchor_errors(moved, anchors), fixed) * root[:, None, None]
-        parts.append(_jacobian([(anchors.node, slope)], len(nodes.scale), sparse))
-        residuals.append((_anchor_errors(fixed, anchors) * root[:, None]).flatten().numpy())
-    else:  # nothing says where the whole is: its first node stays
-        hold = sparse.csr_matrix((np.full(TWIST, 1e6), (range(TWIST), range(TWIST))), (TWIST, parts[0].shape[1]))
-        parts.append(hold)
-        residuals.append(np.zeros(TWIST))
-    jacobian = sparse.vstack(parts).tocsc()
-    return (jacobian.T @ jacobian).tocsc(), jacobian.T @ np.concatenate(residuals)
+        fixed = nodes[anchors.node]
+        parts.append(([(anchors.node, anchor_slopes(fixed, anchors))], errors.anchors, weights[1]))
+    rows, columns, blocks = [], [], []
+    gradient = nodes.scale.new_zeros(len(nodes.scale), TWIST)
+    for slopes, error, weight in parts:
+        for row, slope in slopes:
+            weighted = weight[:, None, None] * slope.mT
+            gradient.index_add_(0, row, (weighted @ error[..., None])[..., 0])
+            for column, other in slopes:
+                rows.append(row)
+                columns.append(column)
+                blocks.append(weighted @ other)
+    if anchors is None:  # nothing decides where the whole is: its first node stays
+        rows.append(edges.first.new_zeros(1))
+        columns.append(edges.first.new_zeros(1))
+        blocks.append(_HELD * torch.eye(TWIST, dtype=torch.float64)[None])
+    return _assembled(torch.cat(rows), torch.cat(columns), torch.cat(blocks), len(nodes.scale), sparse), gradient
 
 
-def _derivative(errors: Any, at: Sim3) -> Tensor:
-    """Of errors (row, error) by a step of the row's node: (row, error, 7)."""
-    steps = _STEP * torch.eye(TWIST, dtype=torch.float64)[:, None]
-    ahead, behind = errors(at @ Sim3.exp(steps)), errors(at @ Sim3.exp(-steps))
-    return ((ahead - behind) / (2 * _STEP)).permute(1, 2, 0)
-
-
-def _jacobian(blocks: list[tuple[Tensor, Tensor]], nodes: int, sparse: Any) -> Any:
-    """A row for each error, seven columns for each node."""
-    values, rows, columns = [], [], []
-    count = 0
-    for node, slope in blocks:
-        edges, errors, _ = slope.shape
-        count = edges * errors
-        row = torch.arange(count).reshape(edges, errors, 1).expand(slope.shape)
-        column = (node[:, None, None] * TWIST + torch.arange(TWIST)).expand(slope.shape)
-        values.append(slope.flatten())
-        rows.append(row.flatten())
-        columns.append(column.flatten())
-    at = (torch.cat(rows).numpy(), torch.cat(columns).numpy())
-    return sparse.csr_matrix((torch.cat(values).numpy(), at), shape=(count, nodes * TWIST))
+def _assembled(rows: Tensor, columns: Tensor, blocks: Float64[Tensor, "block 7 7"], nodes: int, sparse: Any) -> Any:
+    """The sum of blocks at their places, in compressed columns."""
+    within = torch.arange(TWIST)
+    row = (rows[:, None, None] * TWIST + within[:, None]).expand(blocks.shape)
+    column = (columns[:, None, None] * TWIST + within).expand(blocks.shape)
+    at = (row.flatten().numpy(), column.flatten().numpy())
+    return sparse.csc_matrix((blocks.flatten().numpy(), at), shape=(nodes * TWIST, nodes * TWIST))

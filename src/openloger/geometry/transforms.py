@@ -10,7 +10,9 @@ single transform moves anything that ends in 3. `@` broadcasts batches as torch 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -27,6 +29,8 @@ from openloger.geometry.rotations import (
 from openloger.shapes import Float, Tensor
 
 _NODES = 24  # of the quadrature in `Sim3.exp`
+_TERMS = 27  # of the series in `Sim3.inverse_right_jacobian`, each a quarter of the one before at an angle of π
+_LOG_ROUNDING = -36.7  # the logarithm of where it may end before that
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +165,45 @@ class Sim3:
         rho = torch.linalg.solve(_similarity_jacobian(phi, sigma), self.translation)
         return torch.cat([rho, phi, sigma[..., None]], -1)
 
+    def adjoint(self) -> Float[Tensor, "*batch 7 7"]:
+        """Ad with T exp(ξ) = exp(Ad ξ) T: what a twist (ρ, φ, σ) in the frame mapped from is in the frame mapped to.
+
+        Strasdat, "Local Accuracy and Global Consistency for Efficient Visual SLAM", 2012, sec. 2.4.
+        """
+        R, t = self.rotation, self.translation
+        moved = torch.linalg.cross(t[..., None].expand_as(R), R, dim=-2)  # [t]× R
+        zero, none = torch.zeros_like(R), torch.zeros_like(t)[..., None]
+        one = torch.ones_like(self.scale)[..., None, None]
+        return torch.cat(
+            [
+                torch.cat([self.scale[..., None, None] * R, moved, -t[..., None]], -1),
+                torch.cat([zero, R, none], -1),
+                torch.cat([none.mT, none.mT, one], -1),
+            ],
+            -2,
+        )
+
+    @staticmethod
+    def inverse_right_jacobian(twist: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 7 7"]:
+        """J⁻¹ with log(exp(ξ) exp(δ)) = ξ + J⁻¹ δ to first order, for angles and |σ| of at most π.
+
+        J⁻¹ = Σ Bₙ (−ad ξ)ⁿ / n! with Bernoulli's numbers Bₙ, and ad ξ · η the bracket of twists (Barfoot, "State
+        Estimation for Robotics", 2017, eq. 7.79); the terms left out are below rounding where √(φ² + σ²) < π.
+        """
+        rho, phi, sigma = twist[..., :3], twist[..., 3:6], twist[..., 6:, None]
+        eye = torch.eye(3, dtype=twist.dtype, device=twist.device).expand(*phi.shape, 3)
+        turned, moved = (torch.linalg.cross(vector[..., None].expand_as(eye), eye, dim=-2) for vector in (phi, rho))
+        bracket = twist.new_zeros(*twist.shape, 7)
+        bracket[..., :3, :3], bracket[..., :3, 3:6], bracket[..., :3, 6] = sigma * eye + turned, moved, -rho
+        bracket[..., 3:6, 3:6] = turned
+        square, one = bracket @ bracket, torch.eye(7, dtype=twist.dtype, device=twist.device)
+        shrink = float(twist[..., 3:].norm(dim=-1).amax()) / (2 * math.pi) if twist.numel() else 0.0
+        terms = 2 + math.ceil(_LOG_ROUNDING / math.log(max(shrink, 1e-6))) // 2 if shrink < 0.5 else _TERMS
+        total = torch.zeros_like(bracket)
+        for factor in reversed(_bernoulli()[:terms]):
+            total = total @ square + factor * one
+        return total + bracket / 2
+
     @property
     def batch_shape(self) -> torch.Size:
         return self.scale.shape
@@ -209,6 +252,15 @@ def lead(points: Tensor, *parts: Tensor, batch: int) -> tuple[Tensor, ...]:
     shared = points.ndim - 1 - batch
     assert shared >= 0, f"points {tuple(points.shape)} have fewer axes than the {batch} batch axes of the transform"
     return tuple(part.reshape(*part.shape[:batch], *(1,) * shared, *part.shape[batch:]) for part in parts)
+
+
+@cache
+def _bernoulli() -> tuple[float, ...]:
+    """B₂ₙ / (2n)! for n = 0, 1, …: the coefficients of x/2 · coth(x/2)."""
+    b = [Fraction(1)]
+    for n in range(1, 2 * _TERMS):
+        b.append(-sum((b[k] / math.factorial(n + 1 - k) for k in range(n)), Fraction()))
+    return tuple(map(float, b[::2]))
 
 
 @cache
