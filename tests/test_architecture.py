@@ -34,7 +34,10 @@ ROOMS = {
     "evaluation": {"values", "runtime", "recording", "datasets", "geometry", "pages", "outputs"},  # against the truth
     "export": {"values", "recording", "frames", "geometry", "outputs"},  # pictures are opened in one place
     "viewing": {"recording", "export", "geometry", "pages", "outputs"},  # it exports what is seen
-    "corrections": {"recording", "datasets", "frames", "geometry"},  # measured from outside, applied by recording
+    "corrections": {  # measured from outside, or where a camera comes back; applied by recording
+        *("values", "runtime", "network", "streaming"),
+        *("recording", "datasets", "frames", "geometry"),
+    },
     "training": {
         *("runtime", "transformer", "memory", "network", "streaming"),
         *("worlds", "datasets", "geometry", "outputs"),

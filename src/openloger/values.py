@@ -100,6 +100,7 @@ class PlacedWindow:
     last: bool
     known_intrinsics: Float64[Tensor, "3 3"] | None = None  # of every frame, in pixels of `frames`; None: fitted
     predicted_focal_px: float | None = None  # of networks that predict one, even where it is known; in those pixels
+    place: Float[Tensor, " number"] | None = None  # descriptor of the first frame, whole to ±127; None: not at hand
 
     @cached_property
     def camera(self) -> IntrinsicsFit:

@@ -12,7 +12,7 @@ from placed_windows import placed_window
 
 from openloger.geometry import Sim3, unproject
 from openloger.recording import Recording, RecordingMeta, create_recording, open_recording
-from openloger.values import Frame
+from openloger.values import Frame, PlacedWindow
 from openloger.worlds import Sample, World
 
 SIZE = (96, 128)
@@ -43,28 +43,37 @@ def walk(family: str, seed: int, frames: int) -> Walk:
     return Walk(tuple(scene[frame] for frame in range(frames)), moved)
 
 
-def record(made: Walk, path: Path, *, growth: float = 0.0, swerve: float = 0.0) -> Recording:
-    """`growth` multiplies lengths by e^growth from the first frame to the last, `swerve` turns by radians about y."""
+def record(made: Walk, path: Path, *, growth: float = 0.0, swerve: float = 0.0, window: int = 1) -> Recording:
+    """`growth` multiplies lengths by e^growth from the first frame to the last, `swerve` turns by radians about y;
+    windows have `window` frames, and share none."""
     meta = RecordingMeta(
         height=SIZE[0], width=SIZE[1], source="walk.mp4", network="truth", weights_hash=None, settings={}, camera=None
     )
     cameras, scales = _drifted(made, growth, swerve)
     with create_recording(path, meta) as writer:
-        for number, sample in enumerate(made.samples):
-            depth = np.where(sample.valid & (sample.depth > 0), sample.depth, 50.0).astype(np.float32) * scales[number]
-            points = unproject(torch.from_numpy(depth).double(), torch.from_numpy(sample.intrinsics))
-            confidence = np.where(sample.valid & (sample.depth > 0), 0.9, 0.01)
-            placed = placed_window(
-                [Frame(sample.rgb, number, sample.timestamp_s, sample.name)],
-                torch.from_numpy(cameras[number : number + 1]),
-                points[None],
-                torch.from_numpy(confidence)[None],
-                number=number,
-                known_intrinsics=torch.from_numpy(sample.intrinsics),
-            )
-            writer.append(placed)
+        for number, first in enumerate(range(0, len(made.samples), window)):
+            writer.append(_window(made, cameras, scales, range(first, min(first + window, len(made.samples))), number))
         writer.finish()
     return open_recording(path)
+
+
+def _window(made: Walk, cameras: np.ndarray, scales: np.ndarray, frames: range, number: int) -> PlacedWindow:
+    samples = [made.samples[frame] for frame in frames]
+    known = np.stack([sample.valid & (sample.depth > 0) for sample in samples])
+    depth = np.where(known, np.stack([sample.depth for sample in samples]), 50.0).astype(np.float32)
+    intrinsics = torch.from_numpy(samples[0].intrinsics)
+    points = unproject(torch.from_numpy(depth * scales[frames, None, None]).double(), intrinsics)
+    return placed_window(
+        [
+            Frame(sample.rgb, frame, sample.timestamp_s, sample.name)
+            for frame, sample in zip(frames, samples, strict=True)
+        ],
+        torch.from_numpy(cameras[frames]),
+        points,
+        torch.from_numpy(np.where(known, 0.9, 0.01)),
+        number=number,
+        known_intrinsics=intrinsics,
+    )
 
 
 def _drifted(made: Walk, growth: float, swerve: float) -> tuple[np.ndarray, np.ndarray]:

@@ -40,15 +40,20 @@ class Command:
     @property
     def about(self) -> str:
         """Its docstring, read from the source without importing it."""
-        spec = importlib.util.find_spec(f"openloger.cli.{self.name}")
+        spec = importlib.util.find_spec(f"openloger.cli.{self.module}")
         assert spec is not None
         assert spec.origin is not None
         tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-        found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == self.name)
+        found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == self.module)
         return ast.get_docstring(found) or ""
 
     def load(self) -> Callable[..., Any]:
-        return getattr(importlib.import_module(f"openloger.cli.{self.name}"), self.name)
+        return getattr(importlib.import_module(f"openloger.cli.{self.module}"), self.module)
+
+    @property
+    def module(self) -> str:
+        """The name of its module, and of its function."""
+        return self.name.replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,10 @@ class Group:
 def commands() -> dict[str, Command | Group]:
     """Every command by its name, in the order of the help."""
     known: tuple[Command | Group, ...] = (
-        *map(Command, ("reconstruct", "live", "batch", "align", "export", "info", "view", "report", "networks")),
+        *map(
+            Command,
+            ("reconstruct", "live", "batch", "align", "close-loops", "export", "info", "view", "report", "networks"),
+        ),
         Group("worlds", "Look at procedural worlds, or write them out as a dataset."),
         Command("train"),
         Group("evaluate", "Measure against ground truth."),

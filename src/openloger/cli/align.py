@@ -69,8 +69,7 @@ def align(
     opened = open_recording(recording)
     _check_options(distance, gps, poses, depth, start, unit, up, drift, undo, camera_height)
     if undo:
-        step = undo_last(opened).method
-        print(printable(json_module.dumps({"undone": step}) if json else f"{recording}: {step} is taken away"))
+        report_undone(opened, json=json)
         return
     pairs = [KnownDistance(PicturePoint.parse(a), PicturePoint.parse(b), metres) for a, b, metres in distance]
     ways: dict[str, Callable[[], Alignment]] = {}
@@ -87,7 +86,7 @@ def align(
     if up is not None:
         ways["up"] = lambda: align_up(opened)
     for found in ways.values():
-        _tell(found(), opened, dry_run=dry_run, json=json)
+        report_alignment(found(), opened, dry_run=dry_run, json=json)
     if not (dry_run or json):
         print_status(f"openloger: openloger align {recording} --undo takes the last correction away")
 
@@ -120,7 +119,14 @@ def _check_options(
         raise InputError("--drift goes with --camera-height, --gps, --poses or --depth: it follows many measurements")
 
 
-def _tell(found: Alignment, opened: Recording, *, dry_run: bool, json: bool) -> None:
+def report_undone(opened: Recording, *, json: bool) -> None:
+    """Take the last correction away, and print which it was."""
+    step = undo_last(opened).method
+    print(printable(json_module.dumps({"undone": step}) if json else f"{opened.path}: {step} is taken away"))
+
+
+def report_alignment(found: Alignment, opened: Recording, *, dry_run: bool, json: bool) -> None:
+    """Print a correction, and write it unless it is a dry run."""
     if not dry_run:
         apply(opened, found)
     if json:

@@ -1,6 +1,7 @@
-"""Scale, gravity and place of a recording, measured from outside; found here, applied by `openloger.recording`.
+"""Scale, gravity and place of a recording, measured from outside, and closed loops; applied by `openloger.recording`.
 
 recording = open_recording("walk")
+apply(recording, close_loops(recording))
 apply(recording, align_by_gps(recording, Path("walk.gpx")))
 """
 
@@ -13,6 +14,7 @@ from openloger.corrections.lengths import (
     align_by_depth,
     align_by_distances,
 )
+from openloger.corrections.loops import close_loops
 from openloger.corrections.result import Alignment
 from openloger.corrections.tracks import align_by_gps, align_by_poses
 
@@ -27,6 +29,7 @@ __all__ = [
     "align_by_poses",
     "align_up",
     "apply",
+    "close_loops",
     "find_gravity",
     "undo",
 ]

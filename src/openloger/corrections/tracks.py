@@ -343,7 +343,7 @@ def _bent(
     centres = moved.apply(torch.from_numpy(recorded[:, :3, 3].copy()))
     rotation = moved.rotation @ torch.from_numpy(recorded[:, :3, :3].copy())
     nodes = Sim3(torch.ones(len(frames), dtype=torch.float64), rotation, centres)
-    edges = _chain(nodes)
+    edges = chain_edges(nodes)
     chosen = np.unique(np.linspace(0, len(track.frames) - 1, min(len(track.frames), _ANCHORS)).round().astype(int))
     nearest = torch.from_numpy(np.abs(frames[None] - track.frames[chosen, None]).argmin(1))
     estimated = moved.apply(torch.from_numpy(track.estimated[chosen].copy()))
@@ -370,7 +370,7 @@ def _with_own_heights(track: Track, moved: Sim3) -> Float64[np.ndarray, "place 3
     return np.stack([track.measured[:, 0], own[:, 1], track.measured[:, 2]], 1)
 
 
-def _chain(nodes: Sim3) -> RelativeEdges:
+def chain_edges(nodes: Sim3) -> RelativeEdges:
     """From each node to the next, as they are."""
     count = len(nodes.scale) - 1
     first_from_second = nodes[:-1].inverse() @ nodes[1:]

@@ -28,6 +28,7 @@ from openloger.network.motion import (
     geometric_camera,
 )
 from openloger.network.patches import KeptPatches
+from openloger.network.places import in_bytes, pooled_places
 from openloger.network.scale import ScaleMemory, cell_means
 from openloger.network.video_memory import VideoMemory
 from openloger.shapes import Bool, Float, Int, Tensor
@@ -214,6 +215,27 @@ class Network(nn.Module):
         heads, after, features = run(window, positions_yx, before, disabled)
         carried = tuple(level[:, -window.overlap :].clone() for level in features) if window.overlap else ()
         return _metric(WindowPrediction(*heads)), replace(after, overlap_features=carried)
+
+    @torch.inference_mode()
+    def place_descriptors(self, images: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame number"]:
+        """Whole numbers up to 127, of sRGB pictures in [0, 1] (`places.py`); their length says nothing.
+
+        Raises InputError where their sides are no multiples of the patch.
+        """
+        window = Window(images[None].to(self.device), len(images), 0)
+        rows, columns = self._patches(window)
+        with self._autocast():
+            maps = self._encoded(window, ())
+        return in_bytes(pooled_places(tuple(level[0] for level in maps), size=(rows, columns)))
+
+    def carried_place(self, memory: VideoMemory, size: tuple[int, int]) -> Float[Tensor, " number"] | None:
+        """The same of the first frame that `memory` has from the previous window, of (height, width) pixels; None: it
+        has none."""
+        if not memory.overlap_features:
+            return None
+        patch = self.config.encoder.patch
+        maps = tuple(level[0, :1] for level in memory.overlap_features)
+        return in_bytes(pooled_places(maps, size=(size[0] // patch, size[1] // patch)))[0]
 
     def _run_transformer(
         self, window: Window, positions_yx: Tensor, before: VideoMemory, disabled: Collection[str]

@@ -19,7 +19,7 @@ from openloger.frames.identity import difference
 from openloger.frames.masks import Masks
 from openloger.geometry import SE3, Sim3
 from openloger.outputs import write_atomically
-from openloger.recording import RecordedFrame, RecordedWindow, Recording, open_recording
+from openloger.recording import RecordedWindow, Recording, open_recording
 from openloger.recording.background import GROUP_S
 from openloger.recording.files import explain_os_errors
 from openloger.recording.meta import is_recording, meta_hash
@@ -195,7 +195,7 @@ def rebuilt_state(stream: Stream, stored: Recording, *, reason: str) -> StreamSt
 
 def _state_before(stream: Stream, stored: Recording, window: RecordedWindow) -> StreamState | None:
     """The state before a window; None where not all frames that it shares with the one before are recorded."""
-    frames = (SizedFrame.of(_as_given(frame, stored)) for frame in stored.frames(window.first_frame))
+    frames = (SizedFrame.of(frame.as_given(stored.meta)) for frame in stored.frames(window.first_frame))
     if stream.overlap == 0:  # a frame was read ahead, and nothing else is left of the windows before
         ahead = tuple(islice(stream.keyed(frames), 1))
         return replace(stream.state, number=window.number, final_frames=window.first_frame, pending=ahead)
@@ -231,11 +231,4 @@ def recorded_prefix(stream: Stream, stored: Recording) -> RecordedPrefix:
             "they are complete; choose another folder, or start over with --overwrite"
         )
     seen = int(np.searchsorted(stored.source_index, stream.state.next_index))
-    return RecordedPrefix([_as_given(frame, stored) for frame in stored.frames(start=seen)], stored.timestamps_s)
-
-
-def _as_given(frame: RecordedFrame, stored: Recording) -> Frame:
-    """A recorded frame as the stream saw it; where it had a mask, what the network masked is taken for a part of it."""
-    given = (stored.meta.masks or {}).keys() - {"predicted"}
-    mask = frame.mask if given else None
-    return Frame(frame.rgb, frame.source_index, frame.timestamp_s, frame.name, stored.meta.source_size, mask)
+    return RecordedPrefix([frame.as_given(stored.meta) for frame in stored.frames(start=seen)], stored.timestamps_s)

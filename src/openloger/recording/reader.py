@@ -27,6 +27,7 @@ from openloger.recording.meta import RecordingMeta, read_meta
 from openloger.recording.store import ChunkReader
 from openloger.recording.windows import RecordedWindow, moved_window
 from openloger.shapes import Bool, Float32, Float64, Int, UInt8
+from openloger.values import Frame
 
 CACHED_CHUNKS = 6  # two of each kind of picture; as many of the small arrays
 _log = logging.getLogger("openloger")
@@ -55,6 +56,12 @@ class RecordedFrame:
     def mean_confidence(self) -> float:
         """Over the pixels that no mask hides; 0 where all are hidden."""
         return float(self.confidence[self.mask].mean()) if self.mask.any() else 0.0
+
+    def as_given(self, meta: RecordingMeta) -> Frame:
+        """The frame as the network had it; where it had a mask, what the network masked is taken for a part of it."""
+        given = (meta.masks or {}).keys() - {"predicted"}
+        mask = self.mask if given else None
+        return Frame(self.rgb, self.source_index, self.timestamp_s, self.name, meta.source_size, mask)
 
     @property
     def points_cam(self) -> Float32[np.ndarray, "height width 3"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from openloger.diagnostics import WindowMeasures, measure, measures_from_json
 from openloger.geometry import SE3, Sim3
-from openloger.shapes import Float64
+from openloger.shapes import Float32, Float64
 from openloger.values import Disagreement, PlacedWindow
 
 
@@ -42,6 +43,12 @@ class RecordedWindow:
     cost: Cost | None = None  # None: not measured
     lens_statistics: tuple[tuple[float, ...], ...] | None = None  # of each frame it wrote, where the lens is fixed
     measures: WindowMeasures | None = None  # what the input and the result are judged by; None: not measured
+    place: str | None = None  # descriptor of the first frame, int8 in base64, by which loops are found; None: not kept
+
+    @property
+    def place_descriptor(self) -> Float32[np.ndarray, " number"] | None:
+        """Of the first frame, up to a factor; None: not kept."""
+        return None if self.place is None else np.frombuffer(b64decode(self.place), np.int8).astype(np.float32)
 
     @property
     def world_from_window_matrix(self) -> Float64[np.ndarray, "4 4"]:
@@ -70,6 +77,7 @@ def window_row(
         cost=cost,
         lens_statistics=None if statistics is None else _rows(statistics[: placed.final_count].tolist()),
         measures=measure(placed),
+        place=None if placed.place is None else b64encode(placed.place.cpu().to(torch.int8).numpy().tobytes()).decode(),
     )
 
 
@@ -103,7 +111,8 @@ def window_from_json(value: Any) -> RecordedWindow:
     """
     if not isinstance(value, dict):
         raise ValueError(f"a window is an object, not {type(value).__name__}")
-    fields = {"cost": None, "lens_statistics": None, "measures": None} | value  # recordings once had none of them
+    once_missing = {"cost": None, "lens_statistics": None, "measures": None, "place": None}
+    fields = once_missing | value
     wanted = set(RecordedWindow.__dataclass_fields__)
     if set(fields) != wanted:
         raise ValueError(f"fields {sorted(set(fields) ^ wanted)} are missing or unknown")
@@ -123,6 +132,7 @@ def window_from_json(value: Any) -> RecordedWindow:
         cost=None if cost is None else _cost(cost),
         lens_statistics=None if statistics is None else _table(fields, "lens_statistics", rows=None, columns=8),
         measures=None if measures is None else measures_from_json(measures),
+        place=None if fields["place"] is None else _base64(fields, "place"),
     )
 
 
@@ -155,6 +165,15 @@ def _number(fields: dict[str, Any], name: str) -> float:
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         raise ValueError(f"{name} is larger than any number can be")
     return float(value)
+
+
+def _base64(fields: dict[str, Any], name: str) -> str:
+    value = fields[name]
+    try:
+        b64decode(value, validate=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not base64") from error
+    return value
 
 
 def _table(fields: dict[str, Any], name: str, *, rows: int | None, columns: int) -> tuple[tuple[float, ...], ...]:

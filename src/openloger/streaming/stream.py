@@ -238,6 +238,7 @@ class Stream:
                     "focal_px": None if prediction.focal_px is None else prediction.focal_px[0, 0],
                     "predicted_focal_px": prediction.predicted_focal_px,
                     "unmasked": self._unmasked(prediction),
+                    "place": self.network.carried_place(state.memory, group.frames[0].key.size),
                 }
             ),
             state=replace(
@@ -283,6 +284,7 @@ class Stream:
                 last=one.group.last,
                 known_intrinsics=None if known_px is None else _resized_camera(known_px, frames[0].key.frame),
                 predicted_focal_px=None if predicted is None else predicted.mean().item(),
+                place=prediction.get("place"),
             ),
             state=replace(one.state, anchor=anchor if self.overlap else None),
         )
