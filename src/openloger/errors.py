@@ -3,10 +3,27 @@
 The command line turns every `OpenlogerError` into that line and exit code 2; a traceback is left for bugs.
 """
 
+from collections.abc import Iterable
+
 
 def counted(count: int, noun: str) -> str:
     """1 frame, 0 frames, 12 frames."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed_numbers(numbers: Iterable[int], *, most: int | None = None) -> str:
+    """3, 7 to 9 and 12; of more than `most` runs so many, and the count of the other numbers."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    shown = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:most]]
+    if hidden := sum(map(len, runs[len(shown) :])):
+        shown.append(f"{hidden} more")
+    *others, last = shown or ["none"]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 class OpenlogerError(Exception):

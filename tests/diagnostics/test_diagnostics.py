@@ -85,7 +85,7 @@ def test_blank_frames_are_named(shots: list[scenes.Shot]) -> None:
     grey = [replace(shot, rgb=np.full_like(shot.rgb, 7)) for shot in shots]
     changed = [*shots[:4], *grey[4:6], *shots[6:]]
     said = found(placed(changed))
-    assert said == {"blank frames": "frames 8, 10 are blank or black: their cameras and depth are guesses"}
+    assert said == {"blank frames": "frames 8 and 10 are blank or black: their cameras and depth are guesses"}
     assert "blank frames" not in found(placed(changed, final_count=4))  # the next window writes them
 
 
@@ -222,12 +222,21 @@ def test_points_of_a_fisheye_are_said_to_fit_no_pinhole(shots: list[scenes.Shot]
 def test_panoramas_are_recognised_by_their_seam_and_by_what_the_file_says(shots: list[scenes.Shot]) -> None:
     size = (480, 960)
     wrapped = [replace(shot, rgb=np.concatenate([shot.rgb, shot.rgb[:, ::-1]], axis=1)) for shot in shots]
+    turned = [replace(shot, rgb=np.roll(shot.rgb, 7 * k, axis=1)) for k, shot in enumerate(_with_texture(wrapped))]
+    assert "360°" in told([measure(_pictures_of(turned))], replace(LENS, source_size=size))["spherical pictures"]
     window = measure(_pictures_of(wrapped))
     assert "360°" in told([window], replace(LENS, source_size=size))["spherical pictures"]
     assert "spherical pictures" not in told([window], LENS)
     plain = measure(placed(shots))
     assert "spherical pictures" not in told([plain], replace(LENS, source_size=size))  # phones have such pictures
     assert "spherical pictures" in told([plain], replace(LENS, is_spherical=True))
+
+
+def _with_texture(shots: Sequence[scenes.Shot]) -> list[scenes.Shot]:
+    """Stripes that close at the seam, as fine as what real panoramas show."""
+    wave = 60 * np.sin(2 * np.pi * 5 * np.arange(shots[0].rgb.shape[1]) / shots[0].rgb.shape[1])
+    bright = [np.clip(shot.rgb + wave[None, :, None], 0, 255).astype(np.uint8) for shot in shots]
+    return [replace(shot, rgb=rgb) for shot, rgb in zip(shots, bright, strict=True)]
 
 
 def _pictures_of(shots: Sequence[scenes.Shot]) -> PlacedWindow:
@@ -268,7 +277,7 @@ def test_what_is_found_is_told_by_info_and_report(tmp_path: Path, capsys: pytest
     shots = scenes.room(6, size=(24, 32))
     shots[2:4] = [replace(shot, rgb=0 * shot.rgb) for shot in shots[2:4]]
     recording = scenes.write_recording(tmp_path / "walk", shots)
-    line = "frames 2, 3 are blank or black: their cameras and depth are guesses"
+    line = "frames 2 to 3 are blank or black: their cameras and depth are guesses"
     assert Finding("blank frames", line) in recording.findings
     assert f"warning: {line}" in warnings(recording)
     for arguments in ([], ["--json"]):

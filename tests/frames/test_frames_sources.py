@@ -47,6 +47,17 @@ def test_all_frames_of_a_moving_picture_come(tmp_path: Path, suffix: str) -> Non
     assert [frame.index for frame in source.frames(3)] == [3, 4]
 
 
+@pytest.mark.parametrize("delay_ms", [None, 0])
+def test_frames_of_a_gif_without_delays_all_come(tmp_path: Path, delay_ms: int | None) -> None:
+    """FFmpeg gave some of them; browsers take a tenth of a second."""
+    shown = [Image.fromarray(numbered(number)) for number in range(5)]
+    delay = {} if delay_ms is None else {"duration": delay_ms}
+    shown[0].save(tmp_path / "a.gif", save_all=True, append_images=shown[1:], **delay)
+    frames = list(open_frames(tmp_path / "a.gif"))
+    assert numbers(frames) == list(range(5))
+    assert [frame.timestamp_s for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
 def test_a_moving_picture_among_still_ones_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shown = [Image.fromarray(numbered(number)) for number in range(3)]
     shown[0].save(tmp_path / "a.webp", save_all=True, append_images=shown[1:])

@@ -160,6 +160,10 @@ def test_a_cameras_txt_that_cannot_be_used(content: str, said: str, tmp_path: Pa
         read_camera(tmp_path / "cameras.txt")
 
 
+TENFOLD = [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]\n" for n in range(1, 10)]
+BILLION = "x0: &x0 [0]\n" + "".join(TENFOLD)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -169,6 +173,8 @@ def test_a_cameras_txt_that_cannot_be_used(content: str, said: str, tmp_path: Pa
         ("camera_model: omni\nintrinsics: [1, 2, 3, 4]", "'omni' is not supported"),
         ("distortion_model: fov\nintrinsics: [1, 2, 3, 4]", "'fov' is none of"),
         ("intrinsics: [1, 2, 3, x]", "should be numbers"),
+        ("a: &a [1, 1]\nintrinsics: *a", "has aliases"),
+        (BILLION + "distortion_model: *x9\nintrinsics: [1, 2, 3, 4]", "has aliases"),  # its name would fill the memory
         ("intrinsics: [1, 2, 3, 4]\nD: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]", "12 distortion coefficients"),
     ],
 )

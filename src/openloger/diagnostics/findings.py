@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from openloger.diagnostics.measures import Peak, WindowMeasures
+from openloger.errors import listed_numbers
 from openloger.shapes import Float64
 from openloger.values import Disagreement
 
@@ -25,7 +26,7 @@ LARGEST_SEAM = 0.4  # of pictures twice as wide as high
 LARGEST_OFFSET = 0.15  # of a principal point from the centre, as a share of the diagonal
 LARGEST_FOCAL_RATIO = 1.6
 LARGEST_DISAGREEMENT = (0.4, 5.0)  # of depth, and of rotation in degrees
-_SHOWN = 3  # frames named of a kind before "and N more"
+_SHOWN = 3  # runs of frames named of a kind before "and N more"
 
 
 class Finding(NamedTuple):
@@ -182,6 +183,4 @@ def _frames(numbers: Sequence[int]) -> str:
 
 
 def _named(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:_SHOWN]))
-    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
-    return f"frame{'' if len(numbers) == 1 else 's'} {shown}{more}"
+    return f"frame{'' if len(numbers) == 1 else 's'} {listed_numbers(numbers, most=_SHOWN)}"

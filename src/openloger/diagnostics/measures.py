@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ LEAST_CONTRAST = 0.02  # standard deviation of a thumbnail, as a share of white,
 LEAST_TEXTURE = 0.007  # where that of means of 2×2 pixels is small, too, as of noise but not of sand seen from near
 BLACK = 0.06  # or where the brightest pixel of its thumbnail is darker, as a share of white
 PIXEL_STRIDE = 8  # of depth and confidence, for their medians
-EDGE = 1  # columns of a thumbnail at its left and right
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class WindowMeasures:
     parallax: float | None  # how far cameras are from the window's first, at most, as a share of the depth
     confidence: float | None  # median over pixels
     residual: float | None  # of the fitted camera, as a share of the picture's diagonal; median over frames
-    seam: float | None  # difference of the left and right edge, as a share of that of the left edge and the middle
+    seam: float | None  # difference of the outermost columns, as a share of that of the left one and the middle one
     focal_ratio: float | None  # the focal length as predicted, or fitted to predicted points, by the known one
 
 
@@ -70,7 +70,7 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
         parallax=_parallax(cameras, depth) if depth > 0 else None,
         confidence=confidence[shown[:count]].median().item() if bool(shown[:count].any()) else None,
         residual=_residual(placed),
-        seam=_seam(thumbnails),
+        seam=_seam(frames),
         focal_ratio=None if is_blank.float().mean() > 0.5 else _focal_ratio(placed),
     )
 
@@ -100,6 +100,7 @@ def brightness_thumbnails(frames: Sequence[Frame]) -> Float32[Tensor, "frame row
     return torch.stack([rows @ (_brightness(frame) @ columns.T) for frame in frames])
 
 
+@lru_cache(maxsize=8)
 def _areas(size: int, parts: int) -> Float32[Tensor, "part size"]:
     """By which a line of `size` pixels is multiplied for the means of its `parts`."""
     areas = torch.zeros(parts, size)
@@ -149,9 +150,11 @@ def _residual(placed: PlacedWindow) -> float | None:
     return finite.median().item() / diagonal if len(finite) else None
 
 
-def _seam(thumbnails: Float32[Tensor, "frame row column"]) -> float | None:
-    left, right = thumbnails[..., :EDGE], thumbnails[..., -EDGE:]
-    middle = thumbnails[..., THUMBNAIL[1] // 2 : THUMBNAIL[1] // 2 + EDGE]
+def _seam(frames: Sequence[Frame]) -> float | None:
+    """By single columns of pixels: in a panorama those at the edges are neighbours, those of a thumbnail 11° apart."""
+    height, width = frames[0].rgb.shape[:2]
+    outermost = np.stack([frame.rgb[:, [0, width // 2, -1]].mean(-1, dtype=np.float32) for frame in frames])
+    left, middle, right = (_areas(height, THUMBNAIL[0]) @ torch.from_numpy(outermost)).unbind(-1)
     across = (left - middle).abs().mean().item()
     return (left - right).abs().mean().item() / across if across > 0 else None
 

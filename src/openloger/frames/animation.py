@@ -1,4 +1,7 @@
-"""Pictures that move: APNG, animated WebP and AVIF, frame by frame, with the times that they hold."""
+"""Pictures that move: GIF, APNG, animated WebP and AVIF, frame by frame, with the times that they hold.
+
+FFmpeg reads GIF, too, but joins the frames that have no delay into one.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from openloger.frames.pixels import rgb_of_image
 from openloger.frames.selection import FrameStamp, Selection
 from openloger.shapes import UInt8
 
-ANIMATED_SUFFIXES = frozenset({".apng", ".avif", ".png", ".webp"})
+ANIMATED_SUFFIXES = frozenset({".apng", ".avif", ".gif", ".png", ".webp"})
 USUAL_STEP_S = 0.1  # of a frame that gives no time of its own, as browsers have it
 
 

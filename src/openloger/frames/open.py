@@ -124,7 +124,7 @@ def _on_disk(path: Path) -> LazyFrameSource:
         return zip_pictures(path)
     if suffix in SUFFIXES:
         return Animation(path) if is_animated(path) else images.path_list(str(path), [path])
-    return VideoFile(path)
+    return Animation(path) if is_animated(path) else VideoFile(path)
 
 
 def _nothing_there(text: str) -> str:

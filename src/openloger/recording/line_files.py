@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from openloger.errors import RecordingError
+from openloger.errors import RecordingError, listed_numbers
 from openloger.recording.layout import NAMES_FILE, WINDOWS_FILE
-from openloger.recording.lines import CHECKSUM, LineFile, listed_numbers
+from openloger.recording.lines import CHECKSUM, LineFile
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.windows import RecordedWindow, window_from_json, window_to_json
 

@@ -137,15 +137,3 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def listed_numbers(numbers: Iterable[int]) -> str:
-    """For people: 3, 7 to 9 and 12."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    *others, last = [" to ".join(map(str, run)) for run in runs] or ["none"]
-    return f"{', '.join(others)} and {last}" if others else last

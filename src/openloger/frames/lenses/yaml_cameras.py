@@ -51,7 +51,12 @@ def _parsed(path: str, content: str) -> Mapping[str, Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Takes OpenCV's own tags for plain values."""
+        """Takes OpenCV's own tags for plain values, and no aliases: a few lines of them hold a billion values."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("it has aliases (*name), which no calibration needs; write the values out")
+            return super().compose_node(parent, index)
 
     def plain(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> Any:
         if isinstance(node, yaml.MappingNode):
