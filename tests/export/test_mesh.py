@@ -87,4 +87,6 @@ def test_what_gives_no_mesh_is_one_line(room: Seen, tmp_path: Path) -> None:
         export_recording(
             room, "mesh", tmp_path / "a.ply", selection=PointSelection(confidence_min=1.0, depth_edge=1e-9)
         )
+    with pytest.raises(InputError, match=r"no surface is found with voxels of 1e\+03: give a --voxel near 0\.\d+"):
+        export_recording(room, "mesh", tmp_path / "a.ply", selection=PointSelection(voxel=1000.0, frame_stride=8))
     assert list(tmp_path.iterdir()) == []

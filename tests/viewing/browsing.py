@@ -75,8 +75,10 @@ class Person:
         self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
 
     def _hear(self, message: Any) -> None:
-        # A picture that is replaced before the browser has shown it: viser lets its blob go a moment too early.
-        if message.type == "error" and not message.location["url"].startswith("blob:"):
+        # A picture that is replaced before the browser has shown it: viser lets its blob go a moment too early. And
+        # three.js takes a sphere around the corners of viser's splats, which have no z (createGaussianMeshProps).
+        is_splats = message.text.startswith("THREE.BufferGeometry.computeBoundingSphere(): Computed radius is NaN")
+        if message.type == "error" and not message.location["url"].startswith("blob:") and not is_splats:
             self.problems.append(f"console: {message.text}")
 
     def visit(self, url: str, *, ready: str | None = "frames read") -> None:

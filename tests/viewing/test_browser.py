@@ -241,7 +241,7 @@ def test_what_is_seen_is_saved(person: Person) -> None:
     person.until(lambda: person.lit() > 0.1)
     person.page.get_by_role("tab", name="Tools").click()
     saved = {}
-    for label in ("Picture of the view", "Points shown, as PLY", "Page to share"):
+    for label in ("Picture of the view", "What is shown, as a file", "Page to share"):
         with person.page.expect_download() as download:
             person.page.get_by_role("button", name=label).click()
         saved[Path(download.value.suggested_filename).suffix] = Path(download.value.path()).read_bytes()
@@ -251,6 +251,26 @@ def test_what_is_seen_is_saved(person: Person) -> None:
     header = saved[".ply"].partition(b"end_header\n")[0]
     assert 1000 < int(header.split(b"element vertex ")[1].split()[0]) <= BUDGET
     assert b"__VISER_EMBED_DATA__" in saved[".html"]
+
+
+def test_splats_and_a_mesh_take_the_place_of_points(person: Person) -> None:
+    person.until(lambda: person.lit() > 0.1)
+    as_points = person.lit()
+    changes(person, lambda: person.choose("draw as", "splats"))
+    person.until(lambda: person.lit() > 0.5 * as_points)
+    person.choose("draw as", "mesh")
+    person.page.get_by_text("triangles").wait_for()
+    person.until(lambda: person.lit() > 0.5 * as_points)
+    all_of_it = person.lit()
+    person.drag("height", 0.5, thumb=1)
+    person.until(lambda: person.lit() < 0.9 * all_of_it)
+    person.page.get_by_role("tab", name="Tools").click()
+    with person.page.expect_download() as download:
+        person.page.get_by_role("button", name="What is shown, as a file").click()
+    assert download.value.suggested_filename == "walk.glb"
+    assert Path(download.value.path()).read_bytes().startswith(b"glTF")
+    person.page.get_by_role("tab", name="Scene").click()
+    changes(person, lambda: person.choose("draw as", "points"))
 
 
 def test_a_recording_is_followed_while_it_is_written(browser: Any, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def points_at(position: np.ndarray, seed: int = 0, frame: int = 0) -> Points:
         depth=generator.uniform(0.2, 50, count).astype(np.float32),
         confidence=generator.integers(0, 256, count, dtype=np.uint8),
         edge=generator.integers(0, 256, count, dtype=np.uint8),
+        normal=generator.integers(-127, 128, (count, 3), dtype=np.int8),
     )
 
 
@@ -124,7 +125,7 @@ def test_memory_is_bounded_by_the_budget() -> None:
     cloud = VoxelCloud(2000, reference_depth=5.0, edge=0.01)
     for number in range(30):
         cloud.add(points_at(scattered(number, 3000, 10.0), number))
-    assert cloud.nbytes <= 2000 * (25 + 16)
+    assert cloud.nbytes <= 2000 * (28 + 16)
 
 
 def test_a_budget_that_is_too_small_is_refused() -> None:

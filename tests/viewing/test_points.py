@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from openloger.geometry import depth_edges
+from openloger.geometry import depth_edges, normals_from_points
 from openloger.recording import RecordedFrame
-from openloger.viewing.scene.points import EDGE_STEP, EDGE_UNKNOWN, Points, edge_steps, frame_points
+from openloger.viewing.scene.points import EDGE_STEP, EDGE_UNKNOWN, NORMAL_UNIT, Points, edge_steps, frame_points
 
 
 def frame(depth: np.ndarray, number: int = 7) -> RecordedFrame:
@@ -65,6 +65,26 @@ def test_edges_are_those_of_geometry_at_every_threshold(steps: int) -> None:
     np.testing.assert_array_equal(edge_steps(depth) <= steps, smooth)
 
 
+@pytest.mark.parametrize("stride", [1, 3])
+def test_normals_are_those_of_geometry(stride: int) -> None:
+    seen = frame(bumpy())
+    made = frame_points(seen, pixel_stride=stride)
+    normals = normals_from_points(torch.from_numpy(seen.points_cam).double()).numpy() @ seen.world_from_cam[:3, :3].T
+    offset = (stride - 1) // 2
+    expected = normals[offset::stride, offset::stride].reshape(-1, 3)
+    assert len(made) == len(expected)
+    np.testing.assert_allclose(made.normal / NORMAL_UNIT, expected, atol=0.006)
+
+
+def test_a_pixel_stands_for_a_neighbour_without_depth() -> None:
+    depth = np.full((5, 5), 2.0, np.float32)
+    depth[2, 2] = 0
+    made = frame_points(frame(depth))
+    np.testing.assert_array_equal(made.normal, np.tile([-NORMAL_UNIT, 0, 0], (24, 1)))  # the camera looks along x
+    depth[:, 1:] = 0
+    assert not frame_points(frame(depth)).normal.any()
+
+
 def test_beside_no_depth_the_edge_is_unknown() -> None:
     depth = np.full((5, 5), 2.0, np.float32)
     depth[2, 2] = np.nan
@@ -80,4 +100,4 @@ def test_points_are_joined_and_chosen_column_by_column() -> None:
         np.testing.assert_array_equal(a, b)
         assert a.dtype == b.dtype
     assert len(Points.joined([])) == 0
-    assert made.nbytes == 25 * len(made)
+    assert made.nbytes == 28 * len(made)

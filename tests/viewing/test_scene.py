@@ -285,6 +285,7 @@ def test_what_is_overhead_goes_with_the_camera_that_saw_it_first() -> None:
         depth=np.ones(4, np.float32),
         confidence=bytes4,
         edge=bytes4,
+        normal=np.zeros((4, 3), np.int8),
     )
     assert overhead(points, up, eyes, 1.0).tolist() == [True, False, False, True]
     assert overhead(points, up, np.zeros(0), 1.0).tolist() == [False] * 4

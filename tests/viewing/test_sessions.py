@@ -68,6 +68,30 @@ def until(viewer: Viewer, condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_each_window_draws_in_its_own_style(viewer: Viewer) -> None:
+    """Points, splats or the mesh, and only one of them at a time."""
+    sessions = viewer._sessions
+    with window(viewer) as one:
+        until(viewer, lambda: any(session._page is not None for session in sessions.values()))
+        (session,) = sessions.values()
+        layers = session._drawing.layers
+        drawn = lambda: (  # noqa: E731
+            any(slab.nodes for slab in layers._slabs.values()),
+            any(slab.splats is not None for slab in layers._slabs.values()),
+            layers._mesh is not None,
+        )
+        until(viewer, lambda: drawn() == (True, False, False))
+        one.move(session._controls._style, "splats")
+        until(viewer, lambda: drawn() == (False, True, False))
+        one.move(session._controls._edge, 0.3)
+        one.move(session._controls._style, "mesh")
+        until(viewer, lambda: drawn() == (False, False, True))
+        assert "6 frames" in session._controls._mesh_note.content
+        one.move(session._controls._style, "points")
+        until(viewer, lambda: drawn() == (True, False, False))
+        assert not session._controls._mesh_note.visible
+
+
 def test_a_slider_changes_its_own_window_and_no_other(viewer: Viewer) -> None:
     sessions = viewer._sessions
     with window(viewer) as one:

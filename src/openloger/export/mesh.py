@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from openloger.export.colours import linear_from_srgb
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointSelection, selected_frames, trusted_pixels
 from openloger.export.tsdf import SIDE, Brick, DepthView, DistanceField
-from openloger.shapes import Float, Int
+from openloger.shapes import Float, Int, UInt8
 from openloger.version import install_command
 
 SUFFIXES = (".ply", ".obj", ".glb")
@@ -33,6 +33,7 @@ _FRAMES_SAMPLED = 32
 _VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 _FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 _BATCH = 1 << 16
+Surface: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]  # vertices, faces, and the vertices' colours, 0..255
 
 
 def write_mesh(
@@ -40,27 +41,50 @@ def write_mesh(
 ) -> int:
     """`selection.voxel` is the voxel's edge; None: two pixels at the median depth. Gives the number of vertices.
 
-    Raises InputError where scikit-image is not installed, or the path ends in none of `SUFFIXES`.
+    Raises InputError where scikit-image is not installed, the path ends in none of `SUFFIXES`, or the voxel is too
+    large for any surface.
     """
-    marching_cubes = _marching_cubes()
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path.name} is no name for a mesh: end it in {', '.join(SUFFIXES)}")
-    voxel = selection.voxel or _automatic_voxel(recording, selection)
+    voxel = selection.voxel or automatic_voxel(recording, selection)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, MeshFiles(Path(folder)) as mesh:
-        with DistanceField(Path(folder), voxel=voxel) as distances:
-            frames = selected_frames(recording, selection)
-            world_from_cam, intrinsics = recording.world_from_cam, recording.intrinsics
-            for done, frame in enumerate(frames, start=1):
-                distances.add(_view(recording, frame, selection, intrinsics[frame], world_from_cam[frame]))
-                progress(done, len(frames))
-            for brick in distances.bricks():
-                if (surface := surface_of(brick, marching_cubes)) is not None:
-                    mesh.add(*surface, voxel=voxel)
-        {".ply": _write_ply, ".obj": _write_obj, ".glb": _write_glb}[path.suffix](mesh, path)
+        for surface in surfaces(recording, Path(folder), selection=selection, voxel=voxel, progress=progress):
+            mesh.add(*surface)
+        if mesh.vertices == 0 and _has_points(recording, selection):
+            usual = automatic_voxel(recording, selection)
+            raise InputError(
+                f"no surface is found with voxels of {voxel:.3g}: give a --voxel near {usual:.3g}, two pixels, or none"
+            )
+        {".ply": _write_ply, ".obj": _write_obj, ".glb": write_glb_mesh}[path.suffix](mesh, path)
     return mesh.vertices
 
 
-def surface_of(brick: Brick, marching_cubes: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def surfaces(
+    recording: Reconstruction,
+    folder: Path,
+    *,
+    selection: PointSelection,
+    voxel: float,
+    progress: Progress = no_progress,
+) -> Iterator[Surface]:
+    """The mesh in pieces: vertices, faces and colours, in the recording's axes and unit. The field lies in `folder`.
+
+    Raises InputError where scikit-image is not installed.
+    """
+    marching_cubes = _marching_cubes()
+    with DistanceField(folder, voxel=voxel) as distances:
+        frames = selected_frames(recording, selection)
+        world_from_cam, intrinsics = recording.world_from_cam, recording.intrinsics
+        for done, frame in enumerate(frames, start=1):
+            distances.add(_view(recording, frame, selection, intrinsics[frame], world_from_cam[frame]))
+            progress(done, len(frames))
+        for brick in distances.bricks():
+            if (surface := surface_of(brick, marching_cubes)) is not None:
+                vertices, faces, rgb = surface
+                yield vertices * voxel, faces, rgb
+
+
+def surface_of(brick: Brick, marching_cubes: Any) -> Surface | None:
     """Vertices (voxels of the field), faces and colours of a brick; None where no surface crosses it.
 
     A cube of eight voxels counts where all of them were seen. Faces turn counter-clockwise to those in front.
@@ -91,7 +115,12 @@ def _view(
     return DepthView(depth, trusted, confidence, recording.rgb(frame), intrinsics, world_from_cam)
 
 
-def _automatic_voxel(recording: Reconstruction, selection: PointSelection) -> float:
+def _has_points(recording: Reconstruction, selection: PointSelection) -> bool:
+    frames = selected_frames(recording, selection)
+    return any(trusted_pixels(recording.depth(frame), recording.confidence(frame), selection).any() for frame in frames)
+
+
+def automatic_voxel(recording: Reconstruction, selection: PointSelection) -> float:
     """Of frames all over the recording: a pixel's footprint at the median depth, times `_VOXEL_PIXELS`."""
     frames = selected_frames(recording, selection)
     intrinsics, footprints = recording.intrinsics, []
@@ -134,13 +163,11 @@ class MeshFiles:
         self,
         vertices: Float[np.ndarray, "vertex 3"],
         faces: Int[np.ndarray, "face 3"],
-        rgb: Float[np.ndarray, "vertex 3"],
-        *,
-        voxel: float,
+        rgb: Float[np.ndarray, "vertex 3"] | UInt8[np.ndarray, "vertex 3"],
     ) -> None:
-        """Append a piece; `vertices` are in voxels."""
+        """Append a piece."""
         rows = np.empty(len(vertices), _VERTEX)
-        rows["position"], rows["colour"] = vertices * voxel, np.rint(rgb).clip(0, 255)
+        rows["position"], rows["colour"] = vertices, np.rint(rgb).clip(0, 255)
         self._vertices.write(rows.tobytes())
         self._faces.write((faces + self.vertices).astype("<i4").tobytes())
         self.vertices += len(vertices)
@@ -199,8 +226,8 @@ def _write_obj(mesh: MeshFiles, path: Path) -> None:
             file.writelines(f"f {a} {b} {c}\n" for a, b, c in (corners + 1).tolist())
 
 
-def _write_glb(mesh: MeshFiles, path: Path) -> None:
-    """Positions, linear colours and indices, one after the other."""
+def write_glb_mesh(mesh: MeshFiles, path: Path) -> None:
+    """y up: positions, linear colours and indices, one after the other."""
     sizes = [12 * mesh.vertices, 12 * mesh.vertices, 12 * mesh.faces]
     if sum(sizes) > 2**32 - 2**16:
         raise InputError("a GLB holds at most 4 GB: give a larger --voxel, or a path that ends in .ply")

@@ -9,6 +9,7 @@ world's axes stay the recording's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ from openloger.export.ply import PlyRows
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
 from openloger.export.selection import PointChunk, PointSelection, select_points, trusted_pixels
 from openloger.geometry import normals_from_points, unproject
-from openloger.shapes import Float, Float64
+from openloger.shapes import Float, Float64, UInt8
 
 MAX_POINTS = 1_000_000  # 248 MB
 SH_DEGREE_0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 √π)
 _REST = 45  # coefficients of degrees 1 to 3, all 0, which some readers insist on
-_FLAT = 0.1  # thickness : width
+FLATNESS = 0.1  # thickness : width
 _LEAST_OPACITY = 0.02
 _NAMES = (
     *("x", "y", "z", "nx", "ny", "nz"),
@@ -66,16 +67,49 @@ def _splats(
     width = depth[rows, columns] / np.sqrt(intrinsics[0, 0] * intrinsics[1, 1]) * spread
     if selection.voxel is not None:
         width = np.full(len(chunk), selection.voxel)
-    opacity = confidence[rows, columns].astype(np.float64).clip(_LEAST_OPACITY, 1 - _LEAST_OPACITY)
-    deviation = np.log(width / 2)
+    return splat_rows(
+        Discs(chunk.points_world, normals, width, chunk.rgb, confidence[rows, columns].astype(np.float64))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Discs:
+    """Flat splats on a surface."""
+
+    centre: Float[np.ndarray, "splat 3"]
+    normal: Float64[np.ndarray, "splat 3"]  # unit vectors; zero: not known
+    width: Float64[np.ndarray, " splat"]  # two standard deviations, along the surface
+    rgb: UInt8[np.ndarray, "splat 3"]
+    confidence: Float64[np.ndarray, " splat"]  # 0..1
+
+    @property
+    def opacity(self) -> Float64[np.ndarray, " splat"]:
+        return self.confidence.clip(_LEAST_OPACITY, 1 - _LEAST_OPACITY)
+
+    @property
+    def covariance(self) -> Float64[np.ndarray, "splat 3 3"]:
+        """A tenth as thick as wide; round where the normal is not known."""
+        across = self.normal[:, :, None] * self.normal[:, None, :]
+        return (self.width / 2)[:, None, None] ** 2 * (np.eye(3) - (1 - FLATNESS**2) * across)
+
+
+def write_discs(discs: Discs, path: Path) -> None:
+    """As `write_splat` writes a recording's."""
+    with PlyRows(path, _SPLAT) as file:
+        file.add_rows(splat_rows(discs))
+
+
+def splat_rows(discs: Discs) -> np.ndarray:
+    """As rows of 3DGS's PLY."""
+    deviation, opacity = np.log(discs.width / 2), discs.opacity
     parts = [
-        chunk.points_world,
-        normals,
-        (chunk.rgb / 255 - 0.5) / SH_DEGREE_0,
-        np.zeros((len(chunk), _REST)),
+        discs.centre,
+        discs.normal,
+        (discs.rgb / 255 - 0.5) / SH_DEGREE_0,
+        np.zeros((len(discs.rgb), _REST)),
         np.log(opacity / (1 - opacity))[:, None],
-        np.stack([deviation, deviation, deviation + np.log(_FLAT)], 1),
-        turned_from_z(normals),
+        np.stack([deviation, deviation, deviation + np.log(FLATNESS)], 1),
+        turned_from_z(discs.normal),
     ]
     table = np.ascontiguousarray(np.concatenate(parts, 1), "<f4")
     return table.view(_SPLAT)[:, 0]

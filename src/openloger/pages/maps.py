@@ -43,9 +43,12 @@ def map_plot(
     backdrop: Backdrop | None = None,
     ticks: Sequence[Float64[np.ndarray, "end 2"]] = (),
     beside: Float64[np.ndarray, "point 2"] | None = None,
+    before: Float64[np.ndarray, "point 2"] | None = None,
+    links: Sequence[Float64[np.ndarray, "end 2"]] = (),
 ) -> str:
     """An SVG of the plan within `edges` (left, bottom, right, top). `ticks` are short lines such as where cameras
-    look; `beside` is a path to compare with, dashed.
+    look; `beside` is a path to compare with, dashed; `before` one that was corrected to this, dotted; `links` are
+    straight lines between places that are one, dotted too.
     """
     frame = _frame(edges)
     parts = [f'<clipPath id="{_clip(frame)}">{_sheet(frame)}</clipPath>', axes(frame, x_label, y_label)]
@@ -54,6 +57,8 @@ def map_plot(
         within.append(_picture(frame, backdrop))
     if beside is not None and (known := beside[np.isfinite(beside).all(1)]).size:
         within.append(f'<polyline points="{_points(frame, known)}" class="s0 dashed"/>')
+    dotted = [*([] if before is None or len(before) == 0 else [before]), *links]
+    within += [f'<polyline points="{_points(frame, line)}" class="s0 dotted"/>' for line in dotted]
     within.append(f'<polyline points="{_points(frame, route.xy)}" class="halo"/>')
     within += [f'<polyline points="{_points(frame, tick)}" class="s0" style="stroke-width:1"/>' for tick in ticks]
     within += _coloured(frame, route)

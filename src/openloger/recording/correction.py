@@ -52,6 +52,13 @@ class CorrectionStep:
         assert len(self.frames) == len(self.after_from_before.scale) > 0
         assert all(a < b for a, b in zip(self.frames, self.frames[1:], strict=False))
 
+    @property
+    def text(self) -> str:
+        """The step in a phrase."""
+        along = f", changing along {len(self.frames)} frames" if len(self.frames) > 1 else ""
+        closed = f", {len(self.details['closures'])} loops closed" if self.details.get("closures") else ""
+        return f"{self.method}: scale × {float(self.after_from_before.scale.median()):.4g}{along}{closed}"
+
     def at(self, frames: Int[np.ndarray, " frame"]) -> Sim3:
         """S of each of these frames."""
         if len(self.frames) == 1:

@@ -71,6 +71,13 @@ class RecordingMeta:
             object.__setattr__(self, "masks", json.loads(json.dumps(dict(self.masks))))
 
     @property
+    def mask_kinds(self) -> tuple[str, ...]:
+        """The kinds of masks that hide pixels: what the network predicted, one a frame, one for all frames."""
+        known = self.masks or {}
+        kinds = {"per_frame": "one a frame", "given": "one a frame", "static": "one for all frames"}
+        return (*known.get("predicted", ()), *(text for kind, text in kinds.items() if kind in known))
+
+    @property
     def has_checksums(self) -> bool:
         """Whether its chunks and lines have checksums."""
         return has_checksums(self.format_version)

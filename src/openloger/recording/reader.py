@@ -116,6 +116,11 @@ class Recording:
         return self._view.correction
 
     @property
+    def correction_texts(self) -> tuple[str, ...]:
+        """The steps of its correction, first to last, a phrase for each."""
+        return () if self.correction is None else tuple(step.text for step in self.correction.steps)
+
+    @property
     def is_metric(self) -> bool:
         """Whether lengths are metres: the recording was aligned, or the network gave every window a metric scale."""
         if self.correction is not None:

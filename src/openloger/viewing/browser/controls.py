@@ -36,6 +36,7 @@ _KEYS = """
 | H | whole scene in view |
 | C | next colouring |
 | N | up to now, everything, this frame |
+| B | points, splats, mesh |
 | O | what is overhead: ceilings, sky |
 | G, T | ground, ground truth |
 | M | measure |
@@ -56,13 +57,22 @@ class Page:
     ground: bool
     truth: bool
     measuring: bool
-    second_picture: Literal["depth", "confidence"]
+    second_picture: Literal["depth", "confidence", "mask"]
+    recorded: bool  # the path before it was corrected, and the loops that were closed
 
 
 class Controls:
     """The widgets of one browser window. `request` gets the name of what a button or key wants, and its event."""
 
-    def __init__(self, gui: GuiApi, *, edge_max: float, has_truth: bool, request: Callable[[str, Any], None]) -> None:
+    def __init__(
+        self,
+        gui: GuiApi,
+        *,
+        edge_max: float,
+        has_truth: bool,
+        request: Callable[[str, Any], None],
+        has_masks: bool = False,
+    ) -> None:
         self._gui, self._request = gui, request
         self._put_frame = 0  # where the slider was put last; it stands elsewhere when somebody moves it
         self._state = gui.add_markdown("opening ...")
@@ -70,7 +80,7 @@ class Controls:
         tabs = gui.add_panel()  # of its own, so that a small screen begins with it closed
         tabs.dock_below(gui.main_panel)
         with tabs.add_tab("Scene"):
-            self._build_scene(edge_max, has_truth)
+            self._build_scene(edge_max, has_truth, has_masks)
         with tabs.add_tab("Tools"):
             self._build_tools()
         with tabs.add_tab("Drift"):
@@ -92,10 +102,12 @@ class Controls:
         self._transport.on_click(lambda event: self._request(moves[event.target.value], event))
         self._speed = gui.add_dropdown("speed", tuple(SPEEDS), initial_value="1×")
 
-    def _build_scene(self, edge_max: float, has_truth: bool) -> None:
+    def _build_scene(self, edge_max: float, has_truth: bool, has_masks: bool) -> None:
         gui = self._gui
         self._following = gui.add_dropdown("camera", ("orbit", "follow", "through"))
         self._extent = gui.add_dropdown("show", ("up to now", "everything", "this frame"))
+        self._style = gui.add_dropdown("draw as", ("points", "splats", "mesh"))
+        self._mesh_note = gui.add_markdown("", visible=False)
         self._colouring = gui.add_dropdown("colour", ("picture", "height", "time", "confidence"))
         self._confidence = gui.add_slider("confidence", 0.0, 1.0, 0.01, 0.1, hint="least confidence of a point")
         self._edge = gui.add_slider(
@@ -124,7 +136,11 @@ class Controls:
         self._ground = gui.add_checkbox("ground", True)
         self._truth = gui.add_checkbox("ground truth", has_truth, visible=has_truth)
         self._truth_note = gui.add_markdown("", visible=has_truth)
-        self._second = gui.add_dropdown("beside the picture", ("depth", "confidence"))
+        self._recorded = gui.add_checkbox(
+            "as recorded", False, visible=False, hint="the path before it was corrected, and the loops that were closed"
+        )
+        beside = ("depth", "confidence", "mask") if has_masks else ("depth", "confidence")
+        self._second = gui.add_dropdown("beside the picture", beside)
 
     def _build_tools(self) -> None:
         gui = self._gui
@@ -133,7 +149,11 @@ class Controls:
         for label, wish, hint in (
             ("Whole scene in view", "home", None),
             ("Picture of the view", "snapshot", "PNG, as large as the window"),
-            ("Points shown, as PLY", "points", "what the sliders and the timeline leave, at the overview's density"),
+            (
+                "What is shown, as a file",
+                "shown",
+                "what sliders and timeline leave: points, splats as PLY, mesh as GLB",
+            ),
             ("Page to share", "share", "one HTML file that needs no server"),
         ):
             gui.add_button(label, hint=hint).on_click(lambda event, wish=wish: self._request(wish, event))
@@ -152,6 +172,7 @@ class Controls:
             ("Whole scene in view", "home", "H", None),
             ("Next colouring", "colouring", "C", None),
             ("Up to now, everything, this frame", "extent", "N", None),
+            ("Points, splats, mesh", "style", "B", None),
             ("What is overhead", "overhead", "O", None),
             ("Ground", "ground", "G", None),
             ("Ground truth", "truth", "T", None),
@@ -169,6 +190,7 @@ class Controls:
         settings = Settings(
             frame=frame,
             extent=self._extent.value,  # pyright: ignore[reportArgumentType]
+            style=self._style.value,  # pyright: ignore[reportArgumentType]
             colouring=self._colouring.value,  # pyright: ignore[reportArgumentType]
             confidence_min=float(self._confidence.value),
             edge_max=None if edge >= self._edge.max else edge,
@@ -187,6 +209,7 @@ class Controls:
             truth=self._truth.value,
             measuring=self._measuring.value,
             second_picture=self._second.value,  # pyright: ignore[reportArgumentType]
+            recorded=self._recorded.value,
         )
 
     def _label_ranges(self) -> None:
@@ -199,6 +222,18 @@ class Controls:
             label = f"{name} {written(low)} to {written(high)}"
             if slider.label != label:
                 slider.label = label
+
+    def offer_correction(self, offered: bool) -> None:
+        """Whether there is a path as recorded to be shown."""
+        if self._recorded.visible != offered:
+            self._recorded.visible = offered
+
+    def show_mesh_note(self, text: str) -> None:
+        """How far the mesh is; none where it is not drawn."""
+        if self._mesh_note.content != text:
+            self._mesh_note.content = text
+        if self._mesh_note.visible != bool(text):
+            self._mesh_note.visible = bool(text)
 
     def suggest(self, *, overhead: bool) -> None:
         """Whether to show what is overhead, as long as nobody chose that himself."""
@@ -232,6 +267,7 @@ class Controls:
             "following": self._following,
             "colouring": self._colouring,
             "extent": self._extent,
+            "style": self._style,
             "overhead": self._overhead,
             "ground": self._ground,
             "truth": self._truth,

@@ -8,13 +8,17 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from openloger.errors import RecordingError
 from openloger.recording import RecordedFrame, Recording
+from openloger.shapes import UInt8
 from openloger.viewing.browser.controls import Controls, Page
 from openloger.viewing.browser.layers import Layers
 from openloger.viewing.browser.navigation import Navigation
 from openloger.viewing.scene.cameras import ORBIT_FOV, behind, home, through
-from openloger.viewing.scene.display import Settings, confidence_picture, depth_picture, sized_clouds
+from openloger.viewing.scene.display import Settings, confidence_picture, depth_picture, mask_picture
+from openloger.viewing.scene.mesh import SceneMesh
 from openloger.viewing.scene.overview import Snapshot
 from openloger.viewing.scene.points import NO_POINTS, frame_points
 from openloger.viewing.scene.snapshot import Overlay, SceneSnapshot
@@ -48,6 +52,9 @@ def about(recording: Recording) -> str:
         "network": f"{meta.network}, weights {meta.weights_hash or 'random'}",
         "settings": ", ".join(f"{name} {value}" for name, value in meta.settings.items()),
         "lens": meta.lens,
+        "masks": ", ".join(meta.mask_kinds) or "none",
+        "lengths": "in metres" if recording.is_metric else "in the recording's own unit: no scale is known",
+        "corrected": "; ".join(recording.correction_texts) or "no: as recorded",
         "openloger": meta.package_version,
     }
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {escaped(value)} |" for name, value in rows.items())
@@ -78,6 +85,12 @@ def escaped(text: str) -> str:
 _NOW_POINTS = 30_000
 
 
+def _beside(frame: RecordedFrame, second: str) -> UInt8[np.ndarray, "height width 3"]:
+    if second == "mask":
+        return mask_picture(frame.rgb, frame.mask)
+    return depth_picture(frame.depth) if second == "depth" else confidence_picture(frame.confidence)
+
+
 class Drawing:
     """Draws the page of one browser window; what it has already is not sent again."""
 
@@ -91,15 +104,25 @@ class Drawing:
         """The recording has changed: frames are read again."""
         self._frame = None
 
-    def draw(self, scene: SceneSnapshot, page: Page, before: Page | None, detail: Snapshot | None) -> None:
-        """All of a page; `before` is what was drawn last."""
+    def draw(
+        self,
+        scene: SceneSnapshot,
+        page: Page,
+        before: Page | None,
+        detail: Snapshot | None,
+        mesh: SceneMesh | None = None,
+    ) -> None:
+        """All of a page; `before` is what was drawn last, `mesh` the one that its settings request, once it is made."""
         settings, cameras, place = page.settings, scene.cameras, scene.place
         self.layers.show_overview(scene.snapshot, settings, place)
         self.layers.show_detail(detail, settings, place)
         self.layers.show_path(cameras if page.path else None, settings, place)
         self.layers.show_frusta(cameras if page.frusta else None, settings, place)
         self.layers.show_truth(scene.true_path if page.truth else None, place)
-        self.layers.show_ground(place if page.ground else None, cameras, radius=home(cameras, place).distance / 2)
+        self.layers.show_mesh(mesh, settings, place, cameras.world_from_cam[:, :3, 3])
+        self.layers.show_correction(scene if page.recorded else None)
+        radius, unit = home(cameras, place).distance / 2, self._recording.unit
+        self.layers.show_ground(place if page.ground else None, cameras, radius=radius, unit=unit)
         self._draw_frame(scene, page)
         self._lead(scene, page, before)
         self._controls.show_notes(export=export_note(self._recording.path, settings))
@@ -112,8 +135,7 @@ class Drawing:
             return
         if self._pictured != (frame.number, page.second_picture):
             self._pictured = (frame.number, page.second_picture)
-            is_depth = page.second_picture == "depth"
-            beside = depth_picture(frame.depth) if is_depth else confidence_picture(frame.confidence)
+            beside = _beside(frame, page.second_picture)
             times_s = self._recording.timestamps_s
             text = caption(frame, first_s=float(times_s[0]), count=len(scene.cameras))
             self._controls.show_frame(text, frame.rgb, beside)
@@ -121,7 +143,7 @@ class Drawing:
         stride = math.ceil(math.sqrt(frame.depth.size / _NOW_POINTS))
         points = NO_POINTS if settings.extent == "everything" else frame_points(frame, pixel_stride=stride)
         edge = scene.snapshot.scale.pixel * stride
-        self.layers.show_now(sized_clouds(points, settings, place, edge=edge, frame_count=len(scene.cameras)))
+        self.layers.show_now(points, settings, place, edge=edge, frame_count=len(scene.cameras))
 
     def _read(self, number: int) -> RecordedFrame | None:
         if self._frame is None or self._frame.number != number:

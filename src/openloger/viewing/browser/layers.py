@@ -15,8 +15,20 @@ from openloger.geometry import quaternion_wxyz_from_rotation
 from openloger.recording import RecordedFrame
 from openloger.shapes import Float, Float64
 from openloger.viewing.scene.cameras import Cameras, Lines, frusta_lines, path_lines
-from openloger.viewing.scene.display import DisplayCloud, SceneLayout, Settings, slab_clouds, slab_stop, slab_width
+from openloger.viewing.scene.display import (
+    DisplayCloud,
+    DisplaySplats,
+    SceneLayout,
+    Settings,
+    sized_clouds,
+    slab_stop,
+    slab_width,
+    splats,
+)
+from openloger.viewing.scene.mesh import SceneMesh, glb_bytes, visible_mesh
 from openloger.viewing.scene.overview import Snapshot
+from openloger.viewing.scene.points import Points
+from openloger.viewing.scene.snapshot import SceneSnapshot, closures
 
 if TYPE_CHECKING:
     from viser import SceneApi
@@ -27,6 +39,10 @@ _UP_CELLS = 2
 _TRUTH_RGB = (255, 255, 255)
 _NOW_RGB = (255, 190, 60)
 _UP_RGB = (90, 200, 120)
+_RECORDED_RGB = (196, 120, 255)
+_LOOP_RGB = (255, 120, 90)
+_UPRIGHT_FROM_GLB = (0.0, 1.0, 0.0, 0.0)  # half a turn about x
+_SPLAT_BYTES = 32
 
 
 @dataclass
@@ -34,8 +50,13 @@ class _Slab:
     """The nodes in the browser of one stretch of time."""
 
     key: object = None  # what it was made of
-    nodes: dict[int, _Node] = field(default_factory=dict)
+    nodes: dict[int, _Node] = field(default_factory=dict)  # points, by level
+    splats: _Node | None = None
     visible: bool = True
+
+    @property
+    def all_nodes(self) -> list[_Node]:
+        return [*self.nodes.values(), *filter(None, [self.splats])]
 
 
 @dataclass
@@ -45,7 +66,7 @@ class _Node:
 
 
 class Layers:
-    """Points, path, frusta, truth and ground of one scene."""
+    """Points, splats or mesh, path, frusta, truth and ground of one scene."""
 
     def __init__(self, scene: SceneApi) -> None:
         self.sent_bytes = 0  # so far, of points
@@ -54,7 +75,8 @@ class Layers:
         self._lines: dict[str, _Node] = {}
         self._camera: Any = None
         self._camera_frame: int | None = None  # whose picture it shows
-        self._ground: tuple[float, float, Float64[np.ndarray, " 3"]] | None = None  # height, cell and up
+        self._ground: tuple[float, float, str, Float64[np.ndarray, " 3"]] | None = None  # height, cell, unit, up
+        self._mesh: tuple[Any, ...] | None = None  # it, and what it was drawn with
 
     def show_overview(self, snapshot: Snapshot, settings: Settings, place: SceneLayout) -> None:
         """The cloud, slab by slab."""
@@ -75,10 +97,36 @@ class Layers:
         stop = snapshot.frame_count if settings.extent == "everything" else settings.frame + 1
         self._show_slab("detail", 0, snapshot, settings, place, start=0, stop=stop)
 
-    def show_now(self, clouds: Iterable[DisplayCloud]) -> None:
+    def show_now(
+        self, points: Points, settings: Settings, place: SceneLayout, *, edge: float, frame_count: int
+    ) -> None:
         """The current frame's own points."""
         slab = self._slabs.setdefault(("now", 0), _Slab())
-        self._send(slab, "now/0", clouds)
+        self._draw(slab, "now/0", points, settings, place, edge=edge, frame_count=frame_count)
+
+    def show_mesh(
+        self,
+        mesh: SceneMesh | None,
+        settings: Settings,
+        place: SceneLayout,
+        centres: Float64[np.ndarray, "frame 3"],
+    ) -> None:
+        """The mesh, as far as the settings leave it; None takes it away. `centres` are the cameras'."""
+        if mesh is None:
+            if self._mesh is not None:
+                self._mesh = None
+                self._scene.remove_by_name("/mesh")
+            return
+        key = (mesh, settings.height_range, settings.overhead, settings.colouring, place.unit)
+        if self._mesh is not None and self._mesh[0] is mesh and self._mesh[1:] == key[1:]:
+            return
+        self._mesh = key
+        shown = visible_mesh(mesh, settings, place, centres)
+        self._scene.remove_by_name("/mesh")
+        if len(shown.faces):
+            data = glb_bytes(shown)
+            self._scene.add_glb("/mesh", data, scale=place.unit, wxyz=_UPRIGHT_FROM_GLB)
+            self.sent_bytes += len(data)
 
     def _show_slab(
         self,
@@ -98,8 +146,47 @@ class Layers:
         key = (snapshot.version, replace(settings, frame=0, path_colouring="time"), place.unit, start, stop)
         if slab.key != key:
             slab.key = key
-            self._send(slab, f"{name}/{number}", slab_clouds(snapshot, settings, place, start=start, stop=stop))
+            first, last = np.searchsorted(snapshot.points.frame, [start, stop])
+            points, count = snapshot.points[first:last], snapshot.frame_count
+            self._draw(slab, f"{name}/{number}", points, settings, place, edge=snapshot.edge, frame_count=count)
         self._set_visible(slab, True)
+
+    def _draw(
+        self,
+        slab: _Slab,
+        name: str,
+        points: Points,
+        settings: Settings,
+        place: SceneLayout,
+        *,
+        edge: float,
+        frame_count: int,
+    ) -> None:
+        """As points or as splats; a mesh takes the place of both."""
+        clouds, flat = (), None
+        if settings.style == "points":
+            clouds = sized_clouds(points, settings, place, edge=edge, frame_count=frame_count)
+        elif settings.style == "splats":
+            flat = splats(points, settings, place, edge=edge, frame_count=frame_count)
+        self._send(slab, name, clouds)
+        self._send_splats(slab, name, flat)
+
+    def _send_splats(self, slab: _Slab, name: str, flat: DisplaySplats | None) -> None:
+        digest = 0 if flat is None else _digest(flat.position, flat.covariance, flat.rgb, flat.opacity)
+        if slab.splats is not None and (flat is None or slab.splats.digest != digest):
+            slab.splats.handle.remove()
+            slab.splats = None
+        if flat is None or slab.splats is not None:
+            return
+        handle = self._scene.add_gaussian_splats(
+            f"/{name}/splats",
+            centers=flat.position,
+            covariances=flat.covariance,
+            rgbs=flat.rgb,
+            opacities=flat.opacity[:, None],
+        )
+        slab.splats, slab.visible = _Node(handle, digest), True
+        self.sent_bytes += _SPLAT_BYTES * len(flat.position)
 
     def _send(self, slab: _Slab, name: str, clouds: Iterable[DisplayCloud]) -> None:
         wanted = {cloud.level: cloud for cloud in clouds}
@@ -123,13 +210,13 @@ class Layers:
             self.sent_bytes += cloud.position.nbytes + cloud.rgb.nbytes
 
     def _set_visible(self, slab: _Slab, visible: bool) -> None:
-        for node in slab.nodes.values():
+        for node in slab.all_nodes:
             if node.handle.visible != visible:
                 node.handle.visible = visible
         slab.visible = visible
 
     def _drop(self, name: str, number: int) -> None:
-        for node in self._slabs.pop((name, number), _Slab()).nodes.values():
+        for node in self._slabs.pop((name, number), _Slab()).all_nodes:
             node.handle.remove()
 
     def show_path(self, cameras: Cameras | None, settings: Settings, place: SceneLayout) -> None:
@@ -140,16 +227,20 @@ class Layers:
 
     def show_truth(self, path: Float64[np.ndarray, "frame 3"] | None, place: SceneLayout) -> None:
         """The true path, aligned, in the recording's world; frames without truth (NaN) leave gaps."""
-        if path is None:
-            self._show_lines("truth", None, thickness=2.0)
-            return
-        step = 1 + len(path) // 3000
-        ends = np.stack([path[:-1:step], path[np.minimum(np.arange(0, len(path) - 1, step) + step, len(path) - 1)]], 1)
-        ends = ends[np.isfinite(ends).all((1, 2))] * place.unit
-        rgb = np.broadcast_to(np.array(_TRUTH_RGB, np.uint8), ends.shape)
-        self._show_lines("truth", Lines(ends.astype(np.float32), rgb.copy()), thickness=2.0)
+        self._show_lines("truth", None if path is None else _line(path, place, _TRUTH_RGB))
 
-    def _show_lines(self, name: str, lines: Lines | None, *, thickness: float) -> None:
+    def show_correction(self, scene: SceneSnapshot | None) -> None:
+        """The path as it was recorded, from the same start, and the loops that were closed; None takes them away."""
+        place = None if scene is None else scene.place
+        path = None if scene is None else scene.recorded_path
+        self._show_lines("recorded", None if path is None or place is None else _line(path, place, _RECORDED_RGB))
+        loops = None if scene is None or place is None else closures(scene)
+        ends = None if loops is None or place is None else (loops * place.unit).astype(np.float32)
+        rgb = np.array(_LOOP_RGB, np.uint8)
+        lines = None if ends is None else Lines(ends, np.broadcast_to(rgb, ends.shape).copy())
+        self._show_lines("loops", lines, thickness=2.5)
+
+    def _show_lines(self, name: str, lines: Lines | None, *, thickness: float = 2.0) -> None:
         if lines is None or len(lines.ends) == 0:
             if name in self._lines:
                 self._lines.pop(name).handle.remove()
@@ -165,9 +256,11 @@ class Layers:
             )
             self._lines[name] = _Node(handle, digest)
 
-    def show_ground(self, place: SceneLayout | None, cameras: Cameras, *, radius: float = 0.0) -> None:
+    def show_ground(
+        self, place: SceneLayout | None, cameras: Cameras, *, radius: float = 0.0, unit: str = "units"
+    ) -> None:
         """A grid through the ground and an axis under the first camera that points up, as long as two
-        cells; `radius` is the scene's, in display units. None takes them away.
+        cells, with its length in `unit`; `radius` is the scene's, in display units. None takes them away.
         """
         if place is None:
             self._ground = None
@@ -177,10 +270,11 @@ class Layers:
         height = place.ground * place.unit
         cell = nice(2 * radius / _GRID_CELLS / place.unit) * place.unit
         if self._ground is not None:
-            old_height, old_cell, old_up = self._ground
-            if abs(height - old_height) < 0.02 * radius and cell == old_cell and old_up @ place.up > 0.9999:
+            old_height, old_cell, old_unit, old_up = self._ground
+            is_same = abs(height - old_height) < 0.02 * radius and (cell, unit) == (old_cell, old_unit)
+            if is_same and old_up @ place.up > 0.9999:
                 return
-        self._ground = (height, cell, place.up)
+        self._ground = (height, cell, unit, place.up)
         start = cameras.world_from_cam[0, :3, 3]
         foot = (start + (place.ground - start @ place.up) * place.up) * place.unit
         self._scene.add_grid(
@@ -205,7 +299,7 @@ class Layers:
             thickness_units="screen",
         )
         self._scene.add_label(
-            "/up/length", f"up {_UP_CELLS * cell / place.unit:g}", position=tip, anchor="bottom-center"
+            "/up/length", f"up {_UP_CELLS * cell / place.unit:g} {unit}", position=tip, anchor="bottom-center"
         )
 
     def show_camera(self, cameras: Cameras | None, frame: RecordedFrame, place: SceneLayout) -> None:
@@ -235,6 +329,15 @@ class Layers:
         if frame.number != self._camera_frame:
             self._camera.image = frame.rgb
             self._camera_frame = frame.number
+
+
+def _line(path: Float64[np.ndarray, "frame 3"], place: SceneLayout, colour: tuple[int, int, int]) -> Lines:
+    """A path in the recording's world, thinned, with gaps where it is not known."""
+    step = 1 + len(path) // 3000
+    ends = np.stack([path[:-1:step], path[np.minimum(np.arange(0, len(path) - 1, step) + step, len(path) - 1)]], 1)
+    ends = ends[np.isfinite(ends).all((1, 2))] * place.unit
+    rgb = np.broadcast_to(np.array(colour, np.uint8), ends.shape)
+    return Lines(ends.astype(np.float32), rgb.copy())
 
 
 def _digest(*parts: object) -> int:

@@ -16,9 +16,12 @@ from openloger.recording import Recording
 from openloger.shapes import Float, Float64
 from openloger.viewing.browser.controls import Controls, Page
 from openloger.viewing.browser.drawing import Drawing
+from openloger.viewing.browser.mesher import Mesher
 from openloger.viewing.browser.navigation import Closeness, Navigation, closeness
 from openloger.viewing.browser.tools import Tools
 from openloger.viewing.scene.cameras import home
+from openloger.viewing.scene.display import Settings
+from openloger.viewing.scene.mesh import MeshKey, SceneMesh
 from openloger.viewing.scene.overview import Snapshot, usual_edge
 from openloger.viewing.scene.snapshot import SceneSnapshot
 
@@ -80,11 +83,17 @@ class SceneUpdate:
 class Session:
     """Of one client of viser's."""
 
-    def __init__(self, client: Any, recording: Recording, *, has_truth: bool) -> None:
-        self._client, self._recording = client, recording
+    def __init__(self, client: Any, recording: Recording, mesher: Mesher, *, has_truth: bool) -> None:
+        self._client, self._recording, self._mesher = client, recording, mesher
         self._wishes: queue.Queue[tuple[str, Any]] = queue.Queue()
         edge_max = usual_edge(recording.meta.height)
-        self._controls = Controls(client.gui, edge_max=edge_max, has_truth=has_truth, request=self._request)
+        self._controls = Controls(
+            client.gui,
+            edge_max=edge_max,
+            has_truth=has_truth,
+            has_masks=recording.meta.masks is not None,
+            request=self._request,
+        )
         self._navigation = Navigation(client)
         self._drawing = Drawing(client.scene, self._controls, self._navigation, recording)
         self._tools = Tools(client, self._controls, recording, request=self._request)
@@ -117,6 +126,7 @@ class Session:
         if len(scene.cameras):
             self._navigation.set_home(lambda aspect: home(scene.cameras, scene.place, aspect=aspect))
             self._controls.suggest(overhead=not scene.place.roofed)
+            self._controls.offer_correction(scene.recorded_path is not None or bool(scene.loops))
             self._controls.show_drift(shown.drift)
 
     def tick(self, detail: Snapshot | None) -> None:
@@ -127,14 +137,22 @@ class Session:
             self._fulfil(*self._wishes.get(), self._shown)
         self._move_clock(self._shown)
         scene, page = self._shown.scene, self._controls.page(self._clock.frame)
-        draws = (scene.snapshot.version, page, detail)
+        mesh = self._mesh(page.settings)
+        draws = (scene.snapshot.version, page, detail, mesh)
         if not self._navigation.welcome() and draws == self._draws:
             return
         before, self._page, self._detail, self._draws = self._page, page, detail, draws
         with self._client.atomic():
-            self._drawing.draw(scene, page, before, detail)
+            self._drawing.draw(scene, page, before, detail, mesh)
         if before is None or page.measuring != before.measuring:
             self._tools.set_measuring(page.measuring)
+
+    def _mesh(self, settings: Settings) -> SceneMesh | None:
+        """The mesh that the settings request, once it is made."""
+        key = MeshKey.of(settings)
+        mesh = self._mesher.mesh(key) if settings.style == "mesh" else None
+        self._controls.show_mesh_note(self._mesher.note(key) if settings.style == "mesh" else "")
+        return mesh
 
     def closeness(self) -> Closeness | None:
         """Where it looks so closely that the overview's points are far apart on the screen."""
@@ -174,7 +192,7 @@ class Session:
             self._navigation.go_home()
         elif wish == "click":
             self._tools.click(event, scene, self._detail, settings)
-        elif wish in ("snapshot", "points", "share"):
-            self._tools.save(wish, scene, settings)
+        elif wish in ("snapshot", "shown", "share"):
+            self._tools.save(wish, scene, settings, self._mesh(settings))
         else:
             self._controls.cycle(wish)

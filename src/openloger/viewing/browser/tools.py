@@ -12,9 +12,10 @@ import numpy as np
 from openloger.recording import Recording
 from openloger.shapes import Float, Float64
 from openloger.viewing.browser.controls import Controls
-from openloger.viewing.browser.share import picture, ply_bytes, send_file, share_page
+from openloger.viewing.browser.share import SHOWN_SUFFIXES, picture, send_file, share_page, shown_bytes
 from openloger.viewing.scene.cameras import Cameras
 from openloger.viewing.scene.display import Settings
+from openloger.viewing.scene.mesh import SceneMesh
 from openloger.viewing.scene.overview import Snapshot
 from openloger.viewing.scene.points import Points
 from openloger.viewing.scene.snapshot import SceneSnapshot, visible_points
@@ -52,7 +53,8 @@ class Tools:
         if found is None:
             self._controls.show_notes(measured="There is no point where you clicked.")
             return
-        length = self._measure.add(positions[found].astype(np.float64), unit=unit)
+        name = self._recording.unit
+        length = self._measure.add(positions[found].astype(np.float64), unit=unit, name=name)
         pixel = self._pixel(scene.cameras, points, found)
         self._pixels = [pixel] if length is None else [*self._pixels, pixel]
         note = "Now the second point." if length is None else self._length_note(length)
@@ -73,12 +75,13 @@ class Tools:
         height, width = meta.source_size or (meta.height, meta.width)
         return f"{frame}:{x * width / meta.width:.1f},{y * height / meta.height:.1f}"
 
-    def save(self, wish: str, scene: SceneSnapshot, settings: Settings) -> None:
+    def save(self, wish: str, scene: SceneSnapshot, settings: Settings, mesh: SceneMesh | None) -> None:
         """Made in a thread of its own: a browser may take its time to draw a picture."""
+        unit = self._recording.unit
         makers: dict[str, tuple[str, Callable[[], bytes]]] = {
             "snapshot": (f"{self._name}_{settings.frame:06d}.png", lambda: picture(self._client)),
-            "points": (f"{self._name}.ply", lambda: ply_bytes(scene, settings)),
-            "share": (f"{self._name}.html", lambda: share_page(scene, settings).encode()),
+            "shown": (f"{self._name}{SHOWN_SUFFIXES[settings.style]}", lambda: shown_bytes(scene, settings, mesh)),
+            "share": (f"{self._name}.html", lambda: share_page(scene, settings, mesh, unit=unit).encode()),
         }
         given = (self._client, *makers[wish])
         threading.Thread(target=send_file, args=given, name=f"viewer-{wish}", daemon=True).start()
@@ -121,8 +124,8 @@ class Measure:
         self._points = []
         self._scene.remove_by_name("/measure")
 
-    def add(self, point: Float64[np.ndarray, " 3"], *, unit: float) -> float | None:
-        """A click on a point, in display units; the length in the recording's unit once there are two."""
+    def add(self, point: Float64[np.ndarray, " 3"], *, unit: float, name: str = "units") -> float | None:
+        """A click on a point, in display units; the length in the recording's unit, called `name`, of two of them."""
         if len(self._points) == 2:
             self.clear()
         self._points.append(point)
@@ -141,5 +144,5 @@ class Measure:
         self._scene.add_line_segments(
             "/measure/line", points=ends[None].astype(np.float32), colors=_RGB, thickness=3.0, thickness_units="screen"
         )
-        self._scene.add_label("/measure/length", f"{length:.3g}", position=ends.mean(0), anchor="bottom-center")
+        self._scene.add_label("/measure/length", f"{length:.3g} {name}", position=ends.mean(0), anchor="bottom-center")
         return length

@@ -15,6 +15,7 @@ from openloger.errors import InputError
 from openloger.recording import Recording
 from openloger.recording.windows import drift_series
 from openloger.viewing.browser.drawing import about, alignment, reading
+from openloger.viewing.browser.mesher import Mesher
 from openloger.viewing.browser.navigation import Closeness
 from openloger.viewing.browser.reader import BackgroundReader
 from openloger.viewing.browser.server import Access, free_port, start_server, stop_server
@@ -59,6 +60,7 @@ class Viewer:
         self._sent_before = 0  # bytes, to windows that are closed
         self._shown: SceneUpdate | None = None
         self._close: Closeness | None = None
+        self._mesher, self._mesh_is_of = Mesher(recording), (recording.complete, recording.correction)
         self._reader = BackgroundReader(overview, detail_budget=max(self.options.budget // 3, LEAST_POINTS))
 
     @property
@@ -86,6 +88,7 @@ class Viewer:
     def close(self) -> None:
         """Let browsers and threads go."""
         self._reader.close()
+        self._mesher.close()
         stop_server(self._server)
 
     def tick(self) -> None:
@@ -106,13 +109,16 @@ class Viewer:
         for number, client in clients.items():
             if number not in self._sessions:
                 has_truth = self.options.truth is not None
-                self._sessions[number] = session = Session(client, self._recording, has_truth=has_truth)
+                self._sessions[number] = session = Session(client, self._recording, self._mesher, has_truth=has_truth)
                 if self._shown is not None:
                     session.take_in(self._shown)
 
     def _take_in(self, snapshot: Snapshot) -> None:
         """The reader has more."""
         recording = self._recording
+        if (recording.complete, recording.correction) != self._mesh_is_of:
+            self._mesh_is_of = (recording.complete, recording.correction)
+            self._mesher.discard()
         aligned, truth = self._align(snapshot.frame_count)
         scene = snapshot_of(recording, snapshot, aligned)
         self._shown = SceneUpdate(

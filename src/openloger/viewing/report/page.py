@@ -115,6 +115,8 @@ def path_section(scene: SceneSnapshot, *, unit: str) -> str:
     """The path from above and from the side, as HTML."""
     note = "The camera's path from begin (disc) to end (square), over what it saw"
     note += "" if scene.overlay is None else "; the true path is dashed"
+    note += "" if scene.recorded_path is None else "; the path as it was recorded, from the same start, is dotted"
+    note += f"; {len(scene.loops)} closed loops are dotted straight lines" if scene.loops else ""
     plans = [
         _headed("From above", plan_from_above(scene, unit=unit)),
         _headed("From the side", plan_from_the_side(scene, unit=unit)),
@@ -153,6 +155,9 @@ def made_rows(summary: RecordingSummary, recording: Recording) -> list[tuple[str
         ("windows", windows),
         *((name.replace("_", " "), str(value)) for name, value in settings.items()),
         ("lens", f"{summary.lens}; focal length {median:.1f} pixels ({low:.1f} to {high:.1f})"),
+        ("masks", ", ".join(summary.masks) or "none"),
+        ("lengths", "metres" if summary.unit == "m" else "the recording's own unit: no scale is known"),
+        ("corrected", "; ".join(summary.corrections) or "no: as recorded"),
         ("depth stored as", meta.depth_dtype),
         ("versions", versions or f"openloger {summary.openloger_version}; others were not recorded"),
     ]
@@ -166,7 +171,7 @@ def commands(recording: Recording) -> str:
     path = shlex.quote(str(recording.path))
     commands = {
         f"openloger view {path}": "look around in the browser",
-        f"openloger export {path} --to colmap": "or ply, glb, nerfstudio, usd, tum, kitti, rerun",
+        f"openloger export {path} --to colmap": "or ply, splat, mesh, las, glb, nerfstudio, usd, tum, …",
         f"openloger evaluate recording {path} --truth world_from_cam.txt": "numbers, where the truth is known",
     }
     width = max(map(len, commands))

@@ -11,7 +11,7 @@ from openloger.shapes import Float64, UInt8
 from openloger.viewing.scene.cameras import frustum_corners, path_colours
 from openloger.viewing.scene.display import Settings, overhead, passing
 from openloger.viewing.scene.points import Points
-from openloger.viewing.scene.snapshot import SceneSnapshot
+from openloger.viewing.scene.snapshot import SceneSnapshot, closures
 
 _CELLS = 400  # of a backdrop, along its longer side
 _CAMERAS = 16  # whose field of view is drawn
@@ -74,7 +74,7 @@ def _plan(scene: SceneSnapshot, plane: Plane, points: Points, *, labels: tuple[s
     edges = fitted(view_edges(path, cloud, scene.place.scale.depth))
     colours = path_colours(scene.cameras, Settings())
     longest = max(edges[2] - edges[0], edges[3] - edges[1])
-    true_path = scene.true_path
+    true_path, recorded, loops = scene.true_path, scene.recorded_path, closures(scene)
     return map_plot(
         Route(path, colours),
         edges=edges,
@@ -83,6 +83,8 @@ def _plan(scene: SceneSnapshot, plane: Plane, points: Points, *, labels: tuple[s
         backdrop=backdrop(cloud, points.rgb, edges),
         ticks=_fields_of_view(scene, plane, reach=_CAMERA_REACH * longest),
         beside=None if true_path is None else plane.xy(true_path),
+        before=None if recorded is None else plane.xy(recorded),
+        links=() if loops is None else list(plane.xy(loops)),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from openloger.pages import image_uri, row, section
 from openloger.recording import RecordedFrame, Recording
-from openloger.viewing.scene.display import GLOW, SPECTRUM, ramp, spread
+from openloger.viewing.scene.display import GLOW, SPECTRUM, mask_picture, ramp, spread
 
 FRAMES = 6
 _WIDEST = 400  # pixels; wider pictures are made smaller
@@ -26,7 +26,13 @@ def sampled_frames(recording: Recording) -> str:
     least, most = _ends(confidence)
     began_s = frames[0].timestamp_s
     cards = [
-        _card(frame, seconds=frame.timestamp_s - began_s, nearness=(far, near), confidence=(least, most))
+        _card(
+            frame,
+            seconds=frame.timestamp_s - began_s,
+            nearness=(far, near),
+            confidence=(least, most),
+            masked=recording.meta.masks is not None,
+        )
         for frame in frames
     ]
     small = " small" if recording.meta.width <= _SMALL else ""
@@ -38,6 +44,7 @@ def sampled_frames(recording: Recording) -> str:
         "plots bare",
     )
     note = "Each frame, its depth and its confidence; depth is coloured evenly in 1 / depth."
+    note += "" if recording.meta.masks is None else " What masks hide is red in the picture, and gives no points."
     return section("Frames", [row(cards, f"cards{small}"), legend], note=note)
 
 
@@ -49,10 +56,15 @@ def gradient(low: str, colours: tuple[tuple[int, int, int], ...], high: str) -> 
 
 
 def _card(
-    frame: RecordedFrame, *, seconds: float, nearness: tuple[float, float], confidence: tuple[float, float]
+    frame: RecordedFrame,
+    *,
+    seconds: float,
+    nearness: tuple[float, float],
+    confidence: tuple[float, float],
+    masked: bool,
 ) -> str:
     pictures = {
-        "picture": frame.rgb,
+        "picture": mask_picture(frame.rgb, frame.mask) if masked else frame.rgb,
         "depth": ramp(spread(_nearness(frame), *nearness), GLOW),
         "confidence": ramp(spread(frame.confidence.astype(np.float64), *confidence), SPECTRUM),
     }

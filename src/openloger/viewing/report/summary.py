@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from openloger.export import PointSelection, select_points
-from openloger.recording import CorrectionStep, Recording
+from openloger.recording import Recording
 from openloger.recording.windows import DriftMeter, drift_meter
 from openloger.shapes import Float
 
@@ -87,12 +87,6 @@ class RecordingSummary:
     cost: RunCost | None  # None: not recorded
 
 
-def _masks(known: Mapping[str, Any]) -> tuple[str, ...]:
-    """Of what `RecordingMeta.masks` has."""
-    kinds = {"per_frame": "one a frame", "given": "one a frame", "static": "one for all frames"}
-    return (*known.get("predicted", ()), *(text for kind, text in kinds.items() if kind in known))
-
-
 def summarise(recording: Recording) -> RecordingSummary:
     """Reads all cameras and the depth of a few frames."""
     meta, count = recording.meta, len(recording)
@@ -116,11 +110,11 @@ def summarise(recording: Recording) -> RecordingSummary:
         weights_hash=meta.weights_hash,
         settings=dict(meta.settings),
         lens=meta.lens,
-        masks=_masks(meta.masks or {}),
+        masks=meta.mask_kinds,
         openloger_version=meta.package_version,
         versions=dict(meta.versions),
         unit=recording.unit,
-        corrections=tuple(map(_correction, () if recording.correction is None else recording.correction.steps)),
+        corrections=recording.correction_texts,
         bytes=sum(file.stat().st_size for file in recording.path.rglob("*") if file.is_file()),
         path_length=float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum()),
         path_box=Box.around(centres) if count else None,
@@ -130,11 +124,6 @@ def summarise(recording: Recording) -> RecordingSummary:
         drift=drift_meter(apart, world_from_cam),
         cost=_cost(recording),
     )
-
-
-def _correction(step: CorrectionStep) -> str:
-    along = f", changing along {len(step.frames)} frames" if len(step.frames) > 1 else ""
-    return f"{step.method}: scale × {float(step.after_from_before.scale.median()):.4g}{along}"
 
 
 def _finite(value: float) -> float | None:

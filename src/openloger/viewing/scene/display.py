@@ -12,13 +12,15 @@ from typing import Literal
 
 import numpy as np
 
+from openloger.export.splat import Discs
 from openloger.shapes import Bool, Float, Float32, Float64, Int, UInt8
 from openloger.viewing.scene.level_of_detail import depth_levels
 from openloger.viewing.scene.overview import Scale, Snapshot
-from openloger.viewing.scene.points import EDGE_STEP, Points
+from openloger.viewing.scene.points import EDGE_STEP, NORMAL_UNIT, Points
 
 Colouring = Literal["picture", "height", "time", "confidence"]
 Extent = Literal["up to now", "everything", "this frame"]
+Style = Literal["points", "splats", "mesh"]
 
 DISPLAY_DEPTH = 3.0
 UPRIGHT: Float64[np.ndarray, " 3"] = np.array([0.0, -1.0, 0.0])  # up of a recording whose gravity is known
@@ -36,6 +38,7 @@ class Settings:
 
     frame: int = 0  # now
     extent: Extent = "up to now"
+    style: Style = "points"  # a mesh is of all frames, whatever the extent
     colouring: Colouring = "picture"
     confidence_min: float = 0.1  # 0..1
     edge_max: float | None = 0.03  # as `PointSelection.depth_edge`
@@ -75,6 +78,16 @@ class DisplayCloud:
     position: Float32[np.ndarray, "point 3"]
     rgb: UInt8[np.ndarray, "point 3"]
     size: float
+
+
+@dataclass(frozen=True, eq=False)
+class DisplaySplats:
+    """Gaussian splats."""
+
+    position: Float32[np.ndarray, "splat 3"]
+    covariance: Float32[np.ndarray, "splat 3 3"]
+    rgb: UInt8[np.ndarray, "splat 3"]
+    opacity: Float32[np.ndarray, " splat"]
 
 
 def place_of(
@@ -232,6 +245,34 @@ def sized_clouds(
         )
 
 
+def discs(
+    points: Points, settings: Settings, place: SceneLayout, *, edge: float, frame_count: int
+) -> tuple[Points, Discs]:
+    """Those of the points that pass, as flat splats in the recording's unit, as wide as the points are drawn."""
+    points = points[passing(points, settings, place.scale) & in_heights(points, settings, place)]
+    width = point_sizes(depth_levels(points.depth, place.scale.depth), edge) * settings.point_size
+    rgb = colours(points, settings, place, frame_count=frame_count)
+    normal = points.normal / NORMAL_UNIT
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    normal = np.where(length > 0, normal / np.where(length > 0, length, 1), 0)
+    return points, Discs(points.position, normal, width, rgb, points.confidence / 255.0)
+
+
+def splats(
+    points: Points, settings: Settings, place: SceneLayout, *, edge: float, frame_count: int
+) -> DisplaySplats | None:
+    """Those of the points that pass; None: none does."""
+    points, flat = discs(points, settings, place, edge=edge, frame_count=frame_count)
+    if len(points) == 0:
+        return None
+    return DisplaySplats(
+        position=points.position * np.float32(place.unit),
+        covariance=(flat.covariance * place.unit**2).astype(np.float32),
+        rgb=flat.rgb,
+        opacity=flat.opacity.astype(np.float32),
+    )
+
+
 # Evenly spaced sRGB colours, with straight lines between them.
 SPECTRUM = (
     (58, 66, 176),
@@ -244,6 +285,7 @@ SPECTRUM = (
 )
 GLOW = ((18, 10, 46), (72, 20, 104), (144, 38, 104), (208, 68, 70), (244, 124, 36), (250, 190, 70), (252, 248, 190))
 UNKNOWN = (120, 120, 128)  # for what is not a number
+HIDDEN = (200, 40, 60)  # for what a mask hides
 
 
 def ramp(
@@ -274,6 +316,14 @@ def depth_picture(depth: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray,
     nearness = np.where(valid, 1 / np.where(valid, depth, 1), np.nan).astype(np.float64)
     low, high = np.nanpercentile(nearness, [2, 98])
     return ramp(spread(nearness, float(low), float(high)), GLOW)
+
+
+def mask_picture(
+    rgb: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The picture, with what its mask hides under red."""
+    tinted = (0.35 * rgb + 0.65 * np.array(HIDDEN)).astype(np.uint8)
+    return np.where(mask[..., None], rgb, tinted)
 
 
 def confidence_picture(confidence: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:

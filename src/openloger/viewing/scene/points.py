@@ -8,15 +8,16 @@ import numpy as np
 
 from openloger.export.selection import points_at
 from openloger.recording import RecordedFrame
-from openloger.shapes import Bool, Float32, Int, UInt8
+from openloger.shapes import Bool, Float32, Float64, Int, UInt8
 
 EDGE_STEP = 0.005  # of `Points.edge`
+NORMAL_UNIT = 127  # of `Points.normal`, so that a byte an axis is enough
 EDGE_UNKNOWN = 255  # and above: the surface breaks by 1.275 of its depth, or a neighbour has no depth
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Columns of one length; 25 bytes a point."""
+    """Columns of one length; 28 bytes a point."""
 
     position: Float32[np.ndarray, "point 3"]  # in the recording's world
     rgb: UInt8[np.ndarray, "point 3"]
@@ -24,6 +25,7 @@ class Points:
     depth: Float32[np.ndarray, " point"]  # along z, from the camera that saw it
     confidence: UInt8[np.ndarray, " point"]  # 0..255 for 0..1
     edge: UInt8[np.ndarray, " point"]  # depth range of the 3 × 3 neighbourhood over depth, in steps of EDGE_STEP
+    normal: Int[np.ndarray, "point 3"]  # of the surface, in the world, towards the camera; NORMAL_UNIT long, 0: none
 
     def __len__(self) -> int:
         return len(self.position)
@@ -33,7 +35,7 @@ class Points:
 
     @property
     def columns(self) -> tuple[np.ndarray, ...]:
-        return self.position, self.rgb, self.frame, self.depth, self.confidence, self.edge
+        return self.position, self.rgb, self.frame, self.depth, self.confidence, self.edge, self.normal
 
     @property
     def nbytes(self) -> int:
@@ -52,6 +54,7 @@ NO_POINTS = Points(
     depth=np.zeros(0, np.float32),
     confidence=np.zeros(0, np.uint8),
     edge=np.zeros(0, np.uint8),
+    normal=np.zeros((0, 3), np.int8),
 )
 
 
@@ -64,6 +67,7 @@ def frame_points(seen: RecordedFrame, *, pixel_stride: int = 1) -> Points:
     depth, edge = depth[rows, columns], edge[rows, columns]
     rows, columns = (pixel_stride * index + offset for index in (rows, columns))
     position = points_at(rows, columns, depth, intrinsics=seen.intrinsics, world_from_cam=seen.world_from_cam)
+    normal = pixel_normals(seen, rows, columns, position)
     return Points(
         position=position.astype(np.float32),
         rgb=seen.rgb[rows, columns],
@@ -71,7 +75,32 @@ def frame_points(seen: RecordedFrame, *, pixel_stride: int = 1) -> Points:
         depth=depth,
         confidence=np.rint(255 * seen.confidence[rows, columns]).astype(np.uint8),
         edge=edge,
+        normal=np.rint(NORMAL_UNIT * normal).astype(np.int8),
     )
+
+
+def pixel_normals(
+    seen: RecordedFrame,
+    rows: Int[np.ndarray, " point"],
+    columns: Int[np.ndarray, " point"],
+    position: Float64[np.ndarray, "point 3"],
+) -> Float64[np.ndarray, "point 3"]:
+    """Unit normals at single pixels, whose points are `position`, in the world and towards the camera: what
+    `geometry.normals_from_points` gives there. A neighbour without depth is replaced by the pixel itself; zero: none.
+    """
+    height, width = seen.depth.shape
+
+    def neighbour(down: int, right: int) -> np.ndarray:
+        row, column = (rows + down).clip(0, height - 1), (columns + right).clip(0, width - 1)
+        depth = seen.depth[row, column]
+        at = points_at(row, column, depth, intrinsics=seen.intrinsics, world_from_cam=seen.world_from_cam)
+        return np.where((np.isfinite(depth) & (depth > 0))[:, None], at, position)
+
+    normal = np.cross(neighbour(1, 0) - neighbour(-1, 0), neighbour(0, 1) - neighbour(0, -1))
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    unit = np.where(length > 0, normal, 0) / np.where(length > 0, length, 1)
+    away = ((position - seen.world_from_cam[:3, 3]) * unit).sum(1, keepdims=True) > 0
+    return np.where(away, -unit, unit)
 
 
 def edge_steps(depth: Float32[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:

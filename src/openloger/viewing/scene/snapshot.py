@@ -18,6 +18,7 @@ from openloger.viewing.scene.display import UPRIGHT, SceneLayout, Settings, in_h
 from openloger.viewing.scene.overview import Overview, Snapshot
 from openloger.viewing.scene.points import Points
 
+_LEAST_BEND = 0.002  # of the path's extent, below which a correction is a similarity
 TrueCameras: TypeAlias = Callable[[Recording], Float64[np.ndarray, "frame 4 4"]]
 """The true world_from_cam of each frame of a recording; NaN where it is not known."""
 
@@ -57,6 +58,8 @@ class SceneSnapshot:
     cameras: Cameras
     place: SceneLayout
     overlay: Overlay | None = None
+    recorded_path: Float64[np.ndarray, "frame 3"] | None = None  # without the correction, where one bends the path
+    loops: tuple[tuple[int, int], ...] = ()  # frames that a correction brought together
 
     @property
     def last(self) -> int:
@@ -75,7 +78,40 @@ def snapshot_of(recording: Recording, snapshot: Snapshot, overlay: Overlay | Non
     size = (recording.meta.height, recording.meta.width)
     up = UPRIGHT if recording.is_upright else None
     cameras = Cameras(world_from_cam, recording.intrinsics[:count], snapshot.frame_confidence, size)
-    return SceneSnapshot(snapshot, cameras, place_of(snapshot, world_from_cam, up=up), overlay)
+    return SceneSnapshot(
+        snapshot,
+        cameras,
+        place_of(snapshot, world_from_cam, up=up),
+        overlay,
+        recorded_path=_recorded_path(recording, world_from_cam[:, :3, 3]),
+        loops=tuple(pair for pair in _loops(recording) if max(pair) < count),
+    )
+
+
+def _recorded_path(
+    recording: Recording, centres: Float64[np.ndarray, "frame 3"]
+) -> Float64[np.ndarray, "frame 3"] | None:
+    """The cameras as they were recorded, moved as the correction moves the first one; None where it moves all alike."""
+    if recording.correction is None or len(centres) == 0:
+        return None
+    corrected_from_recorded = recording.correction.at(np.arange(len(centres)))
+    recorded = corrected_from_recorded.inverse().apply(torch.from_numpy(centres.copy()))
+    path = corrected_from_recorded[:1].apply(recorded).numpy()
+    extent = float(np.linalg.norm(np.ptp(centres, axis=0)))
+    return path if np.linalg.norm(path - centres, axis=1).max() > _LEAST_BEND * extent else None
+
+
+def _loops(recording: Recording) -> list[tuple[int, int]]:
+    steps = () if recording.correction is None else recording.correction.steps
+    found = [pair for step in steps for pair in step.details.get("closures", ())]
+    return [(int(first), int(second)) for first, second in (pair[:2] for pair in found)]
+
+
+def closures(scene: SceneSnapshot) -> Float64[np.ndarray, "loop 2 3"] | None:
+    """From camera to camera of each loop; None where there is none."""
+    if not scene.loops:
+        return None
+    return scene.cameras.world_from_cam[np.array(scene.loops)][:, :, :3, 3]
 
 
 def load_snapshot(recording: Recording, *, budget: int, overlay: Overlay | None = None) -> SceneSnapshot:
