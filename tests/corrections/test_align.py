@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,26 @@ def test_camera_height_gives_the_scale(street: Walk, tmp_path: Path, drift: bool
     true = np.linalg.norm(np.diff(street.true_centres, axis=0), axis=1)
     for part in (slice(0, 10), slice(-10, None)):
         assert walked[part].sum() == pytest.approx(true[part].sum(), rel=0.12)
+
+
+@pytest.mark.parametrize(("noise", "is_refused"), [(0.0, False), (0.07, False), (0.3, True)])
+def test_heights_that_differ_decide_nothing(street: Walk, tmp_path: Path, noise: float, is_refused: bool) -> None:
+    """Depth whose scale is another one in each frame: a little of that is what networks have (docs/scale.md)."""
+    dice = np.random.default_rng(1)
+    factors = np.exp(noise * dice.standard_normal(len(street.samples)))
+    samples = tuple(
+        replace(sample, depth=sample.depth * np.float32(factor))
+        for sample, factor in zip(street.samples, factors, strict=True)
+    )
+    recording = record(replace(street, samples=samples), tmp_path / "street")
+    heights = -street.true_centres[:, 1]
+    if is_refused:
+        with pytest.raises(InputError, match=r"differ by \d\d % .* 15 % .* stretches of the path .* --drift"):
+            align_by_camera_height(recording, float(np.median(heights)))
+        return
+    found = align_by_camera_height(recording, float(np.median(heights)))
+    assert found.scale == pytest.approx(SCALE, rel=0.06)
+    assert any("stretches of the path it is × " in note for note in found.notes)
 
 
 @pytest.mark.parametrize("ending", ["npy", "png"])

@@ -34,6 +34,9 @@ _LEAST_CONFIDENCE = 0.1
 _MOST_EDGE = 0.1  # range of depth over depth in the 3 × 3 pixels of a point
 _SHORTEST = 0.02  # of the points' depth
 _MOST_SPREAD = 0.25  # relative deviation of one measurement
+_MOST_HEIGHT_SPREAD = 0.15  # of the camera's heights: docs/scale.md has what worlds and clips have
+_STRETCHES = 8  # of the path, whose scales are told
+_LEAST_OF_STRETCH = 3  # measurements
 _LEAST_FRAMES = 3
 _LEAST_PIXELS = 20  # of a depth map
 _NODES = 60  # of a scale along the path, at most
@@ -116,7 +119,10 @@ def align_by_camera_height(recording: Recording, metres: float, *, drift: bool =
     if len(numbers) < min(_LEAST_FRAMES, len(recording)) or len(numbers) == 0:
         raise InputError(f"{recording.path}: {len(numbers)} of its frames see the ground; {_LEAST_FRAMES} are needed")
     details: dict[str, Any] = {"camera_height_m": metres}
-    return _scaled_along(recording, "camera-height", numbers, np.log(metres / heights), details, drift=drift)
+    logs = np.log(metres / heights)
+    return _scaled_along(
+        recording, "camera-height", numbers, logs, details, drift=drift, most_spread=_MOST_HEIGHT_SPREAD
+    )
 
 
 def align_by_depth(recording: Recording, depth: Path, *, unit: str | None = None, drift: bool = False) -> Alignment:
@@ -243,13 +249,16 @@ def _scaled_along(
     details: dict[str, Any],
     *,
     drift: bool,
+    most_spread: float = _MOST_SPREAD,
 ) -> Alignment:
     """One scale for all frames, or one that changes along them, from logarithms at some."""
     spread = deviation(logs)
-    if spread > _MOST_SPREAD and not drift:
+    stretches = _stretches(numbers, logs, len(recording))
+    if spread > most_spread and not drift:
         raise InputError(
-            f"{method}: its {len(logs)} measurements differ by {100 * spread:.0f} % from their middle, so that no one "
-            "scale is decided; if the scale drifts along the path, --drift follows it"
+            f"{method}: its {len(logs)} measurements differ by {100 * spread:.0f} % from their middle (at most "
+            f"{100 * most_spread:.0f} % may they), so that no one scale is decided{stretches and f': {stretches}'}; if "
+            "it drifts along the path, --drift follows it"
         )
     if not drift:
         middle = np.median(logs)
@@ -263,13 +272,14 @@ def _scaled_along(
             used=int(agree.sum()),
             given=len(logs),
             residual=None if len(logs) == 1 else residual,
+            notes=(stretches,) if stretches else (),
         )
     if len(logs) < 4:
         raise InputError(f"{method}: {len(logs)} measurements are too few for a scale along the path; 4 are needed")
     frames, smooth = _smooth_scale(numbers, logs, len(recording))
     left = logs - np.interp(numbers, frames, smooth)
     noise = deviation(left)
-    if noise > _MOST_SPREAD:
+    if noise > most_spread:
         raise InputError(f"{method}: measurements differ by {100 * noise:.0f} % along the path; nothing is decided")
     agree = np.abs(left) <= max(3 * noise, 1e-9)
     step = CorrectionStep(
@@ -283,6 +293,16 @@ def _scaled_along(
     residual = float(100 * np.sqrt(np.mean(left[agree] ** 2)))
     note = f"the scale runs from × {np.exp(smooth.min()):.4g} to × {np.exp(smooth.max()):.4g} along the path"
     return Alignment(step, float(np.exp(np.median(smooth))), int(agree.sum()), len(logs), residual, "%", (note,))
+
+
+def _stretches(numbers: Int[np.ndarray, " measured"], logs: Float64[np.ndarray, " measured"], frames: int) -> str:
+    """The scales of equal stretches of the path, in words; none where there are too few measurements."""
+    stretch = numbers * _STRETCHES // max(frames, 1)
+    parts = [logs[stretch == number] for number in range(_STRETCHES)]
+    middles = [float(np.exp(np.median(part))) for part in parts if len(part) >= _LEAST_OF_STRETCH]
+    if len(middles) < 2:
+        return ""
+    return f"in {len(middles)} stretches of the path it is × {min(middles):.4g} to × {max(middles):.4g}"
 
 
 def _smooth_scale(

@@ -35,6 +35,7 @@ from openloger.recording import CorrectionStep, Recording
 from openloger.shapes import Bool, Float64
 
 LEAST_FIXES = 4
+_FEW_WITHOUT_HEIGHT = 0.2  # of the fixes
 _LEAST_AGREEING = 0.5
 _MOST_RESIDUAL = 0.25  # of the path's extent
 _WIDE = 3.0  # residuals: the least extent that a path must have across, to decide a rotation about itself
@@ -60,20 +61,20 @@ def align_by_gps(recording: Recording, path: Path, *, start: str | None = None, 
     """Metres, and a world that is east, down, north of a fix, from a GPX or CSV track or the EXIF of pictures.
 
     `start` is the track's time at the first frame: a date, or seconds of its clock. By default it is that of the
-    video's metadata, whose last seconds are refined by the fit; pictures go by their names.
+    video's metadata, whose last seconds are refined by the fit. Pictures go by their names where these are frames', and
+    else by GPS's own time in their EXIF.
 
     Raises InputError where fewer than four fixes fall into the recording, the clocks do not meet, or the two paths do
     not have the same shape.
     """
     check_frames(recording)
-    fixes = read_fixes(path)
+    fixes, notes = _with_heights(read_fixes(path))
     has_heights = bool(np.isfinite(fixes.altitude_m).all())
-    altitude = np.where(np.isfinite(fixes.altitude_m), fixes.altitude_m, 0.0) if has_heights else np.zeros(len(fixes))
-    first = int(np.argmax(np.isfinite(fixes.latitude_deg)))
-    origin = GeoOrigin(float(fixes.latitude_deg[first]), float(fixes.longitude_deg[first]), float(altitude[first]))
+    altitude = fixes.altitude_m if has_heights else np.zeros(len(fixes))
+    middle = _middle_fix(fixes)
+    origin = GeoOrigin(float(fixes.latitude_deg[middle]), float(fixes.longitude_deg[middle]), float(altitude[middle]))
     measured = origin.world_from_geodetic(fixes.latitude_deg, fixes.longitude_deg, altitude)
-    notes: list[str] = []
-    if fixes.names is not None:
+    if fixes.names is not None and (fixes.time_s is None or _shares_names(recording, fixes.names)):
         frames, rows = _by_name(recording, fixes)
         track = Track(frames, _centres_at(recording, frames), measured[rows], True, has_heights)
     else:
@@ -124,6 +125,30 @@ def _poses_of_frames(
     if not known.any():
         raise InputError(_two_clocks(poses.path, poses.time_s, times_s))
     return np.flatnonzero(known), cameras[known]
+
+
+def _with_heights(fixes: GpsFixes) -> tuple[GpsFixes, list[str]]:
+    """Without the few fixes that have no altitude, where nearly all have one; and a note about what is not used."""
+    known = np.isfinite(fixes.altitude_m)
+    missing = int((~known).sum())
+    if missing in (0, len(fixes)):
+        return fixes, []
+    if missing > _FEW_WITHOUT_HEIGHT * len(fixes):
+        return fixes, [f"{missing} of {len(fixes)} fixes have no altitude, so that heights are not used"]
+    return fixes.at(known), [f"{missing} of {len(fixes)} fixes have no altitude and are left out"]
+
+
+def _middle_fix(fixes: GpsFixes) -> int:
+    """The fix that is next to the median place: the first may be an outlier, on the other side of the earth."""
+    along = np.cos(np.deg2rad(fixes.latitude_deg))
+    turned = np.deg2rad(fixes.longitude_deg)
+    places = np.stack([along * np.cos(turned), along * np.sin(turned), np.sin(np.deg2rad(fixes.latitude_deg))], 1)
+    return int(np.linalg.norm(places - np.median(places, axis=0), axis=1).argmin())
+
+
+def _shares_names(recording: Recording, names: tuple[str, ...]) -> bool:
+    """Whether any picture of a track has a frame's name."""
+    return not {Path(name).name for name in recording.names}.isdisjoint(names)
 
 
 def _by_name(recording: Recording, fixes: GpsFixes) -> tuple[Float64[np.ndarray, " place"], np.ndarray]:
