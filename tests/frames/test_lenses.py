@@ -201,3 +201,24 @@ def test_text_that_is_no_camera(text: str, said: str) -> None:
 
 def test_a_calibration_of_any_kind_of_distortion_is_projected() -> None:
     assert torch.isfinite(view_map(read_camera("opencv_fisheye:40,40,40,30,0,0,0,0"), SIZE)).all()
+
+
+@pytest.mark.parametrize("upper", [True, False])
+def test_a_camera_info_message_as_ros_prints_it(tmp_path: Path, upper: bool) -> None:
+    """`rostopic echo -n 1` has K and D, `ros2 topic echo --once` k and d; both end in a separator."""
+    matrix, distortion = ("K", "D") if upper else ("k", "d")
+    text = f"""header:
+  stamp: {{sec: 1, nanosec: 5}}
+  frame_id: camera
+height: 480
+width: 640
+distortion_model: plumb_bob
+{distortion}: [-0.2, 0.05, 0.001, -0.001, 0.0]
+{matrix}: [500.0, 0.0, 319.5, 0.0, 501.0, 239.5, 0.0, 0.0, 1.0]
+---
+"""
+    (tmp_path / "camera.yaml").write_text(text)
+    camera = read_camera(str(tmp_path / "camera.yaml"))
+    assert camera.params[:4] == (500.0, 501.0, 320.0, 240.0)
+    assert camera.params[4:8] == (-0.2, 0.05, 0.001, -0.001)
+    assert camera.size == (480, 640)

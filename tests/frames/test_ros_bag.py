@@ -57,7 +57,7 @@ def ros2_bag(path: Path, messages: dict[str, list[Any]], kind: str = "Image", *,
 def test_ros_2_bags_give_their_pictures_at_the_times_they_were_taken(mcap: bool, tmp_path: Path) -> None:
     sent = [plain(ROS2.types, number, rgb[..., ::-1], "bgr8", pad=5) for number, rgb in enumerate(PICTURES)]
     bag = ros2_bag(tmp_path / "walk", {"/camera/image": sent}, mcap=mcap)
-    paths = [bag, next(bag.glob("*.mcap"))] if mcap else [bag]
+    paths = [bag, next(bag.glob("*.mcap" if mcap else "*.db3"))]
     for path in paths:
         source = open_frames(path)
         assert source.length == 4

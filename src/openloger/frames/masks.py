@@ -20,6 +20,7 @@ from openloger.frames.images import PictureFiles
 from openloger.frames.lazy import LazyFrameSource, UndecodableError
 from openloger.frames.open import open_frames
 from openloger.frames.pixels import read_picture
+from openloger.frames.selected import SelectedFrames
 from openloger.frames.selection import Selection
 from openloger.frames.through import FramesThrough, sources_within
 from openloger.shapes import Bool, UInt8
@@ -131,6 +132,7 @@ def _finder(name: str, source: FrameSource, first: Frame) -> Callable[[Frame], M
     opened = open_frames(name)
     named = _by_name(opened)
     if _own(named, first) is not None:
+        _check_names(name, named, source)
         return lambda frame: _named_mask(named, frame, name)
     _check_count(name, opened, source)
     return _Numbered(name, opened.frames(first.index))
@@ -143,7 +145,11 @@ def _by_name(opened: FrameSource) -> dict[str, Path]:
 
 
 def _own(named: dict[str, Path], frame: Frame) -> Path | None:
-    name = PurePosixPath(frame.name)
+    return _own_of(named, frame.name)
+
+
+def _own_of(named: dict[str, Path], frame_name: str) -> Path | None:
+    name = PurePosixPath(frame_name)
     return named.get(name.name) or named.get(name.stem)
 
 
@@ -154,6 +160,22 @@ def _named_mask(named: dict[str, Path], frame: Frame, name: str) -> Mask:
             f"{name} has no mask of frame {frame.index} ({frame.name}); add one, white where nothing is hidden"
         )
     return read_mask(path)
+
+
+def _check_names(name: str, masks: dict[str, Path], source: FrameSource) -> None:
+    """Now, not after hours: all chosen pictures of a folder, whose names are known before they are read."""
+    chain = list(sources_within(source))
+    chosen, lazy = [one for one in chain if isinstance(one, SelectedFrames)], chain[-1]
+    if not isinstance(lazy, PictureFiles) or len(chosen) != 1:
+        return
+    stamps = list(chosen[0].selection.of(lazy.outline(chosen[0].selection)))
+    missing = [stamp.index for stamp in stamps if _own_of(masks, lazy.paths[stamp.index].name) is None]
+    if missing:
+        others = f"; {len(missing)} of {len(stamps)} frames have none" if len(missing) > 1 else ""
+        first = lazy.paths[missing[0]].name
+        raise InputError(
+            f"{name} has no mask of frame {missing[0]} ({first}); add one, white where nothing is hidden{others}"
+        )
 
 
 class _Numbered:

@@ -14,8 +14,8 @@ from openloger.geometry.camera_models import PARAMETERS, CameraModel
 
 _BROWN = {"radtan", "radial-tangential", "plumb_bob", "rational_polynomial", "opencv"}
 _FISHEYE = {"equidistant", "fisheye", "opencv_fisheye", "kannala_brandt"}
-_DISTORTIONS = ("distortion_coeffs", "distortion_coefficients", "Distortion_Coefficients", "dist_coeffs", "D")
-_MATRICES = ("camera_matrix", "Camera_Matrix", "cameraMatrix", "K")
+_DISTORTIONS = ("distortion_coeffs", "distortion_coefficients", "Distortion_Coefficients", "dist_coeffs", "D", "d")
+_MATRICES = ("camera_matrix", "Camera_Matrix", "cameraMatrix", "K", "k")  # k, d: ROS 2's messages
 _SIZES = (("image_width", "image_height"), ("image_Width", "image_Height"), ("width", "height"))
 
 
@@ -67,6 +67,8 @@ def _parsed(path: str, content: str) -> Mapping[str, Any]:
     lines = content.splitlines()
     if lines and lines[0].startswith("%YAML"):  # OpenCV writes "%YAML:1.0", which is none
         lines = lines[1:]
+    while lines and lines[-1].strip() in ("", "---"):  # `ros2 topic echo --once` ends in a separator
+        lines = lines[:-1]
     try:
         value = yaml.load("\n".join(lines), Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
