@@ -20,6 +20,7 @@ from openloger.recording import CorrectionStep, Recording, add_correction, open_
 from openloger.viewing import Settings, load_snapshot
 from openloger.viewing.browser.mesher import Mesher
 from openloger.viewing.browser.share import share_page, shown_bytes
+from openloger.viewing.report.page import path_section
 from openloger.viewing.scene import mesh as scene_mesh
 from openloger.viewing.scene.display import HIDDEN, mask_picture, sized_clouds, splats
 from openloger.viewing.scene.mesh import (
@@ -239,6 +240,10 @@ def test_the_path_as_recorded_begins_where_the_corrected_one_does(tmp_path: Path
     ends = closures(scene)
     assert ends is not None
     np.testing.assert_array_equal(ends[0], scene.cameras.world_from_cam[[0, 20], :3, 3])
+    reported = path_section(scene, unit="m")
+    assert reported.count('class="s0 dotted"') == 4, "the path and one loop, from above and from the side"
+    assert "closed loops (1)" in reported
+    assert "dotted" not in path_section(replace(scene, recorded_path=None, loops=()), unit="m")
 
 
 def test_what_a_mask_hides_is_red() -> None:

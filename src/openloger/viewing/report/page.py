@@ -116,7 +116,7 @@ def path_section(scene: SceneSnapshot, *, unit: str) -> str:
     note = "The camera's path from begin (disc) to end (square), over what it saw"
     note += "" if scene.overlay is None else "; the true path is dashed"
     note += "" if scene.recorded_path is None else "; the path as it was recorded, from the same start, is dotted"
-    note += f"; {len(scene.loops)} closed loops are dotted straight lines" if scene.loops else ""
+    note += f"; the closed loops ({len(scene.loops)}) are straight and dotted" if scene.loops else ""
     plans = [
         _headed("From above", plan_from_above(scene, unit=unit)),
         _headed("From the side", plan_from_the_side(scene, unit=unit)),
