@@ -262,8 +262,10 @@ def test_splats_and_a_mesh_take_the_place_of_points(person: Person) -> None:
     person.page.get_by_text("triangles").wait_for()
     person.until(lambda: person.lit() > 0.5 * as_points)
     all_of_it = person.lit()
-    person.drag("height", 0.5, thumb=1)
-    person.until(lambda: person.lit() < 0.9 * all_of_it)
+    person.drag("height", 0.9)
+    person.until(lambda: person.lit() < 0.7 * all_of_it)
+    person.drag("height", 0.0)
+    person.until(lambda: person.lit() > 0.85 * all_of_it)
     person.page.get_by_role("tab", name="Tools").click()
     with person.page.expect_download() as download:
         person.page.get_by_role("button", name="What is shown, as a file").click()

@@ -43,8 +43,8 @@ def map_plot(
     backdrop: Backdrop | None = None,
     ticks: Sequence[Float64[np.ndarray, "end 2"]] = (),
     beside: Float64[np.ndarray, "point 2"] | None = None,
-    before: Float64[np.ndarray, "point 2"] | None = None,
-    links: Sequence[Float64[np.ndarray, "end 2"]] = (),
+    before: Float64[np.ndarray, "place 2"] | None = None,
+    links: Sequence[Float64[np.ndarray, "2 2"]] = (),
 ) -> str:
     """An SVG of the plan within `edges` (left, bottom, right, top). `ticks` are short lines such as where cameras
     look; `beside` is a path to compare with, dashed; `before` one that was corrected to this, dotted; `links` are
