@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.advice import about_network, next_step, warnings
 from openloger.cli.arguments import StorageArguments, WindowArguments, default_out
 from openloger.cli.terminal import print_status, progress_bar
-from openloger.errors import counted
+from openloger.errors import InputError, counted
 from openloger.frames import open_frames
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK, recording_begun
@@ -67,6 +68,8 @@ class AdvancedArguments(StorageArguments, WindowArguments):
     """Action on a frame that cannot be decoded."""
     size: tuple[int, int] | None = None
     """Height and width of the network's input, in pixels. By default the network's own, at the video's aspect."""
+    max_memory: float | None = None
+    """GB (10⁹ bytes) of the card's memory, or on a CPU of this process's: windows are planned so that it suffices."""
     json: bool = False
     """Print a summary for programs on standard output."""
 
@@ -87,6 +90,9 @@ def reconstruct(
             world:FAMILY:SEED.
     """
     requested = advanced.options(resume=usual.resume, overwrite=usual.overwrite)
+    if advanced.max_memory is not None and not 0 < advanced.max_memory < math.inf:
+        raise InputError(f"--max-memory {advanced.max_memory:g}: give a positive number of GB")
+    requested = replace(requested, max_memory_gb=advanced.max_memory)
     source = source if advanced.topic is None else f"{source}#{advanced.topic}"
     opened = open_frames(
         source,

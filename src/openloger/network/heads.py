@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from openloger.geometry import nearest_rotation
-from openloger.network.patches import KeptPatches, kept_mean
+from openloger.network.patches import KeptPatches, joined, kept_mean, parts_of
 from openloger.network.pi3x import ConvolutionalPointHead, MetricHead, Pi3XConfig
 from openloger.shapes import Bool, Float, Tensor
 from openloger.transformer.attention import Block, Rotary
@@ -175,18 +175,45 @@ class Heads(nn.Module):
         rigid: bool = True,
         kept: KeptPatches | None = None,
         padding: int = 0,
+        frames_at_once: int | None = None,
     ) -> HeadOutputs:
         """`rows` × `columns` patches end each frame's tokens, or those that are `kept`; what stands before is special.
 
-        `positions_yx` are of all of a frame's tokens. The last `padding` frames have no outputs.
+        `positions_yx` are of all of a frame's tokens. The last `padding` frames have no outputs. A frame's outputs but
+        the metric scale are its own, so that frames may take turns, which takes less memory.
         """
         batch, frames = tokens.shape[:2]
         by_frame = tokens.flatten(0, 1)
+        parts = [
+            self._of_frames(
+                by_frame[part],
+                positions_yx,
+                rows=rows,
+                columns=columns,
+                rigid=rigid,
+                kept=None if kept is None else kept.frames(part),
+            )
+            for part in parts_of(batch * frames, frames_at_once)
+        ]
+        world_from_cam, points_cam, logit = (
+            joined(output).unflatten(0, (batch, frames))[:, : frames - padding] for output in zip(*parts, strict=True)
+        )
         special = tokens.shape[2] - (rows * columns if kept is None else kept.count)
         places = positions_yx if kept is None else kept.positions(positions_yx, special)
         valid = None if kept is None else kept.valid_tokens(special)
+        with torch.autocast(tokens.device.type, enabled=False):
+            metric = self.metric and self._metric(self.metric, tokens[:, : frames - padding], places, valid)
+        return HeadOutputs(world_from_cam, points_cam, logit, metric)
+
+    def _of_frames(
+        self, tokens: Tensor, positions_yx: Tensor, *, rows: int, columns: int, rigid: bool, kept: KeptPatches | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cameras, points and confidence of some frames, (F, L, C)."""
+        special = tokens.shape[1] - (rows * columns if kept is None else kept.count)
+        places = positions_yx if kept is None else kept.positions(positions_yx, special)
+        valid = None if kept is None else kept.valid_tokens(special)
         point, confidence, camera = (
-            transformer(by_frame, places, valid)[:, special:]
+            transformer(tokens, places, valid)[:, special:]
             for transformer in (self.point_transformer, self.confidence_transformer, self.camera_transformer)
         )
         if kept is not None:
@@ -194,13 +221,7 @@ class Heads(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             maps = self.points(point, rows, columns)
             logit = self.confidence(confidence, rows, columns)[:, 0]
-            world_from_cam = self.camera(camera, kept, rigid=rigid)
-            metric = self.metric and self._metric(self.metric, tokens[:, : frames - padding], places, valid)
-        world_from_cam, points_cam, logit = (
-            output.unflatten(0, (batch, frames))[:, : frames - padding]
-            for output in (world_from_cam, points_from_maps(maps), logit)
-        )
-        return HeadOutputs(world_from_cam, points_cam, logit, metric)
+            return self.camera(camera, kept, rigid=rigid), points_from_maps(maps), logit
 
     @staticmethod
     def _metric(head: MetricHead, tokens: Tensor, places: Tensor, valid: Tensor | None) -> Float[Tensor, " batch"]:

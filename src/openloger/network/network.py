@@ -27,7 +27,7 @@ from openloger.network.motion import (
     flow_features,
     geometric_camera,
 )
-from openloger.network.patches import KeptPatches
+from openloger.network.patches import KeptPatches, joined, parts_of
 from openloger.network.places import in_bytes, pooled_places
 from openloger.network.scale import ScaleMemory, cell_means
 from openloger.network.video_memory import VideoMemory
@@ -135,6 +135,7 @@ class Network(nn.Module):
         self.precision = torch.float32
         self.weights: Path | None = None  # the file they were read from; None while they are random
         self.compiled = False  # by `compilation.compile_regions`
+        self.frames_at_once: int | None = None  # of the encoder and the patch heads; None: all of a window
         self.fusion: PyramidFusion | None = None
         self.scale: ScaleMemory | None = None
         self.heads: Heads | DenseHeads
@@ -186,13 +187,18 @@ class Network(nn.Module):
         and all of dense heads, which run outside autocast. Outside the blocks autocast selects the dtypes.
         """
         self.precision = precision
+        for layer in self.matrices():
+            layer.to(precision)
+        return self
+
+    def matrices(self) -> Iterator[Linear]:
+        """The layers that `set_precision` stores in its precision."""
         in_float32 = set(self.heads.modules()) if isinstance(self.heads, DenseHeads) else set[nn.Module]()
         for block in self.modules():
             if isinstance(block, Block | TestTimeTraining) and block not in in_float32:
                 for layer in block.modules():
                     if isinstance(layer, Linear):
-                        layer.to(precision)
-        return self
+                        yield layer
 
     def forward(
         self, window: Window, memory: VideoMemory | None = None, *, disabled: Collection[str] = ()
@@ -254,6 +260,7 @@ class Network(nn.Module):
                 rigid=window.rigid,
                 kept=kept,
                 padding=window.padding,
+                frames_at_once=self.frames_at_once,
             )
             return heads, after, tuple(level[:, : level.shape[1] - window.padding] for level in features)
 
@@ -332,8 +339,14 @@ class Network(nn.Module):
         new = slice(carried[0].shape[1] if carried else 0, None)
         images = window.images[:, new]
         normalised = self._normalised(images).flatten(0, 1)
-        maps = self.encoder(normalised) if kept is None else self.encoder(normalised, kept.frames(new))
-        levels = tuple(level.unflatten(0, images.shape[:2]) for level in (maps if isinstance(maps, tuple) else (maps,)))
+        own = None if kept is None else kept.frames(new)
+        parts: list[Encoded] = []
+        for part in parts_of(len(normalised), self.frames_at_once):
+            some = normalised[part]
+            maps = self.encoder(some) if own is None else self.encoder(some, own.frames(part))
+            parts.append(maps if isinstance(maps, tuple) else (maps,))
+        maps = map(joined, zip(*parts, strict=True))
+        levels = tuple(level.unflatten(0, images.shape[:2]) for level in maps)
         if not carried:
             return levels
         return tuple(torch.cat([old.to(level.dtype), level], dim=1) for old, level in zip(carried, levels, strict=True))

@@ -10,6 +10,7 @@ Legend: N frame of the window, P patch of a frame, K patch that takes part, S sp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +78,17 @@ class KeptPatches:
     def valid_tokens(self, special: int) -> Bool[Tensor, "frame token"] | None:
         """False for padding, with the special tokens in front; None where there is none."""
         return None if self.valid is None else F.pad(self.valid, (special, 0), value=True)
+
+
+def parts_of(frames: int, at_once: int | None) -> list[slice]:
+    """So many `frames`, cut into parts of `at_once`; None: one part."""
+    step = frames if at_once is None else at_once
+    return [slice(first, first + step) for first in range(0, frames, max(step, 1))] or [slice(0, 0)]
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """The frames of all parts."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def kept_mean(

@@ -36,6 +36,7 @@ class RunOptions:
     mask: str | os.PathLike[str] | Sequence[str] = ()  # a folder or video of masks, white where used; sky; moving
     mask_static: str | os.PathLike[str] | None = None  # a picture that masks every frame
     depth_dtype: Literal["float16", "float32"] = "float16"
+    max_memory_gb: float | None = None  # 10⁹ bytes, of the card or of this process, that windows are planned by
     on_window: Callable[[PlacedWindow], None] = lambda placed: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     should_stop: Callable[[], bool] = lambda: False  # called between windows; what was done stays, for "resume"
@@ -121,6 +122,7 @@ def describe(
             "keyframes": stream.keyframes,
             "precision": str(stream.network.precision).removeprefix("torch."),
             **({"compiled": True} if stream.network.compiled else {}),
+            **_planned(stream, options),
         },
         lens=options.lens,
         known_intrinsics_px=known,
@@ -128,6 +130,12 @@ def describe(
         camera=None if frames.camera is None or frames.camera.is_pinhole else frames.camera.text,
         depth_dtype=options.depth_dtype,
     )
+
+
+def _planned(stream: Stream, options: RunOptions) -> dict[str, Any]:
+    if options.max_memory_gb is None:
+        return {}
+    return {"max_memory_gb": options.max_memory_gb, "frames_at_once": stream.network.frames_at_once}
 
 
 def operations_per_frame(network: Network, size: tuple[int, ...]) -> float:

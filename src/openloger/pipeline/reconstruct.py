@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +19,7 @@ from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
 from openloger.network import Network, NetworkSpec, load_network
 from openloger.pipeline.decode_ahead import DecodedAhead
+from openloger.pipeline.memory_plan import plan_memory
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame, recording_begun
 from openloger.pipeline.resume import (
     RecordedPrefix,
@@ -29,10 +31,12 @@ from openloger.recording import BackgroundWriter, Cost, Recording, create_record
 from openloger.runtime.allocator import keep_freed_memory
 from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
-from openloger.runtime.resources import device_name, is_out_of_memory, peak_memory_bytes
+from openloger.runtime.resources import device_name, is_out_of_memory, limit_card_bytes, peak_memory_bytes
 from openloger.runtime.threads import cores_shared
 from openloger.streaming import Stream
 from openloger.values import FrameSource
+
+_log = logging.getLogger("openloger")
 
 
 def reconstruct(
@@ -81,6 +85,11 @@ def reconstruct(
     camera = options.camera_model
     keep_freed_memory()
     network = load_network(network) if isinstance(network, str) else network
+    network.frames_at_once = None
+    if stored is not None and (planned := stored.meta.settings.get("max_memory_gb")) is not None:
+        options = replace(options, max_memory_gb=options.max_memory_gb or planned)
+        window = window or stored.meta.settings["window"]
+        network.frames_at_once = stored.meta.settings["frames_at_once"]
     stream = Stream(
         network,
         window=window,
@@ -96,6 +105,8 @@ def reconstruct(
         stream.size = stream.size or (stored.meta.height, stored.meta.width)
     before = recorded_prefix(stream, stored) if live and stored is not None else RecordedPrefix([], np.zeros(0))
     with closing(DecodedAhead(opened, stream, before, depth=1 if live else 8, camera=camera, masks=masks)) as frames:
+        if options.max_memory_gb is not None and stored is None:
+            _keep_within(options.max_memory_gb, stream, frames.size, given=window)
         meta = describe(stream, frames, options, source_identity=None if live else identity(opened))
         if stored is None:
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
@@ -111,6 +122,21 @@ def reconstruct(
     return open_recording(out)
 
 
+def _keep_within(allowed_gb: float, stream: Stream, size: tuple[int, int], *, given: int | None) -> None:
+    """Plan the stream's windows, of the `given` length if any; raises InputError where the memory does not suffice."""
+    plan = plan_memory(
+        stream.network,
+        size=size,
+        window=stream.window,
+        overlap=stream.overlap,
+        shorter=given is None,
+        allowed_gb=allowed_gb,
+    )
+    _log.info("%s", plan.describe())
+    stream.window, stream.network.frames_at_once = plan.window, plan.frames_at_once
+    limit_card_bytes(stream.network.device, plan.allowed_bytes)
+
+
 @contextmanager
 def _memory_explained(out: Path, network: Network) -> Iterator[None]:
     """Raises InputError where the memory is not enough; what was placed before is committed by then."""
@@ -122,7 +148,7 @@ def _memory_explained(out: Path, network: Network) -> Iterator[None]:
         raise InputError(
             f"{device_name(network.device)} has not enough memory; {out} keeps what was done before "
             f"({counted(len(open_recording(out)), 'frame')}): free some and continue with --resume, or start over with "
-            "a smaller --window or --size"
+            "--max-memory GB, or a smaller --window or --size"
         ) from error
 
 

@@ -36,6 +36,15 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def limit_card_bytes(device: torch.device, limit: int) -> None:
+    """Let torch take no more than `limit` bytes of a card's memory in this process; nothing on other devices."""
+    import torch
+
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is the device's, or the host's, refusal of more memory; torch has none of its own on a CPU."""
     import torch

@@ -1,0 +1,86 @@
+"""The memory that a window takes, without running it: the network computes shapes, and its tensors are counted.
+
+Tensors of torch's fake mode have a size and no contents, so a network of a billion parameters takes none of the
+machine's memory here. Counted are those that are alive at one time, in the second window of a run, which has a memory
+before it and leaves one behind. What kernels take inside, and what an allocator cannot reuse, comes on top.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from openloger.network.network import Network, NetworkConfig, Window
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of tensors that are alive at one time."""
+
+    weights: int
+    window: int  # at most, while a window is computed, beside the weights
+
+
+def footprint(
+    config: NetworkConfig,
+    *,
+    precision: torch.dtype,
+    window: int,
+    overlap: int,
+    size: tuple[int, int],
+    frames_at_once: int | None = None,
+) -> Footprint:
+    """Of windows of `window` frames of `size` = (height, width) pixels that share `overlap`; see `Network`.
+
+    The geometric camera of `compact` goes by what it finds, so it is left out; it takes less than what was before it.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    height, width = size
+    with FakeTensorMode(), LiveBytes() as live, torch.inference_mode():
+        network = Network(replace(config, camera="regressed")).eval()
+        network.precision, network.frames_at_once = precision, frames_at_once
+        for layer in network.matrices():  # `set_precision` exchanges contents, which there are none
+            for name, values in dict(layer.named_parameters()).items():
+                setattr(layer, name, nn.Parameter(values.to(precision), requires_grad=False))
+        weights = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+        memory = network.fresh_memory()
+        for _ in range(2):
+            images = torch.zeros(1, window, 3, height, width)
+            live.peak = live.now
+            _, memory = network(Window(images, window, overlap, rigid=False), memory)
+    return Footprint(weights, live.peak - weights)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors that are alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return out
+
+    def _count(self, storage: Any) -> None:
+        if id(storage) in self._known:
+            return
+        self._known.add(id(storage))
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, id(storage), storage.nbytes())
+
+    def _forget(self, key: int, nbytes: int) -> None:
+        self._known.discard(key)
+        self.now -= nbytes
