@@ -14,7 +14,7 @@ from true_recordings import Walk, record, walk
 
 from openloger import cli
 from openloger.corrections import apply, close_loops, undo
-from openloger.corrections.loops import solve_loops
+from openloger.corrections.loops import may_meet, solve_loops
 from openloger.corrections.places import Places, likely_pairs
 from openloger.corrections.revisits import Agreement, Revisit, Visit, agreement_of, medium_detail, place_visit
 from openloger.errors import InputError
@@ -87,12 +87,27 @@ def test_pairs_are_the_most_alike_once_each() -> None:
     angle = np.deg2rad([0, 40, 80, 120, 1, 42, 170, 260])
     descriptor = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
     places = Places(np.arange(8), np.arange(1, 9), descriptor)
-    found = list(likely_pairs(places, at, least_between=5.0, least_likeness=0.9, apart=1))
+    far = at[None] - at[:, None] >= 5.0
+    found = list(likely_pairs(places, far, least_likeness=0.9, apart=1))
     assert [(one.first, one.second) for one in found] == [(0, 4), (1, 5)]
     assert found[0].likeness == pytest.approx(np.cos(np.deg2rad(1)), abs=1e-6)
-    wide = list(likely_pairs(places, at, least_between=5.0, least_likeness=0.9, apart=2))
+    wide = list(likely_pairs(places, far, least_likeness=0.9, apart=2))
     assert [(one.first, one.second) for one in wide] == [(0, 4)]
-    assert not list(likely_pairs(places, at, least_between=50.0, least_likeness=0.9, apart=1))
+    assert not list(likely_pairs(places, np.zeros_like(far), least_likeness=0.9, apart=1))
+
+
+def test_places_meet_within_what_the_path_may_have_drifted() -> None:
+    cameras = np.tile(np.eye(4), (4, 1, 1))
+    cameras[:, 0, 3] = 0, 1, 3, 0.5
+    cameras[2, :3, :3] = cameras[2, :3, [2, 1, 0]].T  # looks along x: as far off as drift alone cannot turn it
+    along = np.array([0.0, 1, 10, 20])
+    found = may_meet(cameras, along, 1.0)
+    assert found[0, 3]
+    assert not found[0, 1]  # one visit
+    assert not found[0, 2]  # 90 degrees off
+    assert not found.T[np.triu_indices(4)].any()  # the later one is second
+    cameras[3, 0, 3] = 6.0
+    assert not may_meet(cameras, along, 1.0)[0, 3]
 
 
 def test_closures_spread_the_drift_over_the_path_and_a_false_one_does_not() -> None:

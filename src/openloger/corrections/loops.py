@@ -24,9 +24,10 @@ from openloger.network import Network, load_network, weights_hash
 from openloger.network.presets import PRESETS
 from openloger.recording import CorrectionStep, Recording
 from openloger.runtime.progress import Progress, Stopwatch
-from openloger.shapes import Float64
+from openloger.shapes import Bool, Float64
 
 LEAST_PATH = 3.0  # middle depths between two visits: less is the same visit
+REACH, REACH_DEG = 1.5, 50.0  # middle depths, and degrees, between cameras that have surfaces in common
 APART = 3  # places, within which pairs are of the same revisit
 LEAST_LIKENESS, LEAST_LIKENESS_NEARBY = 0.25, 0.1  # of descriptors; near a pair that was accepted
 PASSES, SHARE_OF_WINDOWS = 40, 0.03  # of the network, at most the greater of the two
@@ -101,8 +102,9 @@ class _Search:
 
     def __init__(self, recording: Recording, network: Network, places: Places) -> None:
         self._places, self._revisits = places, Revisits(recording, network)
-        self._along = along_path(recording)[places.frames]
-        self._least_between = LEAST_PATH * middle_depth(recording)
+        self._may_meet = may_meet(
+            recording.world_from_cam[places.frames], along_path(recording)[places.frames], middle_depth(recording)
+        )
         self._most = max(PASSES, round(SHARE_OF_WINDOWS * len(recording.windows)))
         self._tried: dict[tuple[int, int], Revisit | None] = {}
         self.refused: Counter[str] = Counter()
@@ -117,8 +119,7 @@ class _Search:
         watch = Stopwatch(total=self._most)
         pairs = likely_pairs(
             self._places,
-            self._along,
-            least_between=self._least_between,
+            self._may_meet,
             least_likeness=LEAST_LIKENESS,
             apart=APART,
         )
@@ -147,11 +148,27 @@ class _Search:
         count = len(self._places.frames)
         around = [(first + a, second + b) for a in steps for b in steps]
         around = [(a, b) for a, b in around if 0 <= a < count and 0 <= b < count]
-        around = [(a, b) for a, b in around if self._along[b] - self._along[a] >= self._least_between]
+        around = [(a, b) for a, b in around if self._may_meet[a, b]]
         alike = {pair: self._places.likeness(*pair) for pair in around}
         for pair in sorted(around, key=lambda pair: -alike[pair])[:TRIES_NEARBY]:
             if alike[pair] >= LEAST_LIKENESS_NEARBY and self._try(*pair) is not None:
                 return
+
+
+def may_meet(
+    world_from_cam: Float64[np.ndarray, "place 4 4"], along: Float64[np.ndarray, " place"], middle_depth: float
+) -> Bool[np.ndarray, "place place"]:
+    """Whether two places, the first before the second, can have surfaces in common after what the path may have
+    drifted in between, and are not one visit."""
+    centres, ahead = world_from_cam[:, :3, 3].astype(np.float32), world_from_cam[:, :3, 2].astype(np.float32)
+    between = (along[None] - along[:, None]).astype(np.float32)
+    places = np.arange(len(along), dtype=np.float32)
+    squared = np.square(centres).sum(1)
+    distance = np.sqrt((squared[:, None] + squared[None] - 2 * centres @ centres.T).clip(0))
+    turn_deg = np.rad2deg(np.arccos((ahead @ ahead.T).clip(-1, 1)))
+    is_near = distance <= MOST_DRIFT * between + REACH * middle_depth
+    is_alike = turn_deg <= MOST_TURN_DEG * (places[None] - places[:, None]) + REACH_DEG
+    return (between >= LEAST_PATH * middle_depth) & is_near & is_alike
 
 
 def along_path(recording: Recording) -> Float64[np.ndarray, " frame"]:

@@ -15,7 +15,7 @@ import torch
 from openloger.network import Network
 from openloger.recording import Recording
 from openloger.runtime.progress import Progress, Stopwatch
-from openloger.shapes import Float32, Float64, Int, UInt8
+from openloger.shapes import Bool, Float32, Int, UInt8
 
 MOST_PLACES = 4000  # more are thinned evenly: memory is 4 bytes a pair
 _TOGETHER = 16  # pictures that are encoded at once
@@ -77,16 +77,13 @@ def _whitened(values: Float32[np.ndarray, "place number"]) -> Float32[np.ndarray
 
 
 def likely_pairs(
-    places: Places, along: Float64[np.ndarray, " place"], *, least_between: float, least_likeness: float, apart: int
+    places: Places, may_meet: Bool[np.ndarray, "place place"], *, least_likeness: float, apart: int
 ) -> Iterator[PlacePair]:
-    """Pairs with at least `least_between` of path and `apart` places between them, the most alike first; of pairs less
-    than `apart` places from one that was given, in both, none is.
-
-    `along` is each place's distance along the path.
-    """
+    """Pairs that may meet with `apart` places between them, the most alike first; of pairs less than `apart` places
+    from one that was given, in both, none is."""
     count = len(places.frames)
     alike = places.descriptor @ places.descriptor.T
-    alike[along[None] - along[:, None] < least_between] = -1.0
+    alike[~may_meet] = -1.0
     alike[np.tri(count, k=apart, dtype=bool)] = -1.0  # the later one first, or too near
     while True:
         first, second = divmod(int(alike.argmax()), count)
