@@ -69,7 +69,7 @@ def test_masks_that_are_missing_are_found_before_the_first_frame(tmp_path):
     """Not when the run has come to them; those of frames that are not taken may be missing."""
     walk = pictures(tmp_path / "walk")
     folder = pictures(tmp_path / "masks", 2, of=lambda number: half_mask())
-    frames = masked(open_frames(walk), Masks.parse([str(folder)])).frames()
+    frames = masked(open_frames(open_frames(walk)), Masks.parse([str(folder)])).frames()
     with pytest.raises(InputError, match=r"frame 2 \(walk_002.png\); add one.*; 2 of 4 frames have none"):
         next(frames)
     assert len(masks_of(walk, folder, stop=2)) == 2

@@ -165,10 +165,11 @@ def _named_mask(named: dict[str, Path], frame: Frame, name: str) -> Mask:
 def _check_names(name: str, masks: dict[str, Path], source: FrameSource) -> None:
     """Now, not after hours: all chosen pictures of a folder, whose names are known before they are read."""
     chain = list(sources_within(source))
-    chosen, lazy = [one for one in chain if isinstance(one, SelectedFrames)], chain[-1]
-    if not isinstance(lazy, PictureFiles) or len(chosen) != 1:
+    lazy, choices = chain[-1], [one.selection for one in chain if isinstance(one, SelectedFrames)]
+    chosen = [choice for choice in choices if choice != Selection()] or [Selection()]
+    if not isinstance(lazy, PictureFiles) or len(chosen) > 1:
         return
-    stamps = list(chosen[0].selection.of(lazy.outline(chosen[0].selection)))
+    stamps = list(chosen[0].of(lazy.outline(chosen[0])))
     missing = [stamp.index for stamp in stamps if _own_of(masks, lazy.paths[stamp.index].name) is None]
     if missing:
         others = f"; {len(missing)} of {len(stamps)} frames have none" if len(missing) > 1 else ""
