@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from network.reference import toy_network
 from openloger.errors import InputError
@@ -14,6 +15,7 @@ from openloger.network.compilation import REGIONS, compile_regions, regions
 from openloger.transformer.attention import Block
 
 
+@pytest.mark.skipif(torch.__version__ < "2.13", reason="older versions are refused")
 @pytest.mark.timeout(1500)  # seconds of processor time, which a busy machine gives in minutes
 @pytest.mark.parametrize(
     ("backend", "precision", "most"),
@@ -44,6 +46,13 @@ def test_every_block_is_in_one_region():
     assert sum(isinstance(module, Block) for module in inside) > 20
 
 
+def test_a_torch_that_cannot_trace_them_is_refused(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.9.1+cpu"))
+    with pytest.raises(InputError, match=r"2\.9\.1.*without --compile"):
+        compile_regions(toy_network())
+
+
+@pytest.mark.skipif(torch.__version__ < "2.13", reason="older versions are refused")
 def test_where_it_does_not_work_one_line_names_the_way_out():
     network = toy_network()
     with pytest.raises(InputError, match=r"does not work here .*: run without --compile"):

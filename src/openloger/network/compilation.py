@@ -24,6 +24,7 @@ from openloger.transformer.attention import Block
 
 REGIONS = (Block, TestTimeTraining, SlidingWindowAttention, PixelHead, ConvolutionalPointHead)
 _CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+_OLDEST_TORCH = "2.13"  # that traces all regions, as far as was tried; 2.7 and 2.9 fail on tuples with names
 _VARIANTS = 64  # of one function: regions share `Module.__call__`, of which torch would compile 8 and then give up
 
 
@@ -34,7 +35,7 @@ def compile_regions(network: Network, *, backend: str = "inductor") -> Network:
     code in a cache (TORCHINDUCTOR_CACHE_DIR, by default in ~/.cache/openloger). Results agree with those of the network
     as it was up to rounding.
 
-    Raises InputError where torch.compile does not work here, as without a C++ compiler, or Triton on a card.
+    Raises InputError where torch.compile does not work here: an older torch, no C++ compiler, no Triton on a card.
     """
     _keep_cache()
     _try(network.device, backend)
@@ -67,6 +68,8 @@ def _keep_cache() -> None:
 
 def _try(device: torch.device, backend: str) -> None:
     """Compile two lines, so that a missing compiler ends a run before it begins."""
+    if torch.__version__ < _OLDEST_TORCH:
+        raise InputError(f"torch {torch.__version__} cannot compile it: run without --compile, or update torch")
     x = torch.zeros(8, device=device)
     try:
         torch.compile(lambda values: values * 2 + 1, backend=backend)(x)
