@@ -316,9 +316,10 @@ def summarise(runs: list[Run]) -> None:
         ate = np.array([run.ate_after / run.ate_before for run in chosen])
         gap = np.array([run.gap_before / run.gap_after for run in chosen if run.gap_after > 0])
         closed = sum(run.closures > 0 for run in chosen)
+        gaps = f", gap / {np.exp(np.log(gap).mean()):.1f} in the geometric mean" if len(gap) else ""
         print(
             f"{title}: {len(chosen)} runs, {closed} closed, ATE x {ate.mean():.2f} in the mean (x {ate.min():.2f} to "
-            f"x {ate.max():.2f}), gap / {np.exp(np.log(gap).mean()):.1f} in the geometric mean"
+            f"x {ate.max():.2f}){gaps}"
         )
 
 

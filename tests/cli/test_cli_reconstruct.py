@@ -95,7 +95,7 @@ def test_truncated_video_keeps_what_was_decoded_and_says_so(tmp_path, capsys):
     assert 6 <= len(kept) <= 14
     assert not kept.complete
     said = refusal(capsys)
-    assert f"{len(kept)} frames before it" in said
+    assert f"({len(kept)} frames)" in said
     assert str(tmp_path / "out") in said
 
 

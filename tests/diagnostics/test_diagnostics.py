@@ -150,6 +150,10 @@ def test_a_camera_that_stands_still_is_said_to_see_no_depth(shots: list[scenes.S
     assert "the camera hardly moves" in found(placed(still))["no motion"]
 
 
+def test_of_a_single_picture_no_motion_is_expected(shots: list[scenes.Shot]) -> None:
+    assert "no motion" not in found(placed(shots[:1]))
+
+
 def test_one_window_that_moves_is_enough(shots: list[scenes.Shot]) -> None:
     still, moving = (measure(placed(one)) for one in ([shots[0]] * 12, shots))
     assert "no motion" in told([still, still])

@@ -67,7 +67,7 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
         blank=tuple(index for index, blank in zip(indices[:count], is_blank.tolist(), strict=False) if blank),
         picture=_peak(_changes(thumbnails).masked_fill(hidden, 0.0), indices),
         camera=_peak(motions.masked_fill(hidden, 0.0), indices) if len(motions) else None,
-        parallax=_parallax(cameras, depth) if depth > 0 else None,
+        parallax=_parallax(cameras, depth) if depth > 0 and len(cameras) > 1 else None,
         confidence=confidence[shown[:count]].median().item() if bool(shown[:count].any()) else None,
         residual=_residual(placed),
         seam=_seam(frames),
