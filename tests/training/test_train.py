@@ -19,7 +19,7 @@ from openloger.network.checkpoint import read_config, save_network
 from openloger.training.checkpoint import latest_checkpoint, read_progress, shards
 from openloger.training.config import TrainConfig, ValidationConfig, recipe
 from openloger.training.curriculum import CONFIDENCE_ALONE, DatasetPlan, RatePlan, WindowPlan
-from openloger.training.data import ClipSpec
+from openloger.training.data import HELD_OUT_SEEDS, ClipSpec
 from openloger.training.metrics import read_metrics
 from openloger.training.train import Budget, TrainingDivergedError, make_network, train
 
@@ -115,6 +115,25 @@ def test_nan_stops_the_run_and_names_the_clips(tmp_path):
     with pytest.raises(TrainingDivergedError, match=r"step 0 of stage 'pairs'.*(rooms|street|terrain|clutter):\d+@"):
         train(tiny(), tmp_path, render=nothing_known, device="cpu")
     assert latest_checkpoint(tmp_path / "checkpoints") is None
+
+
+def test_a_stop_does_not_wait_for_the_worlds_of_validation(tmp_path):
+    held_out: list[ClipSpec] = []
+
+    def interrupted(specs: list[ClipSpec]):
+        if specs[0].seed < HELD_OUT_SEEDS:
+            held_out.extend(specs)
+            os.kill(os.getpid(), signal.SIGINT)
+        return render_boxes(specs)
+
+    config = tiny(4, validation=ValidationConfig(every=2, clips=64))
+    with pytest.raises(KeyboardInterrupt, match="step 2"):
+        train(config, tmp_path, render=interrupted, device="cpu")
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    assert read_progress(path).step == 2
+    assert 0 < len(held_out) < 64
+    assert not list(read_metrics(tmp_path / "metrics.jsonl", "validation"))
 
 
 def test_validation_stands_beside_its_guesses(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -29,9 +29,10 @@ from openloger.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
+from openloger.training.clips import Clip
 from openloger.training.config import TrainConfig
 from openloger.training.curriculum import Stage
-from openloger.training.data import ClipStream
+from openloger.training.data import ClipSpec, ClipStream
 from openloger.training.distribute import Ranks, accumulate, any_rank, average, full_tensor, gather, ranks, shard, wrap
 from openloger.training.folder import CHECKPOINTS_FOLDER, check_run_folder, write_config, write_weights
 from openloger.training.footage import opened
@@ -59,6 +60,10 @@ _log = logging.getLogger("openloger")
 
 class TrainingDivergedError(OpenlogerError):
     """A loss or gradient that is not finite; the message names the step and its clips."""
+
+
+class _StopRequestedError(Exception):
+    """Leaves a rendering that takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -363,8 +368,11 @@ class StageLoop:
         done = self.run.progress
         among = self.context.among
         network = plain_network(self.run, self.run.mean.weights).to(among.device)
-        if self._held_out is None:  # each process renders its share, so none waits for another's
-            self._held_out = held_out(self.stage, self.config.validation, self.context.render, among)
+        if self._held_out is None:
+            self._held_out = self._rendered_held_out()
+        if self._held_out is None:
+            _log.info("the validation of step %d is left out, as the run is to stop", done.total_step)
+            return
         scores = validate(network, self._held_out, among)
         if self.context.metrics is not None:
             if self.config.validation.pictures:
@@ -375,6 +383,21 @@ class StageLoop:
                 self.context.metrics.write("validation", done.total_step, line)
             _log.info("%s", score_line(done, scores["all"]))
         self._clock = time.monotonic()
+
+    def _rendered_held_out(self) -> HeldOut | None:
+        """Each process renders its share, so none waits for another's; None where the run is to stop meanwhile."""
+        stop, render, among = self.context.stop, self.context.render, self.context.among
+
+        def render_unless_stopped(specs: Sequence[ClipSpec]) -> list[Clip]:
+            if stop.requested:
+                raise _StopRequestedError
+            return render(specs)
+
+        try:
+            rendered = held_out(self.stage, self.config.validation, render_unless_stopped, among)
+        except _StopRequestedError:
+            rendered = None
+        return None if any_rank(rendered is None, among) else rendered
 
     def _save(self) -> None:
         run, context = self.run, self.context
