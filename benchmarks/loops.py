@@ -144,14 +144,14 @@ class Run:
     closures: int
     farthest: float  # true distance between the visits of a closure, at most
     cpu_s: float
-    told: str
+    outcome: str
 
     @property
     def line(self) -> str:
         gaps = f"gap {self.gap_before:.3f} -> {self.gap_after:.3f}"
         ate = f"ATE {self.ate_before:.3f} -> {self.ate_after:.3f} m"
         closed = f"{self.closures} closures, visits at most {self.farthest:.2f} m apart, {self.cpu_s:.1f} s"
-        return f"{self.name}: {ate}, {gaps}, {closed}; {self.told}"
+        return f"{self.name}: {ate}, {gaps}, {closed}; {self.outcome}"
 
 
 def errors_of(cameras: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -208,19 +208,19 @@ def drifted(path: Path, truth: np.ndarray, seed: int) -> Iterator[None]:
 def close_one(path: Path, truth: np.ndarray, network: Network, name: str) -> Run:
     recording = open_recording(path)
     ate, gap = errors_of(recording.world_from_cam, truth)
-    began, closures, told = time.process_time(), [], ""
+    began, closures, outcome = time.process_time(), [], ""
     try:
         found = close_loops(recording, network=network)
-        closures, told = found.step.details["closures"], str(found.step.details["refused"])
+        closures, outcome = found.step.details["closures"], str(found.step.details["refused"])
         apply(recording, found)
     except InputError as error:
-        told = str(error).partition("close: ")[2]
+        outcome = str(error).partition("close: ")[2]
     seconds = time.process_time() - began
     after = errors_of(recording.world_from_cam, truth)
     if closures:
         undo(recording)
     apart = [float(np.linalg.norm(truth[a, :3, 3] - truth[b, :3, 3])) for a, b in closures]
-    return tell(Run(name, ate, after[0], gap, after[1], len(closures), max(apart, default=0.0), seconds, told))
+    return printed(Run(name, ate, after[0], gap, after[1], len(closures), max(apart, default=0.0), seconds, outcome))
 
 
 def graph_all(seeds: int) -> None:
@@ -253,13 +253,13 @@ def graph_one(truth: np.ndarray, frames: np.ndarray, name: str, seed: int, began
         revisits.append(Revisit(first, second, true @ drift, seen, 0.05 * length))
     ate, gap = errors_of(drifted, truth)
     if not revisits:
-        return tell(Run(name, ate, ate, gap, gap, 0, 0.0, 0.0, "the path has no such places"))
+        return printed(Run(name, ate, ate, gap, gap, 0, 0.0, 0.0, "the path has no such places"))
     nodes = [*frames.tolist(), len(truth) - 1]
     moved, weights, _ = solve_loops(drifted, nodes, revisits)
     closed = moved_cameras(drifted, replace(step, frames=tuple(nodes), after_from_before=moved))
     after = errors_of(closed, truth)
     kept, seconds = int((weights > 0.5).sum()), time.process_time() - began
-    return tell(Run(name, ate, after[0], gap, after[1], kept, float(apart[alike].max()), seconds, ""))
+    return printed(Run(name, ate, after[0], gap, after[1], kept, float(apart[alike].max()), seconds, ""))
 
 
 def conjugate(off: Sim3, camera: np.ndarray) -> Sim3:
@@ -303,7 +303,7 @@ def draw(path: Path, out: Path) -> None:
     print(found.text)
 
 
-def tell(run: Run) -> Run:
+def printed(run: Run) -> Run:
     print(run.line, flush=True)
     return run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,27 +25,12 @@ from openloger.corrections import (
 )
 from openloger.errors import InputError, RecordingError
 from openloger.geometry.earth import GeoOrigin
-from openloger.recording import Recording, open_recording
+from openloger.recording import Recording
 
 SCALE = 3.7
 ORIGIN = GeoOrigin(47.3667, 8.55, 408.0)
 START = "2026-05-01T10:00:00Z"
 START_S = 1777629600.0
-
-
-@pytest.fixture(scope="module")
-def street() -> Walk:
-    return walk("street", 3, 40)
-
-
-@pytest.fixture(scope="module")
-def recorded(street: Walk, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return record(street, tmp_path_factory.mktemp("recorded") / "street").path
-
-
-@pytest.fixture
-def recording(recorded: Path, tmp_path: Path) -> Recording:
-    return open_recording(shutil.copytree(recorded, tmp_path / "street"))
 
 
 def geodetic(centres: np.ndarray) -> np.ndarray:

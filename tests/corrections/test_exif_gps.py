@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
-from true_recordings import Walk, record, walk
+from true_recordings import Walk
 
 from openloger.corrections import align_by_gps
 from openloger.corrections.gps_files import read_fixes
 from openloger.errors import InputError
 from openloger.geometry.earth import GeoOrigin
-from openloger.recording import Recording, open_recording
+from openloger.recording import Recording
 
 GPS_IFD = 0x8825
 NOTHING = IFDRational(0, 0)
@@ -131,21 +130,6 @@ def test_degrees_that_no_place_has_are_refused_by_the_pictures_name(tmp_path: Pa
 
 
 ORIGIN = GeoOrigin(-33.4372, -70.6506, -3.0)  # to the south and the west, below the sea
-
-
-@pytest.fixture(scope="module")
-def street() -> Walk:
-    return walk("street", 3, 40)
-
-
-@pytest.fixture(scope="module")
-def recorded(street: Walk, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return record(street, tmp_path_factory.mktemp("recorded") / "street").path
-
-
-@pytest.fixture
-def recording(recorded: Path, tmp_path: Path) -> Recording:
-    return open_recording(shutil.copytree(recorded, tmp_path / "street"))
 
 
 def taken(street: Walk, folder: Path, *, named: bool, without_altitude: int = 0, start_s: int = 36_000) -> Path:

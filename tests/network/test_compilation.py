@@ -11,11 +11,13 @@ import torch
 
 from network.reference import toy_network
 from openloger.errors import InputError
-from openloger.network.compilation import REGIONS, compile_regions, regions
+from openloger.network.compilation import OLDEST_TORCH, REGIONS, compile_regions, regions
 from openloger.transformer.attention import Block
 
+traceable = pytest.mark.skipif(torch.__version__ < OLDEST_TORCH, reason="older versions are refused")
 
-@pytest.mark.skipif(torch.__version__ < "2.13", reason="older versions are refused")
+
+@traceable
 @pytest.mark.timeout(1500)  # seconds of processor time, which a busy machine gives in minutes
 @pytest.mark.parametrize(
     ("backend", "precision", "most"),
@@ -52,7 +54,7 @@ def test_a_torch_that_cannot_trace_them_is_refused(monkeypatch):
         compile_regions(toy_network())
 
 
-@pytest.mark.skipif(torch.__version__ < "2.13", reason="older versions are refused")
+@traceable
 def test_where_it_does_not_work_one_line_names_the_way_out():
     network = toy_network()
     with pytest.raises(InputError, match=r"does not work here .*: run without --compile"):

@@ -35,7 +35,7 @@ def test_the_first_window_and_untrained_memory():
     assert memory(tokens, log_depth, log_depth[:, :2] + 1.0).item() == pytest.approx(0.5, abs=1e-6)
 
 
-def test_far_cells_and_unknown_ones_have_no_say():
+def test_far_cells_and_unknown_ones_do_not_count():
     log_depth = torch.rand(2, 2, 3, 4)
     before = log_depth + 0.3
     before[:, :, 0, :] += 5.0  # a third of all, the far ones: sky

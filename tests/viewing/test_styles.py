@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,6 +155,27 @@ def test_where_there_is_no_mesh_it_is_said(walk: Recording, key: MeshKey, said: 
     mesher = Mesher(walk)
     try:
         until(lambda: mesher.mesh(key) is None and said in mesher.note(key))
+    finally:
+        mesher.close()
+
+
+def test_a_mesh_of_a_recording_that_changed_meanwhile_is_not_kept(
+    walk: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[SceneMesh] = []
+
+    def made_while_it_changes(*args: Any, **kwargs: Any) -> SceneMesh:
+        made.append(build_mesh(*args, **kwargs))
+        if len(made) == 1:
+            mesher.discard()  # after the last look whether it is still wanted
+        return made[-1]
+
+    monkeypatch.setattr("openloger.viewing.browser.mesher.build_mesh", made_while_it_changes)
+    mesher = Mesher(walk)
+    try:
+        until(lambda: mesher.mesh(KEY) is not None)
+        assert len(made) == 2
+        assert mesher.mesh(KEY) is made[1]
     finally:
         mesher.close()
 

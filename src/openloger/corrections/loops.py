@@ -73,7 +73,7 @@ def close_loops(
         {"more than the path can drift": len(found) - len(plausible), "alone": len(plausible) - len(confirmed)}
     )
     if not confirmed:
-        raise InputError(f"{recording.path}: nothing to close: {_told(search.passes, refused)}")
+        raise InputError(f"{recording.path}: nothing to close: {_why_none(search.passes, refused)}")
     return _solved(recording, places, confirmed, passes=search.passes, refused=refused)
 
 
@@ -90,7 +90,7 @@ def _is_own(recording: Recording, network: Network) -> bool:
     return (meta.network, meta.weights_hash) == (network.config.name, own)
 
 
-def _told(passes: int, refused: Counter[str]) -> str:
+def _why_none(passes: int, refused: Counter[str]) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in refused.most_common() if count)
     if not passes:
         return "no place looks like one that the camera left"

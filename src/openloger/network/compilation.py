@@ -24,7 +24,7 @@ from openloger.transformer.attention import Block
 
 REGIONS = (Block, TestTimeTraining, SlidingWindowAttention, PixelHead, ConvolutionalPointHead)
 _CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
-_OLDEST_TORCH = "2.13"  # that traces all regions, as far as was tried; 2.7 and 2.9 fail on tuples with names
+OLDEST_TORCH = "2.13"  # that traces all regions, as far as was tried; 2.7 and 2.9 fail on tuples with names
 _VARIANTS = 64  # of one function: regions share `Module.__call__`, of which torch would compile 8 and then give up
 
 
@@ -68,7 +68,7 @@ def _keep_cache() -> None:
 
 def _try(device: torch.device, backend: str) -> None:
     """Compile two lines, so that a missing compiler ends a run before it begins."""
-    if torch.__version__ < _OLDEST_TORCH:
+    if torch.__version__ < OLDEST_TORCH:
         raise InputError(f"torch {torch.__version__} cannot compile it: run without --compile, or update torch")
     x = torch.zeros(8, device=device)
     try:

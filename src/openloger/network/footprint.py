@@ -79,8 +79,8 @@ class LiveBytes(TorchDispatchMode):
         self._known.add(id(storage))
         self.now += storage.nbytes()
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._forget, id(storage), storage.nbytes())
+        weakref.finalize(storage, self._release, id(storage), storage.nbytes())
 
-    def _forget(self, key: int, nbytes: int) -> None:
+    def _release(self, key: int, nbytes: int) -> None:
         self._known.discard(key)
         self.now -= nbytes

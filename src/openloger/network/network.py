@@ -81,7 +81,7 @@ class Window:
     rigid: bool = True  # False: regressed rotations stay nine numbers, for whoever projects them on the host
     used: Bool[Tensor, "batch frame height width"] | None = None  # False: a mask hides the pixel; one window alone
     still_only: bool = False  # what is predicted to move by itself has no say in a geometric camera
-    padding: int = 0  # frames at the end that only bring a last window to its usual length; they have no say at all
+    padding: int = 0  # frames at the end that only bring a last window to its usual length; they change no output
 
     @property
     def roles(self) -> Int[Tensor, " frame"]:
@@ -224,7 +224,7 @@ class Network(nn.Module):
 
     @torch.inference_mode()
     def place_descriptors(self, images: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame number"]:
-        """Whole numbers up to 127, of sRGB pictures in [0, 1] (`places.py`); their length says nothing.
+        """Whole numbers up to 127, of sRGB pictures in [0, 1] (`places.py`); their length has no meaning.
 
         Raises InputError where their sides are no multiples of the patch.
         """

@@ -1,7 +1,7 @@
 """Descriptors of places: pooled encoder features of a frame, alike where a camera comes back and looks the same way.
 
 Nothing is trained for it. The map of stride 16 (or the encoder's tokens) is averaged over three columns of the picture,
-so that left and right are told apart, and kept in one byte a number.
+so that left and right differ, and kept in one byte a number.
 """
 
 from __future__ import annotations

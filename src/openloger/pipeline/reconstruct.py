@@ -19,7 +19,7 @@ from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
 from openloger.network import Network, NetworkSpec, load_network
 from openloger.pipeline.decode_ahead import DecodedAhead
-from openloger.pipeline.memory_plan import plan_memory
+from openloger.pipeline.memory_plan import GB, plan_memory
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame, recording_begun
 from openloger.pipeline.resume import (
     RecordedPrefix,
@@ -31,7 +31,7 @@ from openloger.recording import BackgroundWriter, Cost, Recording, create_record
 from openloger.runtime.allocator import keep_freed_memory
 from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
-from openloger.runtime.resources import device_name, is_out_of_memory, limit_card_bytes, peak_memory_bytes
+from openloger.runtime.resources import card_bytes_limited, device_name, is_out_of_memory, peak_memory_bytes
 from openloger.runtime.threads import cores_shared
 from openloger.streaming import Stream
 from openloger.values import FrameSource
@@ -114,7 +114,13 @@ def reconstruct(
             meta = meta if live else replace(meta, source=stored.meta.source)  # `check_source` accepts a moved file
             writer = resume_recording(out, meta, frames=stream.state.final_frames)
         work = operations_per_frame(network, frames.size)
-        with _memory_explained(Path(out), network), cores_shared(work=work), BackgroundWriter(writer) as recording:
+        limit = options.max_memory_gb and options.max_memory_gb * GB
+        with (
+            _memory_explained(Path(out), network),
+            card_bytes_limited(network.device, limit),
+            cores_shared(work=work),
+            BackgroundWriter(writer) as recording,
+        ):
             _run(stream, frames, recording, options, live=live)
     if frames.error is not None:
         kept = f"{out} keeps what is before it ({counted(len(open_recording(out)), 'frame')})"
@@ -134,7 +140,6 @@ def _keep_within(allowed_gb: float, stream: Stream, size: tuple[int, int], *, gi
     )
     _log.info("%s", plan.describe())
     stream.window, stream.network.frames_at_once = plan.window, plan.frames_at_once
-    limit_card_bytes(stream.network.device, plan.allowed_bytes)
 
 
 @contextmanager

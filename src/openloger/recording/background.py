@@ -41,7 +41,7 @@ class BackgroundWriter:
         self._pending: deque[Future[None]] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recording")
         self._changed = threading.Condition()
-        self._given, self._flushing = 0, False  # the number of windows; whether somebody waits for all of them
+        self._given, self._flushing = 0, False  # the number of windows; whether a caller waits for all of them
         self._committed_at_s, self._commit_s = -math.inf, 0.0
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from openloger.runtime import platform
@@ -36,13 +38,21 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def limit_card_bytes(device: torch.device, limit: int) -> None:
-    """Let torch take no more than `limit` bytes of a card's memory in this process; nothing on other devices."""
+@contextmanager
+def card_bytes_limited(device: torch.device, limit: float | None) -> Iterator[None]:
+    """While it lasts, torch takes no more than `limit` bytes of a card's memory in this process; None: all of it.
+    Nothing on other devices."""
     import torch
 
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
+    if device.type != "cuda" or limit is None:
+        yield
+        return
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Meshes made behind the page's back: one at a time, in a thread that begins with the first that is wanted."""
+"""Meshes are made on a background thread, one at a time; it starts with the first that is requested."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Mesher:
         self._failed: dict[MeshKey, str] = {}
         self._wanted: dict[MeshKey, float] = {}  # when each was requested last
         self._progress: tuple[MeshKey, float] | None = None
+        self._edition = 0  # of the recording: a mesh of an earlier one is not kept
         self._lock, self._waking = threading.Lock(), threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -38,9 +39,9 @@ class Mesher:
             if key not in self._failed:
                 self._wanted[key] = time.monotonic()
                 self._waking.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="viewer-mesher", daemon=True)
-            self._thread.start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="viewer-mesher", daemon=True)
+                self._thread.start()
         return None
 
     def note(self, key: MeshKey) -> str:
@@ -56,8 +57,9 @@ class Mesher:
         return f"The mesh is being made: {100 * share:.0f} %"
 
     def discard(self) -> None:
-        """The recording has changed."""
+        """The recording has changed: what is made, or being made, is of no use."""
         with self._lock:
+            self._edition += 1
             self._made.clear()
             self._failed.clear()
 
@@ -70,7 +72,7 @@ class Mesher:
 
     def _work(self) -> None:
         while not self._stopping:
-            key = self._next()
+            edition, key = self._edition, self._next()
             if key is None:
                 self._waking.wait()
                 self._waking.clear()
@@ -80,17 +82,19 @@ class Mesher:
                     self._recording,
                     key,
                     progress=lambda share, key=key: self._show(key, share),
-                    is_wanted=lambda key=key: self._is_wanted(key),
+                    is_wanted=lambda key=key, edition=edition: edition == self._edition and self._is_wanted(key),
                 )
             except MeshInterruptedError:
                 continue
             except (InputError, RecordingError, OSError) as error:
                 _log.warning("no mesh: %s", error)
                 with self._lock:
-                    self._failed[key] = str(error)
+                    if edition == self._edition:
+                        self._failed[key] = str(error)
                 continue
             with self._lock:
-                self._made[key] = made
+                if edition == self._edition:
+                    self._made[key] = made
                 while len(self._made) > _KEPT:
                     self._made.popitem(last=False)
 
