@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 import openloger
-from openloger.frames.masks import read_mask
+from openloger.frames.mask_files import read_mask
 
 
 def main(video: str = "world:street:3?frames=24", mask: Path | None = None, out: Path = Path("out/masks")) -> None:

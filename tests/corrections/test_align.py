@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from true_recordings import FPS, Walk, record, walk
 
 from openloger.corrections import (
@@ -23,6 +26,7 @@ from openloger.corrections import (
     apply,
     undo,
 )
+from openloger.corrections.ground_motion import best_height, heights_tried
 from openloger.errors import InputError, RecordingError
 from openloger.geometry.earth import GeoOrigin
 from openloger.recording import Recording
@@ -251,6 +255,51 @@ def test_heights_that_differ_decide_nothing(street: Walk, tmp_path: Path, noise:
     found = align_by_camera_height(recording, float(np.median(heights)))
     assert found.scale == pytest.approx(SCALE, rel=0.06)
     assert any("stretches of the path it is × " in note for note in found.notes)
+
+
+def with_depth_times(made: Walk, factor: float) -> Walk:
+    """All of its depth too large by one factor, its path as it is."""
+    return replace(made, samples=tuple(replace(one, depth=one.depth * np.float32(factor)) for one in made.samples))
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.7, 1.35])
+@pytest.mark.parametrize("drift", [False, True])
+def test_depth_of_another_scale_than_the_path_is_seen_by_the_ground(
+    street: Walk, tmp_path: Path, factor: float, drift: bool
+) -> None:
+    """Heights by depth agree with each other then, and all are wrong for the path."""
+    recording = record(with_depth_times(street, factor), tmp_path / "street")
+    height = float(np.median(-street.true_centres[:, 1]))
+    if factor == 1:
+        notes = align_by_camera_height(recording, height, drift=drift).notes
+        (note,) = (one for one in notes if "by the motion of the ground, in" in one)
+        assert float(note.rpartition(" ")[2]) == pytest.approx(SCALE, rel=0.05)
+        assert any("--camera" in one for one in notes)
+        return
+    with pytest.raises(InputError, match="depth and path contradict each other: by depth") as refused:
+        align_by_camera_height(recording, height, drift=drift)
+    by_depth, by_motion = (float(one.rstrip(",;")) for one in re.findall(r"× ([\d.]+)", str(refused.value)))
+    assert by_depth == pytest.approx(SCALE / factor, rel=0.06)
+    assert by_motion == pytest.approx(SCALE, rel=0.05)
+
+
+@pytest.mark.parametrize("without", ["texture", "motion"])
+def test_ground_that_decides_nothing_is_said(street: Walk, tmp_path: Path, without: str) -> None:
+    if without == "texture":
+        samples = tuple(replace(one, rgb=np.full_like(one.rgb, 90)) for one in street.samples)
+    else:
+        samples = street.samples[:1] * 12
+    recording = record(replace(street, samples=samples), tmp_path / "street")
+    (note,) = (one for one in align_by_camera_height(recording, 1.6).notes if "depth alone" in one)
+    assert "in 0 of" in note
+
+
+@given(shift=st.floats(-1.0, 1.0), width=st.floats(0.06, 0.3), floor=st.floats(-0.2, 0.3))
+def test_the_best_height_is_where_the_pictures_agree_most(shift: float, width: float, floor: float) -> None:
+    curve = floor + (0.8 - floor) * np.exp(-(((heights_tried() - shift) / width) ** 2))
+    assert best_height(curve) == pytest.approx(shift, abs=0.002)
+    assert best_height(floor + 0.15 * (curve - floor)) is None  # too flat
+    assert best_height(heights_tried() / 2) is None  # best at the end
 
 
 @pytest.mark.parametrize("ending", ["npy", "png"])

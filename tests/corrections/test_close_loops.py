@@ -16,7 +16,7 @@ from openloger import cli
 from openloger.corrections import apply, close_loops, undo
 from openloger.corrections.loops import may_meet, solve_loops
 from openloger.corrections.places import Places, likely_pairs
-from openloger.corrections.revisits import Agreement, Revisit, Visit, agreement_of, medium_detail, place_visit
+from openloger.corrections.revisits import Agreement, Revisit, Revisits, Visit, agreement_of, medium_detail, place_visit
 from openloger.errors import InputError
 from openloger.geometry import SE3, Sim3
 from openloger.network import Network, load_network
@@ -207,3 +207,85 @@ def test_the_command_takes_a_correction_away_alone(two_laps: Path, capsys: pytes
         cli.main(["close-loops", str(two_laps), "--undo", "--dry-run"])
     assert ended.value.code == 2
     assert "--undo goes alone" in capsys.readouterr().err
+
+
+class Passes:
+    """Pairs that the network is given; Ctrl-C comes after `most`."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[range, range]] = []
+        self.most: int | None = None
+
+    def begin(self, most: int | None = None) -> None:
+        self.given, self.most = [], most
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
+    counted, verify = Passes(), Revisits.verify
+
+    def counting(self: Revisits, first: range, second: range) -> Revisit | str:
+        if len(counted.given) == counted.most:
+            raise KeyboardInterrupt
+        counted.given.append((first, second))
+        return verify(self, first, second)
+
+    monkeypatch.setattr(Revisits, "verify", counting)
+    return counted
+
+
+def test_a_search_that_was_cut_goes_on_to_the_same_result(
+    two_laps: Path, network: Network, tmp_path: Path, passes: Passes
+) -> None:
+    recording = open_recording(shutil.copytree(two_laps, tmp_path / "laps"))
+    drift(recording)
+    whole, wanted = close_loops(recording, network=network), passes.given
+    kept = recording.path / "loops.json"
+    assert not kept.exists()
+    passes.begin(most=2)
+    with pytest.raises(KeyboardInterrupt):
+        close_loops(recording, network=network)
+    assert kept.exists()
+    assert passes.given == wanted[:2]
+    passes.begin()
+    again = close_loops(open_recording(recording.path), network=network)
+    assert passes.given == wanted[2:]
+    assert again.step.details == whole.step.details
+    assert torch.equal(again.step.after_from_before.matrix(), whole.step.after_from_before.matrix())
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("harm", ["moved", "damaged"])
+def test_what_was_verified_of_another_path_or_is_damaged_is_not_taken(
+    two_laps: Path, network: Network, tmp_path: Path, passes: Passes, harm: str
+) -> None:
+    recording = open_recording(shutil.copytree(two_laps, tmp_path / "laps"))
+    passes.begin(most=1)
+    with pytest.raises(KeyboardInterrupt):
+        close_loops(recording, network=network)
+    verified = passes.given
+    kept = recording.path / "loops.json"
+    if harm == "moved":
+        drift(recording)
+    else:
+        kept.write_text(kept.read_text().replace('"first": ', '"first": 1'))
+    passes.begin(most=1)
+    with pytest.raises(KeyboardInterrupt):
+        close_loops(recording, network=network)
+    assert passes.given == verified
+
+
+def test_a_disk_that_refuses_costs_the_search_nothing(
+    two_laps: Path, network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = open_recording(shutil.copytree(two_laps, tmp_path / "laps"))
+    drift(recording)
+
+    def full(path: Path, data: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("openloger.recording.files.write_atomically", full)
+    assert close_loops(recording, network=network).used >= 2
+    assert [record.message for record in caplog.records if "a pass that is cut starts over" in record.message] == [
+        f"{recording.path / 'loops.json'}: No space left on device; a pass that is cut starts over"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -114,11 +115,143 @@ def test_another_size_is_refused(tmp_path):
         masks_of(walk, static=tmp_path / "bonnet.png")
 
 
-def test_a_mask_of_labels_is_refused(tmp_path):
-    walk = pictures(tmp_path / "walk", 1)
-    save_picture(tmp_path / "labels.png", half_mask() // 255)
-    with pytest.raises(InputError, match="levels up to 1 of 255, of which none is white"):
-        masks_of(walk, static=tmp_path / "labels.png")
+def grey_of_16_bits(levels):
+    return Image.fromarray(levels[..., 0].astype(np.uint16))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda mask: Image.fromarray(mask // 255),
+        lambda mask: Image.fromarray(mask[..., 0] // 255),
+        lambda mask: Image.fromarray(mask[..., 0]).convert("1"),
+        lambda mask: Image.fromarray(np.stack([*mask.T, mask[..., 0].T]).T),  # transparent where it is black
+        lambda mask: grey_of_16_bits(mask // 255),
+        lambda mask: grey_of_16_bits(mask * np.uint16(257)),
+    ],
+)
+def test_masks_of_0_and_1_are_those_of_0_and_255(tmp_path, written):
+    walk = pictures(tmp_path / "walk", 3)
+    for folder, name in (("named", "walk_{:03d}.png"), ("numbered", "m{}.png")):
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            written(half_mask(10 * number)).save(tmp_path / folder / name.format(number))  # the first hides all
+        assert [mask[0].sum() for mask in masks_of(walk, tmp_path / folder)] == [0, 10, 20]
+    written(half_mask(7)).save(tmp_path / "static.png")
+    assert masks_of(walk, static=tmp_path / "static.png")[0][0].sum() == 7
+
+
+@pytest.mark.parametrize("level", [2, 16, 127])
+@pytest.mark.parametrize("name", ["walk_{:03d}.png", "m{}.png"])
+def test_levels_of_which_none_is_white_are_refused(tmp_path, level, name):
+    """Never taken as black throughout: neither labels, nor grey."""
+    walk = pictures(tmp_path / "walk", 2)
+    folder = pictures(tmp_path / "masks", 2, name=name, of=lambda number: half_mask() // 255 * level)
+    with pytest.raises(InputError, match=rf"levels up to {level} of 255, of which none is white.* 255, or 1 and all"):
+        masks_of(walk, folder)
+    with pytest.raises(InputError, match="of which none is white"):
+        masks_of(walk, static=next(folder.iterdir()))
+
+
+def test_a_video_of_grey_masks_is_refused(tmp_path):
+    walk = pictures(tmp_path / "walk", 3)
+    write_video(tmp_path / "masks.mp4", [half_mask() // 255 * np.uint8(100)] * 3)
+    with pytest.raises(InputError, match=r"of frame 0 in .*masks.mp4 has levels up to \d+ of 255, of which none is"):
+        masks_of(walk, tmp_path / "masks.mp4")
+
+
+@pytest.mark.parametrize("first", [1, 255])
+def test_masks_of_two_kinds_of_levels_are_refused(tmp_path, first):
+    walk = pictures(tmp_path / "walk", 2)
+    scales = (1, 255) if first == 1 else (255, 1)
+    folder = pictures(tmp_path / "masks", 2, of=lambda number: half_mask() // 255 * np.uint8(scales[number]))
+    with pytest.raises(InputError, match=rf"levels up to {scales[1]}, and those of .* up to {first}: write all"):
+        masks_of(walk, folder)
+
+
+def test_a_frame_that_is_hidden_whole_is_told_once_and_a_video_is_refused(tmp_path, caplog):
+    walk = pictures(tmp_path / "walk", 3)
+    folder = pictures(tmp_path / "masks", 3, name="walk_{:03d}.jpg", of=lambda number: levels(3))  # JPEG's noise
+    assert not np.any(masks_of(walk, folder))
+    told = [record.message for record in caplog.records if "black throughout" in record.message]
+    assert len(told) == 1
+    assert "walk_000.jpg" in told[0]
+    with pytest.raises(InputError, match="would hide every frame: white is what is used"):
+        masks_of(walk, static=folder / "walk_000.jpg")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_folders_are_part_of_names(tmp_path, zipped):
+    """left/0.png and right/0.png have masks of their own."""
+    for top, of in (("walk", lambda number: levels(200)), ("masks", lambda number: half_mask(number))):
+        (tmp_path / top).mkdir()
+        for first, side in ((3, "right"), (1, "left")):
+            pictures(tmp_path / top / side, 2, name="{}.png", of=lambda number, f=first, of=of: of(number + f))
+    given = f"{tmp_path / 'masks'}/*/*.png"
+    if zipped:
+        given = shutil.make_archive(str(tmp_path / "masks"), "zip", tmp_path / "masks")
+    found = [mask[0].sum() for mask in masks_of(f"{tmp_path / 'walk'}/*/*.png", given)]
+    assert found == [1, 2, 3, 4]
+
+
+def test_names_that_two_masks_have_are_refused(tmp_path):
+    walk = pictures(tmp_path / "walk", 2)
+    for side in ("left", "right"):
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        pictures(tmp_path / "masks" / side, 2, of=lambda number: half_mask())
+    with pytest.raises(InputError, match=r"left/walk_000.png and right/walk_000.png are both named as the frame walk_"):
+        masks_of(walk, f"{tmp_path / 'masks'}/*/*.png")
+
+
+def test_masks_in_another_order_than_their_frames_are_paired_by_name(tmp_path):
+    """A list in an order of its own."""
+    walk = pictures(tmp_path / "walk", 4)
+    folder = pictures(tmp_path / "masks", of=lambda number: half_mask(number + 1))
+    backwards = tmp_path / "frames.txt"
+    backwards.write_text("".join(f"walk/walk_{number:03d}.png\n" for number in (3, 1, 2, 0)))
+    assert [mask[0].sum() for mask in masks_of(backwards, folder)] == [4, 2, 3, 1]
+    assert len(list(walk.iterdir())) == 4
+
+
+def test_some_names_alone_are_no_pairs(tmp_path):
+    """As many masks as frames, of which all but one are named as frames."""
+    walk = pictures(tmp_path / "walk")
+    folder = pictures(tmp_path / "masks", of=lambda number: half_mask())
+    (folder / "walk_000.png").rename(folder / "walk_004.png")
+    with pytest.raises(InputError, match=r"no mask of frame 0 \(walk_000.png\)"):
+        masks_of(walk, folder)
+
+
+@pytest.mark.parametrize("begin", [0, 1])
+def test_masks_of_a_video_may_be_numbered_from_one(tmp_path, begin):
+    """As ffmpeg does; its frames are numbered from zero, and what is chosen does not matter."""
+    write_video(tmp_path / "walk.mp4", [levels(200)] * 4)
+    (tmp_path / "masks").mkdir()
+    for number in range(4):
+        save_picture(tmp_path / "masks" / f"frame_{number + begin:06d}.png", half_mask(number + 1))
+    for chosen, wanted in ({}, [1, 2, 3, 4]), ({"start": 2}, [3, 4]):
+        assert [mask[0].sum() for mask in masks_of(tmp_path / "walk.mp4", tmp_path / "masks", **chosen)] == wanted
+
+
+def test_masks_of_a_part_of_a_video_have_its_frames_numbers(tmp_path):
+    write_video(tmp_path / "walk.mp4", [levels(200)] * 6)
+    folder = pictures(tmp_path / "masks", 5, name="frame_{:06d}.png", of=lambda number: half_mask(number + 1))
+    found = [mask[0].sum() for mask in masks_of(tmp_path / "walk.mp4", folder, start=1, stop=3)]
+    assert found == [2, 3]
+    with pytest.raises(InputError, match=r"has no mask of frame 5 \(frame_000005\); add one"):
+        masks_of(tmp_path / "walk.mp4", folder)
+
+
+@pytest.mark.parametrize("given", ["m{}.png", "masks.mp4"])
+def test_a_video_with_another_number_of_masks_is_refused(tmp_path, given):
+    write_video(tmp_path / "walk.mp4", [levels(200)] * 6)
+    if given == "masks.mp4":
+        masks = tmp_path / given
+        write_video(masks, [half_mask()] * 7)
+    else:
+        masks = pictures(tmp_path / "masks", 7, name=given, of=lambda number: half_mask())
+    with pytest.raises(InputError, match="holds 7 masks and the source 6 frames"):
+        masks_of(tmp_path / "walk.mp4", masks)
 
 
 def test_a_picture_that_is_none_is_refused(tmp_path):

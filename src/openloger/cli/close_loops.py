@@ -28,7 +28,8 @@ def close_loops(
     """Correct the path where the camera comes back to a place.
 
     Places that look alike are seen by the network together; what geometry confirms, more than once, is closed. What was
-    recorded stays as it is: the correction lies beside it, and --undo takes it away. A pass that is cut leaves nothing.
+    recorded stays as it is: the correction lies beside it, and --undo takes it away. One that is cut goes
+    on, when it is run again, from the pairs that it had verified.
 
     Args:
         recording: The recording's folder.

@@ -145,15 +145,23 @@ def upright_from_world(up: Float64[np.ndarray, " 3"]) -> Sim3:
     return Sim3(identity.scale, rotation_from_axis_angle(torch.from_numpy(turn)), identity.translation)
 
 
-def camera_heights(recording: Recording, gravity: Gravity) -> tuple[np.ndarray, Float64[np.ndarray, " frame"]]:
-    """Numbers of frames that see the ground, and how far their cameras are above it, in the recording's unit.
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """The plane under the camera of one frame, in the recording's world."""
+
+    frame: int
+    height: float  # of the camera above it
+    normal: Float64[np.ndarray, " 3"]  # upward
+
+
+def grounds(recording: Recording, gravity: Gravity) -> list[Ground]:
+    """The ground of each frame that sees it, of an even choice.
 
     Of a frame's level pixels below its camera, the ground is the lowest level that two fifths as many lie on as on the
     most frequent one: a table is nearer, and a cellar seen through a grate is smaller. The height is the distance from
     the plane that fits it, so that a street may slope.
     """
-    numbers: list[int] = []
-    heights: list[float] = []
+    found: list[Ground] = []
     for one in surfaces(recording, frames=2 * FRAMES):
         below = (one.centre - one.points) @ gravity.up
         is_level = (one.normals @ gravity.up > _LEVEL) & (below > 0)
@@ -165,13 +173,12 @@ def camera_heights(recording: Recording, gravity: Gravity) -> tuple[np.ndarray, 
         smooth = np.convolve(counts, np.ones(3), mode="same")
         lowest = int(np.flatnonzero(smooth >= 0.4 * smooth.max())[-1])
         near = is_level & (below > edges[max(lowest - 3, 0)]) & (below < edges[min(lowest + 4, 59)])
-        numbers.append(one.frame)
-        heights.append(_height_over_plane(one, near, gravity.up))
-    return np.array(numbers, dtype=np.int64), np.array(heights)
+        found.append(_plane_under(one, near, gravity.up))
+    return found
 
 
-def _height_over_plane(one: FrameSurface, start: Bool[np.ndarray, " pixel"], up: Float64[np.ndarray, " 3"]) -> float:
-    """The camera's distance from the plane through most of the level pixels near a first choice of them."""
+def _plane_under(one: FrameSurface, start: Bool[np.ndarray, " pixel"], up: Float64[np.ndarray, " 3"]) -> Ground:
+    """The plane through most of the level pixels near a first choice of them."""
     chosen = start
     normal, middle = up, np.median(one.points[start], axis=0)
     for _ in range(8):
@@ -183,7 +190,7 @@ def _height_over_plane(one: FrameSurface, start: Bool[np.ndarray, " pixel"], up:
         if again.sum() < _LEAST_GROUND or (again == chosen).all() or normal @ up < _LEVEL:
             break
         chosen = again
-    return float((one.centre - middle) @ normal)
+    return Ground(one.frame, float((one.centre - middle) @ normal), normal)
 
 
 def align_up(recording: Recording) -> Alignment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from openloger.corrections.gravity import camera_heights, find_gravity
+from openloger.corrections.gravity import Ground, find_gravity, grounds
+from openloger.corrections.ground_motion import ground_motion
 from openloger.corrections.result import (
     Alignment,
     check_frames,
@@ -35,6 +36,7 @@ _MOST_EDGE = 0.1  # range of depth over depth in the 3 × 3 pixels of a point
 _SHORTEST = 0.02  # of the points' depth
 _MOST_SPREAD = 0.25  # relative deviation of one measurement
 _MOST_HEIGHT_SPREAD = 0.15  # of the camera's heights: docs/scale.md has what worlds and clips have
+_LEAST_MOVED = 0.3  # of the frames whose ground is seen from two places: those where its motion gives a height
 _STRETCHES = 8  # of the path, whose scales are reported
 _LEAST_OF_STRETCH = 3  # measurements
 _LEAST_FRAMES = 3
@@ -110,19 +112,49 @@ def align_by_camera_height(recording: Recording, metres: float, *, drift: bool =
 
     With `drift`, a scale that changes smoothly along the path, at which they are everywhere.
 
-    Raises InputError where gravity or the ground cannot be found, or heights differ so much that nothing is decided.
+    The heights are those by depth. The motion of the ground gives them once more, in the unit of the path
+    (`ground_motion.py`), and a note has how far the two agree.
+
+    Raises InputError where gravity or the ground cannot be found, where heights differ so much that nothing is decided,
+    and where those by depth and by motion do.
     """
     check_frames(recording)
     if not (np.isfinite(metres) and metres > 0):
         raise InputError(f"a camera height of {metres:g} m cannot be; give metres over 0")
-    numbers, heights = camera_heights(recording, find_gravity(recording))
-    if len(numbers) < min(_LEAST_FRAMES, len(recording)) or len(numbers) == 0:
-        raise InputError(f"{recording.path}: {len(numbers)} of its frames see the ground; {_LEAST_FRAMES} are needed")
+    found = grounds(recording, find_gravity(recording))
+    if len(found) < min(_LEAST_FRAMES, len(recording)) or not found:
+        raise InputError(f"{recording.path}: {len(found)} of its frames see the ground; {_LEAST_FRAMES} are needed")
     details: dict[str, Any] = {"camera_height_m": metres}
-    logs = np.log(metres / heights)
-    return _scaled_along(
+    numbers, logs = np.array([one.frame for one in found]), np.log([metres / one.height for one in found])
+    scaled = _scaled_along(
         recording, "camera-height", numbers, logs, details, drift=drift, most_spread=_MOST_HEIGHT_SPREAD
     )
+    notes = (_checked_by_motion(recording, found, scaled.scale), *_unknown_lens(recording))
+    return replace(scaled, notes=(*scaled.notes, *notes))
+
+
+def _checked_by_motion(recording: Recording, found: list[Ground], scale: float) -> str:
+    """How far heights by depth and by the motion of the ground agree, in words."""
+    moved = ground_motion(recording, found)
+    decided = len(moved.log_ratio)
+    if decided < max(_LEAST_FRAMES, _LEAST_MOVED * moved.frames):
+        return (
+            f"the heights are by depth alone: in {decided} of {len(found)} frames the ground moves so that its motion "
+            "gives one to check them by"
+        )
+    if abs(np.log(moved.middle)) > _MOST_HEIGHT_SPREAD:
+        raise InputError(
+            f"camera-height: depth and path contradict each other: by depth the scale is × {scale:.4g}, and by the "
+            f"motion of the ground under the cameras, in {decided} frames, × {scale / moved.middle:.4g}; align by what "
+            "measures one of them: --depth, or --poses or --gps"
+        )
+    return f"by the motion of the ground, in {decided} frames, it is × {scale / moved.middle:.4g}"
+
+
+def _unknown_lens(recording: Recording) -> tuple[str, ...]:
+    if recording.meta.known_intrinsics is not None:
+        return ()
+    return ("the focal length is the network's, and an error of it is one of this scale; give the lens (--camera)",)
 
 
 def align_by_depth(recording: Recording, depth: Path, *, unit: str | None = None, drift: bool = False) -> Alignment:

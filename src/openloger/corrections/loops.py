@@ -18,6 +18,7 @@ from openloger.corrections.places import Places, likely_pairs, recorded_places
 from openloger.corrections.result import Alignment, check_frames, middle_depth
 from openloger.corrections.revisits import Revisit, Revisits
 from openloger.corrections.tracks import chain_edges
+from openloger.corrections.verified import VerifiedPairs
 from openloger.errors import InputError
 from openloger.geometry import RelativeEdges, Sim3, rotation_angle, solve_pose_graph
 from openloger.network import Network, load_network, weights_hash
@@ -50,6 +51,7 @@ def close_loops(
     `network` is the one that verifies: loaded, or a preset's name; by default the recording's own. Pictures are taken
     from the recording, so that its source is not needed. Memory is bounded by `MOST_PLACES` squared, passes of the
     network by the greater of `PASSES` and `SHARE_OF_WINDOWS`; progress counts them, and pictures that are described.
+    What is verified is kept beside the recording until the search is over: one that was cut goes on from there.
 
     Raises InputError where there is nothing to close, where the network is another one than the recording's, and where
     scipy is not installed.
@@ -102,17 +104,17 @@ class _Search:
 
     def __init__(self, recording: Recording, network: Network, places: Places) -> None:
         self._places, self._revisits = places, Revisits(recording, network)
+        self._verified = VerifiedPairs(recording, network, places)
         self._may_meet = may_meet(
             recording.world_from_cam[places.frames], along_path(recording)[places.frames], middle_depth(recording)
         )
         self._most = max(PASSES, round(SHARE_OF_WINDOWS * len(recording.windows)))
-        self._tried: dict[tuple[int, int], Revisit | None] = {}
         self.refused: Counter[str] = Counter()
 
     @property
     def passes(self) -> int:
-        """Windows that the network was given."""
-        return len(self._tried)
+        """Windows that the network was given, those before the search was cut included."""
+        return len(self._verified)
 
     def revisits(self, on_progress: Callable[[Progress], None]) -> list[Revisit]:
         """The most alike first, and around each that is one those that may confirm it."""
@@ -130,17 +132,19 @@ class _Search:
             on_progress(watch.advance(self.passes - before))
             if self.passes >= self._most:
                 break
-        return [found for found in self._tried.values() if found is not None]
+        self._verified.finish()
+        return self._verified.revisits
 
     def _try(self, first: int, second: int) -> Revisit | None:
-        key = (first, second)
-        if key not in self._tried:
-            spans = [range(int(self._places.frames[at]), int(self._places.stops[at])) for at in key]
-            found = self._revisits.verify(*spans)
+        pair = (first, second)
+        if pair in self._verified:
+            found = self._verified[pair]
+        else:
+            spans = [range(int(self._places.frames[at]), int(self._places.stops[at])) for at in pair]
+            found = self._verified.verify(pair, lambda: self._revisits.verify(*spans))
             if isinstance(found, str):
                 self.refused[found] += 1
-            self._tried[key] = None if isinstance(found, str) else found
-        return self._tried[key]
+        return None if isinstance(found, str) else found
 
     def _confirm(self, first: int, second: int) -> None:
         """Other places of both visits, the most alike first, until one is a revisit too."""

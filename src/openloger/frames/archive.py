@@ -41,6 +41,14 @@ class ZipPictures:
                 load = partial(_read, archive, self.members[index])
                 yield LazyFrame(index, index / NOMINAL_FPS, self.members[index], load, timed=False)
 
+    def unpacked(self, index: int) -> io.BytesIO:
+        """The file of one picture; raises UndecodableError where the archive is damaged there."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return _unpacked(archive, self.members[index])
+        except _DAMAGE as error:
+            raise UndecodableError(str(error)) from error
+
     def outline(self, choice: Selection) -> Iterable[FrameStamp]:
         return (FrameStamp(index, index / NOMINAL_FPS) for index in range(len(self.members)))
 
@@ -64,6 +72,10 @@ def zip_pictures(path: Path) -> ZipPictures:
 
 
 def _read(archive: zipfile.ZipFile, member: str) -> UInt8[np.ndarray, "height width 3"]:
+    return read_picture(_unpacked(archive, member), name=member)
+
+
+def _unpacked(archive: zipfile.ZipFile, member: str) -> io.BytesIO:
     limit = MOST_MEMBER_BYTES.value
     try:
         with archive.open(member) as file:
@@ -71,4 +83,4 @@ def _read(archive: zipfile.ZipFile, member: str) -> UInt8[np.ndarray, "height wi
         MOST_MEMBER_BYTES.check(len(data), member)
     except (*_DAMAGE, InputError) as error:
         raise UndecodableError(str(error)) from error
-    return read_picture(io.BytesIO(data), name=member)
+    return io.BytesIO(data)

@@ -39,11 +39,15 @@ class PictureFiles:
     upright: bool = True  # False: the pixels as they are stored, whatever EXIF has about the camera's orientation
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
-        root = _common_folder(self.paths)
+        names = self.frame_names
         for index in range(first, len(self.paths)):
-            path = self.paths[index]
-            name, load = _name_within(path, root), partial(self._read, path)
-            yield LazyFrame(index, self._time_s(index), name, load, timed=self.times_s is not None)
+            load = partial(self._read, self.paths[index])
+            yield LazyFrame(index, self._time_s(index), names[index], load, timed=self.times_s is not None)
+
+    @cached_property
+    def frame_names(self) -> tuple[str, ...]:
+        root = _common_folder(self.paths)
+        return tuple(_name_within(path, root) for path in self.paths)
 
     def outline(self, choice: Selection) -> Iterable[FrameStamp]:
         return (FrameStamp(index, self._time_s(index)) for index in range(len(self.paths)))

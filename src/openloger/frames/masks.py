@@ -9,26 +9,24 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from openloger.errors import InputError, counted
+from openloger.frames.archive import ZipPictures
 from openloger.frames.identity import identity
 from openloger.frames.images import PictureFiles
-from openloger.frames.lazy import LazyFrameSource, UndecodableError
+from openloger.frames.lazy import LazyFrameSource
+from openloger.frames.mask_files import Mask, MaskLevels, MaskPictures, picture_names, read_mask
 from openloger.frames.open import open_frames
-from openloger.frames.pixels import read_picture
 from openloger.frames.selected import SelectedFrames
 from openloger.frames.selection import Selection
 from openloger.frames.through import FramesThrough, sources_within
-from openloger.shapes import Bool, UInt8
 from openloger.values import Frame, FrameSource
 
 PREDICTED = ("sky", "moving")
-WHITE_FROM = 128  # of 255, in any channel
-Mask = Bool[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)
@@ -79,33 +77,15 @@ def masked(source: FrameSource, masks: Masks) -> FrameSource:
 
     Pictures whose names are the frames' own, with another or a further ending, are paired by name, and otherwise, as
     the frames of a video, by their number in the source.
-    Iterating raises InputError for masks of another size or number.
+    Iterating raises InputError for masks of another size or number, and for levels of which none is white.
     """
     if not masks.has_files:
         return source
     return FramesThrough(source, lambda frames: _each_masked(frames, source, masks))
 
 
-def read_mask(path: Path) -> Mask:
-    """One picture's mask; raises InputError where it cannot be read, or has no white although it has levels."""
-    try:
-        rgb = read_picture(path)
-    except UndecodableError as error:
-        raise InputError(f"the mask {path} cannot be read: {error}") from error
-    if 0 < rgb.max() < WHITE_FROM:
-        raise InputError(
-            f"the mask {path} has levels up to {rgb.max()} of 255, of which none is white, and white is what is used: "
-            "multiply them, so that what is to be used is 255"
-        )
-    return _used(rgb)
-
-
-def _used(rgb: UInt8[np.ndarray, "height width 3"]) -> Mask:
-    return rgb.max(axis=2) >= WHITE_FROM
-
-
 def _each_masked(frames: Iterator[Frame], source: FrameSource, masks: Masks) -> Iterator[Frame]:
-    static = None if masks.static is None else read_mask(Path(masks.static))
+    static = None if masks.static is None else _static(masks.static)
     find: Callable[[Frame], Mask] | None = None
     for frame in frames:
         given = [frame.mask] if frame.mask is not None else []
@@ -115,6 +95,13 @@ def _each_masked(frames: Iterator[Frame], source: FrameSource, masks: Masks) -> 
             find = find or _finder(masks.per_frame, source, frame)
             given.append(_fitting(find(frame), frame, masks.per_frame))
         yield replace(frame, mask=given[0] if len(given) == 1 else np.logical_and.reduce(given))
+
+
+def _static(name: str) -> Mask:
+    mask = read_mask(Path(name))
+    if not mask.any():
+        raise InputError(f"the mask {name} is black throughout and would hide every frame: white is what is used")
+    return mask
 
 
 def _fitting(mask: Mask, frame: Frame, name: str) -> Mask:
@@ -130,66 +117,70 @@ def _fitting(mask: Mask, frame: Frame, name: str) -> Mask:
 def _finder(name: str, source: FrameSource, first: Frame) -> Callable[[Frame], Mask]:
     """Gives the mask of each frame, in order from `first` on."""
     opened = open_frames(name)
-    named = _by_name(opened)
-    if _own(named, first) is not None:
-        _check_names(name, named, source)
-        return lambda frame: _named_mask(named, frame, name)
-    _check_count(name, opened, source)
-    return _Numbered(name, opened.frames(first.index))
-
-
-def _by_name(opened: FrameSource) -> dict[str, Path]:
-    """Pictures by their names without the last ending."""
     *_, lazy = sources_within(opened)
-    return {path.stem: path for path in lazy.paths} if isinstance(lazy, PictureFiles) else {}
+    if not isinstance(lazy, PictureFiles | ZipPictures):
+        _check_count(name, opened, source)
+        return _Numbered(name, opened.frames(first.index))
+    pictures = MaskPictures(name, lazy)
+    if _are_paired_by_name(pictures, source, first):
+        return lambda frame: _named_mask(pictures, frame)
+    _check_count(name, opened, source)
+    return lambda frame: _numbered_mask(pictures, frame)
 
 
-def _own(named: dict[str, Path], frame: Frame) -> Path | None:
-    return _own_of(named, frame.name)
+def _are_paired_by_name(masks: MaskPictures, source: FrameSource, first: Frame) -> bool:
+    """Whether masks are named as the frames: all chosen ones, where their names are known before they are read.
 
-
-def _own_of(named: dict[str, Path], frame_name: str) -> Path | None:
-    name = PurePosixPath(frame_name)
-    return named.get(name.name) or named.get(name.stem)
-
-
-def _named_mask(named: dict[str, Path], frame: Frame, name: str) -> Mask:
-    path = _own(named, frame)
-    if path is None:
-        raise InputError(
-            f"{name} has no mask of frame {frame.index} ({frame.name}); add one, white where nothing is hidden"
-        )
-    return read_mask(path)
-
-
-def _check_names(name: str, masks: dict[str, Path], source: FrameSource) -> None:
-    """Now, not after hours: all chosen pictures of a folder, whose names are known before they are read."""
+    The names of a video's frames are their numbers, and those of masks may begin at another: as many masks as frames
+    are paired by number.
+    """
     chain = list(sources_within(source))
     lazy, choices = chain[-1], [one.selection for one in chain if isinstance(one, SelectedFrames)]
     chosen = [choice for choice in choices if choice != Selection()] or [Selection()]
-    if not isinstance(lazy, PictureFiles) or len(chosen) > 1:
-        return
+    if not isinstance(lazy, PictureFiles | ZipPictures) or len(chosen) > 1:
+        is_of_pictures = isinstance(lazy, PictureFiles | ZipPictures)
+        return masks.number_of(first.name) is not None and (is_of_pictures or _count(source) != len(masks))
+    names = picture_names(lazy)
     stamps = list(chosen[0].of(lazy.outline(chosen[0])))
-    missing = [stamp.index for stamp in stamps if _own_of(masks, lazy.paths[stamp.index].name) is None]
-    if missing:
+    missing = [stamp.index for stamp in stamps if masks.number_of(names[stamp.index]) is None]
+    if missing and len(missing) < len(stamps):  # now, not after hours
         others = f"; {len(missing)} of {len(stamps)} frames have none" if len(missing) > 1 else ""
-        first = lazy.paths[missing[0]].name
-        raise InputError(
-            f"{name} has no mask of frame {missing[0]} ({first}); add one, white where nothing is hidden{others}"
-        )
+        raise InputError(_missing(masks, missing[0], names[missing[0]]) + others)
+    return not missing
+
+
+def _missing(masks: MaskPictures, number: int, frame_name: str) -> str:
+    return f"{masks.name} has no mask of frame {number} ({frame_name}); add one, white where nothing is hidden"
+
+
+def _named_mask(masks: MaskPictures, frame: Frame) -> Mask:
+    number = masks.number_of(frame.name)
+    if number is None:
+        raise InputError(_missing(masks, frame.index, frame.name))
+    return masks.mask(number)
+
+
+def _numbered_mask(masks: MaskPictures, frame: Frame) -> Mask:
+    if frame.index >= len(masks):
+        raise InputError(_ends(masks.name, frame))
+    return masks.mask(frame.index)
+
+
+def _ends(name: str, frame: Frame) -> str:
+    return f"{name} ends before frame {frame.index}; give one mask for every frame of the source"
 
 
 class _Numbered:
-    """Masks by the frames' numbers."""
+    """Masks of a video, by the frames' numbers."""
 
     def __init__(self, name: str, masks: Iterator[Frame]) -> None:
-        self._name, self._masks = name, masks
+        self._name, self._masks, self._levels = name, masks, MaskLevels(name)
 
     def __call__(self, frame: Frame) -> Mask:
         for mask in self._masks:
             if mask.index == frame.index:
-                return _used(mask.rgb)
-        raise InputError(f"{self._name} ends before frame {frame.index}; give one mask for every frame of the source")
+                return self._levels.of_frame(mask.rgb, f"of frame {frame.index} in {self._name}")
+        raise InputError(_ends(self._name, frame))
 
 
 def _check_count(name: str, masks: FrameSource, source: FrameSource) -> None:

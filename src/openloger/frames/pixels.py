@@ -11,7 +11,7 @@ import numpy as np
 
 from openloger.frames.image_file import IMAGE_DAMAGE, frame_count, open_image
 from openloger.frames.lazy import UndecodableError
-from openloger.shapes import UInt8
+from openloger.shapes import Int, UInt8
 
 SAMPLE_BITS = (10, 12, 14, 16)  # that cameras store in 16-bit files
 _SIXTEEN_BIT_AS_INTEGERS = frozenset({"PNG", "PPM"})  # formats whose 32-bit mode can only come from 16-bit samples
@@ -57,6 +57,24 @@ def rgb_of_image(image: Any, *, upright: bool = True) -> UInt8[np.ndarray, "heig
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return np.array(image.convert("RGB"))
+
+
+def brightest_levels(file: Path | BytesIO, *, name: str = "") -> tuple[Int[np.ndarray, "height width"], int]:
+    """The largest channel of each pixel of a picture, upright, at the depth of its file, and the largest it could be.
+
+    Grey of 16 bits keeps them all: a mask of 0 and 1 has them in the lowest. Raises as `read_picture` does.
+    """
+    from PIL import ImageOps
+
+    try:
+        with open_image(file, name=name) as opened:
+            if _is_wide_grey(opened, opened.format or ""):
+                return np.array(ImageOps.exif_transpose(opened)).astype(np.int32), 65535
+            return rgb_of_image(opened).max(2).astype(np.int32), 255
+    except FileNotFoundError:
+        raise UndecodableError(f"there is no file {file}") from None
+    except IMAGE_DAMAGE as error:
+        raise UndecodableError(str(error) or type(error).__name__) from error
 
 
 def usual_sample_bits(paths: list[Path], name: str) -> int:

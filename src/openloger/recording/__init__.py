@@ -14,6 +14,7 @@ from openloger.recording.correction import (
 from openloger.recording.create import create_recording, resume_recording
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.reader import RecordedFrame, Recording, open_recording
+from openloger.recording.unfinished import UnfinishedPass
 from openloger.recording.windows import Cost, RecordedWindow
 from openloger.recording.writer import RecordingWriter
 
@@ -27,6 +28,7 @@ __all__ = [
     "Recording",
     "RecordingMeta",
     "RecordingWriter",
+    "UnfinishedPass",
     "add_correction",
     "create_recording",
     "open_recording",

@@ -5,6 +5,7 @@
     names.jsonl      one JSON object a frame: its name
     windows.jsonl    one JSON object a window
     correction.json  similarities along the frames that are applied on reading; there may be none (`correction`)
+    loops.json       what `close-loops` has verified, while it runs and after it was cut (`unfinished`)
     committed.json   how many frames and windows count; replaced last and whole, so it is true at any moment
     state.safetensors  where the stream stood after some commit; whoever runs the stream writes it
     writer.lock      locked by the one who writes; never replaced
@@ -29,8 +30,9 @@ WINDOWS_FILE = "windows.jsonl"
 COMMITTED_FILE = "committed.json"
 STATE_FILE = "state.safetensors"
 CORRECTION_FILE = "correction.json"
+LOOPS_FILE = "loops.json"
 LOCK_FILE = "writer.lock"
-FILES = (NAMES_FILE, WINDOWS_FILE, CORRECTION_FILE, COMMITTED_FILE, STATE_FILE, META_FILE)
+FILES = (NAMES_FILE, WINDOWS_FILE, CORRECTION_FILE, LOOPS_FILE, COMMITTED_FILE, STATE_FILE, META_FILE)
 
 DepthDtype = Literal["float16", "float32"]
 
