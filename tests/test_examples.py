@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corrections.true_recordings import Walk, record, walk
 
 import openloger
 from openloger.datasets import write_folder
@@ -123,6 +124,20 @@ def test_memory(run):
     told = run("08", "--steps", "2", "--length", "16")
     assert "step 1: loss" in told
     assert "256 tokens: " in told
+
+
+def test_loops(run, tmp_path):
+    """Two laps with a drift, which the network closes; then one, where there is nothing to close."""
+    numbers = [*range(48), *range(5, 37)]
+    lap = walk("rooms", 3, 48)
+    two_laps = Walk(tuple(lap.samples[number] for number in numbers), lap.recorded_from_true)
+    record(two_laps, tmp_path / "two", window=4, growth=0.06, swerve=0.1)
+    told = run("11", "--recording", "two", "--network", "compact")
+    assert "loops: scale ×" in told
+    assert int(told.split(" closures move")[0].splitlines()[-1]) >= 2
+    assert told.splitlines()[-1] == "taken away, the path is as before"
+    record(lap, tmp_path / "one", window=4)
+    assert "nothing to close" in run("11", "--recording", "one", "--network", "compact")
 
 
 def test_metres(run):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from true_recordings import FPS, Walk, record, walk
@@ -26,8 +27,9 @@ from openloger.corrections import (
     apply,
     undo,
 )
-from openloger.corrections.ground_motion import best_height, heights_tried
+from openloger.corrections.ground_motion import best_height, heights_tried, level_normals
 from openloger.errors import InputError, RecordingError
+from openloger.geometry import SE3
 from openloger.geometry.earth import GeoOrigin
 from openloger.recording import Recording
 
@@ -300,6 +302,26 @@ def test_the_best_height_is_where_the_pictures_agree_most(shift: float, width: f
     assert best_height(curve) == pytest.approx(shift, abs=0.002)
     assert best_height(floor + 0.15 * (curve - floor)) is None  # too flat
     assert best_height(heights_tried() / 2) is None  # best at the end
+
+
+@given(pitch=st.floats(-8, 8), roll=st.floats(-8, 8), seed=st.integers(0, 1000))
+def test_normals_are_tilted_so_that_the_cameras_move_along_the_ground(pitch: float, roll: float, seed: int) -> None:
+    """A tilt that all cameras share is found where they move both ways, outliers or not; and else in the one way."""
+    dice = np.random.default_rng(seed)
+    turn = SE3.exp(torch.from_numpy(0.3 * dice.standard_normal((40, 6)))).rotation.numpy()
+    level = dice.uniform(-np.pi, np.pi, 40)
+    ways = np.stack([np.sin(level), np.zeros(40), np.cos(level)], 1)
+    ways[::8, 1] = 0.5  # stairs
+    true = np.tile([0.0, -1.0, 0.0], (40, 1))
+    tilted = true + np.tan(np.deg2rad(pitch)) * turn[:, :, 2] + np.tan(np.deg2rad(roll)) * turn[:, :, 0]
+    tilted /= np.linalg.norm(tilted, axis=1, keepdims=True)
+    found = level_normals(tilted, turn, ways)
+    assert np.rad2deg(np.arccos((found * true).sum(1).clip(-1, 1))).max() < 0.2 * abs(pitch) + 0.2 * abs(roll) + 1.0
+    straight = np.tile([0.0, 0.0, 1.0], (40, 1))
+    one_way = level_normals(tilted, np.tile(np.eye(3), (40, 1, 1)), straight)
+    assert (
+        np.abs(one_way[:, 0] - tilted[:, 0]).max() < 0.03
+    )  # no camera moves sideways, and nothing says which is level
 
 
 @pytest.mark.parametrize("ending", ["npy", "png"])

@@ -94,4 +94,6 @@ def _found_of(value: Any) -> Revisit | str:
         return value
     numbers = (value[name] for name in ("scale", "rotation", "translation"))
     drift = Sim3(*(torch.tensor(one, dtype=torch.float64) for one in numbers))
-    return Revisit(*value["frames"], drift, Agreement(*value["agreement"]), value["sigma"])
+    first, second = value["frames"]
+    overlap, inliers, likeness = value["agreement"]
+    return Revisit(first, second, drift, Agreement(overlap, inliers, likeness), value["sigma"])
