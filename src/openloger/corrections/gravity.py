@@ -146,7 +146,7 @@ def upright_from_world(up: Float64[np.ndarray, " 3"]) -> Sim3:
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class GroundPlane:
     """The plane under the camera of one frame, in the recording's world."""
 
     frame: int
@@ -154,14 +154,14 @@ class Ground:
     normal: Float64[np.ndarray, " 3"]  # upward
 
 
-def grounds(recording: Recording, gravity: Gravity) -> list[Ground]:
+def grounds(recording: Recording, gravity: Gravity) -> list[GroundPlane]:
     """The ground of each frame that sees it, of an even choice.
 
     Of a frame's level pixels below its camera, the ground is the lowest level that two fifths as many lie on as on the
     most frequent one: a table is nearer, and a cellar seen through a grate is smaller. The height is the distance from
     the plane that fits it, so that a street may slope.
     """
-    found: list[Ground] = []
+    found: list[GroundPlane] = []
     for one in surfaces(recording, frames=2 * FRAMES):
         below = (one.centre - one.points) @ gravity.up
         is_level = (one.normals @ gravity.up > _LEVEL) & (below > 0)
@@ -177,7 +177,7 @@ def grounds(recording: Recording, gravity: Gravity) -> list[Ground]:
     return found
 
 
-def _plane_under(one: FrameSurface, start: Bool[np.ndarray, " pixel"], up: Float64[np.ndarray, " 3"]) -> Ground:
+def _plane_under(one: FrameSurface, start: Bool[np.ndarray, " pixel"], up: Float64[np.ndarray, " 3"]) -> GroundPlane:
     """The plane through most of the level pixels near a first choice of them."""
     chosen = start
     normal, middle = up, np.median(one.points[start], axis=0)
@@ -190,7 +190,7 @@ def _plane_under(one: FrameSurface, start: Bool[np.ndarray, " pixel"], up: Float
         if again.sum() < _LEAST_GROUND or (again == chosen).all() or normal @ up < _LEVEL:
             break
         chosen = again
-    return Ground(one.frame, float((one.centre - middle) @ normal), normal)
+    return GroundPlane(one.frame, float((one.centre - middle) @ normal), normal)
 
 
 def align_up(recording: Recording) -> Alignment:

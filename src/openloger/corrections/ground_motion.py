@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from openloger.corrections.gravity import Ground
+from openloger.corrections.gravity import GroundPlane
 from openloger.recording import RecordedFrame, Recording
 from openloger.shapes import Bool, Float32, Float64, Tensor
 
@@ -48,10 +48,10 @@ class GroundMotion:
         return float(np.exp(np.median(self.log_ratio)))
 
 
-def ground_motion(recording: Recording, grounds: list[Ground]) -> GroundMotion:
+def ground_motion(recording: Recording, grounds: list[GroundPlane]) -> GroundMotion:
     """The ratio of heights for each ground that shows one."""
     centres = recording.world_from_cam[:, :3, 3]
-    pairs: list[tuple[Ground, int]] = []
+    pairs: list[tuple[GroundPlane, int]] = []
     for ground in grounds:
         after = slice(ground.frame + 1, ground.frame + 1 + _FURTHEST)
         travel = np.linalg.norm(centres[after] - centres[ground.frame], axis=1) / ground.height
@@ -105,7 +105,7 @@ def best_height(likeness: Float64[np.ndarray, " step"]) -> float | None:
 
 
 def _likeness(
-    recording: Recording, ground: Ground, second: int, normal: Float64[np.ndarray, " 3"]
+    recording: Recording, ground: GroundPlane, second: int, normal: Float64[np.ndarray, " 3"]
 ) -> Float64[np.ndarray, " step"] | None:
     """Correlation of the ground in two pictures at each height; 0 where little of it falls into the second."""
     frame = recording.frame(ground.frame)
@@ -131,7 +131,7 @@ def _likeness(
     return _correlation(np.broadcast_to(detail, seen.shape), seen, inside)
 
 
-def _ground_pixels(frame: RecordedFrame, ground: Ground) -> tuple[np.ndarray, np.ndarray]:
+def _ground_pixels(frame: RecordedFrame, ground: GroundPlane) -> tuple[np.ndarray, np.ndarray]:
     normal = frame.world_from_cam[:3, :3].T @ ground.normal
     below = -(frame.points_cam.astype(np.float64) @ normal)
     rows, columns = np.nonzero((frame.depth > 0) & (np.abs(below / ground.height - 1) < _PLANE))

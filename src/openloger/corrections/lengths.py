@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openloger.corrections.gravity import Ground, find_gravity, grounds
+from openloger.corrections.gravity import GroundPlane, find_gravity, grounds
 from openloger.corrections.ground_motion import ground_motion
 from openloger.corrections.result import (
     Alignment,
@@ -133,7 +133,7 @@ def align_by_camera_height(recording: Recording, metres: float, *, drift: bool =
     return replace(scaled, notes=(*scaled.notes, *notes))
 
 
-def _checked_by_motion(recording: Recording, found: list[Ground], scale: float) -> str:
+def _checked_by_motion(recording: Recording, found: list[GroundPlane], scale: float) -> str:
     """How far heights by depth and by the motion of the ground agree, in words."""
     moved = ground_motion(recording, found)
     decided = len(moved.log_ratio)
