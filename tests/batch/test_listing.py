@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import fsspec
@@ -118,3 +119,16 @@ def test_other_file_systems_are_listed_like_this_one():
     }
     assert listed("memory://archive/*/*.mp4") == {"day/b.mp4": "memory:///archive/day/b.mp4"}
     assert listed("memory://archive/all.txt") == {"day/b.mp4": "memory://archive/day/b.mp4"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.parquet"])
+def test_a_pipe_or_a_device_is_no_list(name, tmp_path):
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="a device, not a regular file"):
+        listed(tmp_path / name)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="a named pipe, not a regular file"):
+        listed(tmp_path / name)

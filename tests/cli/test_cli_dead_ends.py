@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -318,3 +319,34 @@ def test_a_page_that_needs_an_extra_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "rerun", None)
     said = refused(capsys, "export", walk, "--to", "rerun", "--out", tmp_path / "walk.rrd")
     assert install_command("rerun") in said
+
+
+class _PressedAgain:
+    """Standard error; Ctrl-C is pressed once more as the first one is reported."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.said.append(text)
+        if "interrupted" in text:
+            signal.raise_signal(signal.SIGINT)
+        return len(text)
+
+    def flush(self) -> None: ...
+
+
+def test_a_second_interrupt_while_the_first_is_reported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def commands() -> dict[str, Callable[[], None]]:
+        return {"info": lambda: signal.raise_signal(signal.SIGINT), "other": lambda: None}
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(openloger.cli, "commands", commands)
+    monkeypatch.setattr(sys, "stderr", pressed := _PressedAgain())
+    try:
+        with pytest.raises(SystemExit) as left:
+            main(["info"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert left.value.code == 130
+    assert "".join(pressed.said) == "openloger: interrupted\n"

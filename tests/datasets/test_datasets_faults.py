@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,17 @@ def test_cameras_at_given_times_are_the_given_ones() -> None:
     assert known.all()
     _, known = cameras_at(np.array([-0.1, 0.05, 0.6, 1.1]), times, truth, within_s=0.5)
     assert known.tolist() == [False, True, False, False]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+@pytest.mark.timeout(20)
+def test_what_a_reader_requires_is_a_file(tmp_path: Path) -> None:
+    """A laser scan that is a named pipe was waited for."""
+    from openloger.datasets.text import require
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(InputError, match=r"is not a file \(a laser scan\)"):
+            require(tmp_path / name, "a laser scan")
+    assert require(tmp_path, "a folder") == tmp_path

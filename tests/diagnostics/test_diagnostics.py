@@ -86,6 +86,8 @@ def test_blank_frames_are_named(shots: list[scenes.Shot]) -> None:
     changed = [*shots[:4], *grey[4:6], *shots[6:]]
     said = found(placed(changed))
     assert said == {"blank frames": "frames 8 and 10 are blank or black: their cameras and depth are guesses"}
+    one = found(placed([*shots[:5], grey[5], *shots[6:]]))
+    assert one == {"blank frames": "frame 10 is blank or black: its camera and depth are guesses"}
     assert "blank frames" not in found(placed(changed, final_count=4))  # the next window writes them
 
 

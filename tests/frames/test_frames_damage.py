@@ -234,3 +234,13 @@ def test_a_source_of_which_nothing_is_left_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(b"")
     with pytest.raises(InputError, match="none of its 3 frames"):
         list(open_frames(tmp_path, on_bad_frame="skip"))
+
+
+def test_streams_that_were_joined_lose_no_frame_in_silence(tmp_path: Path) -> None:
+    """The end of the first counts as incomplete; its loss was forgotten as the clock began anew."""
+    part = write_video(tmp_path / "a.ts", 10, encoder={"bf": "0"}).read_bytes()
+    (tmp_path / "b.ts").write_bytes(part + part)
+    source = open_frames(tmp_path / "b.ts", on_bad_frame="skip")
+    shown = len(list(source))
+    assert shown < 20
+    assert shown + len(source.bad_frames) == 20

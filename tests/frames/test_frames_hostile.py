@@ -139,3 +139,27 @@ def test_a_video_that_declares_a_size_beyond_the_limit_is_refused(tmp_path: Path
     )
     with pytest.raises((InputError, BadFrameError), match="OPENLOGER_MAX_PIXELS"):
         list(open_frames(tmp_path / "a.gif"))
+
+
+@posix
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["a.zip", "a.bag", "a.mcap", "a.db3", "a.txt", "a.mp4", "folder/a.db3"])
+@pytest.mark.parametrize("device", [True, False])
+def test_whatever_kind_is_named_it_is_a_file(tmp_path: Path, name: str, device: bool) -> None:
+    """An endless device took all memory as a zip file; a named pipe as a bag blocked for ever."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    (path.parent / "metadata.yaml").touch()
+    if device:
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+    with pytest.raises(InputError, match=r"not a regular file"):
+        open_frames(path.parent if "/" in name else path)
+
+
+def test_a_list_has_a_ceiling_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("a.png\n" * 11)
+    monkeypatch.setenv("OPENLOGER_MAX_LIST_LINES", "10")
+    with pytest.raises(InputError, match="11 lines.*OPENLOGER_MAX_LIST_LINES=11"):
+        open_frames(tmp_path / "a.txt")

@@ -213,3 +213,79 @@ def test_a_list_may_mix_relative_and_absolute_paths(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     frames = list(open_frames(["frame0.png", tmp_path / "frame1.png"]))
     assert [frame.name for frame in frames] == ["frame0.png", "frame1.png"]
+
+
+def test_a_folder_of_pictures_beside_the_pictures_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_pictures(tmp_path, 1)
+    (tmp_path / "notes").mkdir()
+    for name in ("b", "c"):
+        write_pictures(tmp_path / name, 1)
+    with caplog.at_level(logging.WARNING, "openloger"):
+        assert numbers(open_frames(tmp_path)) == [0]
+    assert "1 picture is taken; left out: the pictures in b and 1 more" in caplog.text
+
+
+@pytest.mark.parametrize(("size", "said"), [((64, 48), True), ((16, 12), False)])
+def test_pages_that_are_not_taken_are_said(
+    tmp_path: Path, size: tuple[int, int], said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A smaller one is a thumbnail."""
+    first = Image.fromarray(numbered(1)).resize((64, 48))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[first.resize(size)] * 2)
+    with caplog.at_level(logging.WARNING, "openloger"):
+        assert numbers(open_frames(tmp_path)) == [1]
+    assert ("holds 3 pictures; only its first is taken" in caplog.text) == said
+
+
+def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "a.CR2").touch()
+    with pytest.raises(InputError, match=r"without pictures \(it holds 1 \.cr2\); give one that"):
+        open_frames(tmp_path)
+    (tmp_path / "day").mkdir()
+    write_video(tmp_path / "day" / "a.mp4", 2)
+    with pytest.raises(InputError, match=r"give .*day$"):
+        open_frames(tmp_path)
+
+
+def test_a_zip_whose_names_leave_it_is_read_whole(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path, name in zip(write_pictures(tmp_path / "p", 2), ("../../0.png", "1.png"), strict=True):
+            archive.write(path, name)
+    assert sorted(numbers(open_frames(tmp_path / "a.zip"))) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("1305031102,05", "1305031102,1", "1305031102,15"),
+        ("rgb_1305031102.05", "rgb_1305031102.1", "rgb_1305031102.15"),
+        ("0,45", "0,5", "1,2"),
+        ("v1.2", "v1.9", "v1.10"),
+    ],
+)
+def test_what_counts_as_a_decimal_number_in_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for number, name in enumerate(names):
+        Image.fromarray(numbered(number)).save(tmp_path / f"{name}.png")
+    assert numbers(open_frames(tmp_path)) == [0, 1, 2]
+
+
+def test_whole_numbers_far_apart_may_be_milliseconds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_pictures(tmp_path, 3)
+    (tmp_path / "rgb.txt").write_text("".join(f"{33 * n} frame{n}.png\n" for n in range(3)))
+    with caplog.at_level(logging.WARNING, "openloger"):
+        assert len(list(open_frames(tmp_path / "rgb.txt"))) == 3
+    assert "33 s apart; if its times are milliseconds" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line", ["1,5 frame0.png", "1;frame0.png", "1,frame0.png", "'frame0.png'", "file 'frame0.png'", "frame0.png 1.5"]
+)
+def test_a_list_of_another_form_is_refused_before_a_network_is_loaded(tmp_path: Path, line: str) -> None:
+    write_pictures(tmp_path, 1)
+    (tmp_path / "a.txt").write_text(f"{line}\n")
+    with pytest.raises(InputError, match=r"line 1.*`seconds path`"):
+        open_frames(tmp_path / "a.txt")
+    (tmp_path / line).parent.mkdir(exist_ok=True)
+    Image.fromarray(numbered(3)).save(tmp_path / "b.png")
+    (tmp_path / "b.png").rename(tmp_path / line)  # a name may look like that
+    assert numbers(open_frames(tmp_path / "a.txt")) == [3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,21 @@ def test_an_array_whose_metadata_are_damaged(change: dict[str, Any], walk: Path)
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(RecordingError, match="depth"):
         open_recording(walk).depth(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "name", ["meta.json", "committed.json", "names.jsonl", "windows.jsonl", "arrays.zarr/depth/zarr.json"]
+)
+@pytest.mark.parametrize("device", [True, False])
+def test_a_pipe_or_a_device_in_a_recording_is_refused(walk: Path, name: str, device: bool) -> None:
+    """Reading one would wait, or never end."""
+    (walk / name).unlink()
+    if device:
+        (walk / name).symlink_to("/dev/zero")
+    else:
+        os.mkfifo(walk / name)
+    with pytest.raises(RecordingError):
+        recording = open_recording(walk)
+        recording.depth(0), recording.names, recording.windows

@@ -214,3 +214,13 @@ def _names(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Attribute) and node.attr in {"sched_getaffinity", "sysconf", "fork", "geteuid", "getuid"}:
         return [node.attr]
     return []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+@pytest.mark.timeout(20)
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name, said in (("pipe", "a named pipe"), ("endless", "a device")):
+        with pytest.raises(platform.IrregularFileError, match=said):
+            platform.read_bytes(tmp_path / name)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from openloger.errors import InputError, RecordingError
+from openloger.frames.files import open_regular
 from openloger.outputs import write_atomically
 from openloger.recording.layout import COMMITTED_FILE, LOCK_FILE, META_FILE
 
@@ -170,8 +171,9 @@ def readable(address: str) -> Iterator[Any]:
         InputError: it cannot be.
     """
     system, path = file_system(address)
+    local = local_path(address)
     try:
-        file = system.open(path, "rb")
+        file = system.open(path, "rb") if local is None else open_regular(local)
     except OSError as error:
         raise InputError(f"{address} cannot be read ({error.strerror or error}); check the address") from error
     with file:

@@ -13,6 +13,7 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_status(f"openloger: {_shortened(_of_the_system(error))}")
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
+        while True:  # no function around it: a second Ctrl-C may come before its first line
+            try:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                break
+            except KeyboardInterrupt:
+                continue
         print("openloger: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(code or 0)

@@ -21,9 +21,11 @@ _NOT_FINITE = re.compile(r"([+-]?)1\.#(INF|IND|QNAN|SNAN)\d*", re.IGNORECASE)  #
 
 
 def require(path: Path, what: str) -> Path:
-    """`path` itself; raises InputError where it is not there."""
+    """`path` itself; raises InputError where it is not there, or a pipe or a device."""
     if not path.exists():
         raise InputError(f"{path} is missing ({what}); see docs/datasets.md for the layout")
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is not a file ({what})")
     return path
 
 

@@ -71,7 +71,8 @@ def findings(
 
 def _blank_frames(evidence: _Evidence) -> str | None:
     blank = [frame for window in evidence.windows for frame in window.blank]
-    return f"{_frames(blank)} blank or black: their cameras and depth are guesses" if blank else None
+    whose = "its camera" if len(blank) == 1 else "their cameras"
+    return f"{_frames(blank)} blank or black: {whose} and depth are guesses" if blank else None
 
 
 def _cut(evidence: _Evidence) -> str | None:

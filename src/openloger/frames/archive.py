@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from openloger.errors import InputError
-from openloger.frames.files import MOST_MEMBER_BYTES
+from openloger.frames.files import MOST_MEMBER_BYTES, open_regular
 from openloger.frames.lazy import NOMINAL_FPS, LazyFrame, UndecodableError
 from openloger.frames.listing import SUFFIXES, is_sidecar, log_left_out, natural_key
 from openloger.frames.pixels import read_picture
@@ -36,7 +36,7 @@ class ZipPictures:
         return str(self.path)
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
-        with zipfile.ZipFile(self.path) as archive:
+        with open_regular(self.path) as file, zipfile.ZipFile(file) as archive:
             for index in range(first, len(self.members)):
                 load = partial(_read, archive, self.members[index])
                 yield LazyFrame(index, index / NOMINAL_FPS, self.members[index], load, timed=False)
@@ -56,11 +56,11 @@ class ZipPictures:
 def zip_pictures(path: Path) -> ZipPictures:
     """Raises InputError for what is no zip file, is locked by a password, or holds no picture."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except _DAMAGE as error:
         raise InputError(f"{path} is no zip file, or was cut off ({error}); download or copy it again") from error
-    files = [entry for entry in entries if not any(is_sidecar(part) for part in PurePosixPath(entry.filename).parts)]
+    files = [entry for entry in entries if not _is_hidden(entry.filename)]
     pictures = [entry for entry in files if PurePosixPath(entry.filename).suffix.lower() in SUFFIXES]
     if not pictures:
         raise InputError(f"{path} holds no picture; unpack it, and give what is to be read")
@@ -69,6 +69,11 @@ def zip_pictures(path: Path) -> ZipPictures:
     names = [entry.filename for entry in pictures]
     log_left_out(str(path), len(names), [entry.filename for entry in files if entry not in pictures])
     return ZipPictures(path, tuple(sorted(names, key=lambda name: (natural_key(name), name))))
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file manager left it; "." and ".." say only where it was: nothing is unpacked."""
+    return any(is_sidecar(part) for part in PurePosixPath(name).parts if part not in (".", ".."))
 
 
 def _read(archive: zipfile.ZipFile, member: str) -> UInt8[np.ndarray, "height width 3"]:

@@ -172,11 +172,13 @@ class _Ledger:
     first_pts: int | None = None
     last_dts: int | None = None
     fault: str = DAMAGED  # the reason to give for the next loss
+    failures: list[str] = field(default_factory=list)  # packets whose losses their times have not shown yet
 
-    def enter(self, packet: Any) -> None:
+    def enter(self, packet: Any) -> Iterator[Picture]:
+        """Takes note of a packet; gives the losses that its time would hide."""
         pts, dts = packet.pts, packet.dts
         if pts is None or (dts is not None and self.last_dts is not None and dts < self.last_dts):
-            self.step_back()
+            yield from self.step_back()
         self.last_dts = dts if dts is not None else self.last_dts
         if pts is None or not self.sound:
             return
@@ -184,9 +186,12 @@ class _Ledger:
         if pts >= self.first_pts and not packet.is_discard:
             self.pending.append(pts)
 
-    def step_back(self) -> None:
+    def step_back(self) -> Iterator[Picture]:
+        """From here on times show no loss (two streams were joined, …); those that were still to be shown are given."""
         self.sound = False
         self.pending.clear()
+        yield from (Picture(None, None, reason) for reason in self.failures)
+        self.failures.clear()
 
     def settle(self, image: Any) -> Iterator[Picture]:
         """The frames settled by a decoded picture: those that it overtook, and its own."""
@@ -194,14 +199,16 @@ class _Ledger:
         if self.first_pts is not None and pts is not None and pts < self.first_pts and self.sound:
             return  # shown before the first key frame: it rests on pictures that the file does not have
         if self.sound and (pts not in self.pending or image.interlaced_frame):
-            self.step_back()
+            yield from self.step_back()
         yield from self.lost(before=pts)
         yield Picture(pts, None, DAMAGED) if image.is_corrupt else Picture(pts, image)
 
     def fail(self, reason: str) -> Iterator[Picture]:
         """The decoder gave up on a packet; the times, where they are sound, show which one."""
         self.fault = reason
-        if not self.sound:
+        if self.sound:
+            self.failures.append(reason)
+        else:
             yield Picture(None, None, reason)
 
     def lost(self, before: int | None = None) -> Iterator[Picture]:
@@ -210,6 +217,7 @@ class _Ledger:
         self.pending = [pts for pts in self.pending if before is not None and pts > before]
         for pts in overdue:
             yield Picture(pts, None, self.fault)
+        del self.failures[: len(overdue)]
         if overdue:
             self.fault = DAMAGED
 
@@ -241,7 +249,7 @@ class _Decoding:
     def run(self) -> Iterator[Picture]:
         seen, ledger = PacketsRead(), self.ledger
         for packet in packets(self.container, self.stream, seen):
-            ledger.enter(packet)
+            yield from ledger.enter(packet)
             if packet.is_corrupt or self._breaks_off(packet):
                 # Known to be incomplete: decoded, it could only spoil the pictures around it.
                 yield from ledger.fail("its data is incomplete")

@@ -7,12 +7,12 @@ environment variable; set it to a larger number to open files beyond it.
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
 from openloger.errors import InputError
+from openloger.runtime import platform
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,9 @@ class Limit:
 
 
 MOST_PIXELS = Limit("OPENLOGER_MAX_PIXELS", 2**27, "pixels")  # a picture or video frame; 16K video is just below
-MOST_LIST_BYTES = Limit("OPENLOGER_MAX_LIST_BYTES", 2**28, "bytes")  # a list of pictures; 3 million lines
+MOST_LIST_BYTES = Limit("OPENLOGER_MAX_LIST_BYTES", 2**28, "bytes")  # a list of pictures
+MOST_LIST_LINES = Limit("OPENLOGER_MAX_LIST_LINES", 3_000_000, "lines")  # a day of video; each takes 0.5 kB
 MOST_MEMBER_BYTES = Limit("OPENLOGER_MAX_PICTURE_BYTES", 2**29, "bytes")  # a picture in a zip file, unpacked
-
-
-_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFDIR: "a folder",
-}
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
@@ -63,14 +54,16 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     Raises InputError for what is no regular file, and OSError as `open` does.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
+        return platform.open_regular(path)
+    except platform.IrregularFileError as error:
+        raise InputError(f"{os.fspath(path)} is {error.strerror}") from None
     except ValueError as error:  # a NUL in the path
         raise InputError(f"{os.fspath(path)!r} cannot be a path ({error})") from None
-    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-    if kind != stat.S_IFREG:
-        os.close(descriptor)
-        raise InputError(f"{os.fspath(path)} is {_KINDS.get(kind, 'something else')}, not a regular file")
-    return os.fdopen(descriptor, "rb")
+
+
+def check_regular(path: Path) -> None:
+    """Check what another library opens by its name; raises as `open_regular` does."""
+    open_regular(path).close()
 
 
 def read_list_text(path: Path) -> str:
@@ -79,6 +72,7 @@ def read_list_text(path: Path) -> str:
         MOST_LIST_BYTES.check(os.fstat(file.fileno()).st_size, str(path))
         data = file.read(MOST_LIST_BYTES.value + 1)
     MOST_LIST_BYTES.check(len(data), str(path))  # it may grow, or have no size
+    MOST_LIST_LINES.check(data.count(b"\n"), str(path))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -22,6 +22,7 @@ from openloger.version import install_command
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF", "TGA")  # TGA: no mark
 IMAGE_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)  # of Pillow
 ANIMATED = frozenset({"PNG", "GIF", "WEBP", "AVIF"})  # TIFF, HEIF and MPO hold pages, not moments
+PAGED = frozenset({"TIFF", "HEIF"})
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()
 
@@ -76,3 +77,18 @@ def _register_heif(name: str) -> None:
 def frame_count(image: Any) -> int:
     """The number of frames of a Pillow image; 1 for formats whose further pictures are not moments."""
     return int(getattr(image, "n_frames", 1)) if image.format in ANIMATED else 1
+
+
+def page_count(image: Any) -> int:
+    """The number of pictures of a TIFF or HEIC as large as its first, which are no thumbnails; 1 for other formats.
+
+    MPO is not counted: what phones add to a JPEG is a map of brightness, or the other eye's view.
+    """
+    if image.format not in PAGED or getattr(image, "n_frames", 1) < 2:
+        return 1
+    size, pages = image.size, 1
+    for number in range(1, image.n_frames):
+        image.seek(number)
+        pages += image.size == size
+    image.seek(0)
+    return pages

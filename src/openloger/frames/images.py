@@ -119,6 +119,7 @@ def list_file(path: Path) -> PictureFiles:
     """
     lines = _lines(path)
     if _seconds(lines[0][1].split(maxsplit=1)[0]) is None:
+        _check_form(path, *lines[0])
         return PictureFiles(str(path), tuple(path.parent / line for _, line in lines))
     stamped = _stamped(path, lines)
     times_s = tuple(in_seconds(np.array([seconds for seconds, _ in stamped]), path).tolist())
@@ -137,7 +138,8 @@ def _pictures_in(path: Path) -> tuple[Path, ...]:
         raise no_picture_in(path, entries)
     taken = set(found)
     others = (entry for entry in entries if entry not in taken and not is_sidecar(entry.name) and entry.is_file())
-    log_left_out(str(path), len(found), [entry.name for entry in others])
+    folders = [entry for entry in entries if entry.is_dir()]
+    log_left_out(str(path), len(found), [entry.name for entry in others], folders)
     return found
 
 
@@ -164,6 +166,18 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     if not lines:
         raise InputError(f"{path} lists no picture; write one path a line, or `seconds path`")
     return lines
+
+
+_OTHER_FORMS = re.compile(r"""[+-]?\d+[,;]|["']|file\s+['"/\w]|.*\S\s+[\d.]+$""")  # CSV, quotes, ffconcat, turned round
+
+
+def _check_form(path: Path, number: int, line: str) -> None:
+    """Raises InputError for a first line that names no file and is of a form that other programs write."""
+    if _OTHER_FORMS.match(line) and not (path.parent / line).exists():
+        raise InputError(
+            f"{path}, line {number}: there is no file {line!r}; write a path alone, or `seconds path` with a space in "
+            "between and a decimal point"
+        )
 
 
 def _seconds(text: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from openloger.frames.image_file import IMAGE_DAMAGE, frame_count, open_image
+from openloger.frames.image_file import IMAGE_DAMAGE, frame_count, open_image, page_count
 from openloger.frames.lazy import UndecodableError
 from openloger.shapes import Int, UInt8
 
@@ -32,6 +32,8 @@ def read_picture(
         with open_image(file, name=name) as opened:
             if frame_count(opened) > 1:
                 logger.warning("%s moves (%d frames); only its first is taken", name or file, frame_count(opened))
+            elif (pages := page_count(opened)) > 1:
+                logger.warning("%s holds %d pictures; only its first is taken", name or file, pages)
             if sample_bits < 16 and isinstance(file, Path) and (samples := _samples(opened, file)) is not None:
                 rgb = (np.minimum(samples >> (sample_bits - 8), 255)).astype(np.uint8)
                 return _turned(rgb, opened) if upright else rgb

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from openloger.errors import InputError
+from openloger.frames.files import check_regular
 from openloger.frames.lazy import LazyFrame, UndecodableError
 from openloger.frames.pixels import read_picture
 from openloger.frames.selection import FrameStamp, Selection
@@ -56,7 +57,7 @@ class BagPictures:
     @property
     def files(self) -> tuple[Path, ...]:
         """The bag itself, or the files of its folder."""
-        return tuple(sorted(self.path.iterdir())) if self.path.is_dir() else (self.path,)
+        return _files(self.path)
 
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         with _opened(self.path) as reader:
@@ -94,6 +95,10 @@ def bag_pictures(path: Path, topic: str | None = None) -> BagPictures:
     return BagPictures(path, chosen, counts[chosen], len(counts) == 1)
 
 
+def _files(path: Path) -> tuple[Path, ...]:
+    return tuple(sorted(path.iterdir())) if path.is_dir() else (path,)
+
+
 @contextmanager
 def _opened(path: Path) -> Generator[Any, None, None]:
     try:
@@ -105,6 +110,8 @@ def _opened(path: Path) -> Generator[Any, None, None]:
         raise InputError(f"ROS bags need the package rosbags: {install_command('ros')}") from error
     failures = (AnyReaderError, BagError, FolderError, OSError)
     reader = None
+    for file in _files(path):
+        check_regular(file)
     try:
         reader = AnyReader([path], default_typestore=get_typestore(Stores.LATEST))
         reader.open()

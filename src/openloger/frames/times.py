@@ -13,6 +13,7 @@ from openloger.shapes import Float64
 
 LARGEST_S = 1e11  # no clock counts this many seconds
 LONGEST_STEP_S = 1000.0  # between frames of a video, or rows of its truth
+SLOW_STEP_S = 10.0  # from here on whole numbers may be milliseconds
 EPOCH_S = (6e8, 4.2e9)  # 1989 to 2103, in seconds since 1970
 USUAL_STEP_S = (2e-3, 0.5)  # of a video whose clock began elsewhere
 PER_SECOND = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
@@ -36,6 +37,10 @@ def in_seconds(times: Float64[np.ndarray, " row"], source: str | Path) -> Float6
             raise InputError(
                 f"{source}: its times would be {step:g} s apart, so they are not seconds: write seconds "
                 "(microseconds / 1e6, nanoseconds / 1e9)"
+            )
+        if step > SLOW_STEP_S and (times == np.rint(times)).all():
+            logger.warning(
+                "%s: its frames are %g s apart; if its times are milliseconds, write seconds (divide by 1000)", source, step
             )
         return times
     units = [unit for unit, per in PER_SECOND.items() if _is_epoch(largest / per) and step / per < LONGEST_STEP_S]

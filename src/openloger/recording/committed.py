@@ -62,6 +62,6 @@ def _likely(folder: Path) -> str:
     """The counts that a damaged file must have had, going by the lines beside it."""
     counts = []
     for name in (NAMES_FILE, WINDOWS_FILE):
-        lines = (folder / name).read_bytes().count(b"\n") if (folder / name).is_file() else 0
+        lines = read_bytes(folder / name).count(b"\n") if (folder / name).is_file() else 0
         counts.append(lines)
     return json.dumps(asdict(Committed(counts[0], counts[1], complete=False)))

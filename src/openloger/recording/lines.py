@@ -86,7 +86,7 @@ class LineFile:
         Raises:
             OSError: what the file system reported.
         """
-        old = self.path.read_bytes() if self.path.exists() else b""
+        old = read_bytes(self.path) if self.path.exists() else b""
         lines = old.split(b"\n")[:-1]  # what has no end was cut off by a kill
         kept = b"".join(line + b"\n" for line in lines[: self._first_beyond(lines, count)])
         if kept != old or not self.path.exists():

@@ -23,6 +23,7 @@ from openloger.recording.layout import (
     has_checksums,
 )
 from openloger.recording.lines import CHECKSUM, is_whole, sealed
+from openloger.runtime.platform import read_bytes
 from openloger.shapes import Float64
 from openloger.version import __version__, versions
 
@@ -125,7 +126,7 @@ def meta_hash(folder: Path) -> str:
         RecordingError: it cannot be read.
     """
     with explain_os_errors(folder / META_FILE, "give a recording that can be read"):
-        return hashlib.sha256((folder / META_FILE).read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(folder / META_FILE)).hexdigest()
 
 
 def is_recording(folder: Path) -> bool:
@@ -135,7 +136,7 @@ def is_recording(folder: Path) -> bool:
         OSError: it cannot be read.
     """
     try:
-        value = json.loads((folder / META_FILE).read_bytes())
+        value = json.loads(read_bytes(folder / META_FILE))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return False
     return isinstance(value, dict) and value.get("format") == FORMAT
@@ -157,7 +158,7 @@ def read_meta(folder: Path) -> RecordingMeta:
                 else f"no {META_FILE} of one"
             )
             raise RecordingError(f"{folder}: not a recording ({reason}); give the folder of a recording")
-        value = json.loads((folder / META_FILE).read_bytes())
+        value = json.loads(read_bytes(folder / META_FILE))
     version = value.get("format_version")
     if version not in READABLE_VERSIONS:
         raise RecordingError(

@@ -18,7 +18,7 @@ from openloger.outputs import partial_of, prepare, put_in_place, write_atomicall
 from openloger.recording.files import write_json
 from openloger.recording.layout import ARRAY_NAMES, ARRAYS_FOLDER, GROWTH_FRAMES, ArrayLayout
 from openloger.recording.lines import crc32c
-from openloger.runtime.platform import remove_file, sync_folder
+from openloger.runtime.platform import read_bytes, remove_file, sync_folder
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
@@ -103,7 +103,7 @@ def _metadata(layouts: tuple[ArrayLayout, ...], *, checked: bool) -> dict[str, b
 
 
 def _codecs(array: Path) -> list[dict[str, Any]]:
-    return json.loads((array / METADATA_FILE).read_bytes())["codecs"]
+    return json.loads(read_bytes(array / METADATA_FILE))["codecs"]
 
 
 def _chunk_file(array: Path, number: int, axes: int) -> Path:
@@ -197,7 +197,7 @@ class GrowingArray:
             self._resize(-(-frames // GROWTH_FRAMES) * GROWTH_FRAMES)
 
     def _resize(self, frames: int) -> None:
-        metadata = json.loads((self._path / METADATA_FILE).read_bytes())
+        metadata = json.loads(read_bytes(self._path / METADATA_FILE))
         metadata["shape"][0] = frames
         write_json(self._path / METADATA_FILE, metadata)
         self._length = frames
@@ -240,8 +240,8 @@ class ChunkReader:
 
         self._folder = folder / ARRAYS_FOLDER / layout.name
         try:
-            self._array = zarr.open_array(self._folder, mode="r")
             self.checked = any(codec["name"] == "crc32c" for codec in _codecs(self._folder))
+            self._array = zarr.open_array(self._folder, mode="r")
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise RecordingError(f"{folder}: array {layout.name} cannot be read; the recording is damaged") from error
         stored = (self._array.chunks, self._array.shape[1:], self._array.dtype)

@@ -9,11 +9,14 @@ scanners, indexers and our own viewer hold files for moments, so `patiently` rep
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import stat
 import sys
 import time
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
@@ -96,12 +99,47 @@ def remove_file(path: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole of a file that may be replaced at any moment, `patiently`.
+    """The whole of a regular file that may be replaced at any moment, `patiently`.
 
     Raises:
-        OSError: what the file system reported.
+        OSError: what the file system reported, or it is no regular file.
     """
-    return patiently(path.read_bytes)
+
+    def read() -> bytes:
+        with open_regular(path) as file:
+            return file.read()
+
+    return patiently(read)
+
+
+_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+    """The file, opened to be read; links are followed. It never waits, as opening a named pipe otherwise does.
+
+    Raises:
+        OSError: as `open` does, and IrregularFileError for what is no regular file.
+        ValueError: the path holds a NUL.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        what = f"{_KINDS.get(kind, 'something else')}, not a regular file"
+        raise IrregularFileError(errno.EINVAL, what, os.fspath(path))
+    return os.fdopen(descriptor, "rb")
+
+
+class IrregularFileError(OSError):
+    """What is read as a file is a pipe, a device, a socket or a folder; `strerror` says which."""
 
 
 def sync_folder(folder: Path) -> None:
