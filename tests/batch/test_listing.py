@@ -132,3 +132,24 @@ def test_a_pipe_or_a_device_is_no_list(name, tmp_path):
     os.mkfifo(tmp_path / name)
     with pytest.raises(InputError, match="a named pipe, not a regular file"):
         listed(tmp_path / name)
+
+
+def test_secrets_of_an_address_stay_where_they_are_used(tmp_path, monkeypatch):
+    """A question mark in the web is no glob, either."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    address = "https://user:hunter2@example.org/day/a.mp4?token=TOKEN&channel=1"
+    system = MemoryFileSystem()
+    monkeypatch.setattr("openloger.batch.listing.file_system", lambda place: (system, place))
+    with pytest.raises(InputError, match=r"user:…@example.org/day/a.mp4\?token=…&channel=1'") as refused:
+        listed(address)
+    assert "hunter2" not in str(refused.value)
+    (tmp_path / "a.txt").write_text(address)
+    monkeypatch.undo()
+    (video,) = list_videos([str(tmp_path / "a.txt")])
+    assert video.source == address  # what is fetched
+    assert video.name == "example.org/day/a.mp4"
+    assert "TOKEN" not in video.request + video.shown_source
+    assert "hunter2" not in video.request + video.shown_source
+    (tmp_path / "a.txt").write_text(address.replace("TOKEN", "OTHER"))
+    assert list_videos([str(tmp_path / "a.txt")])[0].request != video.request

@@ -13,7 +13,7 @@ from openloger.outputs import MANIFEST
 from openloger.recording import Recording
 from openloger.worlds import World
 
-EXPORTS = ["ply", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd", "rerun"]
+EXPORTS = ["ply", "splat", "mesh", "las", "laz", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd", "rerun"]
 FOLDERS = {"colmap", "nerfstudio"}
 
 

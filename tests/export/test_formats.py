@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import tracemalloc
 from pathlib import Path
@@ -163,3 +164,11 @@ def left_in(folder: Path) -> list[Path]:
 def contents(path: Path) -> dict[str, bytes]:
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path.parent)): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("to", ["usd", "rerun"])
+def test_a_path_that_a_library_cannot_take_is_refused(to: str, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"out\xff") / f"a{FORMATS[to].ending}"
+    with pytest.raises(InputError, match="is not UTF-8"):
+        export_recording(StandIn(), to, path)
+    assert not path.parent.exists()

@@ -7,6 +7,7 @@ included. It never depends on which others are listed with it, so that an archiv
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import logging
@@ -21,6 +22,7 @@ from typing import Any
 
 from openloger.batch.storage import file_system, local_path, readable
 from openloger.errors import InputError
+from openloger.frames.addresses import host_and_path, without_secrets
 from openloger.frames.listing import SUFFIXES, TEXT_SUFFIXES, VIDEO_SUFFIXES, is_sidecar, natural_key
 from openloger.frames.masks import PREDICTED, Masks
 from openloger.frames.open import LIST_SUFFIXES
@@ -94,7 +96,14 @@ class Video:
     @property
     def request(self) -> str:
         """The request, as a text that can be compared."""
-        return json.dumps({"source": self.source, **asdict(self.options)}, sort_keys=True)
+        shown = without_secrets(self.source)
+        hidden = hashlib.sha256(self.source.encode(errors="surrogateescape")).hexdigest() if shown != self.source else ""
+        return json.dumps({"source": shown + hidden, **asdict(self.options)}, sort_keys=True)
+
+    @property
+    def shown_source(self) -> str:
+        """The source as it may be shown and kept."""
+        return without_secrets(self.source)
 
 
 def list_videos(sources: Iterable[str], options: VideoOptions | None = None) -> tuple[Video, ...]:
@@ -120,7 +129,7 @@ def _listed(source: str, options: VideoOptions) -> Iterator[Video]:
         yield Video(_name_of(source), source, options)
         return
     suffix = PurePosixPath(source).suffix.lower()
-    if _MAGIC.search(source) and not _exists(source):
+    if _is_glob(source):
         yield from _matching(source, options)
     elif suffix in TABLE_SUFFIXES:
         yield from _of_table(source, options)
@@ -130,9 +139,12 @@ def _listed(source: str, options: VideoOptions) -> Iterator[Video]:
         yield from _of_place(source, options)
 
 
-def _exists(source: str) -> bool:
+def _is_glob(source: str) -> bool:
+    """Not where a file has that very name; and in the web `?` begins what a server is asked."""
     path = local_path(source)
-    return path is not None and os.path.lexists(path)
+    if path is None and source.startswith(("http://", "https://")):
+        return False
+    return _MAGIC.search(source) is not None and not (path is not None and os.path.lexists(path))
 
 
 def _of_place(source: str, options: VideoOptions) -> Iterator[Video]:
@@ -141,13 +153,13 @@ def _of_place(source: str, options: VideoOptions) -> Iterator[Video]:
     system, root = file_system(place)
     if not system.isdir(root):
         if not system.exists(root):
-            raise InputError(f"there is no file or folder {source!r}; check the path")
-        yield Video(_name_of(PurePosixPath(root).name), place, options)
+            raise InputError(f"there is no file or folder {without_secrets(source)!r}; check the path")
+        yield Video(_name_of(PurePosixPath(host_and_path(root)).name), place, options)
         return
     found = sorted(_in_folder(system, root), key=lambda path: (natural_key(path), path))
     if not found:
         kinds = ", ".join(sorted(_FILES_TAKEN))
-        raise InputError(f"{source} holds no video and no folder of pictures; videos are {kinds}")
+        raise InputError(f"{without_secrets(source)} holds no video and no folder of pictures; videos are {kinds}")
     for path in found:
         inside = PurePosixPath(path).relative_to(root).as_posix()
         name = PurePosixPath(root).name if inside == "." else inside
@@ -181,7 +193,7 @@ def _matching(pattern: str, options: VideoOptions) -> Iterator[Video]:
     root = before.rpartition("/")[0]
     found = [one for one in system.glob(path) if not is_sidecar(PurePosixPath(one).name)]
     if not found:
-        raise InputError(f"nothing matches {pattern}; quote it, so that the shell leaves it alone, and check it")
+        raise InputError(f"nothing matches {without_secrets(pattern)}; quote it, so that the shell leaves it alone, and check it")
     for one in sorted(found, key=lambda path: (natural_key(path), path)):
         inside = PurePosixPath(one).relative_to(root or "/").as_posix()
         yield Video(_name_of(inside), _address_like(place, system, one), options)
@@ -192,7 +204,7 @@ def _of_list(source: str, options: VideoOptions) -> Iterator[Video]:
         try:
             text = file.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InputError(f"{source} is not a text file: byte {error.start} is not UTF-8") from None
+            raise InputError(f"{without_secrets(source)} is not a text file: byte {error.start} is not UTF-8") from None
     lines = [line.strip() for line in text.splitlines()]
     for line in (line for line in lines if line and not line.startswith("#")):
         yield Video(_listed_name(line), _beside(line, source), options)
@@ -205,19 +217,19 @@ def _of_table(source: str, options: VideoOptions) -> Iterator[Video]:
         if unknown or "source" not in row:
             wanted = "no column `source`" if "source" not in row else f"the unknown columns {', '.join(unknown)}"
             raise InputError(
-                f"{source} has {wanted}; a table has source, name, options ({', '.join(OPTION_NAMES)}), and whatever "
+                f"{without_secrets(source)} has {wanted}; a table has source, name, options ({', '.join(OPTION_NAMES)}), and whatever "
                 f"begins with {KEPT_PREFIX}, which goes into the index"
             )
         given = {key: value for key, value in row.items() if not _is_empty(value)}
         if "source" not in given:
-            raise InputError(f"{source}, row {number}: has no source; write a path or an address")
+            raise InputError(f"{without_secrets(source)}, row {number}: has no source; write a path or an address")
         text = str(given.pop("source"))
         name = str(given.pop("name", "")) or _listed_name(text)
         kept = {key: str(given.pop(key)) for key in list(given) if _is_kept(key)}
         try:
             own = options.with_row(_masks_beside(given, source))
         except InputError as error:
-            raise InputError(f"{source}, row {number}: {error}") from error
+            raise InputError(f"{without_secrets(source)}, row {number}: {error}") from error
         yield Video(name, _beside(text, source), own, kept)
 
 
@@ -228,7 +240,7 @@ def _rows(source: str) -> Iterator[dict[str, Any]]:
             try:
                 yield from csv.DictReader(text, restkey="", strict=True)
             except (csv.Error, UnicodeDecodeError) as error:
-                raise InputError(f"{source} is not a CSV file: {error}") from error
+                raise InputError(f"{without_secrets(source)} is not a CSV file: {error}") from error
             return
         try:
             import pyarrow
@@ -238,7 +250,7 @@ def _rows(source: str) -> Iterator[dict[str, Any]]:
         try:
             yield from parquet.read_table(file).to_pylist()
         except pyarrow.ArrowException as error:
-            raise InputError(f"{source} is not a Parquet file: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{without_secrets(source)} is not a Parquet file: {str(error).splitlines()[0]}") from error
 
 
 def _is_kept(column: str) -> bool:
@@ -312,7 +324,7 @@ def _listed_name(line: str) -> str:
     if line.startswith(PREFIX):
         return _name_of(line)
     path = local_path(line)
-    parts = (PurePosixPath(line.partition("://")[2]) if path is None else PurePosixPath(path.as_posix())).parts
+    parts = (PurePosixPath(host_and_path(line)) if path is None else PurePosixPath(path.as_posix())).parts
     return _name_of("/".join(part for part in parts if part not in ("..", ".", "/") and not part.endswith(":\\")))
 
 
@@ -328,10 +340,10 @@ def _check_names(videos: Sequence[Video]) -> None:
     for video in videos:
         parts = PurePosixPath(video.name).parts
         if not parts or video.name != "/".join(parts) or ".." in parts or parts[0].startswith((_HIDDEN, "/")):
-            raise InputError(f"the name {video.name!r} of {video.source} is no relative path; {ways_out}")
+            raise InputError(f"the name {video.name!r} of {video.shown_source} is no relative path; {ways_out}")
         if counted[video.name] > 1:
-            twice = [one.source for one in videos if one.name == video.name][:2]
+            twice = [one.shown_source for one in videos if one.name == video.name][:2]
             raise InputError(f"{' and '.join(twice)} would both be {video.name!r}; {ways_out}")
         for parent in map(str, PurePosixPath(video.name).parents):
             if parent in counted:
-                raise InputError(f"{video.name!r} ({video.source}) would lie in the recording {parent!r}; {ways_out}")
+                raise InputError(f"{video.name!r} ({video.shown_source}) would lie in the recording {parent!r}; {ways_out}")

@@ -256,9 +256,9 @@ def _result(finished: Finished[Video, VideoResult], storage: Storage, job: Video
         return replace(finished.result, attempts=finished.attempts)
     result = VideoResult(
         name=video.name,
-        source=video.source,
+        source=video.shown_source,
         state="failed",
-        error=finished.error,
+        error=finished.error and finished.error.replace(video.source, video.shown_source),
         recording=storage.at(video.name),
         exports=(),
         request=request_of(video, job),

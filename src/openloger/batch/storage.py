@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from openloger.errors import InputError, RecordingError
+from openloger.frames.addresses import host_and_path, without_secrets
 from openloger.frames.files import open_regular
 from openloger.outputs import write_atomically
 from openloger.recording.layout import COMMITTED_FILE, LOCK_FILE, META_FILE
@@ -128,13 +129,13 @@ def download(address: str, folder: Path) -> Path:
     system, root = file_system(address)
     system.invalidate_cache()
     if system.isfile(root):
-        files = {root: folder / PurePosixPath(root).name}
+        files = {root: folder / PurePosixPath(host_and_path(root)).name}
         place = files[root]
     else:
         place = folder / PurePosixPath(root).name
         files = {file: place / PurePosixPath(file).relative_to(root) for file in system.find(root)}
     if not files:
-        raise InputError(f"there is nothing at {address}; check the address")
+        raise InputError(f"there is nothing at {without_secrets(address)}; check the address")
     for file, path in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size == system.size(file):
@@ -175,6 +176,7 @@ def readable(address: str) -> Iterator[Any]:
     try:
         file = system.open(path, "rb") if local is None else open_regular(local)
     except OSError as error:
-        raise InputError(f"{address} cannot be read ({error.strerror or error}); check the address") from error
+        reason = str(error.strerror or error).replace(address, without_secrets(address))
+        raise InputError(f"{without_secrets(address)} cannot be read ({reason}); check the address") from error
     with file:
         yield file

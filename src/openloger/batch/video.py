@@ -138,7 +138,7 @@ class VideoWorker:
         except OpenlogerError as failure:
             if isinstance(failure, RecordingError) and isinstance(failure.__cause__, OSError):
                 raise  # a full disk, or another run that still holds the recording
-            state, error, exports = "failed", str(failure), ()
+            state, error, exports = "failed", str(failure).replace(video.source, video.shown_source), ()
             recording = open_recording(folder) if is_recording(folder) else None
         result = self._result(video, state, error, exports, version)
         figures = {} if recording is None or len(recording) == 0 else figures_of(recording)
@@ -168,7 +168,7 @@ class VideoWorker:
             should_stop=control.should_stop,
         )
         return reconstruct(
-            frames if _is_here(video) else _Renamed(frames, _as_they_are, video.source),
+            frames if _is_here(video) else _Renamed(frames, _as_they_are, video.shown_source),
             folder,
             network=self._network,
             window=chosen.window,
@@ -219,7 +219,7 @@ class VideoWorker:
     ) -> VideoResult:
         return VideoResult(
             name=video.name,
-            source=video.source,
+            source=video.shown_source,
             state=state,
             error=error,
             recording=self._out.at(video.name),

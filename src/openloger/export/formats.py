@@ -28,6 +28,7 @@ class Format:
     contents: tuple[str, ...] = ()  # the entries of a folder; none: the export is one file
     takes_images: bool = False
     is_points: bool = False  # and nothing else: no use without
+    is_utf8: bool = False  # its library takes no path that is not UTF-8
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
@@ -48,8 +49,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         ),
         "tum": Format(trajectories.write_tum, ".tum.txt"),
         "kitti": Format(trajectories.write_kitti, ".kitti.txt"),
-        "usd": Format(usd.write_usd, ".usdc", usd.MAX_POINTS),
-        "rerun": Format(rerun.write_rerun, ".rrd", rerun.MAX_POINTS),
+        "usd": Format(usd.write_usd, ".usdc", usd.MAX_POINTS, is_utf8=True),
+        "rerun": Format(rerun.write_rerun, ".rrd", rerun.MAX_POINTS, is_utf8=True),
     }
 )
 
@@ -80,6 +81,8 @@ def export_recording(
     """
     chosen = find_format(to)
     path = Path(path)
+    if chosen.is_utf8 and any("\udc80" <= letter <= "\udcff" for letter in str(path)):
+        raise InputError(f"{path} is not UTF-8, which {to} needs: choose another path (--out)")
     options: dict[str, Any] = {}
     if images is not None:
         if not chosen.takes_images:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from openloger.errors import InputError
+from openloger.frames.addresses import shown_address
 from openloger.frames.lazy import LazyFrame
 from openloger.frames.live import camera
 from openloger.frames.live.buffer import Keep
@@ -58,7 +59,6 @@ class PipedInput(io.RawIOBase):
 
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "tcp", "rtmp", "rtmps", "srt")
-_SMALL = re.compile(r"\d{1,3}")
 _CAMERA = re.compile(r"(?:camera )?(\d+)")
 
 
@@ -204,28 +204,16 @@ def address(text: str, *, patience_s: float) -> Address:
         scheme = text.partition("://")[0]  # the rest, and the error, may hold a password
         raise InputError(f"{scheme}://… is not an address; write it as {scheme}://HOST:PORT/PATH") from error
     if parts.scheme not in SCHEMES:
-        raise InputError(f"{_open_name(parts)}: {parts.scheme!r} brings no video here; {', '.join(SCHEMES)} do")
+        raise InputError(f"{shown_address(parts)}: {parts.scheme!r} brings no video here; {', '.join(SCHEMES)} do")
     if not host:
-        raise InputError(f"{_open_name(parts)} names no host; write it as {parts.scheme}://HOST:PORT/PATH")
+        raise InputError(f"{shown_address(parts)} names no host; write it as {parts.scheme}://HOST:PORT/PATH")
     options = {"rtsp_flags": "prefer_tcp"} if parts.scheme == "rtsp" else {}  # over UDP, pictures come with holes
-    return Address(_open_name(parts), text, options=options, patience_s=patience_s)
+    return Address(shown_address(parts), text, options=options, patience_s=patience_s)
 
 
 def is_captured(name: str) -> bool:
     """True where a source of this name can be read once only: a camera, a stream or a pipe."""
     return name == "-" or "://" in name or name.startswith("/dev/video") or _CAMERA.fullmatch(name) is not None
-
-
-def _open_name(parts: SplitResult) -> str:
-    """The address without what may be secret: its password, its fragment, and the values after `?` but small numbers.
-
-    A camera's channel is a small number; a token, a key or a PIN is not.
-    """
-    user, _, place = parts.netloc.rpartition("@")
-    netloc = f"{user.split(':')[0]}:…@{place}" if ":" in user else parts.netloc
-    fields = (field.partition("=") for field in parts.query.split("&"))
-    shown = (f"{name}={value if _SMALL.fullmatch(value) else '…'}" if equals else "…" for name, equals, value in fields)
-    return urlunsplit(parts._replace(netloc=netloc, query="&".join(shown) if parts.query else "", fragment=""))
 
 
 def _on_disk(path: Path, patience: Patience, clock: Clock) -> Feed:
