@@ -359,3 +359,9 @@ def test_undo_brings_back_what_was_recorded(recording: Recording) -> None:
     assert recording.correction is None
     with pytest.raises(RecordingError, match="nothing to undo"):
         undo(recording)
+
+
+def test_poses_that_are_all_unknown_are_said_to_be(recording: Recording, tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "poses.txt", np.full((len(recording), 12), np.nan))
+    with pytest.raises(InputError, match="no pose of finite numbers"):
+        align_by_poses(recording, tmp_path / "poses.txt")

@@ -161,5 +161,5 @@ def test_whatever_kind_is_named_it_is_a_file(tmp_path: Path, name: str, device: 
 def test_a_list_has_a_ceiling_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("a.png\n" * 11)
     monkeypatch.setenv("OPENLOGER_MAX_LIST_LINES", "10")
-    with pytest.raises(InputError, match="11 lines.*OPENLOGER_MAX_LIST_LINES=11"):
+    with pytest.raises(InputError, match=r"11 lines.*OPENLOGER_MAX_LIST_LINES=11"):
         open_frames(tmp_path / "a.txt")

@@ -97,7 +97,9 @@ class Video:
     def request(self) -> str:
         """The request, as a text that can be compared."""
         shown = without_secrets(self.source)
-        hidden = hashlib.sha256(self.source.encode(errors="surrogateescape")).hexdigest() if shown != self.source else ""
+        hidden = (
+            hashlib.sha256(self.source.encode(errors="surrogateescape")).hexdigest() if shown != self.source else ""
+        )
         return json.dumps({"source": shown + hidden, **asdict(self.options)}, sort_keys=True)
 
     @property
@@ -193,7 +195,8 @@ def _matching(pattern: str, options: VideoOptions) -> Iterator[Video]:
     root = before.rpartition("/")[0]
     found = [one for one in system.glob(path) if not is_sidecar(PurePosixPath(one).name)]
     if not found:
-        raise InputError(f"nothing matches {without_secrets(pattern)}; quote it, so that the shell leaves it alone, and check it")
+        shown = without_secrets(pattern)
+        raise InputError(f"nothing matches {shown}; quote it, so that the shell leaves it alone, and check it")
     for one in sorted(found, key=lambda path: (natural_key(path), path)):
         inside = PurePosixPath(one).relative_to(root or "/").as_posix()
         yield Video(_name_of(inside), _address_like(place, system, one), options)
@@ -216,9 +219,10 @@ def _of_table(source: str, options: VideoOptions) -> Iterator[Video]:
         unknown = [key for key in row if key not in ("source", "name", *OPTION_NAMES) and not _is_kept(key)]
         if unknown or "source" not in row:
             wanted = "no column `source`" if "source" not in row else f"the unknown columns {', '.join(unknown)}"
+            options_are = f"options ({', '.join(OPTION_NAMES)})"
             raise InputError(
-                f"{without_secrets(source)} has {wanted}; a table has source, name, options ({', '.join(OPTION_NAMES)}), and whatever "
-                f"begins with {KEPT_PREFIX}, which goes into the index"
+                f"{without_secrets(source)} has {wanted}; a table has source, name, {options_are}, and whatever begins "
+                f"with {KEPT_PREFIX}, which goes into the index"
             )
         given = {key: value for key, value in row.items() if not _is_empty(value)}
         if "source" not in given:
@@ -250,7 +254,9 @@ def _rows(source: str) -> Iterator[dict[str, Any]]:
         try:
             yield from parquet.read_table(file).to_pylist()
         except pyarrow.ArrowException as error:
-            raise InputError(f"{without_secrets(source)} is not a Parquet file: {str(error).splitlines()[0]}") from error
+            raise InputError(
+                f"{without_secrets(source)} is not a Parquet file: {str(error).splitlines()[0]}"
+            ) from error
 
 
 def _is_kept(column: str) -> bool:
@@ -346,4 +352,6 @@ def _check_names(videos: Sequence[Video]) -> None:
             raise InputError(f"{' and '.join(twice)} would both be {video.name!r}; {ways_out}")
         for parent in map(str, PurePosixPath(video.name).parents):
             if parent in counted:
-                raise InputError(f"{video.name!r} ({video.shown_source}) would lie in the recording {parent!r}; {ways_out}")
+                raise InputError(
+                    f"{video.name!r} ({video.shown_source}) would lie in the recording {parent!r}; {ways_out}"
+                )

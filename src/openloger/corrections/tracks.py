@@ -114,6 +114,8 @@ def _poses_of_frames(
     recording: Recording, poses: MeasuredPoses, start: str | None
 ) -> tuple[np.ndarray, Float64[np.ndarray, "frame 4 4"]]:
     """Frames of the recording that have a pose, and it."""
+    if not np.isfinite(poses.world_from_cam).all((1, 2)).any():
+        raise InputError(f"{poses.path} holds no pose of finite numbers; give the cameras' true poses")
     if poses.time_s is None:
         index = recording.source_index
         known = np.flatnonzero(index < len(poses.world_from_cam))

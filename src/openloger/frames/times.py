@@ -40,7 +40,9 @@ def in_seconds(times: Float64[np.ndarray, " row"], source: str | Path) -> Float6
             )
         if step > SLOW_STEP_S and (times == np.rint(times)).all():
             logger.warning(
-                "%s: its frames are %g s apart; if its times are milliseconds, write seconds (divide by 1000)", source, step
+                "%s: its frames are %g s apart; if its times are milliseconds, write seconds (divide by 1000)",
+                source,
+                step,
             )
         return times
     units = [unit for unit, per in PER_SECOND.items() if _is_epoch(largest / per) and step / per < LONGEST_STEP_S]
