@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -236,3 +237,27 @@ def test_what_is_damaged_is_named(tmp_path: Path) -> None:
     assert damaged_file(tmp_path / "out") is None
     put(tmp_path / "out" / "model.txt", "b")
     assert damaged_file(tmp_path / "out") == tmp_path / "out" / "model.txt"
+
+
+def test_a_folder_that_cannot_be_listed_is_neither_passed_over_nor_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails once left files out of the list, and the user's out of the check."""
+    real = os.scandir
+
+    def failing(path: str | os.PathLike[str] | int) -> object:
+        if not isinstance(path, int) and os.path.basename(os.fspath(path)) == "images":  # a number: as it is removed
+            raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
+        return real(path)
+
+    make_folder(tmp_path / "s")
+    put(tmp_path / "s" / "images" / "mine.jpg")
+    before = tree(tmp_path / "s")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", failing)
+        with pytest.raises(InputError, match="cannot read .*s, which is to be replaced"):
+            make_folder(tmp_path / "s", overwrite=True, text="b")
+        with pytest.raises(InputError, match="nothing of it was kept"):
+            make_folder(tmp_path / "new")
+    assert tree(tmp_path / "s") == before
+    assert not (tmp_path / "new").exists()

@@ -101,11 +101,18 @@ def remove_folder(folder: Path, *, made_by: str) -> None:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Files, links and whatever else is no folder, in order; without clutter and unfinished outputs."""
-    for top, folders, names in os.walk(folder):
+    """Files, links and whatever else is no folder, in order; without clutter and unfinished outputs.
+
+    Raises OSError for a folder that cannot be listed: what it holds is not known.
+    """
+    for top, folders, names in os.walk(folder, onerror=_raise):
         linked = [name for name in folders if os.path.islink(os.path.join(top, name))]
         folders[:] = sorted(name for name in folders if not (_is_passed_over(name) or name in linked))
         yield from (Path(top, name) for name in sorted([*names, *linked]) if not is_clutter(name))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_passed_over(name: str) -> bool:
