@@ -246,7 +246,7 @@ def test_a_folder_that_cannot_be_listed_is_neither_passed_over_nor_replaced(
     real = os.scandir
 
     def failing(path: str | os.PathLike[str] | int) -> object:
-        if not isinstance(path, int) and os.path.basename(os.fspath(path)) == "images":  # a number: as it is removed
+        if not isinstance(path, int) and os.path.basename(os.fspath(path)) == "images":
             raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
         return real(path)
 
