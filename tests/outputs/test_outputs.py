@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_listed_is_neither_passed_over_nor_replaced(
     before = tree(tmp_path / "s")
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", failing)
-        with pytest.raises(InputError, match="cannot read .*s, which is to be replaced"):
+        with pytest.raises(InputError, match=r"cannot read .*s, which is to be replaced"):
             make_folder(tmp_path / "s", overwrite=True, text="b")
         with pytest.raises(InputError, match="nothing of it was kept"):
             make_folder(tmp_path / "new")
