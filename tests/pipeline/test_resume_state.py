@@ -77,7 +77,7 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("kind", [*DAMAGE, "missing", "another run's"])
+@pytest.mark.parametrize("kind", [*DAMAGE, "missing", "a device", "another run's"])
 def test_a_lost_state_costs_no_committed_frame(
     kind: str,
     stopped: Path,
@@ -88,8 +88,10 @@ def test_a_lost_state_costs_no_committed_frame(
 ) -> None:
     out = Path(shutil.copytree(stopped, tmp_path / "out"))
     state = out / "state.safetensors"
-    if kind == "missing":
+    if kind in ("missing", "a device"):
         state.unlink()
+        if kind == "a device":
+            state.symlink_to("/dev/zero")
     elif kind == "another run's":
         other = cut(noise(seed=1), tmp_path / "other", network)
         meta = (other.path / "meta.json").read_text().replace("frames in memory", "other frames")

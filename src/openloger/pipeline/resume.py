@@ -158,6 +158,8 @@ def restore(stream: Stream, stored: Recording) -> None:
     if not path.exists() and (stored.complete or len(stored.windows) < 2):
         return
     try:
+        if path.exists() and not path.is_file():
+            raise InputError("it is no regular file")
         with explain_os_errors(path, "allow it to be read"):
             content = path.read_bytes() if path.exists() else None
         if content is None:
