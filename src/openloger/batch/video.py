@@ -25,7 +25,7 @@ from openloger.export.formats import find_format
 from openloger.frames import open_frames
 from openloger.frames.through import FramesThrough
 from openloger.frames.world import PREFIX
-from openloger.network import Network, NetworkSpec
+from openloger.network import NetworkSpec, WindowNetwork
 from openloger.pipeline.options import RunOptions
 from openloger.pipeline.reconstruct import reconstruct
 from openloger.recording import Recording, open_recording
@@ -98,13 +98,13 @@ class VideoJob:
 
     def __call__(self) -> VideoWorker:
         """The worker, with its network loaded; raises InputError where it cannot be."""
-        return VideoWorker(self, self.spec.load())
+        return VideoWorker(self, self.spec.load_window_network())
 
 
 class VideoWorker:
     """Reconstructs video after video with one network."""
 
-    def __init__(self, job: VideoJob, network: Network) -> None:
+    def __init__(self, job: VideoJob, network: WindowNetwork) -> None:
         self._job, self._network = job, network
         self._scratch = Path(job.scratch)
 

@@ -76,6 +76,7 @@ def commands() -> dict[str, Command | Group]:
             Command,
             ("reconstruct", "live", "batch", "align", "close-loops", "export", "info", "view", "report", "networks"),
         ),
+        Command("export-network"),
         Group("worlds", "Look at procedural worlds, or write them out as a dataset."),
         Command("train"),
         Group("evaluate", "Measure against ground truth."),

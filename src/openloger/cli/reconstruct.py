@@ -35,7 +35,7 @@ class UsualArguments:
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The recording's folder. By default in this folder, named as the source: walk.mp4 gives walk."""
     network: str = DEFAULT_NETWORK
-    """A preset; `openloger networks` lists them."""
+    """A preset (`openloger networks` lists them), or a folder that `openloger export-network` wrote."""
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     start: int = 0
@@ -118,7 +118,7 @@ def reconstruct(
         return 0
     if usual.out is None:
         print_status(f"openloger: the recording goes to {out}{os.sep}")
-    loaded = spec.load()
+    loaded = spec.load_window_network()
     with stop_requests((signal.SIGINT,), on_request=_announce_stop) as stopping, progress_bar(opened.name) as show:
         latest: list[Progress] = []
 

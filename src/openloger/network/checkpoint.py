@@ -5,7 +5,6 @@ Our own file is one safetensors file whose metadata holds the network's configur
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -132,15 +131,6 @@ def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], *, source:
 
 def _is_meta(network: Network) -> bool:
     return next(network.parameters()).is_meta
-
-
-def weights_hash(path: Path) -> str:
-    """The SHA-256 of a weights file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def save_network(network: Network, path: Path, *, dtype: torch.dtype | None = None) -> None:

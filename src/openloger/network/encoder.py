@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         class_token, grid = self._positions(*patches.shape[-2:])
         patches = patches.flatten(2).mT + grid  # (B, h·w, C)
         patches = patches if kept is None else kept.pack(patches)
-        count = len(images)
+        count = images.shape[0]
         x = torch.cat([class_token.expand(count, -1, -1), self.registers.expand(count, -1, -1), patches], dim=1)
         special = 1 + self.config.registers
         valid = None if kept is None else kept.valid_tokens(special)

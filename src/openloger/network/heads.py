@@ -120,7 +120,7 @@ class CameraHead(nn.Module):
         for layer in self.perceptron:
             x = F.relu(layer(x))
         rows = F.normalize(self.rotation(x).unflatten(1, (3, 3)), dim=-1)
-        world_from_cam = torch.eye(4, device=x.device).repeat(len(x), 1, 1)
+        world_from_cam = torch.eye(4, device=x.device).repeat(x.shape[0], 1, 1)
         world_from_cam[:, :3, :3] = nearest_rotation(rows) if rigid else rows
         world_from_cam[:, :3, 3] = self.translation(x)
         return world_from_cam

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from openloger.network.dense import DenseHeads, DenseHeadsConfig
 from openloger.network.efficientnet import EfficientNet, EfficientNetConfig
 from openloger.network.encoder import Encoder, EncoderConfig
 from openloger.network.fusion import PyramidFusion
+from openloger.network.hashing import weights_hash
 from openloger.network.heads import HeadOutputs, Heads, HeadsConfig
 from openloger.network.motion import (
     CameraSettings,
@@ -28,7 +30,7 @@ from openloger.network.motion import (
     geometric_camera,
 )
 from openloger.network.patches import KeptPatches, joined, parts_of
-from openloger.network.places import in_bytes, pooled_places
+from openloger.network.places import in_bytes, place_of_overlap, pooled_places
 from openloger.network.scale import ScaleMemory, cell_means
 from openloger.network.video_memory import VideoMemory
 from openloger.shapes import Bool, Float, Int, Tensor
@@ -235,13 +237,20 @@ class Network(nn.Module):
         return in_bytes(pooled_places(tuple(level[0] for level in maps), size=(rows, columns)))
 
     def carried_place(self, memory: VideoMemory, size: tuple[int, int]) -> Float[Tensor, " number"] | None:
-        """The same of the first frame that `memory` has from the previous window, of (height, width) pixels; None: it
-        has none."""
-        if not memory.overlap_features:
-            return None
-        patch = self.config.encoder.patch
-        maps = tuple(level[0, :1] for level in memory.overlap_features)
-        return in_bytes(pooled_places(maps, size=(size[0] // patch, size[1] // patch)))[0]
+        """As `places.place_of_overlap`."""
+        return place_of_overlap(memory.overlap_features, size=size, patch=self.config.encoder.patch)
+
+    def weights_hash(self) -> str | None:
+        """The SHA-256 of the weights file, in hexadecimal; None while they are random."""
+        return None if self.weights is None else weights_hash(self.weights)
+
+    def run_settings(self) -> dict[str, Any]:
+        """Its precision, and whether it is compiled, as recordings keep them."""
+        precision = str(self.precision).removeprefix("torch.")
+        return {"precision": precision, **({"compiled": True} if self.compiled else {})}
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def _run_transformer(
         self, window: Window, positions_yx: Tensor, before: VideoMemory, disabled: Collection[str]
@@ -341,7 +350,7 @@ class Network(nn.Module):
         normalised = self._normalised(images).flatten(0, 1)
         own = None if kept is None else kept.frames(new)
         parts: list[Encoded] = []
-        for part in parts_of(len(normalised), self.frames_at_once):
+        for part in parts_of(normalised.shape[0], self.frames_at_once):
             some = normalised[part]
             maps = self.encoder(some) if own is None else self.encoder(some, own.frames(part))
             parts.append(maps if isinstance(maps, tuple) else (maps,))

@@ -82,8 +82,9 @@ class KeptPatches:
 
 def parts_of(frames: int, at_once: int | None) -> list[slice]:
     """So many `frames`, cut into parts of `at_once`; None: one part."""
-    step = frames if at_once is None else at_once
-    return [slice(first, first + step) for first in range(0, frames, max(step, 1))] or [slice(0, 0)]
+    if at_once is None:
+        return [slice(None)]
+    return [slice(first, first + at_once) for first in range(0, frames, max(at_once, 1))] or [slice(0, 0)]
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:

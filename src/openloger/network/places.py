@@ -36,6 +36,17 @@ def in_bytes(places: Float32[Tensor, "frame number"]) -> Float32[Tensor, "frame 
     return (127 * places / places.abs().amax(-1, keepdim=True).clamp_min(1e-12)).round()
 
 
+def place_of_overlap(
+    maps: tuple[Float[Tensor, "batch frame ..."], ...], *, size: tuple[int, int], patch: int
+) -> Float32[Tensor, " number"] | None:
+    """The descriptor of the first frame that a memory has from the previous window, of (height, width) pixels; None: it
+    has none."""
+    if not maps:
+        return None
+    first = tuple(level[0, :1] for level in maps)
+    return in_bytes(pooled_places(first, size=(size[0] // patch, size[1] // patch)))[0]
+
+
 def _folding(numbers: int) -> Float32[Tensor, "number number2"]:
     """Signs, the same each time, that keep angles about as they are (Achlioptas, "Database-friendly random
     projections", 2003)."""

@@ -14,7 +14,7 @@ from openloger.frames.lenses import read_camera
 from openloger.frames.live import LiveFrames
 from openloger.frames.masks import Masks
 from openloger.geometry.camera_models import CameraModel
-from openloger.network import Network, weights_hash
+from openloger.network import Network, WindowNetwork
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.resume import check_masks, check_source, recording_to_resume
 from openloger.recording import Recording, RecordingMeta
@@ -105,7 +105,6 @@ def describe(
     if known is not None:
         y, x = height / frames.source_size[0], width / frames.source_size[1]
         known = (known[0] * x, known[1] * y, known[2] * x, known[3] * y)
-    path = stream.network.weights
     return RecordingMeta(
         height=height,
         width=width,
@@ -113,15 +112,14 @@ def describe(
         source=frames.name,
         source_identity=source_identity,
         network=stream.network.config.name,
-        weights_hash=None if path is None else weights_hash(path),
+        weights_hash=stream.network.weights_hash(),
         settings={
             "window": stream.window,
             "overlap": stream.overlap,
             "placement": str(stream.placement),
             "reset_every": stream.resets(frames),
             "keyframes": stream.keyframes,
-            "precision": str(stream.network.precision).removeprefix("torch."),
-            **({"compiled": True} if stream.network.compiled else {}),
+            **stream.network.run_settings(),
             **_planned(stream, options),
         },
         lens=options.lens,
@@ -135,12 +133,12 @@ def describe(
 def _planned(stream: Stream, options: RunOptions) -> dict[str, Any]:
     if options.max_memory_gb is None:
         return {}
+    assert isinstance(stream.network, Network), "checked when the plan was made"
     return {"max_memory_gb": options.max_memory_gb, "frames_at_once": stream.network.frames_at_once}
 
 
-def operations_per_frame(network: Network, size: tuple[int, ...]) -> float:
+def operations_per_frame(network: WindowNetwork, size: tuple[int, ...]) -> float:
     """Approximate multiplications per frame of (height, width) on the CPU: each parameter once per patch."""
     if network.device.type != "cpu":
         return math.inf
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return parameters * math.prod(size) / network.config.encoder.patch**2
+    return network.parameter_count() * math.prod(size) / network.config.encoder.patch**2

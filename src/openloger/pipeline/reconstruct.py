@@ -17,7 +17,7 @@ from openloger.frames import open_frames
 from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
-from openloger.network import Network, NetworkSpec, load_network
+from openloger.network import Network, NetworkSpec, WindowNetwork
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.memory_plan import GB, plan_memory
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame, recording_begun
@@ -43,7 +43,7 @@ def reconstruct(
     source: str | os.PathLike[str] | FrameSource | Iterable[Any],
     out: str | os.PathLike[str],
     *,
-    network: Network | str = DEFAULT_NETWORK,
+    network: WindowNetwork | str = DEFAULT_NETWORK,
     window: int | None = None,
     overlap: int | None = None,
     placement: str = "auto",
@@ -54,7 +54,8 @@ def reconstruct(
 ) -> Recording:
     """Reconstruct a video into the folder `out` and open the recording.
 
-    `source` is anything `openloger.open_frames` takes; `network` a loaded one or a preset's name; `window` and
+    `source` is anything `openloger.open_frames` takes; `network` a loaded one, a preset's name, or the
+    folder of an exported network; `window` and
     `overlap` are in frames, `size` is (height, width) in pixels; for these, `placement`, `reset_every` and
     `keyframes` see `Stream`. Decoding runs ahead of the network and writing behind it, each in a thread. Of a live
     source (`openloger.open_live`) few frames are decoded ahead, and `existing="resume"` appends, even to a complete
@@ -84,12 +85,18 @@ def reconstruct(
         return stored
     camera = options.camera_model
     keep_freed_memory()
-    network = load_network(network) if isinstance(network, str) else network
-    network.frames_at_once = None
-    if stored is not None and (planned := stored.meta.settings.get("max_memory_gb")) is not None:
-        options = replace(options, max_memory_gb=options.max_memory_gb or planned)
+    network = NetworkSpec(network).load_window_network() if isinstance(network, str) else network
+    in_torch = network if isinstance(network, Network) else None
+    planned = None if stored is None else stored.meta.settings.get("max_memory_gb")
+    allowed_gb = options.max_memory_gb or planned
+    if in_torch is None:
+        _check_exported(network, allowed_gb, masked=masks.per_frame is not None or masks.static is not None)
+    else:
+        in_torch.frames_at_once = None
+    if stored is not None and in_torch is not None and planned is not None:
+        options = replace(options, max_memory_gb=allowed_gb)
         window = window or stored.meta.settings["window"]
-        network.frames_at_once = stored.meta.settings["frames_at_once"]
+        in_torch.frames_at_once = stored.meta.settings["frames_at_once"]
     stream = Stream(
         network,
         window=window,
@@ -105,8 +112,8 @@ def reconstruct(
         stream.size = stream.size or (stored.meta.height, stored.meta.width)
     before = recorded_prefix(stream, stored) if live and stored is not None else RecordedPrefix([], np.zeros(0))
     with closing(DecodedAhead(opened, stream, before, depth=1 if live else 8, camera=camera, masks=masks)) as frames:
-        if options.max_memory_gb is not None and stored is None:
-            _keep_within(options.max_memory_gb, stream, frames.size, given=window)
+        if options.max_memory_gb is not None and stored is None and in_torch is not None:
+            _keep_within(options.max_memory_gb, stream, in_torch, frames.size, given=window)
         meta = describe(stream, frames, options, source_identity=None if live else identity(opened))
         if stored is None:
             writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
@@ -128,10 +135,20 @@ def reconstruct(
     return open_recording(out)
 
 
-def _keep_within(allowed_gb: float, stream: Stream, size: tuple[int, int], *, given: int | None) -> None:
+def _check_exported(network: WindowNetwork, allowed_gb: float | None, *, masked: bool) -> None:
+    """Raises InputError for settings of a run that only a network in torch has."""
+    if allowed_gb is not None:
+        raise InputError(f"max_memory {allowed_gb:g}: an exported network's windows cannot be planned")
+    if masked:
+        raise InputError(f"mask: an exported network takes none; use the network {network.config.name} itself")
+
+
+def _keep_within(
+    allowed_gb: float, stream: Stream, network: Network, size: tuple[int, int], *, given: int | None
+) -> None:
     """Plan the stream's windows, of the `given` length if any; raises InputError where the memory does not suffice."""
     plan = plan_memory(
-        stream.network,
+        network,
         size=size,
         window=stream.window,
         overlap=stream.overlap,
@@ -139,11 +156,11 @@ def _keep_within(allowed_gb: float, stream: Stream, size: tuple[int, int], *, gi
         allowed_gb=allowed_gb,
     )
     _log.info("%s", plan.describe())
-    stream.window, stream.network.frames_at_once = plan.window, plan.frames_at_once
+    stream.window, network.frames_at_once = plan.window, plan.frames_at_once
 
 
 @contextmanager
-def _memory_explained(out: Path, network: Network) -> Iterator[None]:
+def _memory_explained(out: Path, network: WindowNetwork) -> Iterator[None]:
     """Raises InputError where the memory is not enough; what was placed before is committed by then."""
     try:
         yield

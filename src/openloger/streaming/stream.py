@@ -14,7 +14,7 @@ from openloger.errors import InputError
 from openloger.frames.masks import PREDICTED
 from openloger.geometry import Sim3, centred_intrinsics, intrinsics_matrix, scale_intrinsics
 from openloger.memory import MEMORY_KINDS
-from openloger.network import Network, VideoMemory, Window, WindowPrediction
+from openloger.network import VideoMemory, Window, WindowNetwork, WindowPrediction
 from openloger.network.dense import DenseHeadsConfig
 from openloger.runtime.prefetch import prefetch
 from openloger.shapes import Bool, Tensor
@@ -81,7 +81,7 @@ class Stream:
 
     def __init__(
         self,
-        network: Network,
+        network: WindowNetwork,
         *,
         window: int | None = None,
         overlap: int | None = None,
