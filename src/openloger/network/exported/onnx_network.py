@@ -24,7 +24,7 @@ from openloger.network.hashing import weights_hash
 from openloger.network.network import NetworkConfig, Window, WindowPrediction
 from openloger.network.places import place_of_overlap
 from openloger.network.video_memory import VideoMemory
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Float, Int, Tensor
 from openloger.version import install_command
 
 _FAST_WEIGHTS = "fast_weights."
@@ -177,7 +177,7 @@ class OnnxNetwork:
         return found
 
 
-def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+def _array(tensor: Tensor) -> Float[np.ndarray, "..."] | Int[np.ndarray, "..."]:
     """In float32, where a network in torch left its state in another precision."""
     return np.ascontiguousarray((tensor.float() if tensor.is_floating_point() else tensor).detach().numpy())
 
