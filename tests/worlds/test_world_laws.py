@@ -15,7 +15,7 @@ from openloger.worlds.families.plan import Plan
 from openloger.worlds.raycast import render_plain
 from openloger.worlds.raycast_fast import render_fast
 from openloger.worlds.scene import Column, Solids, ZoneColumn, cluster
-from openloger.worlds.terrain import Relief, Terrain, height, lattice_values, relief_sizes, slopes
+from openloger.worlds.terrain import Relief, Terrain, height, lattice_corners, relief_sizes, slopes
 from openloger.worlds.world import make_shot
 
 SIZE = (72, 96)
@@ -192,7 +192,7 @@ def test_paths_move_to_every_side_of_the_gaze() -> None:
 def test_the_relief_that_rays_meet_is_the_terrain_that_things_stand_on() -> None:
     ground, origin = Terrain(77, (4.0, 1.5, 0.6)), np.array([128.0, 0.0, -64.0])
     relief = Relief(
-        torch.from_numpy(lattice_values(ground, origin)),
+        torch.from_numpy(lattice_corners(ground, origin)),
         torch.zeros(1, 1, dtype=torch.int32),
         torch.tensor([relief_sizes(ground)]),
     )

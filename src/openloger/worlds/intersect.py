@@ -13,17 +13,20 @@ from openloger.shapes import Float, Tensor
 
 NEAREST = 0.02  # metres along z
 _TINY = 1e-20
+_OFF = 1e25  # beyond every crossing
 
 Vector = tuple[Tensor, ...]  # x, y, z
 
 
-def _slab(numerator: Tensor, denominator: Tensor, enter: Tensor, leave: Tensor) -> tuple[Tensor, Tensor]:
-    """Clips [enter, leave] by the half-space numerator − t · denominator ≥ 0."""
-    denominator = torch.where(denominator == 0, _TINY, denominator)
-    crossing = numerator / denominator
-    enter = torch.where(denominator < 0, torch.maximum(enter, crossing), enter)
-    leave = torch.where(denominator > 0, torch.minimum(leave, crossing), leave)
-    return enter, leave
+def clip(numerator: Tensor, denominator: Tensor, enter: Tensor, leave: Tensor) -> tuple[Tensor, Tensor]:
+    """Clips [enter, leave] by the half-space numerator − t · denominator ≥ 0.
+
+    A falling denominator bounds `enter`, a rising one `leave`. `off` is far beyond the crossing on the side where the
+    other one takes no notice of it: least and greatest are many times faster than a choice by a mask.
+    """
+    crossing = numerator / (denominator + _TINY)
+    off = torch.clamp(denominator * -1e36, -_OFF, _OFF)
+    return torch.maximum(enter, torch.minimum(crossing, off)), torch.minimum(leave, torch.maximum(crossing, off))
 
 
 def enter_box(origin: Vector, direction: Vector, taper_x: Tensor, taper_z: Tensor) -> Float[Tensor, "..."]:
@@ -35,10 +38,10 @@ def enter_box(origin: Vector, direction: Vector, taper_x: Tensor, taper_z: Tenso
         lean = 0.5 * taper
         reach = (1.0 - lean) + lean * oy
         closing = lean * dy
-        enter, leave = _slab(reach - along, towards - closing, enter, leave)
-        enter, leave = _slab(reach + along, -towards - closing, enter, leave)
-    enter, leave = _slab(1.0 - oy, dy, enter, leave)
-    enter, leave = _slab(1.0 + oy, -dy, enter, leave)
+        enter, leave = clip(reach - along, towards - closing, enter, leave)
+        enter, leave = clip(reach + along, -towards - closing, enter, leave)
+    enter, leave = clip(1.0 - oy, dy, enter, leave)
+    enter, leave = clip(1.0 + oy, -dy, enter, leave)
     return torch.where((enter < leave) & (enter > NEAREST), enter, float("inf"))
 
 

@@ -12,10 +12,10 @@ import torch
 
 from openloger.shapes import Tensor
 from openloger.worlds.culling import TILE, try_pair
-from openloger.worlds.intersect import Vector, enter_box, enter_cylinder, enter_ellipsoid
+from openloger.worlds.intersect import Vector, clip, enter_box, enter_cylinder, enter_ellipsoid
 from openloger.worlds.raycast import towards_lamp
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column, ZoneColumn
-from openloger.worlds.shading import Rays, Tables, column, dot, local_rows, normals, shade
+from openloger.worlds.shading import Hits, Rays, Tables, column, dot, local_rows, shade, take
 from openloger.worlds.terrain import March, Relief, clearance, close_in, ground_normal, march
 
 SLOTS = 4  # solids that one row of tests holds
@@ -57,15 +57,14 @@ def _meet(kind: int) -> Callable:
                 t = enter_cylinder(origin, ray, column(entries, entry, 12))
             else:
                 t = enter_ellipsoid(origin, ray)
-            nearer = t < best
-            best = torch.where(nearer, t, best)
-            found = torch.where(nearer, entry, found)
+            found = torch.where(t < best, entry, found)
+            best = torch.minimum(best, t)
         return best, found
 
     return meet
 
 
-def _rays(frames: Tensor, place: Tensor, solid: Tensor, t: Tensor, sky: Tensor) -> Rays:
+def rays_of(frames: Tensor, place: Tensor, solid: Tensor, t: Tensor, sky: Tensor) -> Rays:
     """`frames` (tile, 12): camera origin and rotation rows; `place` as in meet."""
     lane = torch.arange(RAYS, device=t.device)
     x = place[:, 0:1] + (lane % TILE).to(torch.float32)[None] * place[:, 2:3]
@@ -76,24 +75,12 @@ def _rays(frames: Tensor, place: Tensor, solid: Tensor, t: Tensor, sky: Tensor) 
     return Rays(origin=origin, direction=direction, pixel=place[:, 2:3], sky=sky, solid=solid, t=t)
 
 
-def locate(
-    solids: Tensor,
-    zones: Tensor,
-    frames: Tensor,
-    place: Tensor,
-    solid: Tensor,
-    t: Tensor,
-    ground: Vector,
-) -> tuple[Tensor, ...]:
+def locate(tables: Tables, rays: Rays, hits: Hits) -> tuple[Tensor, ...]:
     """Shadow rays of each hit, (tile, ray) each: start x, y, z, unit direction x, y, z, distance to the lamp (metres),
     and whether the surface faces the lamp at all, and the lamp throws shadows."""
-    tables = Tables(solids=solids, zones=zones, surfaces=zones, texels=zones)
-    rays = _rays(frames, place, solid, t, frames)
-    normal = normals(tables, rays, ground)
-    start, direction, distance = towards_lamp(tables, rays, normal)
-    zone = column(solids, torch.clamp(solid, min=0).long(), Column.ZONE).long()
-    shadowed = (solid >= 0) & (column(zones, zone, ZoneColumn.SHADOW) > 0)
-    return *start, *direction, distance, shadowed & (dot(normal, direction) > 0)
+    start, direction, distance = towards_lamp(tables, hits)
+    shadowed = (rays.solid >= 0) & (column(tables.zones, hits.zone(tables.solids), ZoneColumn.SHADOW) > 0)
+    return *start, *direction, distance, shadowed & (dot(hits.normal, direction) > 0)
 
 
 def sweep_meets(start: Vector, along: Vector, half: Vector, wide: Vector, narrow: Vector) -> Tensor:
@@ -107,10 +94,7 @@ def sweep_meets(start: Vector, along: Vector, half: Vector, wide: Vector, narrow
         s, v, reach = start[axis], along[axis], half[axis] + wide[axis]
         shrink = wide[axis] - narrow[axis]
         for room, speed in ((reach - s, v + shrink), (reach + s, shrink - v)):  # share · speed ≤ room
-            bound = room / torch.where(speed == 0, 1e-20, speed)
-            leave = torch.where(speed > 0, torch.minimum(leave, bound), leave)
-            enter = torch.where(speed < 0, torch.maximum(enter, bound), enter)
-            enter = torch.where((speed == 0) & (room < 0), 2.0, enter)
+            enter, leave = clip(room, speed, enter, leave)
     return enter <= leave
 
 
@@ -130,14 +114,14 @@ def test_blockers(solids: Tensor, row: Tensor, bundles: Tensor) -> Tensor:
 
     `bundles` (pair, BUNDLE): middle of the points, half sizes of their box, vector to the lamp, spread of the lamps.
     """
-    rows = local_rows(solids, row)
+    axes = local_rows(solids, row)
     middle, wide, along, spread = (_part(bundles, first) for first in (0, 3, 6, 9))
     away = tuple(middle[k] - column(solids, row, Column.CENTRE + k) for k in range(3))
-    size = [(torch.abs(r[0]), torch.abs(r[1]), torch.abs(r[2])) for r in rows]
+    size = [(torch.abs(r[0]), torch.abs(r[1]), torch.abs(r[2])) for r in axes]
     one = torch.ones_like(middle[0])
     return sweep_meets(
-        (dot(rows[0], away), dot(rows[1], away), dot(rows[2], away)),
-        (dot(rows[0], along), dot(rows[1], along), dot(rows[2], along)),
+        (dot(axes[0], away), dot(axes[1], away), dot(axes[2], away)),
+        (dot(axes[0], along), dot(axes[1], along), dot(axes[2], along)),
         (one, one, one),
         (dot(size[0], wide), dot(size[1], wide), dot(size[2], wide)),
         (dot(size[0], spread), dot(size[1], spread), dot(size[2], spread)),
@@ -158,50 +142,36 @@ def _block(kind: int) -> Callable:
         far: Tensor,
     ) -> Tensor:
         """Whether any of each row's solids stands before the lamp, for the shadow rays of its tile."""
-        origin, ray = (ox[tile], oy[tile], oz[tile]), (dx[tile], dy[tile], dz[tile])
+        origin, ray = (take(ox, tile), take(oy, tile), take(oz, tile)), (take(dx, tile), take(dy, tile), take(dz, tile))
+        limit = take(far, tile)
         blocked = torch.zeros_like(origin[0], dtype=torch.bool)
         for slot in range(SLOTS):
             row = slots[:, slot : slot + 1]
-            rows = local_rows(solids, row)
+            axes = local_rows(solids, row)
             away = tuple(origin[k] - column(solids, row, Column.CENTRE + k) for k in range(3))
-            o = dot(rows[0], away), dot(rows[1], away), dot(rows[2], away)
-            d = dot(rows[0], ray), dot(rows[1], ray), dot(rows[2], ray)
+            o = dot(axes[0], away), dot(axes[1], away), dot(axes[2], away)
+            d = dot(axes[0], ray), dot(axes[1], ray), dot(axes[2], ray)
             if kind == BOX:
                 t = enter_box(o, d, column(solids, row, Column.TAPER), column(solids, row, Column.TAPER + 1))
             elif kind == CYLINDER:
                 t = enter_cylinder(o, d, column(solids, row, Column.TAPER))
             else:
                 t = enter_ellipsoid(o, d)
-            blocked = blocked | (t < far[tile])
+            blocked = blocked | (t < limit)
         return blocked
 
     return block
 
 
-def colour(
-    solids: Tensor,
-    zones: Tensor,
-    surfaces: Tensor,
-    texels: Tensor,
-    frames: Tensor,
-    place: Tensor,
-    sky: Tensor,
-    solid: Tensor,
-    t: Tensor,
-    lit: Tensor,
-    ground: Vector,
-) -> tuple[Tensor, ...]:
-    """(red, green, blue as int 0..255, normal x, y, z in camera axes, moving) of each ray."""
-    tables = Tables(solids=solids, zones=zones, surfaces=surfaces, texels=texels)
-    rays = _rays(frames, place, solid, t, sky)
-    normal = normals(tables, rays, ground)
-    rgb = shade(tables, rays, normal, lit)
-    seen = solid >= 0
+def colour(tables: Tables, frames: Tensor, rays: Rays, hits: Hits, lit: Tensor) -> tuple[Tensor, ...]:
+    """(red, green, blue as int 0..255, normal x, y, z in camera axes, moving) of each ray; `frames` as in rays_of."""
+    rgb = shade(tables, rays, hits, lit)
+    seen = rays.solid >= 0
     turned = []
     for axis in range(3):
         along = frames[:, 3 + axis : 4 + axis], frames[:, 6 + axis : 7 + axis], frames[:, 9 + axis : 10 + axis]
-        turned.append(torch.where(seen, dot(along, normal), 0.0))
-    moving = seen & (column(solids, torch.clamp(solid, min=0).long(), Column.MOVING) > 0)
+        turned.append(torch.where(seen, dot(along, hits.normal), 0.0))
+    moving = seen & (column(tables.solids, hits.row, Column.MOVING) > 0)
     shown = [torch.floor(channel * 255.0 + 0.5).to(torch.uint8) for channel in rgb]
     return *shown, *turned, moving
 
@@ -218,11 +188,11 @@ class Sight(NamedTuple):
 
     def only(self, tile: Tensor) -> Sight:
         """Some of the tiles."""
-        first, sizes = self.relief.first[tile], self.relief.sizes[tile]
-        return Sight(Relief(self.relief.values, first, sizes), self.frames[tile], self.place[tile])
+        first, sizes = take(self.relief.first, tile), take(self.relief.sizes, tile)
+        return Sight(Relief(self.relief.corners, first, sizes), take(self.frames, tile), take(self.place, tile))
 
     def rays(self, t: Tensor) -> Rays:
-        return _rays(self.frames, self.place, t, t, self.frames)
+        return rays_of(self.frames, self.place, t, t, self.frames)
 
 
 def begin_march(sight: Sight, start: Tensor) -> March:

@@ -10,7 +10,7 @@ import torch
 from openloger.shapes import Bool, Float32, Float64, Int, Tensor, UInt8
 from openloger.worlds.intersect import Vector, enter_box, enter_cylinder, enter_ellipsoid
 from openloger.worlds.scene import BOX, CYLINDER, ELLIPSOID, Column, ZoneColumn
-from openloger.worlds.shading import Rays, SkyColumn, Tables, add, column, columns, dot, normals, scale, shade
+from openloger.worlds.shading import Hits, Rays, SkyColumn, Tables, add, column, columns, dot, hits_of, scale, shade
 from openloger.worlds.terrain import Relief, ground_normal, meet_ground_densely
 
 _BLOCK = 1 << 17  # ray–solid pairs at a time
@@ -37,13 +37,13 @@ class Ground(NamedTuple):
     """The terrain below each frame's camera (terrain.Relief)."""
 
     row: Int[Tensor, "frame"]  # of the solid table, −1 for none
-    values: Float32[Tensor, "value"]
+    corners: Float32[Tensor, "4 cell"]
     first: Int[Tensor, "frame"]
     sizes: Float32[Tensor, "frame 4"]
 
     def below(self, frame: Int[Tensor, "tile"]) -> Relief:
         """The relief of tiles that belong to these frames."""
-        return Relief(self.values, self.first[frame][:, None], self.sizes[frame])
+        return Relief(self.corners, self.first[frame][:, None], self.sizes[frame])
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ def _cut(origin: Vector, direction: Vector, part: slice) -> tuple[Vector, Vector
     )
 
 
-def lit_by_lamp(tables: Tables, casters: Tensor, rays: Rays, normal: Vector) -> Float32[Tensor, "tile ray"]:
+def lit_by_lamp(tables: Tables, casters: Tensor, hits: Hits) -> Float32[Tensor, "tile ray"]:
     """1 where the zone's lamp is seen from the surface, 0 where one of the casting solids stands between."""
-    start, to_lamp, distance = towards_lamp(tables, rays, normal)
+    start, to_lamp, distance = towards_lamp(tables, hits)
     flat = [(start[axis].reshape(-1), to_lamp[axis].reshape(-1)) for axis in range(3)]
     result, step = [], max(_BLOCK // max(len(casters), 1), 1)
     for begin in range(0, distance.numel(), step):
@@ -148,13 +148,10 @@ def lit_by_lamp(tables: Tables, casters: Tensor, rays: Rays, normal: Vector) -> 
     return torch.cat(result).float().view(distance.shape)
 
 
-def towards_lamp(tables: Tables, rays: Rays, normal: Vector) -> tuple[Vector, Vector, Tensor]:
+def towards_lamp(tables: Tables, hits: Hits) -> tuple[Vector, Vector, Tensor]:
     """Shadow rays: start (a little off the surface), unit direction to the zone's lamp, distance to it in metres."""
-    row = torch.clamp(rays.solid, min=0).long()
-    t = torch.where(rays.solid >= 0, rays.t, 1.0)
-    zone = column(tables.solids, row, Column.ZONE).long()
-    lamp = columns(tables.zones, zone, ZoneColumn.LAMP)
-    start = add(add(rays.origin, scale(rays.direction, t)), scale(normal, _LIFT))
+    lamp = columns(tables.zones, hits.zone(tables.solids), ZoneColumn.LAMP)
+    start = add(hits.point, scale(hits.normal, _LIFT))
     to_lamp = (lamp[0] - start[0], lamp[1] - start[1], lamp[2] - start[2])
     distance = torch.sqrt(dot(to_lamp, to_lamp))
     return start, scale(to_lamp, 1.0 / distance), distance
@@ -219,13 +216,13 @@ def _render_frame(shot: Shot, frame: int) -> tuple[Tensor, Tensor, Tensor, Tenso
         solid=solid[None],
         t=t[None],
     )
-    point_normal = normals(shot.tables, rays, upward)
-    lit = lit_by_lamp(shot.tables, here[here[:, Column.CASTS] > 0], rays, point_normal)
-    rgb = shade(shot.tables, rays, point_normal, lit)
+    hits = hits_of(shot.tables.solids, rays, upward)
+    lit = lit_by_lamp(shot.tables, here[here[:, Column.CASTS] > 0], hits)
+    rgb = shade(shot.tables, rays, hits, lit)
     turn = shot.rotation[frame].float()
-    seen = [dot((turn[0, axis], turn[1, axis], turn[2, axis]), point_normal) for axis in range(3)]
+    seen = [dot((turn[0, axis], turn[1, axis], turn[2, axis]), hits.normal) for axis in range(3)]
     valid = rays.solid >= 0
-    moving = (column(shot.tables.solids, torch.clamp(rays.solid, min=0), Column.MOVING) > 0) & valid
+    moving = (column(shot.tables.solids, hits.row, Column.MOVING) > 0) & valid
     return (
         torch.floor(torch.stack(rgb, dim=-1) * 255.0 + 0.5).to(torch.uint8).view(height, width, 3),
         torch.where(valid, rays.t, 0.0).view(height, width),

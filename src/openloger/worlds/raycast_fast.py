@@ -16,19 +16,20 @@ from openloger.worlds.intersect import NEAREST, Vector
 from openloger.worlds.kernels import RAYS, SLOTS, STRIDES, Sight
 from openloger.worlds.raycast import RenderedFrames, Shot, through_lens
 from openloger.worlds.scene import Column
-from openloger.worlds.shading import SkyColumn
+from openloger.worlds.shading import Hits, Rays, SkyColumn, hits_of, take
 from openloger.worlds.terrain import MARCHES, March
 
 _BLOCK = 4  # tiles along the side of a block, whose shadows are sought together
-_COLOURED = 1024  # tiles coloured at a time: what fits the cache
+_TOGETHER = 1024  # tiles that one kernel works on at a time: what fits the cache
+_MARCHED = 2048  # tiles that march over the ground together: fewer and fewer of them after the first steps
 
 
 def render_fast(shot: Shot) -> RenderedFrames:
     """Renders a batch of frames with culling."""
     caster = _Caster(shot)
     t, solid, upward = caster.with_ground(*caster.meet())
-    lit = caster.shadows(t, solid, upward)
-    return caster.picture(t, solid, lit, upward)
+    met = caster.places(t, solid, upward)
+    return caster.picture(met, caster.shadows(met))
 
 
 class _Caster:
@@ -73,14 +74,16 @@ class _Caster:
             if rows is None:
                 continue
             slots, row_tile, rank = rows
-            t, met = step(entries, slots, self._place[row_tile])
+            place = take(self._place, row_tile)
+            parts = [step(entries, slots[part], place[part]) for part in _pieces(len(slots))]
+            t, met = (torch.cat(part) for part in zip(*parts, strict=True))
             for layer in range(int(rank.max()) + 1):
                 here = torch.nonzero(rank == layer)[:, 0]
-                where, candidate = row_tile[here], t[here]
-                current = best[where]
-                nearer = candidate < current
-                best[where] = torch.where(nearer, candidate, current)
-                found[where] = torch.where(nearer, met[here], found[where])
+                where, candidate = row_tile[here], take(t, here)
+                current = take(best, where)
+                known = torch.where(candidate < current, take(met, here), take(found, where))
+                best.index_copy_(0, where, torch.minimum(candidate, current))
+                found.index_copy_(0, where, known)
         far = self._sky[:, SkyColumn.FAR : SkyColumn.FAR + 1]
         seen = (found >= 0) & (best < far)
         solid = torch.cat([listed.row, listed.row.new_zeros(1)])[torch.where(seen, found, nothing).long()]
@@ -96,7 +99,7 @@ class _Caster:
     def _pairs(self, listed: Listed, entries: Tensor) -> tuple[Tensor, Tensor]:
         """(entry, tile) pairs worth trying."""
         entry, tile = list_pairs(listed, self._grid)
-        place = self._place[tile]
+        place = take(self._place, tile)
         last = float(TILE - 1)
         spans = torch.stack(
             [place[:, 0], place[:, 0] + last * place[:, 2], place[:, 1], place[:, 1] + last * place[:, 3]], dim=1
@@ -111,36 +114,52 @@ class _Caster:
         """Depth and solid with the ground where it is nearer, and the ground's normal."""
         ground = self._shot.ground
         upward = torch.zeros_like(t), torch.zeros_like(t), torch.zeros_like(t)
-        tile = torch.nonzero(ground.row[self._tile_frame] >= 0)[:, 0]
-        if len(tile) == 0:
-            return t, solid, upward
-        frame = self._tile_frame[tile]
-        sight = Sight(ground.below(frame), self._camera[tile], self._place[tile])
-        limit = torch.minimum(t[tile], self._sky[tile, SkyColumn.FAR : SkyColumn.FAR + 1])
-        met, normal = kernels.touch_ground(sight, _march(sight, limit))
-        nearer = met < limit
-        t[tile] = torch.where(nearer, met, t[tile])
-        solid[tile] = torch.where(nearer, ground.row[frame].to(torch.int32)[:, None], solid[tile])
-        for axis in range(3):
-            upward[axis][tile] = normal[axis]
+        over_ground = torch.nonzero(ground.row[self._tile_frame] >= 0)[:, 0]
+        for part in _pieces(len(over_ground), _MARCHED):
+            self._meet_ground(over_ground[part], t, solid, upward)
         return t, solid, upward
 
-    def shadows(self, t: Tensor, solid: Tensor, upward: Vector) -> Tensor:
+    def _meet_ground(self, tile: Tensor, t: Tensor, solid: Tensor, upward: Vector) -> None:
+        """Writes the ground into some tiles of depth, solid and normal."""
+        ground = self._shot.ground
+        frame = self._tile_frame[tile]
+        sight = Sight(ground.below(frame), take(self._camera, tile), take(self._place, tile))
+        before = take(t, tile)
+        limit = torch.minimum(before, take(self._sky, tile)[:, SkyColumn.FAR : SkyColumn.FAR + 1])
+        met, normal = kernels.touch_ground(sight, _march(sight, limit))
+        nearer = met < limit
+        t.index_copy_(0, tile, torch.where(nearer, met, before))
+        row = ground.row[frame].to(torch.int32)[:, None]
+        solid.index_copy_(0, tile, torch.where(nearer, row, take(solid, tile)))
+        for axis in range(3):
+            upward[axis].index_copy_(0, tile, normal[axis])
+
+    def places(self, t: Tensor, solid: Tensor, upward: Vector) -> list[tuple[Rays, Hits]]:
+        """Where the rays meet their solids, piece by piece."""
+        solids, met = self._shot.tables.solids, []
+        for part in _pieces(len(t)):
+            rays = kernels.rays_of(self._camera[part], self._place[part], solid[part], t[part], self._sky[part])
+            met.append((rays, hits_of(solids, rays, (upward[0][part], upward[1][part], upward[2][part]))))
+        return met
+
+    def shadows(self, met: list[tuple[Rays, Hits]]) -> Tensor:
         """(tile, ray) 1 where the lamp is seen, 0 where a solid stands before it."""
         tables = self._shot.tables
-        *located, facing = kernels.locate(tables.solids, tables.zones, self._camera, self._place, solid, t, upward)
+        parts = [kernels.locate(tables, rays, hits) for rays, hits in met]
+        *located, facing = (torch.cat(part) for part in zip(*parts, strict=True))
         row, tile = self._blockers(_bundles(located, facing), facing.any(dim=1))
-        lit = torch.ones_like(t)
+        lit = torch.ones_like(located[0])
         kind = tables.solids[row, Column.KIND]
         for number, step in enumerate(kernels.BLOCK):
             chosen = torch.nonzero(kind == number)[:, 0]
-            rows = _rows(row[chosen], tile[chosen], len(t), -1)
+            rows = _rows(row[chosen], tile[chosen], len(lit), -1)
             if rows is None:
                 continue
             slots, row_tile, _ = rows
             slots = torch.where(slots < 0, slots[:, :1], slots)  # an empty place repeats the row's first solid
-            blocked = step(tables.solids, slots, row_tile, *located)
-            lit.index_add_(0, row_tile, -blocked.float())
+            for part in _pieces(len(slots)):
+                blocked = step(tables.solids, slots[part], row_tile[part], *located)
+                lit.index_add_(0, row_tile[part], -blocked.float())
         return (lit > 0.5).float()
 
     def _blockers(self, bundles: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,14 +173,14 @@ class _Caster:
         count = torch.bincount(self._listed_frame[casting], minlength=self._frames)
         entry, where = _all_pairs(block_frame, count)
         joined = _join_bundles(bundles[wanted_tiles], block, len(block_frame))
-        keep = torch.nonzero(test(joined[where], shot.clusters.sphere[listed[entry]]))[:, 0]
+        keep = torch.nonzero(test(take(joined, where), take(shot.clusters.sphere, listed[entry])))[:, 0]
         inside, order = torch.sort(block, stable=True)
         pair, tile = _members(where[keep], torch.bincount(inside, minlength=len(block_frame)), wanted_tiles[order])
         entry = listed[entry[keep][pair]]
-        keep = torch.nonzero(test(bundles[tile], shot.clusters.sphere[entry]))[:, 0]
+        keep = torch.nonzero(test(take(bundles, tile), take(shot.clusters.sphere, entry)))[:, 0]
         row, member = shot.clusters.rows(entry[keep])
         tile = tile[keep][member]
-        keep = torch.nonzero(kernels.test_blockers(shot.tables.solids, row, bundles[tile]))[:, 0]
+        keep = torch.nonzero(kernels.test_blockers(shot.tables.solids, row, take(bundles, tile)))[:, 0]
         return row[keep], tile[keep]
 
     def _blocks(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,30 +193,16 @@ class _Caster:
         frame = torch.arange(self._frames * wide * high, device=tiles.device) // (wide * high)
         return block + self._tile_frame[tiles] * (wide * high), frame
 
-    def picture(self, t: Tensor, solid: Tensor, lit: Tensor, upward: Vector) -> RenderedFrames:
-        tables, parts = self._shot.tables, []
-        for begin in range(0, len(t), _COLOURED):
-            part = slice(begin, begin + _COLOURED)
-            parts.append(
-                kernels.colour(
-                    tables.solids,
-                    tables.zones,
-                    tables.surfaces,
-                    tables.texels,
-                    self._camera[part],
-                    self._place[part],
-                    self._sky[part],
-                    solid[part],
-                    t[part],
-                    lit[part],
-                    (upward[0][part], upward[1][part], upward[2][part]),
-                )
-            )
-        outputs = [self._whole(torch.cat(channel)) for channel in zip(*parts, strict=True)]
-        valid = self._whole(solid >= 0)
+    def picture(self, met: list[tuple[Rays, Hits]], lit: Tensor) -> RenderedFrames:
+        parts = []
+        for part, (rays, hits) in zip(_pieces(len(lit)), met, strict=True):
+            coloured = kernels.colour(self._shot.tables, self._camera[part], rays, hits, lit[part])
+            seen = rays.solid >= 0
+            parts.append((*coloured, seen, torch.where(seen, rays.t, 0.0)))
+        *outputs, valid, depth = (self._whole(torch.cat(channel)) for channel in zip(*parts, strict=True))
         return RenderedFrames(
             rgb=through_lens(torch.stack(outputs[:3], dim=-1), self._shot.sky[:, SkyColumn.BLUR]),
-            depth=self._whole(torch.where(solid >= 0, t, 0.0)),
+            depth=depth,
             normal=torch.stack(outputs[3:6], dim=-1),
             valid=valid,
             moving=outputs[6],
@@ -216,13 +221,18 @@ def _march(sight: Sight, limit: Tensor) -> March:
     whole = kernels.begin_march(sight, torch.full_like(limit, NEAREST))
     active = torch.arange(len(limit), device=limit.device)
     for _ in range(MARCHES // STRIDES):
-        here = kernels.march_ground(sight.only(active), March(*(part[active] for part in whole)))
+        here = kernels.march_ground(sight.only(active), March(*(take(part, active) for part in whole)))
         for part, moved in zip(whole, here, strict=True):
-            part[active] = moved
+            part.index_copy_(0, active, moved)
         active = active[(torch.isinf(here.below) & (here.above < limit[active])).any(dim=1)]
         if len(active) == 0:
             break
     return whole
+
+
+def _pieces(count: int, size: int = _TOGETHER) -> list[slice]:
+    """Consecutive parts of a list of tiles or rows."""
+    return [slice(begin, begin + size) for begin in range(0, count, size)]
 
 
 def _lens(shot: Shot) -> RayGrid:

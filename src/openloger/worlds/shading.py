@@ -44,6 +44,21 @@ class Tables(NamedTuple):
     texels: Int[Tensor, "texel"]
 
 
+class Hits(NamedTuple):
+    """What rays met and where, (tile, ray) each; numbers of row 0 and depth 1 where they met nothing."""
+
+    row: Tensor  # of the solids, int32
+    t: Tensor
+    point: Vector  # world axes
+    local: Vector  # in the solid's unit body
+    normal: Vector  # unit, world axes, towards the ray's origin
+    leaning: Vector  # the same in local axes, scaled to metres
+
+    def zone(self, solids: Tensor) -> Tensor:
+        """Row of the zones that each solid belongs to, int32."""
+        return column(solids, self.row, Column.ZONE).to(torch.int32)
+
+
 class Rays(NamedTuple):
     """Rays and what they met, in tiles: all rays of a tile belong to one frame, whose numbers are (tile, 1).
 
@@ -59,8 +74,13 @@ class Rays(NamedTuple):
 
 
 def column(table: Tensor, row: Tensor, number: int) -> Tensor:
-    """table[row, number]; fastest where `row` is int64 already."""
-    return table.select(1, number)[row.long()]
+    """table[row, number] of row numbers of any shape."""
+    return table.select(1, number).index_select(0, row.reshape(-1)).view(row.shape)
+
+
+def take(table: Tensor, row: Tensor) -> Tensor:
+    """table[row] of a list of row numbers, several times faster."""
+    return table.index_select(0, row)
 
 
 def columns(table: Tensor, row: Tensor, first: int) -> Vector:
@@ -101,9 +121,8 @@ def local_rows(solids: Tensor, row: Tensor) -> tuple[Vector, Vector, Vector]:
     return columns(solids, row, start), columns(solids, row, start + 3), columns(solids, row, start + 6)
 
 
-def surface_normal(solids: Tensor, row: Tensor, at: Vector) -> tuple[Vector, Vector]:
-    """(unit normal in world axes, normal in local axes scaled to metres) of the solid at local point `at`."""
-    kind = column(solids, row, Column.KIND)
+def _face(solids: Tensor, row: Tensor, kind: Tensor, at: Vector) -> Vector:
+    """Normal of the solid at local point `at`, in the axes of its unit body; of any length."""
     lean_x, lean_z = 0.5 * column(solids, row, Column.TAPER), 0.5 * column(solids, row, Column.TAPER + 1)
     x, y, z = at
     # how far inside each pair of faces the point is: the face that was met has the largest value
@@ -123,19 +142,16 @@ def surface_normal(solids: Tensor, row: Tensor, at: Vector) -> tuple[Vector, Vec
     side_y = torch.where(round_body, -lean_x * radius, -torch.where(is_x, lean_x, lean_z))
     ball = kind == ELLIPSOID
     is_end = is_end | (kind == GROUND)
-    nx = torch.where(ball, x, torch.where(is_end, zero, side_x))
-    ny = torch.where(ball, y, torch.where(is_end, torch.sign(y), side_y))
-    nz = torch.where(ball, z, torch.where(is_end, zero, side_z))
-    rows = local_rows(solids, row)
-    world = unit(add(add(scale(rows[0], nx), scale(rows[1], ny)), scale(rows[2], nz)))
-    half = columns(solids, row, Column.HALF)
-    return world, (nx / half[0], ny / half[1], nz / half[2])
+    return (
+        torch.where(ball, x, torch.where(is_end, zero, side_x)),
+        torch.where(ball, y, torch.where(is_end, torch.sign(y), side_y)),
+        torch.where(ball, z, torch.where(is_end, zero, side_z)),
+    )
 
 
-def _texture_point(
-    solids: Tensor, row: Tensor, at: Vector, leaning: Vector, footprint: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _texture_point(solids: Tensor, hits: Hits, footprint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(u, v, mip level): the two local axes across the face that the normal points along most."""
+    row, at, leaning = hits.row, hits.local, hits.leaning
     ax, ay, az = torch.abs(leaning[0]), torch.abs(leaning[1]), torch.abs(leaning[2])
     along_x = (ax > ay) & (ax > az)
     along_y = (ay >= ax) & (ay > az)
@@ -151,41 +167,35 @@ def _texture_point(
     return u, v, level
 
 
-def hit_points(tables: Tables, rays: Rays) -> tuple[Tensor, Tensor, Vector, Vector]:
-    """(row of the solid or 0, depth or 1, world point, local point) of each ray."""
-    seen = rays.solid >= 0
-    row = torch.clamp(rays.solid, min=0).long()
-    t = torch.where(seen, rays.t, 1.0)
+def hits_of(solids: Tensor, rays: Rays, ground: Vector) -> Hits:
+    """The places where rays meet their solids; `ground` is the normal where that is the ground."""
+    row = torch.clamp(rays.solid, min=0)
+    t = torch.where(rays.solid >= 0, rays.t, 1.0)
     point = add(rays.origin, scale(rays.direction, t))
-    centre = columns(tables.solids, row, Column.CENTRE)
+    centre = columns(solids, row, Column.CENTRE)
     away = (point[0] - centre[0], point[1] - centre[1], point[2] - centre[2])
-    rows = local_rows(tables.solids, row)
-    return row, t, point, (dot(rows[0], away), dot(rows[1], away), dot(rows[2], away))
+    axes = local_rows(solids, row)
+    local = dot(axes[0], away), dot(axes[1], away), dot(axes[2], away)
+    kind = column(solids, row, Column.KIND)
+    face = _face(solids, row, kind, local)
+    normal = unit(add(add(scale(axes[0], face[0]), scale(axes[1], face[1])), scale(axes[2], face[2])))
+    is_ground = kind == GROUND
+    if bool(is_ground.any()):
+        normal = tuple(torch.where(is_ground, ground[axis], normal[axis]) for axis in range(3))
+    half = columns(solids, row, Column.HALF)
+    return Hits(row, t, point, local, normal, (face[0] / half[0], face[1] / half[1], face[2] / half[2]))
 
 
-def normals(tables: Tables, rays: Rays, ground: Vector) -> Vector:
-    """Unit world normal where each ray meets its solid, towards the ray's origin; `ground` where that is the ground."""
-    row, _, _, at = hit_points(tables, rays)
-    normal = surface_normal(tables.solids, row, at)[0]
-    is_ground = column(tables.solids, row, Column.KIND) == GROUND
-    return (
-        torch.where(is_ground, ground[0], normal[0]),
-        torch.where(is_ground, ground[1], normal[1]),
-        torch.where(is_ground, ground[2], normal[2]),
-    )
-
-
-def shade(tables: Tables, rays: Rays, normal: Vector, lit: Tensor) -> Vector:
+def shade(tables: Tables, rays: Rays, hits: Hits, lit: Tensor) -> Vector:
     """rgb 0..1 as shown, of each ray; `lit` is 0 in the shadow of the zone's lamp, else 1."""
     seen = rays.solid >= 0
-    row, t, point, at = hit_points(tables, rays)
-    leaning = surface_normal(tables.solids, row, at)[1]
+    row, t, point, normal = hits.row, hits.t, hits.point, hits.normal
     length = torch.sqrt(dot(rays.direction, rays.direction))
     slope = torch.clamp(-dot(normal, rays.direction) / length, 0.05, 1.0)
-    u, v, level = _texture_point(tables.solids, row, at, leaning, t * rays.pixel * torch.rsqrt(slope))
+    u, v, level = _texture_point(tables.solids, hits, t * rays.pixel * torch.rsqrt(slope))
     surface = column(tables.solids, row, Column.SURFACE)
     bare = (column(tables.solids, row, Column.KIND) == GROUND) & _is_steep(point, normal)
-    surface = torch.where(bare, surface + 1.0, surface).long()
+    surface = torch.where(bare, surface + 1.0, surface).to(torch.int32)
     cloud_u, cloud_v = _cloud_point(rays)
     layer = torch.where(seen, column(tables.surfaces, surface, SurfaceColumn.LAYER), sky_value(rays, SkyColumn.LAYER))
     pattern = textures.sample(
@@ -196,7 +206,7 @@ def shade(tables: Tables, rays: Rays, normal: Vector, lit: Tensor) -> Vector:
         torch.where(seen, level, 1.0),
     )
     albedo = _albedo(tables, row, surface, pattern, u, v, level)
-    colour = _light(tables, row, surface, point, normal, unit(rays.direction), albedo, lit)
+    colour = _light(tables, hits, surface, unit(rays.direction), albedo, lit)
     shown = scale(_haze(rays, t, seen, colour, _sky(rays, pattern[0])), sky_value(rays, SkyColumn.EXPOSURE))
     return _shown(shown[0]), _shown(shown[1]), _shown(shown[2])
 
@@ -246,18 +256,9 @@ def _contact(zones: Tensor, zone: Tensor, point: Vector, normal: Vector) -> Tens
     return openness
 
 
-def _light(
-    tables: Tables,
-    row: Tensor,
-    surface: Tensor,
-    point: Vector,
-    normal: Vector,
-    towards: Vector,
-    albedo: Vector,
-    lit: Tensor,
-) -> Vector:
+def _light(tables: Tables, hits: Hits, surface: Tensor, towards: Vector, albedo: Vector, lit: Tensor) -> Vector:
     """Linear colour: ambient by the normal's height, one lamp with a highlight, and own light."""
-    zone = column(tables.solids, row, Column.ZONE).long()
+    zone, point, normal = hits.zone(tables.solids), hits.point, hits.normal
     lamp = columns(tables.zones, zone, ZoneColumn.LAMP)
     to_lamp = (lamp[0] - point[0], lamp[1] - point[1], lamp[2] - point[2])
     lit = 1.0 - column(tables.zones, zone, ZoneColumn.SHADOW) * (1.0 - lit)

@@ -56,27 +56,29 @@ def _fade(part: np.ndarray) -> np.ndarray:
 
 
 _PERIOD = 64  # lattice points that are kept along each axis: 512 m each way of the finest, more than is ever seen
-KEPT = len(WAVELENGTHS) * _PERIOD * _PERIOD  # values of one relief
+KEPT = len(WAVELENGTHS) * _PERIOD * _PERIOD  # cells of one relief
 
 
 class Relief(NamedTuple):
     """The ground around the origins of some tiles, as tensors."""
 
-    values: Tensor  # (relief · KEPT): each octave's lattice in −1..1, from the origin on, wrapped by _PERIOD
-    first: Tensor  # (tile, 1) int32: where each tile's values begin
+    corners: Tensor  # (4, relief · KEPT) in −1..1, as `lattice_corners` gives them
+    first: Tensor  # (tile, 1) int32: where each tile's cells begin
     sizes: Tensor  # (tile, 4): three amplitudes in metres and the steepest slope
 
 
-def lattice_values(terrain: Terrain, origin: Float64[np.ndarray, "3"]) -> Float32[np.ndarray, "value"]:
-    """The hashed values around an origin that the wavelengths divide, in the order of `Relief.values`."""
+def lattice_corners(terrain: Terrain, origin: Float64[np.ndarray, "3"]) -> Float32[np.ndarray, "4 cell"]:
+    """The hashed values around an origin that the wavelengths divide: at the corners (0, 0), (1, 0), (0, 1), (1, 1)
+    along (x, z) of the cells of each octave, from the origin on, wrapped by _PERIOD."""
     near = np.arange(_PERIOD)
     near = np.where(near < _PERIOD // 2, near, near - _PERIOD)
     parts = []
     for octave, wavelength in enumerate(WAVELENGTHS):
         i, j = (math.floor(origin[axis] / wavelength) + near for axis in (0, 2))
         hashed = hash32(terrain.seed, octave, i[None, :], j[:, None]).astype(np.int32)
-        parts.append(hashed.astype(np.float32).ravel() * np.float32(2.0**-31))
-    return np.concatenate(parts)
+        values = hashed.astype(np.float32) * np.float32(2.0**-31)
+        parts.append([np.roll(values, (-dj, -di), axis=(0, 1)).ravel() for dj in (0, 1) for di in (0, 1)])
+    return np.concatenate(parts, axis=1)
 
 
 def relief_sizes(terrain: Terrain) -> list[float]:
@@ -85,22 +87,30 @@ def relief_sizes(terrain: Terrain) -> list[float]:
 
 
 class _Spot(NamedTuple):
-    """Points in one octave's lattice: the values at their cell's corners, and where in the cell they are."""
+    """Points in the lattices of all octaves, (octave, tile, ray) each: the values at the corners of their cells, and
+    where in the cell they are."""
 
     corners: tuple[Tensor, Tensor, Tensor, Tensor]  # at (0, 0), (1, 0), (0, 1), (1, 1) along (x, z)
     x: Tensor  # 0..1
     z: Tensor
 
 
-def _find(relief: Relief, octave: int, x: Tensor, z: Tensor) -> _Spot:
-    px, pz = x * (1.0 / WAVELENGTHS[octave]), z * (1.0 / WAVELENGTHS[octave])
+def _find(relief: Relief, x: Tensor, z: Tensor) -> _Spot:
+    per_metre, begin = _octaves(x.device)
+    px, pz = x * per_metre, z * per_metre
     fx, fz = torch.floor(px), torch.floor(pz)
     i, j = fx.to(torch.int32), fz.to(torch.int32)
     wrap = _PERIOD - 1
-    columns = [(i + k) & wrap for k in (0, 1)]
-    rows = [relief.first + octave * _PERIOD * _PERIOD + ((j + k) & wrap) * _PERIOD for k in (0, 1)]
-    a, b, c, d = (relief.values[rows[m] + columns[k]] for m in (0, 1) for k in (0, 1))
+    cell = ((relief.first + begin) + (j & wrap) * _PERIOD + (i & wrap)).view(-1)
+    a, b, c, d = (corner.index_select(0, cell).view(px.shape) for corner in relief.corners)
     return _Spot((a, b, c, d), px - fx, pz - fz)
+
+
+def _octaves(device: torch.device) -> tuple[Tensor, Tensor]:
+    """(octave, 1, 1) each: 1 / wavelength in metres, and where an octave's cells begin in a relief (int32)."""
+    per_metre = torch.tensor([1.0 / wavelength for wavelength in WAVELENGTHS], device=device)
+    begin = torch.arange(len(WAVELENGTHS), dtype=torch.int32, device=device) * (_PERIOD * _PERIOD)
+    return per_metre[:, None, None], begin[:, None, None]
 
 
 def _rise(part: Tensor) -> Tensor:
@@ -109,26 +119,27 @@ def _rise(part: Tensor) -> Tensor:
 
 def height(relief: Relief, x: Tensor, z: Tensor) -> Tensor:
     """Metres above zero at points (tile, ray) relative to the origin."""
-    total = torch.zeros_like(x)
+    (a, b, c, d), wx, wz = _find(relief, x, z)
+    u, v = _rise(wx), _rise(wz)
+    near, far = a + (b - a) * u, c + (d - c) * u
+    rise, total = near + (far - near) * v, torch.zeros_like(x)
     for octave in range(len(WAVELENGTHS)):
-        (a, b, c, d), wx, wz = _find(relief, octave, x, z)
-        u, v = _rise(wx), _rise(wz)
-        near, far = a + (b - a) * u, c + (d - c) * u
-        total = total + relief.sizes[:, octave : octave + 1] * (near + (far - near) * v)
+        total = total + relief.sizes[:, octave : octave + 1] * rise[octave]
     return total
 
 
 def slopes(relief: Relief, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """The height's derivatives along x and along z."""
+    (a, b, c, d), wx, wz = _find(relief, x, z)
+    u, v = _rise(wx), _rise(wz)
+    du, dv = 30.0 * wx * wx * (wx * (wx - 2.0) + 1.0), 30.0 * wz * wz * (wz * (wz - 2.0) + 1.0)
+    near, far = a + (b - a) * u, c + (d - c) * u
+    climb_x, climb_z = (b - a) + ((d - c) - (b - a)) * v, far - near
     along_x, along_z = torch.zeros_like(x), torch.zeros_like(x)
     for octave, wavelength in enumerate(WAVELENGTHS):
-        (a, b, c, d), wx, wz = _find(relief, octave, x, z)
-        u, v = _rise(wx), _rise(wz)
-        du, dv = 30.0 * wx * wx * (wx * (wx - 2.0) + 1.0), 30.0 * wz * wz * (wz * (wz - 2.0) + 1.0)
-        near, far = a + (b - a) * u, c + (d - c) * u
         per_metre = relief.sizes[:, octave : octave + 1] * (1.0 / wavelength)
-        along_x = along_x + per_metre * du * ((b - a) + ((d - c) - (b - a)) * v)
-        along_z = along_z + per_metre * dv * (far - near)
+        along_x = along_x + per_metre * du[octave] * climb_x[octave]
+        along_z = along_z + per_metre * dv[octave] * climb_z[octave]
     return along_x, along_z
 
 
@@ -185,7 +196,7 @@ def close_in(relief: Relief, origin: Vector, direction: Vector, at: March) -> Te
 
 def meet_ground_densely(relief: Relief, origin: Vector, direction: Vector, far: float) -> Tensor:
     """The plain twin of marching: a thousand samples along each ray, then bisection; inf where there is no crossing."""
-    samples = NEAREST * (far / NEAREST) ** torch.linspace(0.0, 1.0, 1000, device=relief.values.device)
+    samples = NEAREST * (far / NEAREST) ** torch.linspace(0.0, 1.0, 1000, device=relief.corners.device)
     low = torch.full_like(direction[0], NEAREST)
     high = torch.full_like(low, float("inf"))
     for t in samples:

@@ -70,7 +70,8 @@ def atlas_with_photos() -> Int[Tensor, "texel"]:
 
 def _texel(texels: Tensor, start: Tensor, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
     mask = size - 1
-    return texels[(start + (row & mask) * size + (column & mask)).long()]
+    place = start + (row & mask) * size + (column & mask)
+    return texels.index_select(0, place.reshape(-1)).view(place.shape)
 
 
 def _channels(packed: Tensor, count: int) -> list[Tensor]:

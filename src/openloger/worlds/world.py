@@ -26,7 +26,7 @@ from openloger.worlds.raycast import ClusterTable, Ground, RenderedFrames, Shot
 from openloger.worlds.raycast_fast import render_fast
 from openloger.worlds.scene import Clusters, Column, cluster, ground_solid, relative_to
 from openloger.worlds.shading import Tables
-from openloger.worlds.terrain import KEPT, lattice_values, relief_sizes
+from openloger.worlds.terrain import KEPT, lattice_corners, relief_sizes
 
 _BLOCK_M = 64.0  # frames whose cameras are in one block of this size share the origin of their coordinates
 
@@ -195,7 +195,7 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
         starts=torch.tensor(starts),
         ground=Ground(
             row=torch.tensor([row for row, _, _ in grounds]),
-            values=gathered.relief_values(),
+            corners=gathered.relief_corners(),
             first=torch.tensor([first for _, first, _ in grounds], dtype=torch.int32),
             sizes=torch.tensor([sizes for _, _, sizes in grounds], dtype=torch.float32),
         ),
@@ -254,20 +254,20 @@ class _Gathered:
         return np.arange(begin, counts["clusters"])
 
     def ground(self, world: World, origin: np.ndarray) -> tuple[int, int, list[float]]:
-        """(table row of the terrain's material, begin of its relief's values, its sizes); row −1 where it is flat."""
+        """(table row of the terrain's material, begin of its relief's cells, its sizes); row −1 where it is flat."""
         if world._family.terrain is None:
             return -1, 0, [0.0] * 4
         terrain, material = world._family.terrain
         key = (id(world), None, float(origin[0]), float(origin[2]))
         if key not in self._cells:
             self._cells[key] = np.array([self._counts["rows"], KEPT * len(self._reliefs)])
-            self._reliefs.append(lattice_values(terrain, origin))
+            self._reliefs.append(lattice_corners(terrain, origin))
             self.add(world, cluster(ground_solid(material, origin, world._family.light_zone)), origin)
         row, first = self._cells[key]
         return int(row), int(first), relief_sizes(terrain)
 
-    def relief_values(self) -> torch.Tensor:
-        return torch.from_numpy(np.concatenate([*self._reliefs, np.zeros(0, np.float32)]))
+    def relief_corners(self) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([*self._reliefs, np.zeros((4, 0), np.float32)], axis=1))
 
     def _surface_start(self, world: World) -> int:
         if id(world) not in self._worlds:
