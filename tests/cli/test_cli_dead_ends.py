@@ -109,7 +109,7 @@ def test_what_cannot_be_resumed_is_refused_before_a_network_is_loaded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(pictures, tmp_path / "other")
-    Image.new("RGB", (80, 64)).save(tmp_path / "other" / "p0.png")
+    Image.new("RGB", (80, 64), "white").save(tmp_path / "other" / "p0.png")
     out = tmp_path / "out"
     with pytest.raises(SystemExit, match="0"):
         main(["reconstruct", str(pictures), "--network", "pocket", "--out", str(out)])
