@@ -26,7 +26,36 @@ def faults():
 faults()
 print(faults(), keep_freed_memory(), faults())
 """
-NAMES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+THREADS = """
+import sys, threading
+import numpy as np
+from openloger.runtime.allocator import keep_freed_memory
+from openloger.runtime.platform import resident_bytes
+
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+
+def turn():
+    for allowed in turns[threading.current_thread().name]:
+        allowed.wait()
+        np.ones(8 << 20, np.uint8)
+        done.release()
+
+names = [str(number) for number in range(6)]
+turns = {name: [threading.Event(), threading.Event()] for name in names}
+done = threading.Semaphore(0)
+workers = [threading.Thread(target=turn, name=name) for name in names]
+for worker in workers:
+    worker.start()
+sizes = []
+for events in zip(*turns.values()):
+    for event in events:
+        event.set()
+        done.acquire()
+        sizes.append(resident_bytes())
+print((max(sizes) - sizes[0]) >> 20)
+"""
+NAMES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 
 
@@ -46,6 +75,23 @@ def test_what_is_freed_is_used_again() -> None:
     assert kept
     assert after < before / 20
     assert before > ROUNDS, "glibc gave pages back by itself"
+
+
+@glibc
+def test_what_one_thread_freed_serves_the_next() -> None:
+    def growth_mib(how: str) -> int:
+        clean = {name: value for name, value in os.environ.items() if name not in NAMES} | {
+            "MALLOC_TRIM_THRESHOLD_": "1073741824",
+            "MALLOC_MMAP_THRESHOLD_": "33554432",
+        }
+        environment = {name: value for name, value in clean.items() if how == "glibc" or name not in NAMES}
+        run = subprocess.run(
+            [sys.executable, "-c", THREADS, how], env=environment, check=True, capture_output=True, text=True
+        )
+        return int(run.stdout)
+
+    assert growth_mib("kept") < 12  # of the second heap, 8
+    assert growth_mib("glibc") > 24, "threads share heaps by themselves"
 
 
 @glibc

@@ -46,7 +46,8 @@ class GeoOrigin:
     def utm_from_world(self, points: Float64[np.ndarray, "point 3"]) -> Float64[np.ndarray, "point 3"]:
         """Easting, northing and altitude of points of the world, in metres, each exactly and not by a plane."""
         x, y, z = points.T
-        easting, northing, altitude = self._utm.transform(x, z, -y)
+        # lists: with numpy before 2.4, pyproj takes an array of one point for a number
+        easting, northing, altitude = self._utm.transform(x.tolist(), z.tolist(), (-y).tolist())
         return np.stack([easting, northing, altitude], -1).astype(np.float64)
 
     @property
