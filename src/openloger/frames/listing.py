@@ -23,15 +23,19 @@ TEXT_SUFFIXES = frozenset({"", ".csv", ".json", ".log", ".md", ".txt", ".xml", "
 _SIDECARS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _DEEP = 2  # levels of folders that are searched for a hint
 _MOST_FOLDERS = 200  # entries of each
-# a decimal number: the whole name, or the end of one that counts seconds since 1970; with a comma in some countries
-_NUMBERS = re.compile(r"((?:(?<![^/\\])\d+|\d{9,})[.,]\d+(?=\.[A-Za-z]\w*$)|\d+)")
+# a decimal number: the whole name, or the end of one that counts seconds since 1970; with a comma in some countries;
+# a number below zero is the whole name, or else its "-" parts two words
+_NUMBERS = re.compile(r"((?:(?<![^/\\])-?\d+|\d{9,})[.,]\d+(?=\.[A-Za-z]\w*$)|(?<![^/\\])-\d+(?=\.[A-Za-z]\w*$)|\d+)")
 logger = logging.getLogger("openloger")
 
 
 def natural_key(text: str) -> list[tuple[int, int | Decimal | str]]:
-    """Sorts "frame9" before "frame10", and names that are decimal numbers ("1305031102.05.png") by their value."""
+    """Sorts "frame9" before "frame10", and names that are numbers ("1305031102.05.png", "-2.png") by their value."""
     parts = [part for part in _NUMBERS.split(text) if part]
-    return [(0, Decimal(part.replace(",", "."))) if part[0].isdecimal() else (1, part.casefold()) for part in parts]
+    return [
+        (0, Decimal(part.replace(",", "."))) if part.removeprefix("-")[:1].isdecimal() else (1, part.casefold())
+        for part in parts
+    ]
 
 
 def is_sidecar(name: str) -> bool:
