@@ -147,3 +147,24 @@ def test_metres(run):
     assert " m, depth up to" in corrected
     assert undone.removeprefix("taken away: ") == recorded.removeprefix("as recorded: ")
     assert "depth: scale ×" in told
+
+
+def test_lenses(run, tmp_path):
+    from PIL import Image
+
+    told = run("12", "--frames", "4")
+    assert "px of the 192 recorded\nthe same in all frames" in told
+    picture = np.asarray(Image.open(tmp_path / "out" / "lenses" / "view.png")).astype(int)
+    assert picture.shape == (240, 640, 3)
+    filmed, view = picture[:, :320], picture[:, 320:]
+    centre = (slice(100, 140), slice(140, 180))
+    assert np.abs(filmed - view)[centre].mean() < np.abs(filmed - view).mean()  # a lens bends the margins most
+    assert len(openloger.open_recording(tmp_path / "out" / "lenses" / "recording")) == 4
+
+
+def test_surfaces(run, tmp_path, video):
+    told = run("13", "--video", video, "--out", "surfaces")
+    assert [line.split(":")[0] for line in told.splitlines()] == ["mesh", "splat", "laz"]
+    assert "in units" in told
+    for name, begins in (("mesh.glb", b"glTF"), ("splats.ply", b"ply\n"), ("points.laz", b"LASF")):
+        assert (tmp_path / "surfaces" / name).read_bytes().startswith(begins)
