@@ -31,10 +31,10 @@ logger = logging.getLogger("openloger")
 class MaskLevels:
     """The levels of the masks of one source, of which all have the same."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, tell_black: bool = True) -> None:
         self._name = name
         self._is_binary: bool | None = None  # 0 and 1; None: all were black so far
-        self._is_told = False
+        self._is_told = not tell_black
 
     def used(self, levels: Int[np.ndarray, "height width"], top: int, what: str, *, is_lossy: bool) -> Mask:
         """True where a mask, of levels up to `top`, is white; `what` names it."""
@@ -118,9 +118,9 @@ class MaskPictures:
 
 
 def read_mask(path: Path) -> Mask:
-    """One picture's mask, True where it is white; raises InputError where it cannot be read, or has levels of which
-    none is white."""
-    return MaskLevels(str(path)).of_picture(str(path), lambda: path)
+    """One picture's mask, True where it is white, and nowhere if it is black; raises InputError where it cannot be
+    read, or has levels of which none is white."""
+    return MaskLevels(str(path), tell_black=False).of_picture(str(path), lambda: path)
 
 
 def picture_names(source: PictureSource) -> Sequence[str]:

@@ -68,7 +68,7 @@ class Masks:
             own = identity(open_frames(self.per_frame))
             found["per_frame"] = {name: own[name] for name in ("files", "bytes", "begins")}
         if self.static is not None:
-            found["static"] = hashlib.sha256(read_mask(Path(self.static)).tobytes()).hexdigest()
+            found["static"] = hashlib.sha256(_static(self.static).tobytes()).hexdigest()
         return found
 
 

@@ -1,8 +1,8 @@
 """Where a ray enters a solid, in the solid's unit body: exact, closed form, pointwise on tensors of any shape.
 
 A ray is origin + t · direction; directions have z = 1 along the camera's axis, so t is the depth. The result is +inf
-where the ray misses, starts inside, or enters nearer than `NEAREST`. These functions are used as they are by the plain
-ray-caster and compiled by the fast one.
+where the ray misses, starts inside, or enters nearer than `NEAREST`. Both ray-casters use these
+functions.
 """
 
 from __future__ import annotations

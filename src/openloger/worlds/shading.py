@@ -1,7 +1,7 @@
 """The colour of what a ray met: texture, lamp, ambient light, contact darkening, haze and sky; pointwise.
 
 Colours are stored with gamma 2 (close to sRGB and cheap): squared before lighting, square-rooted after. Every input
-is a tensor of the rays' shape, or a table with the rays' row numbers, so that the same code runs plainly and fused.
+is a tensor of the rays' shape, or a table with the rays' row numbers, so that both ray-casters share this code.
 """
 
 from __future__ import annotations
