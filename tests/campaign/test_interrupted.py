@@ -60,6 +60,7 @@ def collected(bench: Bench, job: str, faults: list[str], name: str, **case: obje
         check(bench, job, desk, outcome, codes)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001 - all cases are tried before any is reported
         faults.append(f"{name}: {type(error).__name__}: {str(error)[:1500]}")
+        print(faults[-1], flush=True)
 
 
 def report(faults: list[str], tried: int, job: str) -> None:
@@ -160,7 +161,7 @@ def test_three_processes_on_one_folder(how: str, bench: Bench) -> None:
             assert any(one.code == 0 for one in outcomes), outcomes
             for one in outcomes:
                 assert one.code in EXPECTED_CODES, one.said
-            assert_prefix(recording := open_recording(desk / "walk"), open_recording(bench.whole))
+            assert_prefix(recording := open_recording(desk / "walk"), bench.expected)
             assert recording.complete
         except Exception as error:  # noqa: BLE001 - as above
             faults.append(f"case {number}: {type(error).__name__}: {str(error)[:1500]}")

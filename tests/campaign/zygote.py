@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import io
 import json
 import os
@@ -86,13 +87,21 @@ class Zygote:
 
     def run(self, *cases: Case) -> list[Outcome]:
         """The cases, all at the same time."""
+        return [Outcome(**outcome) for outcome in self._asked([asdict(case) for case in cases])]
+
+    def rehearse(self, *arguments: str) -> None:
+        """A command that succeeds, in the zygote itself: what it imports and computes once, every later copy has."""
+        said = self._asked({"arguments": arguments})
+        assert said is None, said
+
+    def _asked(self, request: object) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([asdict(case) for case in cases]) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         assert answer, "the zygote has died"
-        return [Outcome(**outcome) for outcome in json.loads(answer)]
+        return json.loads(answer)
 
     def __enter__(self) -> Zygote:
         return self
@@ -187,13 +196,34 @@ def main() -> None:
     os.dup2(2, 1)
     _warm_up()
     for line in sys.stdin:
-        running = [_start(case, library) for case in json.loads(line)]
-        while any(one.outcome is None for one in running):
-            for one in running:
-                if one.outcome is None:
-                    one.tick()
-            time.sleep(0.001)
-        print(json.dumps([one.outcome for one in running]), file=answers, flush=True)
+        asked = json.loads(line)
+        answer = _rehearsed(asked["arguments"]) if isinstance(asked, dict) else _copies(asked, library)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _copies(cases: list[dict[str, Any]], library: ctypes.CDLL | None) -> list[dict[str, Any] | None]:
+    running = [_start(case, library) for case in cases]
+    while any(one.outcome is None for one in running):
+        for one in running:
+            if one.outcome is None:
+                one.tick()
+        time.sleep(0.001)
+    return [one.outcome for one in running]
+
+
+def _rehearsed(arguments: list[str]) -> str | None:
+    """What the command said where it did not succeed."""
+    from openloger import cli
+
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
+        try:
+            cli.main(arguments)
+        except SystemExit as ended:
+            code = ended.code
+    gc.collect()
+    gc.freeze()  # a collection in a copy would touch, and so copy, every page that holds an object
+    return f"exit code {code}: {said.getvalue()}" if code else None
 
 
 def _warm_up() -> None:
