@@ -84,6 +84,7 @@ def test_what_cannot_be_viewed_is_one_line(
     other = scenes.write_recording(tmp_path / "other", scenes.room(4, size=(12, 16)))
     meta = json.loads((other.path / "meta.json").read_text())
     (other.path / "meta.json").write_text(json.dumps(meta | {"format_version": 99}))
+    (other.path / "meta.copy.json").unlink()
     truth = tmp_path / "truth.txt"
     truth.write_text("1 2 3\n")
     for arguments, said in (

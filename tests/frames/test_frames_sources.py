@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import zipfile
 from pathlib import Path
@@ -92,6 +93,40 @@ def test_chapters_are_joined_in_order(tmp_path: Path) -> None:
     write_video(tmp_path / "GX010008.mp4", 2)
     with pytest.raises(InputError, match=r"4 videos.*\(GX010007\.MP4, GX010008\.mp4\)"):
         open_frames(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (["GX010007.MP4", "GX020007.MP4", "GX030007.MP4"], "GX??0007.MP4"),
+        (["GOPR0007.MP4", "GP010007.MP4", "GP020007.MP4"], "G*0007.MP4"),
+    ],
+)
+def test_one_chapter_of_several_is_said_with_how_to_give_all(
+    names: list[str], pattern: str, tmp_path: Path, openloger_log: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "[1]"
+    folder.mkdir()
+    for place, name in enumerate(names):
+        write_video(folder / "a.mp4", [numbered(2 * place), numbered(2 * place + 1)]).rename(folder / name)
+    for name in ("GX010008.MP4", "GX020007.LRV", "GX020007.THM"):
+        (folder / name).write_bytes(b"-")
+    assert numbers(open_frames(folder / names[1])) == [2, 3]
+    (said,) = openloger_log.messages
+    assert said.startswith(f"{folder / names[1]} is chapter 2 of 3 of one recording; all of it is ")
+    (given,) = shlex.split(said.partition("all of it is ")[2])
+    assert Path(given).name == pattern
+    assert numbers(open_frames(given)) == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["GX010007.MP4", "GX010007 copy.MP4", "walk.MP4"])
+def test_nothing_is_said_of_a_video_that_is_whole(
+    name: str, tmp_path: Path, openloger_log: pytest.LogCaptureFixture
+) -> None:
+    for other in (name, "GX010008.MP4", "GX020008.MP4"):
+        write_video(tmp_path / "a.mp4", 2).rename(tmp_path / other)
+    open_frames(tmp_path / name)
+    assert openloger_log.messages == []
 
 
 def test_a_folder_of_videos(tmp_path: Path) -> None:

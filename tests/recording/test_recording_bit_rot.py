@@ -20,6 +20,7 @@ from openloger.outputs import FileLock
 from openloger.recording import Recording, create_recording, open_recording, resume_recording
 from openloger.recording.check import find_damage
 from openloger.recording.lines import LineFile
+from openloger.recording.meta import read_meta
 
 FRAMES = 40
 
@@ -63,8 +64,9 @@ def read(part: Callable[[], Any]) -> Any:
         return b"lost" if "\n" not in str(error) else b"told in several lines"
 
 
-FILES = ["meta.json", "committed.json", "names.jsonl", "windows.jsonl", "depth/c.1.0.0", "rgb/c.0.0.0.0"]
-FILES += ["confidence/c.2.0.0", "world_from_cam/c.0.0.0", "intrinsics/c.0.0.0", "timestamp_s/c.0", "source_index/c.0"]
+FILES = ["/meta.json", "meta.copy.json", "committed.json", "names.jsonl", "windows.jsonl", "depth/c.1.0.0"]
+FILES += ["rgb/c.0.0.0.0", "confidence/c.2.0.0", "world_from_cam/c.0.0.0", "intrinsics/c.0.0.0", "timestamp_s/c.0"]
+FILES += ["source_index/c.0"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -108,6 +110,62 @@ def flip(file: Path, place: int = -10) -> None:
     data = bytearray(file.read_bytes())
     data[place] ^= 4
     file.write_bytes(data)
+
+
+@pytest.mark.parametrize(("damaged", "other"), [("meta.json", "meta.copy.json"), ("meta.copy.json", "meta.json")])
+@pytest.mark.parametrize("how", ["every bit", "empty", "missing"])
+def test_of_two_files_of_the_meta_one_suffices(
+    damaged: str, other: str, how: str, whole: Path, tmp_path: Path, openloger_log: pytest.LogCaptureFixture
+) -> None:
+    broken, sound = copy(whole, tmp_path / "broken"), open_recording(whole)
+    file, original = broken / damaged, (broken / damaged).read_bytes()
+    assert (broken / other).read_bytes() == original
+    for place in range(len(original)) if how == "every bit" else [0]:
+        if how == "missing":
+            file.unlink()
+        else:
+            flipped = bytes([original[place] ^ (1 << place % 8)])
+            file.write_bytes(original[:place] + flipped + original[place + 1 :] if how == "every bit" else b"")
+        assert read_meta(broken) == sound.meta
+    told = [f"{file}: damaged or missing, but nothing is lost: {other} beside it is whole, copy that over it"]
+    if (damaged, how) == ("meta.copy.json", "missing"):  # recordings once had none
+        told = []
+    assert everything(open_recording(broken)) == everything(sound)
+    assert [text for text in openloger_log.messages if "nothing is lost" in text] == told
+    assert list(find_damage(broken)) == told
+    resume_recording(broken, values.meta(), frames=15).close()
+    assert file.read_bytes() == original, "it is put back"
+
+
+def test_a_recording_whose_meta_is_damaged_twice_is_refused_and_may_be_replaced(whole: Path, tmp_path: Path) -> None:
+    broken = copy(whole, tmp_path / "broken")
+    for name in ("meta.json", "meta.copy.json"):
+        flip(broken / name)
+    with pytest.raises(RecordingError, match=r"meta\.json.*checksum does not match"):
+        open_recording(broken)
+    create_recording(broken, values.meta(), overwrite=True).close()
+    assert open_recording(broken).meta == open_recording(whole).meta
+
+
+def test_a_recording_whose_meta_json_is_gone_may_be_replaced_and_leaves_nothing(whole: Path, tmp_path: Path) -> None:
+    broken = copy(whole, tmp_path / "broken")
+    (broken / "meta.json").unlink()
+    with pytest.raises(RecordingError, match="already holds a recording"):
+        create_recording(broken, values.meta())
+    with create_recording(broken, values.meta(source="other.mp4"), overwrite=True) as writer:
+        writer.append(values.placed_windows(9)[0])
+    assert open_recording(broken).meta.source == "other.mp4"
+    assert (broken / "meta.copy.json").read_bytes() == (broken / "meta.json").read_bytes()
+
+
+def test_a_meta_json_that_its_owner_changed_is_believed(whole: Path, tmp_path: Path) -> None:
+    """Without its checksum, as a person leaves it."""
+    broken = copy(whole, tmp_path / "broken")
+    value = json.loads((broken / "meta.json").read_bytes()) | {"package_version": "mine"}
+    del value["crc32c"]
+    (broken / "meta.json").write_text(json.dumps(value))
+    assert open_recording(broken).meta.package_version == "mine"
+    assert list(find_damage(broken)) == []
 
 
 def test_a_damaged_chunk_names_its_frames_and_the_others_are_read(whole: Path, tmp_path: Path) -> None:

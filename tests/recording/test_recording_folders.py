@@ -184,6 +184,7 @@ def test_a_recording_from_before_costs_and_versions_were_kept_is_read_and_contin
 
 def test_another_format_version_is_named(tmp_path: Path) -> None:
     write(tmp_path / "out")
+    (tmp_path / "out" / "meta.copy.json").unlink()
     file = tmp_path / "out" / "meta.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 7, "package_version": "9.1"}))
     with pytest.raises(RecordingError, match=r"format 7\b.*9\.1\b.*\b2:"):
@@ -197,6 +198,7 @@ def test_another_format_version_is_named(tmp_path: Path) -> None:
 )
 def test_a_damaged_meta_is_named(tmp_path: Path, change: dict[str, object], told: str) -> None:
     write(tmp_path / "out")
+    (tmp_path / "out" / "meta.copy.json").unlink()
     file = tmp_path / "out" / "meta.json"
     value = json.loads(file.read_text()) | change
     file.write_text(json.dumps(value))

@@ -7,7 +7,10 @@ from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
+from shlex import quote
 
 from openloger.errors import InputError
 from openloger.frames.lazy import CutShortError, LazyFrame
@@ -70,6 +73,26 @@ def videos_of_folder(folder: Path, paths: Sequence[Path]) -> JoinedVideos | Vide
     choices = [str(one[0].name) for one in recordings] or [path.name for path in paths]
     some = ", ".join(choices[:5]) + (", …" if len(choices) > 5 else "")
     raise InputError(f"{folder} holds {len(paths)} videos and no picture; give one of them ({some}), or a quoted glob")
+
+
+def other_chapters(path: Path) -> str | None:
+    """For people: which chapter of a recording a video is, and how to give all; None where it is the only one, or no
+    chapter.
+
+    Raises:
+        OSError: its folder cannot be listed.
+    """
+    match = _CHAPTER.fullmatch(path.stem)
+    if match is None:
+        return None
+    family = f"{path.stem[:2]}??" if match["chapter"] else "G*"
+    glob = f"{family}{match['number']}{path.suffix}"
+    together = chapters([entry for entry in path.parent.iterdir() if fnmatchcase(entry.name, glob)])
+    if len(together) != 1 or len(together[0]) == 1:
+        return None
+    whole, number = together[0], 1 + [part.name for part in together[0]].index(path.name)
+    every = quote(str(Path(escape(str(path.parent)), glob)))
+    return f"{path} is chapter {number} of {len(whole)} of one recording; all of it is {every}"
 
 
 def chapters(paths: Sequence[Path]) -> list[list[Path]]:

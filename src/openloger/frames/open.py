@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from openloger.errors import InputError
 from openloger.frames import images
 from openloger.frames.animation import Animation, is_animated
 from openloger.frames.archive import ZipPictures, zip_pictures
+from openloger.frames.joined import other_chapters
 from openloger.frames.lazy import LazyFrameSource
 from openloger.frames.listing import SUFFIXES
 from openloger.frames.memory import GivenFrames, OtherSource
@@ -24,6 +26,7 @@ from openloger.frames.video import VideoFile, standard_input
 from openloger.frames.world import PREFIX, world_frames
 from openloger.values import FrameSource
 
+_log = logging.getLogger("openloger")
 LONGEST_SHOWN = 200  # letters of a path in a message
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 LIST_SUFFIXES = frozenset({".list", ".lst", ".txt"})
@@ -124,7 +127,11 @@ def _on_disk(path: Path) -> LazyFrameSource:
         return zip_pictures(path)
     if suffix in SUFFIXES:
         return Animation(path) if is_animated(path) else images.path_list(str(path), [path])
-    return Animation(path) if is_animated(path) else VideoFile(path)
+    if is_animated(path):
+        return Animation(path)
+    if note := other_chapters(path):
+        _log.warning("%s", note)
+    return VideoFile(path)
 
 
 def _nothing_there(text: str) -> str:

@@ -10,7 +10,7 @@ from openloger.recording.committed import read_committed
 from openloger.recording.correction import read_correction
 from openloger.recording.layout import ArrayLayout, array_layouts
 from openloger.recording.line_files import lost_names, lost_windows, read_names, read_windows
-from openloger.recording.meta import read_meta
+from openloger.recording.meta import lost_meta, read_meta
 from openloger.recording.store import ChunkReader
 
 
@@ -24,6 +24,7 @@ def find_damage(path: Path) -> Iterator[str]:
     """
     meta, committed = read_meta(path), read_committed(path)
     checks: tuple[Callable[[], str | None], ...] = (
+        lambda: lost_meta(path),
         lambda: lost_names(path, read_names(path, meta, committed.frames)),
         lambda: lost_windows(path, read_windows(path, meta, committed.windows), frames=committed.frames),
     )

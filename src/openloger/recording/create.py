@@ -15,7 +15,7 @@ from openloger.recording.committed import NOTHING, Committed, read_committed, wr
 from openloger.recording.files import explain_os_errors, writer_lock
 from openloger.recording.layout import ARRAYS_FOLDER, FILES, LOCK_FILE, META_FILE
 from openloger.recording.line_files import name_lines, read_windows, window_lines
-from openloger.recording.meta import RecordingMeta, is_recording, read_meta, write_meta
+from openloger.recording.meta import RecordingMeta, is_recording, read_meta, restore_meta, write_meta
 from openloger.recording.store import remove_arrays
 from openloger.recording.writer import RecordingWriter
 from openloger.runtime.platform import remove_file
@@ -63,6 +63,7 @@ def resume_recording(path: str | os.PathLike[str], meta: RecordingMeta, *, frame
         on_error.callback(lock.release)
         stored = read_meta(folder)
         _check_settings(folder, stored, meta)
+        restore_meta(folder)
         committed = _roll_back(folder, stored, frames)
         writer = RecordingWriter(folder, stored, committed=committed, lock=lock)
         on_error.pop_all()

@@ -1,6 +1,7 @@
 """The contents of a recording's folder: one table of arrays, and the names of the few files beside them.
 
     meta.json        what made it; written first, never changed
+    meta.copy.json   the same bytes, for the day on which the disk has damaged those: nothing can be read without them
     arrays.zarr/     a zarr v3 group with one array a quantity, chunked on the frame axis (`array_layouts`)
     names.jsonl      one JSON object a frame: its name
     windows.jsonl    one JSON object a window
@@ -24,6 +25,7 @@ FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 
 META_FILE = "meta.json"
+META_COPY_FILE = "meta.copy.json"
 ARRAYS_FOLDER = "arrays.zarr"
 NAMES_FILE = "names.jsonl"
 WINDOWS_FILE = "windows.jsonl"
@@ -32,7 +34,16 @@ STATE_FILE = "state.safetensors"
 CORRECTION_FILE = "correction.json"
 LOOPS_FILE = "loops.json"
 LOCK_FILE = "writer.lock"
-FILES = (NAMES_FILE, WINDOWS_FILE, CORRECTION_FILE, LOOPS_FILE, COMMITTED_FILE, STATE_FILE, META_FILE)
+FILES = (
+    NAMES_FILE,
+    WINDOWS_FILE,
+    CORRECTION_FILE,
+    LOOPS_FILE,
+    COMMITTED_FILE,
+    STATE_FILE,
+    META_COPY_FILE,
+    META_FILE,
+)
 
 DepthDtype = Literal["float16", "float32"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -13,10 +14,12 @@ from typing import Any, Literal
 import numpy as np
 
 from openloger.errors import InputError, RecordingError
+from openloger.outputs import write_atomically
 from openloger.recording.files import explain_os_errors, write_json
 from openloger.recording.layout import (
     FORMAT,
     FORMAT_VERSION,
+    META_COPY_FILE,
     META_FILE,
     READABLE_VERSIONS,
     DepthDtype,
@@ -27,6 +30,7 @@ from openloger.runtime.platform import read_bytes
 from openloger.shapes import Float64
 from openloger.version import __version__, versions
 
+_ADVICE = "give a recording that can be read"
 # Settings are compared one by one, and the source by whoever opens it
 _NOT_COMPARED = ("package_version", "format_version", "versions", "settings", "source_size", "source_identity")
 
@@ -110,13 +114,80 @@ class RecordingMeta:
 
 
 def write_meta(folder: Path, meta: RecordingMeta) -> None:
-    """Write `meta.json` into a recording's folder.
+    """Write `meta.json` and its copy into a recording's folder; without checksums, which choose between them, no copy.
 
     Raises:
         OSError: of the file system.
     """
     value = {"format": FORMAT, **asdict(meta)}
-    write_json(folder / META_FILE, sealed(value) if meta.has_checksums else value)
+    if not meta.has_checksums:
+        write_json(folder / META_FILE, value)
+        return
+    for name in (META_FILE, META_COPY_FILE):
+        write_json(folder / name, sealed(value))
+
+
+def restore_meta(folder: Path) -> None:
+    """Put the one of `meta.json` and its copy that is damaged or missing back from the other.
+
+    Raises:
+        OSError: of the file system.
+    """
+    content = read_bytes(meta_file(folder))
+    if CHECKSUM not in json.loads(content):
+        return
+    for file in (folder / META_FILE, folder / META_COPY_FILE):
+        if _content(file) != content:
+            write_atomically(file, content)
+
+
+def meta_file(folder: Path) -> Path:
+    """The file that a recording's meta is read from: `meta.json`, or its copy where that alone is whole.
+
+    Raises:
+        OSError: `meta.json` cannot be read, for another reason than damage.
+    """
+    file, copy = folder / META_FILE, folder / META_COPY_FILE
+    return copy if not _is_whole_meta(file) and _is_whole_meta(copy) else file
+
+
+def lost_meta(folder: Path) -> str | None:
+    """For people: the one of `meta.json` and its copy that is damaged; None where neither is.
+
+    Raises:
+        RecordingError: `meta.json` cannot be read.
+    """
+    file, copy = folder / META_FILE, folder / META_COPY_FILE
+    with explain_os_errors(file, _ADVICE):
+        if meta_file(folder) == copy:
+            damaged, whole = file, copy
+        elif copy.exists() and not _is_whole_meta(copy):
+            damaged, whole = copy, file
+        else:
+            return None
+    return f"{damaged}: damaged or missing, but nothing is lost: {whole.name} beside it is whole, copy that over it"
+
+
+def _is_whole_meta(file: Path) -> bool:
+    content = _content(file)
+    try:
+        value = None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        return False
+    known = {"format", CHECKSUM, *(f.name for f in fields(RecordingMeta))}
+    return is_whole(value) and value.keys() <= known  # the checksum's own name may be what is damaged
+
+
+def _content(file: Path) -> bytes | None:
+    """None where there is no such file, or the disk cannot read it."""
+    try:
+        return read_bytes(file)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EIO):
+            return None
+        raise
 
 
 def meta_hash(folder: Path) -> str:
@@ -125,8 +196,8 @@ def meta_hash(folder: Path) -> str:
     Raises:
         RecordingError: it cannot be read.
     """
-    with explain_os_errors(folder / META_FILE, "give a recording that can be read"):
-        return hashlib.sha256(read_bytes(folder / META_FILE)).hexdigest()
+    with explain_os_errors(folder / META_FILE, _ADVICE):
+        return hashlib.sha256(read_bytes(meta_file(folder))).hexdigest()
 
 
 def is_recording(folder: Path) -> bool:
@@ -136,19 +207,19 @@ def is_recording(folder: Path) -> bool:
         OSError: it cannot be read.
     """
     try:
-        value = json.loads(read_bytes(folder / META_FILE))
+        value = json.loads(read_bytes(meta_file(folder)))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return False
     return isinstance(value, dict) and value.get("format") == FORMAT
 
 
 def read_meta(folder: Path) -> RecordingMeta:
-    """Read `meta.json`.
+    """Read `meta.json`, or its copy where that alone is whole (`lost_meta`).
 
     Raises:
-        RecordingError: no recording is there, it is of another format version, or the file is damaged.
+        RecordingError: no recording is there, it is of another format version, or both files are damaged.
     """
-    with explain_os_errors(folder, "give a recording that can be read"):
+    with explain_os_errors(folder, _ADVICE):
         if not folder.is_dir():
             raise RecordingError(f"{folder}: there is no such folder; give the folder that `reconstruct -o` wrote")
         if not is_recording(folder):
@@ -158,7 +229,7 @@ def read_meta(folder: Path) -> RecordingMeta:
                 else f"no {META_FILE} of one"
             )
             raise RecordingError(f"{folder}: not a recording ({reason}); give the folder of a recording")
-        value = json.loads(read_bytes(folder / META_FILE))
+        value = json.loads(read_bytes(meta_file(folder)))
     version = value.get("format_version")
     if version not in READABLE_VERSIONS:
         raise RecordingError(

@@ -23,7 +23,7 @@ from openloger.recording.committed import Committed, read_committed
 from openloger.recording.correction import Correction, correction_stamp, read_correction
 from openloger.recording.layout import STATE_FILE, WINDOWS_FILE, array_layouts
 from openloger.recording.line_files import lost_names, lost_windows, read_names, read_windows
-from openloger.recording.meta import RecordingMeta, read_meta
+from openloger.recording.meta import RecordingMeta, lost_meta, read_meta
 from openloger.recording.store import ChunkReader
 from openloger.recording.windows import RecordedWindow, moved_window
 from openloger.shapes import Bool, Float32, Float64, Int, UInt8
@@ -87,6 +87,8 @@ class Recording:
     def __init__(self, path: Path, *, corrected: bool = True) -> None:
         self.path = path
         self.meta = read_meta(path)
+        if lost := lost_meta(path):
+            _log.warning("%s", lost)
         self._corrected = corrected
         self._correction: tuple[tuple[int, int] | None, Correction | None] = (None, None)  # with its file's stamp
         self._view = self._look()
