@@ -23,7 +23,7 @@ ROOMS = {
     "values": {"geometry"},  # what travels between the rooms
     "transformer": set(),  # blocks, attention, rotary positions
     "memory": {"transformer"},  # for any sequence: of images it holds nothing
-    "network": {"geometry", "transformer", "memory", "outputs"},  # exported networks are folders of files
+    "network": {"geometry", "transformer", "memory", "outputs", "runtime"},  # exported networks are folders of files
     "worlds": {"geometry"},
     "frames": {"values", "runtime", "worlds", "geometry"},
     "datasets": {"values", "frames", "geometry", "outputs"},  # one decoder of videos, with its care for damage

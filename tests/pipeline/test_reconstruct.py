@@ -17,7 +17,11 @@ import openloger
 from openloger import BadFrameError, InputError, RecordingError, RunOptions
 from openloger.frames.lenses import read_camera
 from openloger.geometry.views import view_intrinsics
-from openloger.recording import Recording
+from openloger.network import NetworkSpec, load
+from openloger.network.kernels.calibration import KernelCalibration
+from openloger.network.kernels.choice import Kernels
+from openloger.network.kernels.use import use_kernels
+from openloger.recording import Recording, open_recording
 
 LENGTH = 30  # frames; 4 windows of 9 that share 2
 
@@ -87,6 +91,30 @@ def test_stopped_and_resumed_equals_uncut(windows_done, network, tmp_path):
     assert not first.complete
     assert len(first) == windows_done * 7
     assert_equal(run(noise(), tmp_path / "cut", network, existing="resume"), whole)
+
+
+def test_a_run_goes_on_with_the_kernels_that_it_began_with(one_thread, tmp_path, monkeypatch):
+    """Products of another library end in other bits, as do those of another precision."""
+
+    def own(**options):
+        return use_kernels(openloger.load_network("pocket", weights="random", device="cpu", dtype="float32"), **options)
+
+    def stopped(out, network):
+        seen = []
+        return run(noise(), out, network, on_progress=seen.append, should_stop=lambda: len(seen) == 2)
+
+    whole = run(noise(), tmp_path / "whole", own(kernels=Kernels("torch")))
+    assert whole.meta.settings["linear"] == "torch"
+    stopped(tmp_path / "cut", own(kernels=Kernels("torch")))
+    later = own(kernels=Kernels())
+    assert_equal(run(noise(), tmp_path / "cut", later, existing="resume"), whole)
+    assert later.kernels == Kernels("torch")
+    stopped(tmp_path / "named", own(kernels=Kernels("torch")))
+    spec = NetworkSpec("pocket", "random", "cpu")  # as a measurement would now choose otherwise
+    monkeypatch.setattr(load, "calibrated", lambda *given: KernelCalibration(Kernels(), "bfloat16"))
+    assert spec.load().precision == torch.bfloat16
+    named = spec.continuing(open_recording(tmp_path / "named").meta.settings).load()
+    assert_equal(run(noise(), tmp_path / "named", named, existing="resume"), whole)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class BatchArguments:
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or auto: bfloat16 where the device has it natively."""
+    """float32, bfloat16, float16, or auto: bfloat16 where the device is fast in it (`openloger info --device`)."""
     export: tuple[
         Literal["ply", "splat", "las", "laz", "mesh", "glb", "colmap", "nerfstudio", "tum", "kitti", "usd", "rerun"],
         ...,

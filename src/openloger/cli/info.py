@@ -1,4 +1,4 @@
-"""`openloger info`: what a recording holds."""
+"""`openloger info`: what a recording holds, or what networks run on here."""
 
 from __future__ import annotations
 
@@ -12,22 +12,38 @@ import tyro
 
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.advice import about_network
+from openloger.cli.device import show_device
 from openloger.cli.terminal import print_table, printable
-from openloger.errors import RecordingError
+from openloger.errors import InputError, RecordingError
 from openloger.frames.live import is_captured
 from openloger.recording import open_recording
 from openloger.recording.check import find_damage
 from openloger.viewing.report.summary import RecordingSummary, RunCost, summarise
 
 
-def info(recording: tyro.conf.Positional[Path], /, *, check: bool = False, json: bool = False) -> int:
-    """Show the contents of a recording, and how to continue it where it is not complete.
+def info(
+    recording: tyro.conf.Positional[Path | None] = None,
+    /,
+    *,
+    check: bool = False,
+    device: bool = False,
+    again: bool = False,
+    json: bool = False,
+) -> int:
+    """Show the contents of a recording, and how to continue it where it is not complete; or this machine's device.
 
     Args:
         recording: The recording's folder.
         check: Read all of it instead, and list the files that are damaged and the frames that they cost; 2 if any.
+        device: Show the device that networks run on instead, and the kernels that were measured and chosen for it.
+        again: With --device: measure them anew.
         json: Print it for programs.
     """
+    if device != (recording is None) or (again and not device) or (check and device):
+        raise InputError("give either a recording's folder, with --check if you like, or --device, with --again")
+    if recording is None:
+        show_device(again=again, json=json)
+        return 0
     if check:
         return _check(recording)
     opened = open_recording(recording)

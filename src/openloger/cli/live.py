@@ -171,7 +171,7 @@ def live(
     """
     opened = open_live(source, options=taken.options)
     requested = recording.options(resume=recording.resume, overwrite=recording.overwrite)
-    recording_begun(
+    begun = recording_begun(
         out,
         opened,
         requested,
@@ -181,7 +181,7 @@ def live(
         size=taken.size,
     )
     with shown(out, show) as on_first_window:
-        loaded = network.load_window_network()
+        loaded = network.continuing(None if begun is None else begun.meta.settings).load_window_network()
         meter = LatencyMeter(opened, on_first_window)
         with _stopped_by_signals(opened), progress_bar(opened.name, also=meter.progress_text) as draw:
             options = replace(requested, on_window=meter.take, on_progress=meter.passing_on(draw))

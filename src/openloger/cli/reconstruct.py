@@ -57,7 +57,7 @@ class AdvancedArguments(StorageArguments, WindowArguments):
     weights: str | None = None
     """A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or auto: bfloat16 where the device has it natively."""
+    """float32, bfloat16, float16, or auto: bfloat16 where the device is fast in it (`openloger info --device`)."""
     compile: bool = False
     """Compile the network with torch.compile: faster from then on, but the first windows take long, and more memory."""
     topic: str | None = None
@@ -118,7 +118,7 @@ def reconstruct(
         return 0
     if usual.out is None:
         print_status(f"openloger: the recording goes to {out}{os.sep}")
-    loaded = spec.load_window_network()
+    loaded = spec.continuing(None if begun is None else begun.meta.settings).load_window_network()
     with stop_requests((signal.SIGINT,), on_request=_announce_stop) as stopping, progress_bar(opened.name) as show:
         latest: list[Progress] = []
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from openloger.memory.ttt import TestTimeTraining
 from openloger.network.heads import PixelHead
 from openloger.network.network import Network
 from openloger.network.pi3x import ConvolutionalPointHead
+from openloger.runtime.platform import cache_folder
 from openloger.transformer.attention import Block
 
 REGIONS = (Block, TestTimeTraining, SlidingWindowAttention, PixelHead, ConvolutionalPointHead)
@@ -62,8 +62,7 @@ def allow_variants() -> None:
 
 def _keep_cache() -> None:
     """By default torch keeps compiled code in the folder for temporary files, which systems empty."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    os.environ.setdefault(_CACHE_VARIABLE, str(Path(root) / "openloger" / "compiled"))
+    os.environ.setdefault(_CACHE_VARIABLE, str(cache_folder() / "compiled"))
 
 
 def _try(device: torch.device, backend: str) -> None:

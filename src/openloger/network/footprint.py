@@ -58,6 +58,11 @@ def footprint(
     return Footprint(weights, live.peak - weights)
 
 
+def multiplications_per_frame(config: NetworkConfig, *, parameters: int, pixels: int) -> float:
+    """Roughly, of a frame of so many pixels: each parameter once per patch."""
+    return parameters * pixels / config.encoder.patch**2
+
+
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of all tensors that are alive."""
 

@@ -12,6 +12,8 @@ import torch
 
 from openloger.errors import InputError, WeightsError
 from openloger.network.checkpoint import load_tensors, read_config, read_tensors
+from openloger.network.kernels.calibration import calibrated
+from openloger.network.kernels.use import use_kernels
 from openloger.network.network import Network
 from openloger.network.precision import resolve_dtype
 from openloger.network.presets import PRESETS, preset
@@ -51,13 +53,14 @@ def load_network(
 
     `weights`: a file (published `.pt`, or safetensors), a folder that holds one, a Hugging Face id (`user/repo`), or
     "random" for an untrained network; None takes what the box or the hub has for this preset.
-    `device` "auto" picks CUDA, then MPS, then the CPU; `dtype` "auto" picks bfloat16 where the card or processor
-    multiplies in it, else float16 on CUDA and float32 elsewhere.
+    `device` "auto" picks CUDA, then MPS, then the CPU; `dtype` "auto" picks bfloat16 where the card multiplies in it or
+    a measurement finds the processor faster in it, else float16 on CUDA and float32 elsewhere. The first load on a
+    machine measures its kernels, for about three seconds (`kernels.calibrated`).
 
     Raises InputError for an unknown name, device or dtype, and WeightsError for weights that are missing or do not fit.
     """
     device = resolve_device(device)
-    precision = resolve_dtype(dtype, device)
+    resolve_dtype(dtype, device)  # what is none is refused before anything is read
     if name not in PRESETS and weights is None and ("/" in name or Path(name).exists()):
         name, weights = _published_as(name), name
     path = None if str(weights) == "random" else find_weights(name, weights)
@@ -66,9 +69,10 @@ def load_network(
         _log.warning("%s runs with untrained (random) weights: what it reconstructs means nothing", name)
     else:
         network = _with_weights(name, path)
-    if network.fusion is not None:  # a frame's convolutions cost half as much so on a CPU; training keeps to rows
-        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    network.set_precision(precision)  # first, so that a card never holds the weights in float32
+    calibration = calibrated(network.config, device)
+    use_kernels(network, calibration.kernels)
+    chosen = calibration.precision if dtype == "auto" else dtype
+    network.set_precision(resolve_dtype(chosen, device))  # first, so that a card never holds the weights in float32
     return network.to(device).eval().requires_grad_(False)
 
 

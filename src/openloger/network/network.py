@@ -22,6 +22,7 @@ from openloger.network.encoder import Encoder, EncoderConfig
 from openloger.network.fusion import PyramidFusion
 from openloger.network.hashing import weights_hash
 from openloger.network.heads import HeadOutputs, Heads, HeadsConfig
+from openloger.network.kernels.choice import Kernels
 from openloger.network.motion import (
     CameraSettings,
     FlowFeatures,
@@ -135,6 +136,7 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.precision = torch.float32
+        self.kernels = Kernels()  # as `kernels.use_kernels` sets them
         self.weights: Path | None = None  # the file they were read from; None while they are random
         self.compiled = False  # by `compilation.compile_regions`
         self.frames_at_once: int | None = None  # of the encoder and the patch heads; None: all of a window
@@ -245,9 +247,9 @@ class Network(nn.Module):
         return None if self.weights is None else weights_hash(self.weights)
 
     def run_settings(self) -> dict[str, Any]:
-        """Its precision, and whether it is compiled, as recordings keep them."""
+        """Its precision, whether it is compiled, and kernels that are not the default, as recordings keep them."""
         precision = str(self.precision).removeprefix("torch.")
-        return {"precision": precision, **({"compiled": True} if self.compiled else {})}
+        return {"precision": precision, **({"compiled": True} if self.compiled else {}), **self.kernels.recorded()}
 
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())

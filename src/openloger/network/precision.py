@@ -1,4 +1,7 @@
-"""Which type a network multiplies in: bfloat16 where the device has instructions for it."""
+"""Which type a network multiplies in: bfloat16 where the device has instructions for it.
+
+On a CPU that is what a calibration (`kernels`) begins with, as such instructions may still be slow.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ _DTYPES = {
     ("bfloat16", "bf16"): torch.bfloat16,
     ("float16", "fp16"): torch.float16,
 }
+
+
+DEFAULT_NAMES = ("float32", "bfloat16", "float16")  # of what "auto" can stand for
 
 
 def resolve_dtype(dtype: torch.dtype | str, device: torch.device) -> torch.dtype:

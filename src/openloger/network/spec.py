@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from openloger.errors import InputError
 from openloger.network.compilation import compile_regions
@@ -24,7 +26,7 @@ class NetworkSpec:
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     dtype: str = "auto"
-    """float32, bfloat16, float16, or auto: bfloat16 where the device has it natively."""
+    """float32, bfloat16, float16, or auto: bfloat16 where the device is fast in it (`openloger info --device`)."""
     compile: bool = False
     """Compile the network with torch.compile: faster from then on, but the first windows take long, and more memory."""
 
@@ -32,6 +34,12 @@ class NetworkSpec:
     def preset(self) -> str | None:
         """The preset that it is, as far as that is certain before it is loaded; None: weights of one's own name it."""
         return self.network if self.weights is None and self.network in PRESETS else None
+
+    def continuing(self, settings: Mapping[str, Any] | None) -> NetworkSpec:
+        """The same in the precision of a recording of these settings, where none is asked for; None: a new one."""
+        if self.dtype != "auto" or settings is None or self._is_exported:
+            return self
+        return replace(self, dtype=settings["precision"])
 
     @property
     def _is_exported(self) -> bool:

@@ -15,6 +15,7 @@ from openloger.frames.live import LiveFrames
 from openloger.frames.masks import Masks
 from openloger.geometry.camera_models import CameraModel
 from openloger.network import Network, WindowNetwork
+from openloger.network.footprint import multiplications_per_frame
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.resume import check_masks, check_source, recording_to_resume
 from openloger.recording import Recording, RecordingMeta
@@ -138,7 +139,7 @@ def _planned(stream: Stream, options: RunOptions) -> dict[str, Any]:
 
 
 def operations_per_frame(network: WindowNetwork, size: tuple[int, ...]) -> float:
-    """Approximate multiplications per frame of (height, width) on the CPU: each parameter once per patch."""
+    """Approximate multiplications per frame of (height, width) on the CPU; on other devices more than any."""
     if network.device.type != "cpu":
         return math.inf
-    return network.parameter_count() * math.prod(size) / network.config.encoder.patch**2
+    return multiplications_per_frame(network.config, parameters=network.parameter_count(), pixels=math.prod(size))

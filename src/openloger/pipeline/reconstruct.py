@@ -18,6 +18,8 @@ from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
 from openloger.network import Network, NetworkSpec, WindowNetwork
+from openloger.network.kernels.choice import Kernels
+from openloger.network.kernels.use import use_kernels
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.memory_plan import GB, plan_memory
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame, recording_begun
@@ -85,7 +87,8 @@ def reconstruct(
         return stored
     camera = options.camera_model
     keep_freed_memory()
-    network = NetworkSpec(network).load_window_network() if isinstance(network, str) else network
+    recorded = None if stored is None else stored.meta.settings
+    network = NetworkSpec(network).continuing(recorded).load_window_network() if isinstance(network, str) else network
     in_torch = network if isinstance(network, Network) else None
     planned = None if stored is None else stored.meta.settings.get("max_memory_gb")
     allowed_gb = options.max_memory_gb or planned
@@ -93,6 +96,8 @@ def reconstruct(
         _check_exported(network, allowed_gb, masked=masks.per_frame is not None or masks.static is not None)
     else:
         in_torch.frames_at_once = None
+        if recorded is not None and (kernels := Kernels.of_recording(recorded)) != in_torch.kernels:
+            use_kernels(in_torch, kernels)
     if stored is not None and in_torch is not None and planned is not None:
         options = replace(options, max_memory_gb=allowed_gb)
         window = window or stored.meta.settings["window"]
@@ -125,7 +130,7 @@ def reconstruct(
         with (
             _memory_explained(Path(out), network),
             card_bytes_limited(network.device, limit),
-            cores_shared(work=work),
+            cores_shared(work=work, measured=None if in_torch is None else in_torch.kernels.threads),
             BackgroundWriter(writer) as recording,
         ):
             _run(stream, frames, recording, options, live=live)

@@ -212,9 +212,20 @@ def limit_data_bytes(limit: int) -> bool:
     return True
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be made anew, of this package alone: in XDG_CACHE_HOME, by default ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "openloger"
+
+
 def usable_cores() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_per_core() -> float:
+    """Tasks a core that ran or waited for one in the last minute; 0 where the system does not count them."""
+    return os.getloadavg()[0] / usable_cores() if hasattr(os, "getloadavg") else 0.0
 
 
 def processor_name() -> str:

@@ -9,6 +9,9 @@ so long, and decoding and writing beside them so little, that every core is wort
 from __future__ import annotations
 
 import os
+import threading
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,18 +30,55 @@ def threads_beside_pipeline(threads: int, *, work: float) -> int:
     return 1 if threads == 2 and work < SMALL_WORK else threads
 
 
-@contextmanager
-def cores_shared(*, work: float) -> Iterator[None]:
-    """`threads_beside_pipeline` while it lasts.
+def free_threads() -> int | None:
+    """The number of torch's threads, where nobody chose it; None: it is kept.
 
-    Where OMP_NUM_THREADS is set, or torch.set_num_threads to other than the number of cores, that is kept.
+    It is chosen where OMP_NUM_THREADS is set, or torch.set_num_threads to other than the number of cores.
     """
     threads = torch.get_num_threads()
-    if "OMP_NUM_THREADS" in os.environ or threads != usable_cores():
+    return None if "OMP_NUM_THREADS" in os.environ or threads != usable_cores() else threads
+
+
+@contextmanager
+def cores_shared(*, work: float, measured: int | None = None) -> Iterator[None]:
+    """While it lasts, torch has the `measured` number of threads, or that of `threads_beside_pipeline`; a number that
+    the user chose is kept (`free_threads`)."""
+    free = free_threads()
+    if free is None:
         yield
         return
-    torch.set_num_threads(threads_beside_pipeline(threads, work=work))
+    with threads_set(threads_beside_pipeline(free, work=work) if measured is None else min(measured, free)):
+        yield
+
+
+@contextmanager
+def threads_set(threads: int) -> Iterator[None]:
+    """So many of torch's threads while it lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def beside_neighbour(share: float) -> Iterator[None]:
+    """While it lasts, a thread computes for this share (0..1) of the time, as decoding and writing do in a run."""
+    ended = threading.Event()
+    neighbour = threading.Thread(target=_compress, args=(min(share, 1.0), ended), daemon=True)
+    neighbour.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        neighbour.join()
+
+
+def _compress(share: float, ended: threading.Event) -> None:
+    """In pieces of about a millisecond, without Python's lock, until it is `ended`."""
+    block = bytes(range(256)) * 256
+    while not ended.is_set():
+        began_s = time.perf_counter()
+        zlib.compress(block)
+        ended.wait((time.perf_counter() - began_s) * (1 - share) / max(share, 1e-3))

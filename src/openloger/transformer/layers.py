@@ -14,17 +14,25 @@ _onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # what torch.com
 
 
 class Linear(nn.Linear):
-    """x Wᵀ + b, computed by oneDNN in float32 inference on x86 CPUs.
+    """x Wᵀ + b, computed by oneDNN or by torch's own MKL in float32 inference on x86 CPUs.
 
-    torch uses MKL there, which runs at a third of what AMD CPUs can do (78 against 210 Gflop/s on one core of a Zen 5,
-    at the sizes of `pocket`). The values are the same up to rounding. For the large products of transformer blocks and
-    memory layers, which `Network.set_precision` stores in another precision; elsewhere torch's own layer does as well.
+    Which of them is faster differs between CPUs (78 Gflop/s of MKL against 210 of oneDNN were measured on one core of a
+    Zen 5, and oneDNN up to 30 % slower on another), so that it is a choice (`onednn`). The values are the same up to
+    rounding. For the large products of transformer blocks and memory layers, which `Network.set_precision` stores in
+    another precision; elsewhere torch's own layer does as well.
     """
 
+    onednn = True  # where it can; False: torch's own
+
     def forward(self, input: Float[Tensor, "*batch input"]) -> Float[Tensor, "*batch output"]:
-        if torch.compiler.is_compiling() or _onednn is None or not _serves(input, self.weight):
+        if torch.compiler.is_compiling() or not self.onednn or _onednn is None or not _serves(input, self.weight):
             return super().forward(input)
         return _onednn(input, self.weight, self.bias, "none", [], "")
+
+
+def has_onednn() -> bool:
+    """Whether there is a choice between oneDNN and torch's own products on this machine's CPU."""
+    return _X86 and _onednn is not None
 
 
 def _serves(x: Tensor, weight: Tensor) -> bool:
