@@ -19,7 +19,15 @@ from viewing import scenes
 import openloger
 from openloger.cli import main
 from openloger.cli.advice import warnings
-from openloger.diagnostics import Finding, Lens, WindowMeasures, findings, measure, measures_from_json
+from openloger.diagnostics import (
+    Finding,
+    Lens,
+    WindowMeasures,
+    doubt_of_centre,
+    findings,
+    measure,
+    measures_from_json,
+)
 from openloger.diagnostics.measures import THUMBNAIL, brightness_thumbnails
 from openloger.frames.identity import identity
 from openloger.geometry import unproject
@@ -176,7 +184,47 @@ def test_a_known_lens_of_another_size_is_said(shots: list[scenes.Shot]) -> None:
         said = found(placed(shots, known_intrinsics=torch.from_numpy(camera)), lens)
         assert said.keys() == ({"known lens"} if factor > 1 else set())
     assert said["known lens"].startswith("the principal point given lies 50 % of the diagonal from the centre")
-    assert "pictures of 640×480 pixels" in said["known lens"]
+    assert "as in pictures of 1280×960 pixels: check that --camera is for pictures of 640×480" in said["known lens"]
+
+
+@pytest.mark.parametrize(
+    ("centre", "said"),
+    [
+        ((320.0, 240.0), None),
+        ((400.0, 300.0), None),  # a tenth of the picture off
+        ((480.0, 360.0), "lies 25 % of the diagonal from the centre, as in pictures of 960×720 pixels: check"),
+        ((160.0, 120.0), "lies 25 % of the diagonal from the centre, as in pictures of 320×240 pixels: check"),
+        ((52.0, 240.0), "lies 34 % of the diagonal from the centre: check"),
+        ((0.0, 0.0), "lies 50 % of the diagonal from the centre: check"),
+    ],
+)
+def test_a_principal_point_far_from_the_centre_names_the_pictures_that_it_fits(
+    centre: tuple[float, float], said: str | None
+) -> None:
+    camera = np.array([[500, 0, centre[0]], [0, 500, centre[1]], [0, 0, 1]]) * np.array([[0.1], [0.1], [1.0]])
+    doubt = doubt_of_centre(Lens(source_size=(480, 640), size=(48, 64), known_intrinsics=camera))
+    assert (doubt is None) == (said is None)
+    assert (said or "") in (doubt or "")
+
+
+def test_pictures_that_show_a_circle_alone_are_said_to_be_a_fisheyes(shots: list[scenes.Shot]) -> None:
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    radius = np.hypot(rows - SIZE[0] / 2, columns - SIZE[1] / 2) / (SIZE[0] / 2)
+    noise = np.random.default_rng(0).integers(0, 4, (*SIZE, 3), np.uint8)  # of a sensor in darkness
+    for largest, expected in ((1.0, True), (1.3, False)):
+        cut = [replace(shot, rgb=np.where(radius[..., None] < largest, shot.rgb, noise)) for shot in shots]
+        measures = measure(_pictures_of(cut))
+        assert ("bright circle" in told([measures])) == expected
+        assert "bright circle" not in told([measures], replace(LENS, known_intrinsics=known(shots[0], 1.0)))
+    assert measures_from_json({name: value for name, value in asdict(measures).items() if name != "rim"}).rim is None
+
+
+def test_dark_corners_of_wide_and_of_high_pictures_are_no_circle(shots: list[scenes.Shot]) -> None:
+    """A phone's upright video between black bars, and a film between two."""
+    for rows, columns in ((slice(None), slice(18, 46)), (slice(8, 40), slice(None))):
+        shown = np.zeros((*SIZE, 1), bool)
+        shown[rows, columns] = True
+        assert told([measure(_pictures_of([replace(shot, rgb=shot.rgb * shown) for shot in shots]))]) == {}
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])

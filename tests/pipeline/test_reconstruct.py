@@ -261,6 +261,15 @@ def test_what_cannot_be_is_refused_before_anything_is_written(wrong, named, netw
     assert not (tmp_path / "out").exists()
 
 
+def test_a_doubtful_principal_point_is_said_before_the_first_window(network, tmp_path, openloger_log):
+    said_by_then = []
+    options = RunOptions(
+        camera="pinhole:90,90,36,30", on_window=lambda _: said_by_then.append(list(openloger_log.messages))
+    )
+    openloger.reconstruct(noise(4), tmp_path / "out", network=network, options=options)
+    assert any("the principal point given lies 25 % of the diagonal" in line for line in said_by_then[0])
+
+
 if __name__ == "__main__":  # the run that is killed: slowed, so that it is killed in its middle
     untrained = openloger.load_network("pocket", weights="random", device="cpu")
     run(noise(), sys.argv[1], untrained, on_progress=lambda progress: time.sleep(0.7))

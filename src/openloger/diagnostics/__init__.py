@@ -4,7 +4,16 @@
 after a run, and stands in `openloger info` and the report.
 """
 
-from openloger.diagnostics.findings import Finding, Lens, findings
+from openloger.diagnostics.findings import Finding, Lens, doubt_of_centre, findings
 from openloger.diagnostics.measures import Peak, WindowMeasures, measure, measures_from_json
 
-__all__ = ["Finding", "Lens", "Peak", "WindowMeasures", "findings", "measure", "measures_from_json"]
+__all__ = [
+    "Finding",
+    "Lens",
+    "Peak",
+    "WindowMeasures",
+    "doubt_of_centre",
+    "findings",
+    "measure",
+    "measures_from_json",
+]

@@ -23,7 +23,9 @@ LEAST_PARALLAX = 0.02
 LEAST_CONFIDENCE = 0.1
 LARGEST_RESIDUAL = 0.02
 LARGEST_SEAM = 0.4  # of pictures twice as wide as high
+LARGEST_RIM = 0.1
 LARGEST_OFFSET = 0.15  # of a principal point from the centre, as a share of the diagonal
+SAME_ASPECT = 0.1  # of the pictures that a principal point is in the middle of, and of those that came
 LARGEST_FOCAL_RATIO = 1.6
 LARGEST_DISAGREEMENT = (0.4, 5.0)  # of depth, and of rotation in degrees
 _SHOWN = 3  # runs of frames named of a kind before "and N more"
@@ -69,6 +71,25 @@ def findings(
     return tuple(Finding(kind.replace("_", " "), text) for kind, text in found if text is not None)
 
 
+def doubt_of_centre(lens: Lens) -> str | None:
+    """A line where the principal point that was given does not fit the source's pictures; None where it does."""
+    if lens.known_intrinsics is None:
+        return None
+    height, width = lens.source_size
+    x, y = lens.known_intrinsics[:2, 2] * (width / lens.size[1], height / lens.size[0])
+    offset = float(np.hypot(x - width / 2, y - height / 2) / np.hypot(height, width))
+    if offset <= LARGEST_OFFSET:
+        return None
+    is_scaled = y > 0 and abs(x / y / (width / height) - 1) < SAME_ASPECT
+    fits = f", as in pictures of {round(2 * x)}×{round(2 * y)} pixels" if is_scaled else ""
+    given = f"the principal point given lies {100 * offset:.0f} % of the diagonal from the centre{fits}"
+    return f"{given}: {_check_camera(lens)}"
+
+
+def _check_camera(lens: Lens) -> str:
+    return f"check that --camera is for pictures of {lens.source_size[1]}×{lens.source_size[0]} pixels"
+
+
 def _blank_frames(evidence: _Evidence) -> str | None:
     blank = [frame for window in evidence.windows for frame in window.blank]
     whose = "its camera" if len(blank) == 1 else "their cameras"
@@ -112,6 +133,16 @@ def _spherical_pictures(evidence: _Evidence) -> str | None:
     )
 
 
+def _bright_circle(evidence: _Evidence) -> str | None:
+    rim = evidence.median_of("rim")
+    if rim is None or rim > LARGEST_RIM or evidence.lens.known_intrinsics is not None:
+        return None
+    return (
+        "only a circle in the middle of the pictures shows something, as with a fisheye lens: give that (--camera), or "
+        "hide the dark corners (--mask-static)"
+    )
+
+
 def _no_pinhole_camera(evidence: _Evidence) -> str | None:
     residual = evidence.median_of("residual")
     if residual is None or residual <= LARGEST_RESIDUAL:
@@ -123,18 +154,15 @@ def _no_pinhole_camera(evidence: _Evidence) -> str | None:
 
 
 def _known_lens(evidence: _Evidence) -> str | None:
-    known = evidence.lens.known_intrinsics
-    if known is None:
+    if evidence.lens.known_intrinsics is None:
         return None
-    (height, width), (rows, columns) = evidence.lens.size, evidence.lens.source_size
-    offset = float(np.hypot(known[0, 2] - width / 2, known[1, 2] - height / 2) / np.hypot(height, width))
-    check = f"check that --camera is for pictures of {columns}×{rows} pixels"
-    if offset > LARGEST_OFFSET:
-        return f"the principal point given lies {100 * offset:.0f} % of the diagonal from the centre: {check}"
+    if doubt := doubt_of_centre(evidence.lens):
+        return doubt
     ratio = evidence.median_of("focal_ratio")
     if ratio is None or 1 / LARGEST_FOCAL_RATIO < ratio < LARGEST_FOCAL_RATIO:
         return None
-    return f"the focal length given is {1 / ratio:.2g} times what the pictures suggest: {check}"
+    given = f"the focal length given is {1 / ratio:.2g} times what the pictures suggest"
+    return f"{given}: {_check_camera(evidence.lens)}"
 
 
 def _low_confidence(evidence: _Evidence) -> str | None:
@@ -166,6 +194,7 @@ _JUDGES: tuple[Callable[[_Evidence], str | None], ...] = (
     _camera_jump,
     _no_motion,
     _spherical_pictures,
+    _bright_circle,
     _no_pinhole_camera,
     _known_lens,
     _low_confidence,

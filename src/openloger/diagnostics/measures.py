@@ -23,6 +23,8 @@ THUMBNAIL = (24, 32)  # height, width
 LEAST_CONTRAST = 0.02  # standard deviation of a thumbnail, as a share of white, below which a picture may be blank:
 LEAST_TEXTURE = 0.007  # where that of means of 2×2 pixels is small, too, as of noise but not of sand seen from near
 BLACK = 0.06  # or where the brightest pixel of its thumbnail is darker, as a share of white
+_RIM = 1.15  # radii of the largest circle, from where a thumbnail's areas lie outside it
+_RING = (0.7, 0.95)  # the part inside that they are compared with
 PIXEL_STRIDE = 8  # of depth and confidence, for their medians
 
 
@@ -46,6 +48,7 @@ class WindowMeasures:
     confidence: float | None  # median over pixels
     residual: float | None  # of the fitted camera, as a share of the picture's diagonal; median over frames
     seam: float | None  # difference of the outermost columns, as a share of that of the left one and the middle one
+    rim: float | None  # brightest part outside the largest circle, as a share of the darkest inside; median over frames
     focal_ratio: float | None  # the focal length as predicted, or fitted to predicted points, by the known one
 
 
@@ -71,13 +74,14 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
         confidence=confidence[shown[:count]].median().item() if bool(shown[:count].any()) else None,
         residual=_residual(placed),
         seam=_seam(frames),
+        rim=_rim(thumbnails[~is_blank], aspect=frames[0].rgb.shape[1] / frames[0].rgb.shape[0]),
         focal_ratio=None if is_blank.float().mean() > 0.5 else _focal_ratio(placed),
     )
 
 
 def measures_from_json(value: dict[str, Any]) -> WindowMeasures:
-    """The inverse of `dataclasses.asdict`."""
-    arguments: dict[str, Any] = dict(value) | {"blank": tuple(value["blank"])}
+    """The inverse of `dataclasses.asdict`; recordings once had no `rim`."""
+    arguments: dict[str, Any] = {"rim": None} | value | {"blank": tuple(value["blank"])}
     for name in ("picture", "camera"):
         arguments[name] = None if value[name] is None else Peak(**value[name])
     return WindowMeasures(**arguments)
@@ -157,6 +161,20 @@ def _seam(frames: Sequence[Frame]) -> float | None:
     left, middle, right = (_areas(height, THUMBNAIL[0]) @ torch.from_numpy(outermost)).unbind(-1)
     across = (left - middle).abs().mean().item()
     return (left - right).abs().mean().item() / across if across > 0 else None
+
+
+def _rim(thumbnails: Float32[Tensor, "frame row column"], *, aspect: float) -> float | None:
+    """Near 0 for pictures of a circular fisheye; None where a side of the circle is black, as of pictures with bars."""
+    rows, columns = THUMBNAIL
+    y = ((torch.arange(rows) + 0.5) / rows - 0.5)[:, None].expand(THUMBNAIL)
+    x = (((torch.arange(columns) + 0.5) / columns - 0.5) * aspect).expand(THUMBNAIL)
+    half = min(0.5, 0.5 * aspect)
+    radius = torch.hypot(y, x) / half
+    ring = (radius > _RING[0]) & (radius < _RING[1])
+    sides = (ring & (way > _RING[0] * half) for way in (x, -x, y, -y))
+    darkest = torch.stack([thumbnails[:, side].mean(dim=1) for side in sides]).amin(dim=0)
+    lit = darkest > BLACK
+    return (thumbnails[lit][:, radius > _RIM].amax(dim=1) / darkest[lit]).median().item() if bool(lit.any()) else None
 
 
 def _focal_ratio(placed: PlacedWindow) -> float | None:

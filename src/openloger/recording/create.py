@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
+from openloger.diagnostics import doubt_of_centre
 from openloger.errors import RecordingError, counted
 from openloger.outputs import is_clutter
 from openloger.outputs.atomic import PARTIAL_SUFFIX
@@ -20,6 +22,7 @@ from openloger.recording.store import remove_arrays
 from openloger.recording.writer import RecordingWriter
 from openloger.runtime.platform import remove_file
 
+_log = logging.getLogger("openloger")
 _ADVICE = "choose a folder that can be written to"
 
 
@@ -45,6 +48,8 @@ def create_recording(path: str | os.PathLike[str], meta: RecordingMeta, *, overw
         write_meta(folder, meta)  # first: from here on the folder is a recording, which --overwrite may delete
         write_committed(folder, NOTHING)
         writer = RecordingWriter(folder, meta, committed=NOTHING, lock=lock)
+        if doubt := doubt_of_centre(meta.source_lens):
+            _log.warning("%s", doubt)  # now, as the run may take hours; `findings` have it afterwards
         on_error.pop_all()
         return writer
 

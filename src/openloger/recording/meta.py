@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from openloger.diagnostics import Lens
 from openloger.errors import InputError, RecordingError
 from openloger.outputs import write_atomically
 from openloger.recording.files import explain_os_errors, write_json
@@ -86,6 +87,16 @@ class RecordingMeta:
     def has_checksums(self) -> bool:
         """Whether its chunks and lines have checksums."""
         return has_checksums(self.format_version)
+
+    @property
+    def source_lens(self) -> Lens:
+        """The known facts about the camera and its pictures, by which they are judged."""
+        return Lens(
+            source_size=self.source_size or (self.height, self.width),
+            size=(self.height, self.width),
+            known_intrinsics=self.known_intrinsics,
+            is_spherical=self.camera is None and bool((self.source_identity or {}).get("spherical")),
+        )
 
     @property
     def pixel_aspect(self) -> float:

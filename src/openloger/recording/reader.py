@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from openloger.diagnostics import Finding, Lens, findings
+from openloger.diagnostics import Finding, findings
 from openloger.errors import RecordingError, counted
 from openloger.geometry import LensFit, Sim3, fit_lens, unproject
 from openloger.geometry.earth import GeoOrigin
@@ -184,17 +184,11 @@ class Recording:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Findings about the input and the result: cuts, blank frames, no motion, a lens that disagrees, …"""
-        windows, meta = self.windows, self.meta
-        lens = Lens(
-            source_size=meta.source_size or (meta.height, meta.width),
-            size=(meta.height, meta.width),
-            known_intrinsics=meta.known_intrinsics,
-            is_spherical=meta.camera is None and bool((meta.source_identity or {}).get("spherical")),
-        )
+        windows = self.windows
         return findings(
             [window.measures for window in windows if window.measures is not None],
             [window.disagreement for window in windows if window.disagreement is not None],
-            lens,
+            self.meta.source_lens,
         )
 
     @property
