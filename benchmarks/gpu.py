@@ -16,12 +16,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from openloger.benchmarking import Ledger
@@ -31,6 +30,8 @@ from openloger.benchmarking.tables import machine_line
 from openloger.cli.results import show
 from openloger.evaluation.report import TableRows
 from openloger.network import Network, Window, compile_regions, load_network
+from openloger.network.kernels.attention import FUSED
+from openloger.network.kernels.calibration import calibrated
 from openloger.streaming import Stream
 
 WARM_UP = 3  # windows: the first has more frames to encode and no memory, the next may still choose kernels
@@ -83,14 +84,15 @@ def measurements(network: Network, video: MovingPicture, repeats: int) -> dict[s
 
     found: dict[str, Callable[[], dict[str, Any]]] = {
         "as it comes": lambda: whole(plain, video) | work(network, video),
+        "kernels": lambda: kernels(network),
         "stages": lambda: stages(network, video),
         "one window after the other": against(lambda: Way(network, launches_ahead=False)),
     }
     if network.device.type == "cuda":
         found["waits of the host"] = lambda: host_waits(plain, video)
-        for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION):
-            around = _attention(backend)
-            found[f"attention {backend.name}"] = against(lambda around=around: Way(network, around=around))
+        for name, backends in {"torch": (), **{name: (name,) for name in FUSED}}.items():
+            around = _attention(network, backends)
+            found[f"attention by {name}"] = against(lambda around=around: Way(network, around=around))
     found["compiled"] = against(lambda: Way(compile_regions(copy.deepcopy(network))))
     return found
 
@@ -188,13 +190,26 @@ def _steady(network: Network, video: MovingPicture) -> tuple[Window, Any]:
     return kept[1]
 
 
-def _attention(backend: SDPBackend) -> Callable[[], AbstractContextManager[object]]:
+def _attention(network: Network, backends: tuple[str, ...]) -> Callable[[], AbstractContextManager[object]]:
+    """The network prefers these while it lasts; as it comes it prefers what was measured."""
+
     @contextmanager
     def chosen() -> Iterator[None]:
-        with sdpa_kernel(backend):
+        before = network.kernels
+        network.kernels = replace(before, attention=backends)
+        try:
             yield
+        finally:
+            network.kernels = before
 
     return chosen
+
+
+def kernels(network: Network) -> dict[str, Any]:
+    """What is chosen for this network on its device by the measurement at first use, made anew."""
+    found = calibrated(network.config, network.device, mode="again")
+    ratios = {f"{one.choice} {one.other}": one.ratio for one in found.comparisons}
+    return {"chosen": found.describe(), "times_the_default": ratios, "seconds": found.seconds}
 
 
 def table(content: dict[str, Any]) -> TableRows:
@@ -211,6 +226,9 @@ def table(content: dict[str, Any]) -> TableRows:
             else:
                 note = f"{one['frames_per_s'] * one['tflop_per_frame'] / one['peak_tflops']:.0%} of the measured peak"
             rows.append((name, f"{one['frames_per_s']:.1f} frames/s", note, memory))
+        elif "chosen" in one:
+            ratios = ", ".join(f"{way} ×{ratio:.2f}" for way, ratio in one["times_the_default"].items())
+            rows.append((name, one["chosen"], f"time by the default's: {ratios}", ""))
         else:
             rows.append((name, str(one["waits"]), ", ".join(one["places"]), ""))
     return TableRows(("what", "measured", "as fast, or share", "peak memory"), tuple(rows), note=machine_line(content))

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.nn.attention import _cur_sdpa_kernel_backends
 
 from openloger import InputError
 from openloger.network import Network, NetworkSpec, Window, load_network, preset
-from openloger.network.kernels import calibration, kept
+from openloger.network.kernels import attention, calibration, kept
 from openloger.network.kernels.calibration import KernelCalibration, calibrated
 from openloger.network.kernels.choice import Kernels
 from openloger.network.kernels.sample import WindowSample, shallow
 from openloger.network.kernels.turns import FEWEST_TURNS, MOST_TURNS, Comparison, compare
 from openloger.network.kernels.use import use_kernels
 from openloger.transformer import layers
+from openloger.transformer.attention import BACKENDS, attention_preferring
 from openloger.transformer.layers import Linear
 
 CPU = torch.device("cpu")
@@ -281,7 +285,9 @@ def test_torchs_own_products_are_used_where_chosen(monkeypatch):
     assert len(calls) >= sum(isinstance(module, Linear) for module in network.decoder.modules())
 
 
-@pytest.mark.parametrize("kernels", [Kernels(), Kernels("torch"), Kernels(channels_last=False, threads=3)])
+@pytest.mark.parametrize(
+    "kernels", [Kernels(), Kernels("torch"), Kernels(channels_last=False, threads=3, attention=("flash",))]
+)
 def test_recordings_keep_what_is_not_the_default(kernels):
     network = use_kernels(load_network("pocket", weights="random", device="cpu", dtype="float32"), kernels)
     settings = json.loads(json.dumps(network.run_settings()))
@@ -299,3 +305,92 @@ def test_a_spec_goes_on_in_the_recorded_precision():
 def test_tests_run_without_calibration():
     assert os.environ[calibration.VARIABLE] == "off"
     assert load_network("pocket", weights="random", device="cpu").kernels == Kernels()
+
+
+@pytest.fixture
+def card(monkeypatch, tmp_path):
+    """A stand-in for a card on which attention takes so many seconds by each backend; None: it cannot."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(calibration.VARIABLE, "on")
+    monkeypatch.setattr(calibration, "load_per_core", lambda: 0.0)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a stand-in")
+    monkeypatch.setattr(attention, "clock_of", lambda device: lambda run: run())
+
+    def of(by_torch, **seconds):
+        def attend():
+            in_use = _cur_sdpa_kernel_backends()
+            alone = [name for name, backend in BACKENDS.items() if in_use == [backend]]
+            took = seconds[alone[0]] if alone else by_torch
+            if took is None:
+                raise RuntimeError("No available kernel. Aborting execution.")
+            return took
+
+        monkeypatch.setattr(attention, "attention_of", lambda *given: attend)
+        return torch.device("cuda")
+
+    return of
+
+
+def test_attention_prefers_what_is_faster_on_the_card(card):
+    device = card(1.0, cudnn=0.7, flash=0.9, efficient=2.0)
+    found = calibrated(POCKET, device)
+    assert found.kernels == Kernels(attention=("cudnn", "flash", "efficient"))
+    assert found.describe() == "bfloat16, attention by cudnn"
+    assert calibrated(POCKET, device) == found, "as it was kept"
+
+
+def test_attention_is_torchs_where_nothing_is_clearly_faster(card):
+    found = calibrated(POCKET, card(1.0, cudnn=1.0, flash=0.97, efficient=2.0))
+    assert found.kernels == Kernels()
+    assert found.describe() == "bfloat16, attention by torch"
+
+
+def test_what_a_card_cannot_do_is_not_preferred(card):
+    found = calibrated(POCKET, card(1.0, cudnn=None, flash=None, efficient=0.5))
+    assert found.kernels.attention == ("efficient",)
+    assert [one.other for one in found.comparisons] == ["efficient"]
+    nothing = calibrated(COMPACT, card(None, cudnn=0.5, flash=0.5, efficient=0.5))
+    assert (nothing.comparisons, nothing.kernels) == ((), Kernels())
+
+
+def test_a_preference_demands_nothing():
+    """On a CPU cuDNN computes nothing, and the next one does."""
+    with attention_preferring(("cudnn", "efficient")):
+        assert _cur_sdpa_kernel_backends(with_priority=True) == [
+            BACKENDS[name] for name in ("cudnn", "efficient", "flash", "math")
+        ]
+        network = load_network("pocket", weights="random", device="cpu", dtype="float32")
+        window = Window(torch.rand(1, 2, 3, 64, 80), 2, 1)
+        with torch.no_grad():
+            found = network(window)[0]
+            preferring = use_kernels(network, Kernels(attention=("cudnn", "flash")))(window)[0]
+    assert torch.equal(found.points_cam, preferring.points_cam)
+
+
+def test_the_measured_attention_is_a_networks_own():
+    config = replace(POCKET, max_pixels=24 * 32, window=3)
+    within, over = attention.attention_of(config, CPU, torch.float32)()
+    assert within.shape == (3, 4, 12 + 2, 32)
+    assert over.shape == (1, 4, 3 * (12 + 2), 32)
+
+
+@pytest.mark.parametrize("name", ["pocket", "compact"])
+def test_no_mask_keeps_a_window_from_flash_attention(name, monkeypatch):
+    """Neither does the padding of a last window; the masks of frames do, where frames keep different numbers."""
+    calls = []
+    plain = F.scaled_dot_product_attention
+
+    def seen(*tensors, attn_mask=None, is_causal=False, **options):
+        calls.append((attn_mask, is_causal))
+        return plain(*tensors, attn_mask=attn_mask, is_causal=is_causal, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", seen)
+    network = load_network(name, weights="random", device="cpu", dtype="float32")
+    images = torch.rand(1, 3, 3, 64, 80)
+    with torch.no_grad():
+        _, memory = network(Window(images, 3, 1))
+        padding = 1 if network.takes_padding else 0
+        network(Window(images, 3, 1, last=True, padding=padding), memory)
+    assert len(calls) > 10
+    assert set(calls) == {(None, False)}

@@ -35,7 +35,7 @@ from openloger.network.places import in_bytes, place_of_overlap, pooled_places
 from openloger.network.scale import ScaleMemory, cell_means
 from openloger.network.video_memory import VideoMemory
 from openloger.shapes import Bool, Float, Int, Tensor
-from openloger.transformer.attention import Block
+from openloger.transformer.attention import Block, attention_preferring
 from openloger.transformer.layers import Linear
 
 _IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -222,7 +222,8 @@ class Network(nn.Module):
         rows, columns = self._patches(window)
         positions_yx = self.decoder.positions_yx(rows, columns, window.images.device)
         run = self._run_transformer if self.fusion is None else self._run_convolutional
-        heads, after, features = run(window, positions_yx, before, disabled)
+        with attention_preferring(self.kernels.attention):
+            heads, after, features = run(window, positions_yx, before, disabled)
         carried = tuple(level[:, -window.overlap :].clone() for level in features) if window.overlap else ()
         return _metric(WindowPrediction(*heads)), replace(after, overlap_features=carried)
 

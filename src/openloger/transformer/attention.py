@@ -5,17 +5,25 @@ Legend: B batch, T token, S token of the context (earlier ones first), H head, D
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from openloger.shapes import Bool, Float, Tensor
 from openloger.transformer.layers import Linear
 
 _ROWS = 256  # as fast as all at once; with fewer it becomes slower
+BACKENDS = {  # of torch's fused attention on a card, in torch's own names
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
 
 
 class Rotary(NamedTuple):
@@ -78,6 +86,15 @@ class KeysValues(NamedTuple):
         if self.valid is not None:
             return self.valid
         return torch.ones(self.keys.shape[0], self.keys.shape[2], dtype=torch.bool, device=self.keys.device)
+
+
+def attention_preferring(backends: Sequence[str]) -> AbstractContextManager[None]:
+    """While it lasts, torch's attention is computed by the first of these that can (`BACKENDS`), else by one of the
+    others; without any, as torch chooses."""
+    if not backends:
+        return nullcontext()
+    others = [name for name in BACKENDS if name not in backends]
+    return sdpa_kernel([BACKENDS[name] for name in (*backends, *others)], set_priority=True)
 
 
 def scaled_dot_product(

@@ -2,7 +2,8 @@
 
 What is fast differs between processors of the same instructions: MKL or oneDNN, bfloat16 or float32, one layout of
 convolutions or the other, one thread or several. So a small network of the same kind computes a window in each way, by
-turns, and the default is left for what is clearly faster. The result is kept (`kept.py`).
+turns, and the default is left for what is clearly faster. On a card it is attention alone, at a window's real size. The
+result is kept (`kept.py`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 
 import torch
 
-from openloger.errors import InputError, counted
+from openloger.errors import InputError
 from openloger.network.efficientnet import EfficientNetConfig
 from openloger.network.footprint import multiplications_per_frame
 from openloger.network.kernels import kept
+from openloger.network.kernels.attention import compared_attention
 from openloger.network.kernels.choice import Kernels
 from openloger.network.kernels.sample import WindowSample
 from openloger.network.kernels.turns import Clock, Comparison, Way, compare
@@ -36,6 +38,12 @@ PATIENT_S = 10.0  # of the processor, where they are asked for
 MOST_LOAD = 1.5  # tasks a core that run or wait: beyond it the defaults are taken, and nothing is measured or kept
 _PIPELINE_S = 4e-3  # of a processor, that decoding, resizing and writing a frame of 640×480 take (docs/benchmarks.md)
 _LAYOUTS = {"channels last": True, "rows": False}
+_TEXTS = {
+    "linear": "float32 products by {}",
+    "channels_last": "convolutions {}",
+    "threads": "threads of torch {}",
+    "attention": "attention by {}",
+}
 _log = logging.getLogger("openloger")
 
 
@@ -57,6 +65,8 @@ class KernelCalibration:
         best = min(better, key=lambda one: one.ratio)
         if best.choice == "precision":
             return replace(with_all, precision=best.other)
+        if best.choice == "attention":
+            return with_all.choosing(attention=tuple(one.other for one in sorted(compared, key=lambda one: one.ratio)))
         value = {"threads": int, "channels_last": _LAYOUTS.get}.get(best.choice, str)(best.other)
         return with_all.choosing(**{best.choice: value})
 
@@ -73,13 +83,14 @@ class KernelCalibration:
         if choice == "precision":
             return self.precision
         value = getattr(self.kernels, choice)
+        if choice == "attention":
+            return value[0] if value else "torch"
         return next(name for name, of in _LAYOUTS.items() if of == value) if choice == "channels_last" else str(value)
 
     def describe(self) -> str:
         """What is chosen, in a line."""
-        layout, threads = self.value_of("channels_last"), self.kernels.threads
-        end = "" if threads is None else f", {counted(threads, 'thread')}"
-        return f"{self.precision}, float32 products by {self.kernels.linear}, convolutions {layout}{end}"
+        compared = [choice for choice in _TEXTS if any(one.choice == choice for one in self.comparisons)]
+        return ", ".join([self.precision, *(_TEXTS[choice].format(self.value_of(choice)) for choice in compared)])
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> KernelCalibration:
@@ -87,7 +98,8 @@ class KernelCalibration:
         compared = tuple(Comparison(**one | {"ratios": tuple(one["ratios"])}) for one in value["comparisons"])
         if value["precision"] not in DEFAULT_NAMES:
             raise ValueError(value["precision"])
-        return KernelCalibration(Kernels(**value["kernels"]), value["precision"], compared, float(value["seconds"]))
+        kernels = Kernels.of_recording(value["kernels"])
+        return KernelCalibration(kernels, value["precision"], compared, float(value["seconds"]))
 
 
 def calibrated(config: NetworkConfig, device: torch.device, *, mode: str | None = None) -> KernelCalibration:
@@ -95,13 +107,13 @@ def calibrated(config: NetworkConfig, device: torch.device, *, mode: str | None 
 
     `mode` "off" gives the defaults, "again" measures what is kept already, however long a busy machine takes for it,
     "on" neither; None takes it from the environment's OPENLOGER_CALIBRATION, by default "on". What is measured is
-    logged in a line. On devices that are no CPU nothing is measured.
+    logged in a line. On devices that are neither a CPU nor CUDA nothing is measured.
 
     Raises InputError where the environment's is another.
     """
     mode = calibration_mode() if mode is None else mode
     default = KernelCalibration(precision=str(resolve_dtype("auto", device)).removeprefix("torch."))
-    if mode == "off" or device.type != "cpu":
+    if mode == "off" or device.type not in ("cpu", "cuda"):
         return default
     identity = kept.identity(config, device)
     if mode == "on" and (found := _kept(identity)) is not None:
@@ -110,9 +122,12 @@ def calibrated(config: NetworkConfig, device: torch.device, *, mode: str | None 
         _log.info("%s runs in %s: this machine is too busy to measure that now", config.name, default.describe())
         return default
     began_s = time.perf_counter()
-    sample = WindowSample(config)
+    sample = WindowSample(config) if device.type == "cpu" else None
     budget = _Budget(time.process_time, PATIENT_S) if mode == "again" else _Budget(time.perf_counter, BUDGET_S)
-    measured = _on_a_cpu(config, sample, default, budget)
+    if sample is not None:
+        measured = _on_a_cpu(config, sample, default, budget)
+    else:
+        measured = default.after(*compared_attention(config, device, default.dtype, budget.compare))
     measured = replace(measured, seconds=time.perf_counter() - began_s)
     problem = kept.write(identity, asdict(measured))
     how = "once for this machine" if problem is None else f"now, and at every start, as it cannot be kept ({problem})"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from openloger.transformer.attention import BACKENDS
+
 
 @dataclass(frozen=True)
 class Kernels:
@@ -17,11 +19,13 @@ class Kernels:
     linear: Literal["onednn", "torch"] = "onednn"  # float32 products of transformers on x86 CPUs; torch's own are MKL's
     channels_last: bool = True  # the layout of convolutions' weights and maps
     threads: int | None = None  # torch's, beside decoding and writing; None: as `runtime.threads` has it
+    attention: tuple[str, ...] = ()  # on a card, of `transformer.attention.BACKENDS`, the preferred first; (): torch's
 
     def __post_init__(self) -> None:
         """Raises ValueError for what none of them can be."""
         whole = self.threads is None or (type(self.threads) is int and self.threads > 0)
-        if self.linear not in ("onednn", "torch") or type(self.channels_last) is not bool or not whole:
+        known = self.linear in ("onednn", "torch") and set(self.attention) <= BACKENDS.keys()
+        if not (known and whole and type(self.channels_last) is bool):
             raise ValueError(f"there are no kernels {self!r}")
 
     def recorded(self) -> dict[str, Any]:
@@ -31,4 +35,5 @@ class Kernels:
     @staticmethod
     def of_recording(settings: Mapping[str, Any]) -> Kernels:
         """Those that a recording was made with; the inverse of `recorded`, whatever else the settings hold."""
-        return Kernels(**{field.name: settings[field.name] for field in fields(Kernels) if field.name in settings})
+        found = {field.name: settings[field.name] for field in fields(Kernels) if field.name in settings}
+        return Kernels(**found | {"attention": tuple(found.get("attention", ()))})

@@ -27,14 +27,14 @@ _FLAGS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_
 def identity(config: NetworkConfig, device: torch.device) -> dict[str, Any]:
     """All that a measurement depends on, as plain JSON values."""
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return {
+    own = {"cudnn": torch.backends.cudnn.version()} if device.type == "cuda" else {"threads": free_threads()}
+    return own | {
         "format": FORMAT,
         "openloger": __version__,
         "torch": torch.__version__,
         "device": processor_name() if device.type == "cpu" else torch.cuda.get_device_name(device),
         "instructions": sorted(name for name, there in able.items() if there is True),
         "limited_to": {name: os.environ[name] for name in _FLAGS if name in os.environ},
-        "threads": free_threads(),
         "network": repr(config),
     }
 
