@@ -24,7 +24,7 @@ ROOMS = {
     "transformer": set(),  # blocks, attention, rotary positions
     "memory": {"transformer"},  # for any sequence: of images it holds nothing
     "network": {"geometry", "transformer", "memory", "outputs", "runtime"},  # exported networks are folders of files
-    "worlds": {"geometry"},
+    "worlds": {"geometry", "runtime"},
     "frames": {"values", "runtime", "worlds", "geometry"},
     "datasets": {"values", "frames", "geometry", "outputs"},  # one decoder of videos, with its care for damage
     "diagnostics": {"values", "geometry"},  # whether a video suits reconstruction, and its result can be believed

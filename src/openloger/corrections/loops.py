@@ -22,6 +22,7 @@ from openloger.corrections.verified import VerifiedPairs
 from openloger.errors import InputError
 from openloger.geometry import RelativeEdges, Sim3, rotation_angle, solve_pose_graph
 from openloger.network import Network, load_network, weights_hash
+from openloger.network.cores import cores_for
 from openloger.network.presets import PRESETS
 from openloger.recording import CorrectionStep, Recording
 from openloger.runtime.progress import Progress, Stopwatch
@@ -65,9 +66,10 @@ def close_loops(
             f"{recording.path} was made with other weights of {recording.meta.network} than these: give them "
             "(--weights), or name a network to verify by (--network)"
         )
-    places = recorded_places(recording, loaded, kept=is_own, on_progress=on_progress)
-    search = _Search(recording, loaded, places)
-    found = search.revisits(on_progress)
+    with cores_for(loaded, (recording.meta.height, recording.meta.width)):
+        places = recorded_places(recording, loaded, kept=is_own, on_progress=on_progress)
+        search = _Search(recording, loaded, places)
+        found = search.revisits(on_progress)
     path = _Path(recording, places)
     plausible = [one for one in found if path.may_drift(one)]
     confirmed = [one for one in plausible if any(path.confirms(one, other) for other in plausible)]

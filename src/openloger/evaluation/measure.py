@@ -35,6 +35,7 @@ from openloger.evaluation.trajectory import (
     segment_errors,
 )
 from openloger.recording.windows import DriftMeter, drift_meter
+from openloger.runtime.threads import small_operations
 
 CALIBRATED_PIXELS = 200_000  # of one video, at most
 CALIBRATED_PIXELS_LEAST = 100
@@ -143,6 +144,7 @@ class Measured:
         }
 
 
+@small_operations()
 def measure(gathered: MatchedFrames, settings: MeasureSettings | None = None) -> Measured:
     """Every metric that the truth allows.
 

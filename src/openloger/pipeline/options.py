@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from openloger.frames.lenses import read_camera
 from openloger.frames.live import LiveFrames
 from openloger.frames.masks import Masks
 from openloger.geometry.camera_models import CameraModel
-from openloger.network import Network, WindowNetwork
-from openloger.network.footprint import multiplications_per_frame
+from openloger.network import Network
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.resume import check_masks, check_source, recording_to_resume
 from openloger.recording import Recording, RecordingMeta
@@ -136,10 +134,3 @@ def _planned(stream: Stream, options: RunOptions) -> dict[str, Any]:
         return {}
     assert isinstance(stream.network, Network), "checked when the plan was made"
     return {"max_memory_gb": options.max_memory_gb, "frames_at_once": stream.network.frames_at_once}
-
-
-def operations_per_frame(network: WindowNetwork, size: tuple[int, ...]) -> float:
-    """Approximate multiplications per frame of (height, width) on the CPU; on other devices more than any."""
-    if network.device.type != "cpu":
-        return math.inf
-    return multiplications_per_frame(network.config, parameters=network.parameter_count(), pixels=math.prod(size))

@@ -18,11 +18,12 @@ from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
 from openloger.network import Network, NetworkSpec, WindowNetwork
+from openloger.network.cores import cores_for
 from openloger.network.kernels.choice import Kernels
 from openloger.network.kernels.use import use_kernels
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.memory_plan import GB, plan_memory
-from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, operations_per_frame, recording_begun
+from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, recording_begun
 from openloger.pipeline.resume import (
     RecordedPrefix,
     StateSaver,
@@ -34,7 +35,6 @@ from openloger.runtime.allocator import keep_freed_memory
 from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import card_bytes_limited, device_name, is_out_of_memory, peak_memory_bytes
-from openloger.runtime.threads import cores_shared
 from openloger.streaming import Stream
 from openloger.values import FrameSource
 
@@ -125,12 +125,11 @@ def reconstruct(
         else:
             meta = meta if live else replace(meta, source=stored.meta.source)  # `check_source` accepts a moved file
             writer = resume_recording(out, meta, frames=stream.state.final_frames)
-        work = operations_per_frame(network, frames.size)
         limit = options.max_memory_gb and options.max_memory_gb * GB
         with (
             _memory_explained(Path(out), network),
             card_bytes_limited(network.device, limit),
-            cores_shared(work=work, measured=None if in_torch is None else in_torch.kernels.threads),
+            cores_for(network, frames.size),
             BackgroundWriter(writer) as recording,
         ):
             _run(stream, frames, recording, options, live=live)

@@ -15,6 +15,7 @@ from openloger.frames.masks import PREDICTED
 from openloger.geometry import Sim3, centred_intrinsics, intrinsics_matrix, scale_intrinsics
 from openloger.memory import MEMORY_KINDS
 from openloger.network import VideoMemory, Window, WindowNetwork, WindowPrediction
+from openloger.network.cores import cores_for
 from openloger.network.dense import DenseHeadsConfig
 from openloger.runtime.prefetch import prefetch
 from openloger.shapes import Bool, Tensor
@@ -221,7 +222,8 @@ class Stream:
         padded = group.last and state.number >= PADDED_AFTER
         window = self._window([keyed.key for keyed in group.frames], known_px, last=group.last, padded=padded)
         recalled = self._recalled(state.memory, starts_block=starts_block)
-        prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
+        with cores_for(self.network, window.images.shape[-2:]):
+            prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
         final = len(in_order(group.frames)) - len(in_order(shared))
         return _Launched(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from openloger.network.efficientnet import EfficientNet
 from openloger.network.precision import training_dtype
 from openloger.network.pretrained import load_imagenet
 from openloger.runtime.interrupts import StopRequest, stop_requests
+from openloger.runtime.threads import cores_shared
 from openloger.shapes import Tensor
 from openloger.training.blocks import compile_blocks, recompute_blocks
 from openloger.training.checkpoint import (
@@ -113,7 +115,8 @@ def train(
     budget = budget or Budget()
     check_datasets(config)
     check_run_folder(out)  # before the processes meet, and the first of them begins to write
-    with ranks(device) as among, stop_requests() as stop:
+    beside = config.render_workers
+    with ranks(device) as among, stop_requests() as stop, cores_shared(work=math.inf, beside=beside):
         context = RunContext(out, among, None, render, stop, shape_of)
         begin = partial(start_run, config, context, resume=resume, stage=budget.stage, weights=weights)
         progress = run_stages(config, begin, context, budget)

@@ -88,7 +88,7 @@ class KeysValues(NamedTuple):
         return torch.ones(self.keys.shape[0], self.keys.shape[2], dtype=torch.bool, device=self.keys.device)
 
 
-def attention_preferring(backends: Sequence[str]) -> AbstractContextManager[None]:
+def attention_preferring(backends: Sequence[str]) -> AbstractContextManager[object]:
     """While it lasts, torch's attention is computed by the first of these that can (`BACKENDS`), else by one of the
     others; without any, as torch chooses."""
     if not backends:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from openloger.errors import InputError
+from openloger.runtime.threads import small_operations
 from openloger.shapes import Bool, Float32, Float64, UInt8
 from openloger.worlds import textures
 from openloger.worlds.families.clutter import Clutter
@@ -160,7 +161,8 @@ def _intrinsics(family: Family, seed: int, size: tuple[int, int]) -> np.ndarray:
 
 def render(requests: Sequence[tuple[World, int]]) -> RenderedFrames:
     """Many (world, frame number) pairs of one size at once."""
-    return render_fast(make_shot(requests))
+    with small_operations():
+        return render_fast(make_shot(requests))
 
 
 def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:

@@ -50,11 +50,11 @@ def attention_of(config: NetworkConfig, device: torch.device, precision: torch.d
     shape = (config.window, decoder.heads, tokens, decoder.width // decoder.heads)
     generator = torch.Generator(device).manual_seed(0)
     q, k, v = (torch.randn(shape, generator=generator, device=device, dtype=precision) for _ in range(3))
-    over_window = [x.transpose(0, 1).flatten(1, 2)[None] for x in (q, k, v)]
+    all_q, all_k, all_v = (x.transpose(0, 1).flatten(1, 2)[None] for x in (q, k, v))
 
     def attend() -> object:
         with torch.inference_mode():
-            return F.scaled_dot_product_attention(q, k, v), F.scaled_dot_product_attention(*over_window)
+            return F.scaled_dot_product_attention(q, k, v), F.scaled_dot_product_attention(all_q, all_k, all_v)
 
     return attend
 

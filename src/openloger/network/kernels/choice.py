@@ -36,4 +36,5 @@ class Kernels:
     def of_recording(settings: Mapping[str, Any]) -> Kernels:
         """Those that a recording was made with; the inverse of `recorded`, whatever else the settings hold."""
         found = {field.name: settings[field.name] for field in fields(Kernels) if field.name in settings}
-        return Kernels(**found | {"attention": tuple(found.get("attention", ()))})
+        found["attention"] = tuple(found.get("attention", ()))
+        return Kernels(**found)
