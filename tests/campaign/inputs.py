@@ -158,6 +158,17 @@ def _recording_file(pattern: str, mutations: tuple[Mutation, ...], **meta: objec
     return Kind(make, _use_recording, mutations)
 
 
+def _without_copy(kind: Kind) -> Kind:
+    """A recording from before `meta.json` was there twice: now its copy would be read instead."""
+
+    def make(folder: Path) -> Iterable[Path]:
+        files = kind.make(folder)
+        (folder / "walk" / "meta.copy.json").unlink()
+        return files
+
+    return Kind(make, kind.use, kind.mutations)
+
+
 def _use_recording(folder: Path) -> None:
     from openloger.export import export_recording
     from openloger.recording import open_recording, resume_recording
@@ -330,7 +341,7 @@ KINDS: dict[str, Kind] = {
     "times": Kind(_make_times, _read_frames, TEXT),
     "zip": Kind(_make_zip, lambda folder: _read_frames(folder / "pictures.zip"), BINARY),
     "live": Kind(_video("clip.ts", "libx264").make, _use_live, BINARY),
-    "meta.json": _recording_file("meta.json", JSON),
+    "meta.json": _without_copy(_recording_file("meta.json", JSON)),
     "committed.json": _recording_file("committed.json", JSON),
     "windows.jsonl": _recording_file("windows.jsonl", JSON),
     "lens.jsonl": _recording_file("windows.jsonl", JSON, lens="fixed"),

@@ -113,19 +113,19 @@ def flip(file: Path, place: int = -10) -> None:
 
 
 @pytest.mark.parametrize(("damaged", "other"), [("meta.json", "meta.copy.json"), ("meta.copy.json", "meta.json")])
-@pytest.mark.parametrize("how", ["every bit", "empty", "missing"])
+@pytest.mark.parametrize("how", ["a bit of every byte", "empty", "missing"])
 def test_of_two_files_of_the_meta_one_suffices(
     damaged: str, other: str, how: str, whole: Path, tmp_path: Path, openloger_log: pytest.LogCaptureFixture
 ) -> None:
     broken, sound = copy(whole, tmp_path / "broken"), open_recording(whole)
     file, original = broken / damaged, (broken / damaged).read_bytes()
     assert (broken / other).read_bytes() == original
-    for place in range(len(original)) if how == "every bit" else [0]:
-        if how == "missing":
+    flips = (original[:at] + bytes([original[at] ^ (1 << at % 8)]) + original[at + 1 :] for at in range(len(original)))
+    for content in {"a bit of every byte": flips, "empty": [b""], "missing": [None]}[how]:
+        if content is None:
             file.unlink()
         else:
-            flipped = bytes([original[place] ^ (1 << place % 8)])
-            file.write_bytes(original[:place] + flipped + original[place + 1 :] if how == "every bit" else b"")
+            file.write_bytes(content)
         assert read_meta(broken) == sound.meta
     told = [f"{file}: damaged or missing, but nothing is lost: {other} beside it is whole, copy that over it"]
     if (damaged, how) == ("meta.copy.json", "missing"):  # recordings once had none
