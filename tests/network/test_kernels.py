@@ -87,6 +87,8 @@ def test_the_best_of_several_is_taken():
     found = KernelCalibration().after(*ways)
     assert found.kernels.threads == 2
     assert found.comparisons == tuple(ways)
+    assert found.describe() == "float32, threads of torch 2"
+    assert KernelCalibration().after(replace(ways[0], ratios=(1.2,) * 5)).describe() == "float32", "none is chosen"
 
 
 class StandIn:

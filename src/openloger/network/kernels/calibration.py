@@ -90,6 +90,8 @@ class KernelCalibration:
     def describe(self) -> str:
         """What is chosen, in a line."""
         compared = [choice for choice in _TEXTS if any(one.choice == choice for one in self.comparisons)]
+        if self.kernels.threads is None:  # as without a measurement
+            compared = [choice for choice in compared if choice != "threads"]
         return ", ".join([self.precision, *(_TEXTS[choice].format(self.value_of(choice)) for choice in compared)])
 
     @staticmethod
