@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from openloger.pipeline.reconstruct import reconstruct
     from openloger.recording import Recording, open_recording
     from openloger.runtime.progress import Progress
-    from openloger.streaming import Stream
+    from openloger.streaming import RigStream, Stream
     from openloger.values import Disagreement, Frame, FrameSource, PlacedWindow
     from openloger.version import __version__
     from openloger.viewing import plot_depth, plot_trajectory, show
@@ -38,7 +38,7 @@ _NAMES = {
     "openloger.pipeline.reconstruct": ("reconstruct",),
     "openloger.recording": ("Recording", "open_recording"),
     "openloger.runtime.progress": ("Progress",),
-    "openloger.streaming": ("Stream",),
+    "openloger.streaming": ("RigStream", "Stream"),
     "openloger.values": ("Disagreement", "Frame", "FrameSource", "PlacedWindow"),
     "openloger.version": ("__version__",),
     "openloger.viewing": ("plot_depth", "plot_trajectory", "show"),
@@ -79,6 +79,7 @@ __all__ = [
     "Progress",
     "Recording",
     "RecordingError",
+    "RigStream",
     "RunOptions",
     "Stream",
     "WeightsError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -21,7 +21,7 @@ class Frame:
     """One picture of a video, upright and in sRGB."""
 
     rgb: UInt8[np.ndarray, "height width 3"]
-    index: int  # its number in the source, strictly increasing; not contiguous where frames are strided or skipped
+    index: int  # in the source, strictly increasing, but for a rig's views; may skip where frames are strided or bad
     timestamp_s: float
     name: str
     source_size: tuple[int, int] | None = None  # (height, width) before it was resized; None: `rgb` has its own size
@@ -101,6 +101,22 @@ class PlacedWindow:
     known_intrinsics: Float64[Tensor, "3 3"] | None = None  # of every frame, in pixels of `frames`; None: fitted
     predicted_focal_px: float | None = None  # of networks that predict one, even where it is known; in those pixels
     place: Float[Tensor, " number"] | None = None  # descriptor of the first frame, whole to ±127; None: not at hand
+    views: int = 1  # of a rig, frame by frame: those of one instant follow each other, and have one centre
+
+    @property
+    def first_view(self) -> PlacedWindow:
+        """The frames of a rig's first view; otherwise all."""
+        if self.views == 1:
+            return self
+        return replace(
+            self,
+            frames=self.frames[:: self.views],
+            world_from_cam=self.world_from_cam[:: self.views],
+            points_cam=self.points_cam[:: self.views],
+            confidence_logit=self.confidence_logit[:: self.views],
+            final_count=self.final_count // self.views,
+            views=1,
+        )
 
     @cached_property
     def camera(self) -> IntrinsicsFit:

@@ -13,7 +13,8 @@ from openloger.errors import InputError
 from openloger.frames import open_frames, resize_rgb, resized
 from openloger.frames.lenses import read_camera, undistorted
 from openloger.geometry.camera_models import CameraModel
-from openloger.geometry.views import view_map
+from openloger.geometry.views import CameraRig, view_map
+from openloger.values import Frame
 
 SIZE = (60, 80)
 BARREL = CameraModel("opencv", (60.0, 60.0, 41.0, 29.0, -0.2, 0.03, 0.001, -0.001))
@@ -81,6 +82,85 @@ def test_a_panoramas_seam_is_no_edge() -> None:
     assert np.abs(np.diff(across)).max() <= 4
     assert np.abs(across - across[::-1]).max() <= 1
     assert across.max() == across[len(across) // 2]
+
+
+def test_a_rig_gives_all_views_of_each_panorama() -> None:
+    panoramas = [Frame(smooth((100, 200)), index, index / 10, f"pano_{index}.png") for index in range(2)]
+    rig = CameraRig.ring(5)
+    source = undistorted(open_frames(panoramas), rig)
+    views = list(source)
+    assert source.length == len(views) == 10
+    assert [view.index for view in views] == [0] * 5 + [1] * 5
+    assert [view.name for view in views[:2]] == ["pano_0_view0.png", "pano_0_view1.png"]
+    assert [view.index for view in source.frames(1)] == [1] * 5
+    for view, camera in zip(views, rig.views, strict=False):
+        (alone,) = undistorted(open_frames(panoramas[:1]), camera)
+        assert np.array_equal(view.rgb, alone.rgb)
+        assert view.native_size == alone.native_size
+
+
+def test_a_rigs_views_look_where_their_rotations_say() -> None:
+    """The middle of each view shows what the panorama has in that direction."""
+    rig = read_camera("equirect:0,0/120,20/-90,-40")
+    assert isinstance(rig, CameraRig)
+    size = (360, 720)
+    panorama = np.zeros((*size, 3), np.uint8)
+    for number, axis in enumerate(rig.rig_from_view[:, :, 2]):
+        x, y = CameraModel("equirect").project(axis, size=size).round().int().tolist()
+        panorama[y - 9 : y + 10, x - 9 : x + 10, number] = 255
+    for number, view in enumerate(undistorted(open_frames([panorama]), rig)):
+        height, width = view.rgb.shape[:2]
+        middle = view.rgb[height // 2 - 2 : height // 2 + 2, width // 2 - 2 : width // 2 + 2]
+        assert (middle == 255 * np.eye(3, dtype=np.uint8)[number]).all()
+
+
+def test_a_rigs_masks_are_those_of_its_views() -> None:
+    mask = np.ones((100, 200), bool)
+    mask[:, :100] = False  # all to the left
+    frame = Frame(smooth((100, 200)), 0, 0.0, "0", mask=mask)
+    ahead, right, behind, left = undistorted(
+        open_frames([frame]), read_camera("equirect:0,0,60/90,0,60/180,0,60/270,0,60")
+    )
+    assert right.mask is not None
+    assert right.mask.all()
+    assert left.mask is not None
+    assert not left.mask.any()
+    assert ahead.mask is not None
+    assert behind.mask is not None
+    assert 0.4 < ahead.mask.mean() < 0.6
+    assert 0.4 < behind.mask.mean() < 0.6
+
+
+def test_rigs_as_text() -> None:
+    assert read_camera("equirect:rig") == CameraRig.ring(5, 90.0)
+    assert read_camera("equirect:rig,4") == CameraRig.ring(4, 108.0)
+    assert read_camera("equirect:rig,6,75") == CameraRig.ring(6, 75.0)
+    both = read_camera("equirect:0,0/180,0")
+    assert both == CameraRig((CameraModel("equirect", (0.0, 0.0)), CameraModel("equirect", (180.0, 0.0))))
+    for rig in (both, CameraRig.ring(7)):
+        again = read_camera(rig.text)
+        assert isinstance(again, CameraRig)
+        assert again.text == rig.text
+        assert torch.equal(again.rig_from_view, rig.rig_from_view)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("equirect:rig,2", "a ring of 2 views: give 3 to 12"),
+        ("equirect:rig,4.5", "give equirect:rig, equirect:rig,VIEWS"),
+        ("equirect:rig,4,90,1", "give equirect:rig, equirect:rig,VIEWS"),
+        ("equirect:rig,four", "give numbers with commas"),
+        ("equirect:rig,3,170", "fov from 10 to 150"),
+        ("equirect:0,0,90/90,0,80", "one field, not 80 and 90"),
+        ("equirect:0,0/360,0", "two views look in the same direction"),
+        ("equirect:0/90,0", "has 1 values"),
+        ("equirect:" + "/".join(f"{20 * n},0" for n in range(13)), "a rig of 13 views: give 2 to 12"),
+    ],
+)
+def test_text_that_is_no_rig(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_camera(text)
 
 
 def test_a_pinholes_frames_stay_as_they_are() -> None:

@@ -51,7 +51,8 @@ class StorageArguments:
     camera: str | None = None
     """The lens, where it is known: pinhole:fx,fy,cx,cy or opencv:fx,fy,cx,cy,k1,k2,p1,p2[,k3] or
     opencv_fisheye:fx,fy,cx,cy,k1,k2,k3,k4 in pixels of the source, COLMAP's cameras.txt, or a YAML file of OpenCV,
-    ROS or Kalibr; equirect:yaw,pitch[,fov] takes that view of 360° video. Frames are undistorted by it."""
+    ROS or Kalibr; equirect:yaw,pitch[,fov] takes that view of 360° video, equirect:rig[,views[,fov]] views all around
+    as one rig. Frames are undistorted by it."""
     intrinsics: tuple[float, float, float, float] | None = None
     """fx fy cx cy: the same as --camera pinhole:fx,fy,cx,cy."""
     mask: tuple[str, ...] = ()

@@ -58,6 +58,11 @@ def close_loops(
     scipy is not installed.
     """
     check_frames(recording)
+    if recording.views > 1:
+        raise InputError(
+            f"{recording.path} is of a rig of {recording.views} views, whose loops are not closed; reconstruct one "
+            "direction (--camera equirect:YAW,PITCH) to close them"
+        )
     own = _own_network(recording) if network is None else network
     loaded = load_network(own) if isinstance(own, str) else own
     is_own = _is_own(recording, loaded)

@@ -116,14 +116,16 @@ def _poses_of_frames(
     """Frames of the recording that have a pose, and it."""
     if not np.isfinite(poses.world_from_cam).all((1, 2)).any():
         raise InputError(f"{poses.path} holds no pose of finite numbers; give the cameras' true poses")
+    first_views = np.arange(len(recording)) % recording.views == 0  # poses are a panorama's, as are theirs
     if poses.time_s is None:
         index = recording.source_index
-        known = np.flatnonzero(index < len(poses.world_from_cam))
+        known = np.flatnonzero((index < len(poses.world_from_cam)) & first_views)
         cameras = poses.world_from_cam[index[known]]
         finite = np.isfinite(cameras).all((1, 2))
         return known[finite], cameras[finite]
     times_s, _ = _track_times(recording, poses.time_s, poses.is_dated, start, poses.path)
     cameras, known = poses.at(times_s)
+    known &= first_views
     if not known.any():
         raise InputError(_two_clocks(poses.path, poses.time_s, times_s))
     return np.flatnonzero(known), cameras[known]

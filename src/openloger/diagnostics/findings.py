@@ -129,7 +129,8 @@ def _spherical_pictures(evidence: _Evidence) -> str | None:
     if not evidence.lens.is_spherical and not seamless:
         return None
     return (
-        "these are 360° panoramas, not pictures of a pinhole camera: cut a view from them (--camera equirect:YAW,PITCH)"
+        "these are 360° panoramas, not pictures of a pinhole camera: cut a view from them (--camera "
+        "equirect:YAW,PITCH), or several that are one rig (--camera equirect:rig)"
     )
 
 

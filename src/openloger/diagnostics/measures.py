@@ -53,7 +53,8 @@ class WindowMeasures:
 
 
 def measure(placed: PlacedWindow) -> WindowMeasures:
-    """Measure a window. What a blank frame is part of is no change and no motion."""
+    """Measure a window, of a rig its first view. What a blank frame is part of is no change and no motion."""
+    placed = placed.first_view
     count = placed.final_count
     frames = placed.frames[: count + 1]
     indices = [frame.index for frame in frames]

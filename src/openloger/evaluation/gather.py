@@ -82,7 +82,7 @@ class MatchedFrames:
 
 
 def gather_recording(recording: Recording, truth: Truth, settings: GatherSettings | None = None) -> MatchedFrames:
-    """A recording beside the truth of its video, by the frames' numbers in the source.
+    """A recording beside the truth of its video, by the frames' numbers in the source; of a rig its first view.
 
     Raises InputError where the recording has frames of which there can be no truth (another video, or it is cut).
     """
@@ -106,7 +106,7 @@ def _recorded(recording: Recording) -> Iterator[EstimatedFrame]:
         depth, confidence = recording.depth(number), recording.confidence(number)
         return FrameImages(recording.rgb(number), depth, confidence, recording.points_cam(number))
 
-    for number in range(len(recording)):
+    for number in recording.first_views:
         yield EstimatedFrame(int(index[number]), cameras[number], partial(images, number))
 
 
@@ -114,6 +114,7 @@ def _placed(placed: Iterable[PlacedWindow], disagreements: list[Any]) -> Iterato
     for window in placed:
         if window.disagreement is not None:
             disagreements.append(window.disagreement)
+        window = window.first_view
         cameras, images = window.world_from_cam.detach().double().cpu().numpy(), _WindowImages(window)
         for row in range(window.final_count):
             yield EstimatedFrame(window.frames[row].index, cameras[row], partial(images.of, row))

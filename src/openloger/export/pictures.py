@@ -61,6 +61,11 @@ class Pictures:
         self.lens = None
         height, width = self._size = recording.depth(0).shape
         if self._files is not None:
+            if isinstance(recording, Recording) and recording.views > 1:
+                raise InputError(
+                    f"the {recording.views} views of a rig have no files of their own: export without files, or with "
+                    "--pictures full"
+                )
             self._names = {frame: recording.names[frame] for frame in frames}
             self._size = _common_size([self._files / name for name in self._names.values()])
             self.lens = _original_camera(recording, self._size)
@@ -158,7 +163,9 @@ def _original_camera(recording: Reconstruction, size: tuple[int, int]) -> Camera
             f"the files are {size[1]} x {size[0]} pixels, and the recording's camera is for {expected[1]} x "
             f"{expected[0]}: give files of that size, or --pictures full"
         )
-    return replace(read_camera(recording.meta.camera), size=size)
+    camera = read_camera(recording.meta.camera)
+    assert isinstance(camera, CameraModel), "a rig's pictures have no files"
+    return replace(camera, size=size)
 
 
 def _common_size(files: list[Path]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Memory does not grow with the video, except for `voxel`, which keeps the voxels 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,6 +18,7 @@ from openloger.export.reconstruction import Progress, Reconstruction, no_progres
 from openloger.export.sampling import thin
 from openloger.export.voxels import VoxelSet, voxel_keys
 from openloger.geometry.surfaces import depth_edges
+from openloger.recording import Recording
 from openloger.shapes import Bool, Float, Int, UInt8
 
 LEAST_EDGE = 0.03
@@ -80,7 +82,21 @@ def selected_frames(recording: Reconstruction, selection: PointSelection) -> ran
     selection.check()
     if recording.frame_count == 0:
         raise InputError("the recording has no frames yet: nothing to export")
+    fitting = fitting_stride(recording, selection.frame_stride)
+    if fitting != selection.frame_stride:
+        raise InputError(
+            f"frame_stride {selection.frame_stride} leaves out the same views of the rig at every instant; give one "
+            f"that has no factor in common with their number, as {fitting}"
+        )
     return range(0, recording.frame_count, selection.frame_stride)
+
+
+def fitting_stride(recording: Reconstruction, stride: int) -> int:
+    """The next frame stride, from this on, that comes to all views of a rig; of other recordings the same."""
+    views = recording.views if isinstance(recording, Recording) else 1
+    while math.gcd(stride, views) > 1:
+        stride += 1
+    return stride
 
 
 def select_points(

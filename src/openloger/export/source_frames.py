@@ -32,11 +32,12 @@ class FullSizePictures:
 
     def __init__(self, recording: Recording, chosen: SourceFrames) -> None:
         """Raises InputError where the source cannot be opened, or is another one, by its files or the frames' size."""
-        self._indices = recording.source_index
+        self._indices, self._views = recording.source_index, recording.views
         self._source = _opened(recording, chosen)
         self._name = self._source.name
         self._frames = self._source.frames(int(self._indices[0]))
         self._next: Frame | None = next(self._frames)
+        self._view = 0  # of a rig, that the next one is of
         self.size = self._next.native_size  # (height, width)
         expected = recording.meta.source_size
         if expected is not None and expected != self.size:
@@ -47,9 +48,9 @@ class FullSizePictures:
 
     def rgb(self, frame: int) -> UInt8[np.ndarray, "height width 3"]:
         """Of the recording's frame of this number. Raises InputError where the source has it no more."""
-        wanted = int(self._indices[frame])
-        while self._next is not None and self._next.index < wanted:
-            self._next = next(self._frames, None)
+        wanted, view = int(self._indices[frame]), frame % self._views
+        while self._next is not None and (self._next.index, self._view) < (wanted, view):
+            self._next, self._view = next(self._frames, None), (self._view + 1) % self._views
         if self._next is None or self._next.index != wanted:
             raise InputError(f"{self._name} has no frame {wanted} any more; export without --pictures full")
         return self._next.rgb

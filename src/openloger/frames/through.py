@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from openloger.values import Frame, FrameSource
 
 
 @dataclass(frozen=True)
 class FramesThrough:
-    """A FrameSource: `through` of the frames of `source`."""
+    """A FrameSource: `through` of the frames of `source`, which gives `each` for one of them."""
 
     source: FrameSource
     through: Callable[[Iterator[Frame]], Iterator[Frame]]
+    each: int = field(default=1, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -21,7 +22,8 @@ class FramesThrough:
 
     @property
     def length(self) -> int | None:
-        return self.source.length
+        length = self.source.length
+        return None if length is None else length * self.each
 
     @property
     def bad_frames(self) -> list[tuple[int, str]]:

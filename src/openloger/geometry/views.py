@@ -4,17 +4,18 @@ A distorted picture of (height, width) gives a view of the same size that looks 
 pixels and its principal point in the middle. Its focal length is the shortest with which every pixel's ray falls
 inside the picture (the view has no blank border), and of which the longer side sees at most `WIDEST_DEG`. A panorama
 gives the view of the direction that its camera names, as fine as the panorama in the middle. A pinhole camera is its
-own view.
+own view. Several views of one panorama are a rig: they have one centre, and their directions are known.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 
 from openloger.errors import InputError
-from openloger.geometry.camera_models import CameraModel
+from openloger.geometry.camera_models import VIEW_FOV_DEG, CameraModel
 from openloger.geometry.cameras import (
     centred_intrinsics,
     intrinsics_matrix,
@@ -28,9 +29,66 @@ from openloger.shapes import Float64, Tensor
 WIDEST_DEG = 100.0  # wider perspective pictures stretch their corners beyond use
 NARROWEST_DEG = 2.0
 PANORAMA_VIEW = (3, 4)  # height : width of a view cut from a panorama
+RIG_VIEWS = 5  # of a rig that is not described further
+MOST_VIEWS = 12
+_SHARED_DEG = 18.0  # that neighbours of a ring see both, where their field is not given
 _STEPS = 40
 
 Size = tuple[int, int]  # height, width in pixels
+
+
+@dataclass(frozen=True)
+class CameraRig:
+    """Views that are cut from each picture of a 360° video: pinhole cameras that share their centre and their size.
+
+    Raises InputError where they are fewer than two or more than `MOST_VIEWS`, differ in their field, or look in the
+    same direction.
+    """
+
+    views: tuple[CameraModel, ...]  # equirect
+
+    def __post_init__(self) -> None:
+        fields = sorted({view.view_deg[2] for view in self.views})
+        if not 2 <= len(self.views) <= MOST_VIEWS:
+            raise InputError(f"a rig of {len(self.views)} views: give 2 to {MOST_VIEWS}")
+        if any(view.name != "equirect" for view in self.views):
+            raise InputError("a rig's views are cut from panoramas: give equirect cameras")
+        if len(fields) > 1:
+            raise InputError(
+                f"camera {self.text}: views of one rig have one field, not {fields[0]:g} and {fields[1]:g}"
+            )
+        axes = self.rig_from_view[:, :, 2]
+        if bool(((axes @ axes.mT).triu(1) > math.cos(math.radians(1))).any()):
+            raise InputError(f"camera {self.text}: two views look in the same direction; leave one out")
+
+    @staticmethod
+    def ring(count: int = RIG_VIEWS, fov_deg: float | None = None) -> CameraRig:
+        """`count` level views, evenly around from straight ahead to the right.
+
+        `fov_deg` is across each; by default 90, or what lets neighbours share 18°.
+        """
+        if not 3 <= count <= MOST_VIEWS:
+            raise InputError(f"a ring of {count} views: give 3 to {MOST_VIEWS}")
+        fov_deg = max(VIEW_FOV_DEG, 360 / count + _SHARED_DEG) if fov_deg is None else fov_deg
+        return CameraRig(tuple(CameraModel("equirect", (360 * n / count, 0.0, fov_deg)) for n in range(count)))
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    @property
+    def text(self) -> str:
+        """As `frames.lenses.read_camera` takes it, with every digit."""
+        return "equirect:" + "/".join(",".join(map(repr, view.view_deg)) for view in self.views)
+
+    @property
+    def is_pinhole(self) -> bool:
+        """No: its views are cut."""
+        return False
+
+    @property
+    def rig_from_view(self) -> Float64[Tensor, "view 3 3"]:
+        """The rotation of each view; the rig has the panorama's axes, z to its middle."""
+        return torch.stack([_picture_from_view(view) for view in self.views])
 
 
 def view_size(camera: CameraModel, size: Size) -> Size:

@@ -11,10 +11,10 @@ from openloger.frames import resized
 from openloger.frames.lenses import undistorted
 from openloger.frames.masks import Masks, masked
 from openloger.geometry.camera_models import CameraModel
-from openloger.geometry.views import view_intrinsics
+from openloger.geometry.views import CameraRig, view_intrinsics
 from openloger.pipeline.resume import RecordedPrefix
 from openloger.runtime.prefetch import prefetch
-from openloger.streaming import Stream, network_size
+from openloger.streaming import RigStream, Stream, network_size
 from openloger.values import Frame, FrameSource
 
 
@@ -22,30 +22,31 @@ class DecodedAhead:
     """A FrameSource, once: the source's frames from where the stream stands, at the network's size, decoded ahead.
 
     Those that a live source gave `before` come first, from what was recorded. A frame that cannot be decoded ends it
-    like the video's end; `error` then holds the reason. Of a source with a known `camera` the frames are its views.
-    What `masks` hide is grey from here on.
+    like the video's end; `error` then holds the reason. Of a source with a known `camera` the frames are its views, of
+    a rig all of each picture. What `masks` hide is grey from here on.
     """
 
     def __init__(
         self,
         source: FrameSource,
-        stream: Stream,
+        stream: Stream | RigStream,
         before: RecordedPrefix,
         *,
         depth: int,
-        camera: CameraModel | None = None,
+        camera: CameraModel | CameraRig | None = None,
         masks: Masks | None = None,
     ) -> None:
-        self.name, self.length, self.camera = source.name, source.length, camera
+        self.name, self.camera = source.name, camera
         self.error: BadFrameError | None = None
         self._stream = stream
         recorded = before.unseen
         first = recorded[-1].index + 1 if recorded else stream.state.next_index
         source = source if masks is None else masked(source, masks)
         views = source if camera is None else undistorted(source, camera, then_size=self._fit)
+        self.length = views.length
         self._ready = prefetch(before.continue_with(resized(views, self._fit).frames(first)), depth=depth)
         self._recorded, self._head = recorded, list(islice(self._ready, 1))  # its size is needed before the run begins
-        known = self._head or recorded or [keyed.key.frame for keyed in stream.state.pending]
+        known = self._head or recorded or stream.state.pending_frames
         if not known:
             raise InputError(f"{self.name} gave no frame to reconstruct")
         self.size = known[0].rgb.shape[:2]
@@ -64,7 +65,8 @@ class DecodedAhead:
         """fx, fy, cx, cy of frames of `source_size`, where the camera is known."""
         if self.camera is None:
             return None
-        intrinsics = view_intrinsics(self.camera, self.source_size)
+        camera = self.camera.views[0] if isinstance(self.camera, CameraRig) else self.camera
+        intrinsics = view_intrinsics(camera, self.source_size)
         fx, fy, cx, cy = (intrinsics[at].item() for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
         return fx, fy, cx, cy
 

@@ -13,13 +13,14 @@ from openloger.frames.lenses import read_camera
 from openloger.frames.live import LiveFrames
 from openloger.frames.masks import Masks
 from openloger.geometry.camera_models import CameraModel
+from openloger.geometry.views import CameraRig
 from openloger.network import Network
 from openloger.pipeline.decode_ahead import DecodedAhead
 from openloger.pipeline.resume import check_masks, check_source, recording_to_resume
 from openloger.recording import Recording, RecordingMeta
 from openloger.recording.create import check_folder
 from openloger.runtime.progress import Progress
-from openloger.streaming import Stream
+from openloger.streaming import RigStream, Stream
 from openloger.values import FrameSource, PlacedWindow
 
 DEFAULT_NETWORK = "compact"
@@ -31,7 +32,7 @@ class RunOptions:
 
     existing: Literal["refuse", "resume", "overwrite"] = "refuse"  # what to do with a recording that is there
     lens: Literal["varying", "fixed"] = "varying"  # fixed: one focal length and principal point for the whole video
-    camera: CameraModel | str | None = None  # where it is known: a model, or what `read_camera` reads
+    camera: CameraModel | CameraRig | str | None = None  # where it is known: a model, or what `read_camera` reads
     mask: str | os.PathLike[str] | Sequence[str] = ()  # a folder or video of masks, white where used; sky; moving
     mask_static: str | os.PathLike[str] | None = None  # a picture that masks every frame
     depth_dtype: Literal["float16", "float32"] = "float16"
@@ -47,7 +48,7 @@ class RunOptions:
         return Masks.parse(given, self.mask_static)
 
     @property
-    def camera_model(self) -> CameraModel | None:
+    def camera_model(self) -> CameraModel | CameraRig | None:
         """Read anew each time. Raises InputError where `camera` cannot be read."""
         return read_camera(self.camera) if isinstance(self.camera, str) else self.camera
 
@@ -66,7 +67,8 @@ def recording_begun(
 
     All that can be refused without a network is refused here, before one is loaded: the folder, another source or other
     masks (of a source that is not live), and what differs from the recording: network (a preset's name), window and
-    overlap (frames), size (height and width, pixels), where they are given, and the options' lens and depth_dtype.
+    overlap (frames), size (height and width, pixels), where they are given, and the options' lens, depth_dtype and
+    number of views.
     Nothing is changed.
 
     Raises RecordingError where `out` cannot be written or continued.
@@ -80,8 +82,9 @@ def recording_begun(
         check_masks(stored, options.masks)
     meta = stored.meta
     recorded = {"network": meta.network, "lens": meta.lens, "depth_dtype": meta.depth_dtype}
-    recorded |= {"size": (meta.height, meta.width), **meta.settings}
+    recorded |= {"size": (meta.height, meta.width), "views": meta.views, **meta.settings}
     given = {"network": network, "window": window, "overlap": overlap, "size": size and tuple(size)}
+    given["views"] = views_of(options.camera_model)
     differing = [
         f"{name} {recorded.get(name)!r}, not {value!r}"
         for name, value in {**given, "lens": options.lens, "depth_dtype": options.depth_dtype}.items()
@@ -96,7 +99,11 @@ def recording_begun(
 
 
 def describe(
-    stream: Stream, frames: DecodedAhead, options: RunOptions, *, source_identity: Mapping[str, Any] | None = None
+    stream: Stream | RigStream,
+    frames: DecodedAhead,
+    options: RunOptions,
+    *,
+    source_identity: Mapping[str, Any] | None = None,
 ) -> RecordingMeta:
     """The contents of `meta.json`, which must agree when the recording is continued."""
     height, width = frames.size
@@ -125,11 +132,17 @@ def describe(
         known_intrinsics_px=known,
         masks=frames.masks,
         camera=None if frames.camera is None or frames.camera.is_pinhole else frames.camera.text,
+        views=views_of(frames.camera),
         depth_dtype=options.depth_dtype,
     )
 
 
-def _planned(stream: Stream, options: RunOptions) -> dict[str, Any]:
+def views_of(camera: CameraModel | CameraRig | None) -> int:
+    """The number of frames that a picture gives."""
+    return len(camera) if isinstance(camera, CameraRig) else 1
+
+
+def _planned(stream: Stream | RigStream, options: RunOptions) -> dict[str, Any]:
     if options.max_memory_gb is None:
         return {}
     assert isinstance(stream.network, Network), "checked when the plan was made"

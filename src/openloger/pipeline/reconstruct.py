@@ -17,6 +17,7 @@ from openloger.frames import open_frames
 from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
+from openloger.geometry.views import CameraRig
 from openloger.network import Network, NetworkSpec, WindowNetwork
 from openloger.network.cores import cores_for
 from openloger.network.kernels.choice import Kernels
@@ -35,7 +36,7 @@ from openloger.runtime.allocator import keep_freed_memory
 from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import card_bytes_limited, device_name, is_out_of_memory, peak_memory_bytes
-from openloger.streaming import Stream
+from openloger.streaming import RigStream, Stream
 from openloger.values import FrameSource
 
 _log = logging.getLogger("openloger")
@@ -102,16 +103,19 @@ def reconstruct(
         options = replace(options, max_memory_gb=allowed_gb)
         window = window or stored.meta.settings["window"]
         in_torch.frames_at_once = stored.meta.settings["frames_at_once"]
-    stream = Stream(
-        network,
-        window=window,
-        overlap=overlap,
-        placement=placement,
-        reset_every=reset_every,
-        size=size,
-        keyframes=keyframes,
-        mask=masks.predicted,
-    )
+    settings: dict[str, Any] = {
+        "window": window,
+        "overlap": overlap,
+        "placement": placement,
+        "reset_every": reset_every,
+        "size": size,
+        "keyframes": keyframes,
+        "mask": masks.predicted,
+    }
+    if isinstance(camera, CameraRig):
+        stream = RigStream(network, rig_from_view=camera.rig_from_view, **settings)
+    else:
+        stream = Stream(network, **settings)
     if stored is not None:
         restore(stream, stored)
         stream.size = stream.size or (stored.meta.height, stored.meta.width)
@@ -148,7 +152,7 @@ def _check_exported(network: WindowNetwork, allowed_gb: float | None, *, masked:
 
 
 def _keep_within(
-    allowed_gb: float, stream: Stream, network: Network, size: tuple[int, int], *, given: int | None
+    allowed_gb: float, stream: Stream | RigStream, network: Network, size: tuple[int, int], *, given: int | None
 ) -> None:
     """Plan the stream's windows, of the `given` length if any; raises InputError where the memory does not suffice."""
     plan = plan_memory(
@@ -178,7 +182,9 @@ def _memory_explained(out: Path, network: WindowNetwork) -> Iterator[None]:
         ) from error
 
 
-def _run(stream: Stream, frames: DecodedAhead, recording: BackgroundWriter, options: RunOptions, *, live: bool) -> None:
+def _run(
+    stream: Stream | RigStream, frames: DecodedAhead, recording: BackgroundWriter, options: RunOptions, *, live: bool
+) -> None:
     """All windows into the recording, with the stream's state saved beside them as often as that is cheap."""
     watch = Stopwatch(frames=recording.frame_count, total=frames.length)
     saver = StateSaver(recording.state_path)

@@ -24,7 +24,7 @@ from openloger.recording.background import GROUP_S
 from openloger.recording.files import explain_os_errors
 from openloger.recording.meta import is_recording, meta_hash
 from openloger.shapes import Float64
-from openloger.streaming import Stream, StreamState
+from openloger.streaming import RigState, RigStream, Stream, StreamState
 from openloger.streaming.placement import Anchor
 from openloger.streaming.windows import SizedFrame
 from openloger.values import Frame, FrameSource
@@ -51,7 +51,8 @@ class RecordedPrefix(NamedTuple):
     def _behind_s(self, frame: Frame) -> float:
         if len(self.times_s) == 0 or frame.timestamp_s > self.times_s[-1]:
             return 0.0
-        step_s = float(np.median(np.diff(self.times_s[-10:]))) if len(self.times_s) > 1 else 0.0
+        latest_s = np.unique(self.times_s)[-10:]  # a rig's views share theirs
+        step_s = float(np.median(np.diff(latest_s))) if len(latest_s) > 1 else 0.0
         return float(self.times_s[-1]) + step_s - frame.timestamp_s
 
 
@@ -71,7 +72,7 @@ class StateSaver:
         self._saved_at_s, self._cost_s = time.perf_counter(), 0.0
         self._waiting = False
 
-    def after_commit(self, state: StreamState) -> Callable[[int], None] | None:
+    def after_commit(self, state: StreamState | RigState) -> Callable[[int], None] | None:
         """What saves it once its window is committed; None where the last time is not long enough ago.
 
         A window that waits to be written holds its state, which is up to a gigabyte on a card: of large states at most
@@ -80,12 +81,12 @@ class StateSaver:
         since_s = time.perf_counter() - self._saved_at_s
         if self._cost_s > 0 and since_s < max(self.pause_s, self._cost_s / self.share_of_time):
             return None
-        if self._waiting and state.memory.nbytes > LARGE_STATE:
+        if self._waiting and state.memory_bytes > LARGE_STATE:
             return None
         self._waiting = True
         return lambda _: self.save(state)
 
-    def save(self, state: StreamState) -> None:
+    def save(self, state: StreamState | RigState) -> None:
         """Save it now.
 
         Raises RecordingError where it cannot be saved.
@@ -146,7 +147,7 @@ def check_masks(stored: Recording, masks: Masks) -> None:
         )
 
 
-def restore(stream: Stream, stored: Recording) -> None:
+def restore(stream: Stream | RigStream, stored: Recording) -> None:
     """Put the stream where the interrupted run last left its state.
 
     A run that was interrupted before it kept one starts over. Where the state is damaged, missing or another run's, it
@@ -164,15 +165,28 @@ def restore(stream: Stream, stored: Recording) -> None:
             content = path.read_bytes() if path.exists() else None
         if content is None:
             raise InputError("it is missing")
-        state = StreamState.from_bytes(content, device=stream.network.device, made_for=meta_hash(stored.path))
-        if state.final_frames > len(stored):
-            raise InputError(f"it is of frame {state.final_frames}, and {len(stored)} are recorded")
-        stream.state = state
+        _restore_from(content, stream, stored)
     except InputError as error:
+        if isinstance(stream, RigStream):
+            raise RecordingError(
+                f"{path} cannot be used ({error}), and a rig's run cannot be continued without it: start over with "
+                "--overwrite"
+            ) from error
         stream.state = rebuilt_state(stream, stored, reason=str(error))
         _log.warning(
             "%s cannot be used (%s): the run goes on from the last recorded window, its memory begun anew", path, error
         )
+
+
+def _restore_from(content: bytes, stream: Stream | RigStream, stored: Recording) -> None:
+    """Raises InputError where the state is none of this run."""
+    own = {"device": stream.network.device, "made_for": meta_hash(stored.path)}
+    if isinstance(stream, RigStream):
+        state = stream.state = RigState.from_bytes(content, **own)
+    else:
+        state = stream.state = StreamState.from_bytes(content, **own)
+    if state.final_frames > len(stored):
+        raise InputError(f"it is of frame {state.final_frames}, and {len(stored)} are recorded")
 
 
 def rebuilt_state(stream: Stream, stored: Recording, *, reason: str) -> StreamState:
@@ -221,13 +235,13 @@ def _state_before(stream: Stream, stored: Recording, window: RecordedWindow) -> 
     )
 
 
-def recorded_prefix(stream: Stream, stored: Recording) -> RecordedPrefix:
+def recorded_prefix(stream: Stream | RigStream, stored: Recording) -> RecordedPrefix:
     """The part of a live source that a recording has.
 
     It has the frames as the network saw them, so what follows is what an uncut run would have made of them.
     Raises RecordingError where there is no state although there was more than a window.
     """
-    if stream.state.number == 0 and len(stored) > stream.window:
+    if stream.state.number == 0 and len(stored) > stream.window * stored.meta.views:
         raise RecordingError(
             f"{stored.path}: cannot be appended to, as no state of the run was kept, which only live runs keep when "
             "they are complete; choose another folder, or start over with --overwrite"

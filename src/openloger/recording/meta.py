@@ -57,6 +57,7 @@ class RecordingMeta:
     source_size: tuple[int, int] | None = None  # (height, width) of the source's pictures; older ones have none
     masks: Mapping[str, Any] | None = None  # by which those of its frames are recognised; None: nothing is masked
     camera: str | None = None  # the model that its pictures were undistorted by, as `read_camera` takes it
+    views: int = 1  # frames of one instant, of a rig, which follow each other and have one centre
     source_identity: Mapping[str, Any] | None = None  # of the source's files; None: it has none, or was not kept
     package_version: str = __version__
     format_version: int = FORMAT_VERSION
@@ -259,6 +260,7 @@ def _meta_from_json(folder: Path, value: dict[str, Any]) -> RecordingMeta:
         "source_identity": None,
         "camera": None,
         "masks": None,
+        "views": 1,
     } | value  # recordings once had none
     given, wanted = set(value) - {"format", CHECKSUM}, {f.name for f in fields(RecordingMeta)}
     if given != wanted:

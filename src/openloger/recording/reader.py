@@ -158,6 +158,16 @@ class Recording:
         return self.path / STATE_FILE
 
     @property
+    def views(self) -> int:
+        """Frames of one instant, which follow each other: of a rig more than one, and they have one centre."""
+        return self.meta.views
+
+    @property
+    def first_views(self) -> range:
+        """The frames of a rig's first view, which are one an instant; otherwise all frames."""
+        return range(0, len(self), self.views)
+
+    @property
     def world_from_cam(self) -> Float64[np.ndarray, "frame 4 4"]:
         """Every camera; a copy, as are the arrays below: take it once, not once a frame."""
         return self._view.cameras.copy()

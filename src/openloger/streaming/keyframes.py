@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 
@@ -43,6 +44,7 @@ def in_order(group: Sequence[KeyedFrame]) -> tuple[SizedFrame, ...]:
 
 
 Moved = Callable[[SizedFrame], bool]  # whether the next frame has moved far enough from a keyframe
+T = TypeVar("T")
 
 
 def keyed_frames(
@@ -52,21 +54,33 @@ def keyed_frames(
     key: SizedFrame | None = None,
     longest: int = LONGEST_GAP,
 ) -> Iterator[KeyedFrame]:
-    """Group frames by keyframe; the first and the last frame are keyframes, and with `meter` None every frame is.
+    """Group frames by keyframe (`key_groups`)."""
+    for *between, last in key_groups(frames, meter, key=key, longest=longest):
+        yield KeyedFrame(last, tuple(between))
 
-    `meter` begins with a keyframe and is given the frames after it, in order. `key` is the latest keyframe of a run
-    that is continued. A group is given as soon as its keyframe is read, so no frame is held back between two of them.
+
+def key_groups(
+    frames: Iterator[T],
+    meter: Callable[[T], Callable[[T], bool]] | None,
+    *,
+    key: T | None = None,
+    longest: int = LONGEST_GAP,
+) -> Iterator[tuple[T, ...]]:
+    """Group items by key, the last of its group; the first and the last item are keys, and with `meter` None all are.
+
+    `meter` begins with a key and is given the items after it, in order. `key` is the latest key of a run that is
+    continued. A group is given as soon as its key is read, so no item is held back between two of them.
     """
-    between: list[SizedFrame] = []
+    between: list[T] = []
     moved = meter(key) if meter and key else None
     for frame in frames:
         if moved is None or len(between) >= longest or moved(frame):
-            yield KeyedFrame(frame, tuple(between))
+            yield (*between, frame)
             moved, between = meter(frame) if meter else None, []
         else:
             between.append(frame)
     if between:
-        yield KeyedFrame(between[-1], tuple(between[:-1]))
+        yield tuple(between)
 
 
 def motion_meter(key: SizedFrame) -> Moved:

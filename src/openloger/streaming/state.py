@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +26,7 @@ _NUMBERS, _CHECKSUM = "numbers", "crc32"  # the names of the JSON, and of the ch
 # What a file that is damaged, or something else, raises on the way to a state
 _UNREADABLE = (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError)
 _PLACED_PARTS = ("scale", "rotation", "translation")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,23 @@ class StreamState:
         """The `index` of the first frame that has not been read."""
         return self.pending[-1].key.frame.index + 1 if self.pending else 0
 
+    @property
+    def pending_frames(self) -> list[Frame]:
+        """The keyframes that were read and are not final."""
+        return [keyed.key.frame for keyed in self.pending]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the network's memory, on its device."""
+        return self.memory.nbytes
+
     def to_bytes(self, *, made_for: str = "") -> bytes:
         """Exactly, in the safetensors format, with a checksum; `from_bytes` is the inverse.
 
         `made_for` identifies the run, so that no other one takes the state for its own.
         """
         tensors = {f"memory.{name}": tensor.cpu() for name, tensor in self.memory.to_tensors().items()}
-        if self.anchor is not None:
-            for part in _PLACED_PARTS:
-                tensors[f"anchor.{part}"] = getattr(self.anchor.world_from_window, part)
-            tensors["anchor.world_from_cam"] = self.anchor.world_from_cam
-            tensors["anchor.depth"] = self.anchor.depth
+        tensors |= anchor_tensors(self.anchor)
         pending = [picture for keyed in self.pending for picture in keyed.frames]
         for place, picture in enumerate(pending):
             tensors[f"pending.{place}.image"] = picture.image
@@ -71,10 +79,7 @@ class StreamState:
             "pending": [[p.frame.index, p.frame.timestamp_s, p.frame.name, p.frame.source_size] for p in pending],
             "keyed": [len(keyed.frames) for keyed in self.pending],
         }
-        tensors[_NUMBERS] = torch.frombuffer(bytearray(json.dumps(numbers).encode()), dtype=torch.uint8)
-        tensors = _each_its_own(tensors)
-        tensors[_CHECKSUM] = torch.tensor([_checksum(tensors)])
-        return save(tensors)
+        return write_state(tensors, numbers)
 
     @staticmethod
     def from_bytes(content: bytes, *, device: torch.device | str = "cpu", made_for: str = "") -> StreamState:
@@ -82,18 +87,9 @@ class StreamState:
 
         Raises InputError where the bytes are damaged, no state, or that of another run than `made_for`.
         """
-        try:
-            tensors = {name: t.clone() for name, t in load(content).items()}  # aligned, as the bits of a product need
-            checksum = tensors.pop(_CHECKSUM, None)  # states once had none
-            if checksum is not None and int(checksum) != _checksum(tensors):
-                raise ValueError("its checksum does not match")
-            numbers = json.loads(tensors.pop(_NUMBERS).numpy().tobytes())
-            state = StreamState._of(tensors, numbers, device)
-        except _UNREADABLE as error:
-            raise InputError(f"it is damaged, or no state of a run: {str(error).splitlines()[0][:200]}") from error
-        if made_for and numbers.get("made_for", made_for) != made_for:
-            raise InputError("it belongs to another run")
-        return state
+        return read_state(
+            content, lambda tensors, numbers: StreamState._of(tensors, numbers, device), made_for=made_for
+        )
 
     @staticmethod
     def _of(tensors: dict[str, Tensor], numbers: dict[str, Any], device: torch.device | str) -> StreamState:
@@ -104,11 +100,38 @@ class StreamState:
             number=numbers["number"],
             final_frames=numbers["final_frames"],
             memory=VideoMemory.from_tensors(memory),
-            anchor=_anchor(tensors),
+            anchor=anchor_of(tensors),
             pending=_pending(tensors, numbers["pending"], numbers.get("keyed")),
             finished=numbers["finished"],
             reset_every=numbers["reset_every"],
         )
+
+
+def write_state(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> bytes:
+    """In the safetensors format, with a checksum."""
+    content = dict(tensors) | {_NUMBERS: torch.frombuffer(bytearray(json.dumps(numbers).encode()), dtype=torch.uint8)}
+    content = _each_its_own(content)
+    content[_CHECKSUM] = torch.tensor([_checksum(content)])
+    return save(content)
+
+
+def read_state(content: bytes, build: Callable[[dict[str, Tensor], dict[str, Any]], S], *, made_for: str) -> S:
+    """What `build` makes of the tensors and numbers that `write_state` was given.
+
+    Raises InputError where the bytes are damaged, none of these, or their "made_for" is another than this, if any.
+    """
+    try:
+        tensors = {name: t.clone() for name, t in load(content).items()}  # aligned, as the bits of a product need
+        checksum = tensors.pop(_CHECKSUM, None)  # states once had none
+        if checksum is not None and int(checksum) != _checksum(tensors):
+            raise ValueError("its checksum does not match")
+        numbers = json.loads(tensors.pop(_NUMBERS).numpy().tobytes())
+        state = build(tensors, numbers)
+    except _UNREADABLE as error:
+        raise InputError(f"it is damaged, or no state of a run: {str(error).splitlines()[0][:200]}") from error
+    if made_for and numbers.get("made_for", made_for) != made_for:
+        raise InputError("it belongs to another run")
+    return state
 
 
 def _pending(tensors: dict[str, Tensor], frames: list[Any], counts: list[int] | None) -> tuple[KeyedFrame, ...]:
@@ -147,7 +170,16 @@ def _sized(tensors: dict[str, Tensor], place: int, numbers: list[Any]) -> SizedF
     return SizedFrame(frame, tensors[f"pending.{place}.image"])
 
 
-def _anchor(tensors: dict[str, Tensor]) -> Anchor | None:
+def anchor_tensors(anchor: Anchor | None) -> dict[str, Tensor]:
+    """By name, as `anchor_of` takes them; none of None."""
+    if anchor is None:
+        return {}
+    placed = {f"anchor.{part}": getattr(anchor.world_from_window, part) for part in _PLACED_PARTS}
+    return placed | {"anchor.world_from_cam": anchor.world_from_cam, "anchor.depth": anchor.depth}
+
+
+def anchor_of(tensors: Mapping[str, Tensor]) -> Anchor | None:
+    """The inverse of `anchor_tensors`."""
     if "anchor.depth" not in tensors:
         return None
     world_from_window = Sim3(*(tensors[f"anchor.{part}"] for part in _PLACED_PARTS))

@@ -139,12 +139,32 @@ class Stream:
         size = self.size or (state.pending[0].key.size if state.pending else None)
         items = sized_frames(source, self.network.config, size=size, first=state.next_index)
         keyed = self.keyed(items, key=state.pending[-1].key if state.pending else None)
+        yield from self.run_keyed(
+            keyed,
+            known_intrinsics_px=known_intrinsics_px,
+            observer=observer,
+            ahead=ahead,
+            launches_ahead=launches_ahead,
+        )
+
+    def run_keyed(
+        self,
+        keyed: Iterator[KeyedFrame],
+        *,
+        known_intrinsics_px: tuple[float, ...] | None = None,
+        observer: Callable[[], AbstractContextManager[object]] = nullcontext,
+        ahead: int = KEYS_AHEAD,
+        launches_ahead: bool | None = None,
+    ) -> Iterator[PlacedWindow]:
+        """`run` for frames that are sized and grouped by keyframe already, and follow those that the state has."""
+        if self.state.finished:
+            return
         threads = self.keyframes == "auto" and ahead > 0
         groups = windows(
             prefetch(keyed, depth=ahead) if threads else keyed,
             size=self.window,
             overlap=self.overlap,
-            pending=state.pending,
+            pending=self.state.pending,
         )
         if launches_ahead is None:
             launches_ahead = ahead > 0 and self.network.device.type == "cuda"
@@ -165,13 +185,13 @@ class Stream:
 
     def resets(self, source: Any) -> int:
         """After how many windows this stream resets its fast weights on `source`; 0 for never."""
+        return self.resets_in(length_of(source))
+
+    def resets_in(self, length: int | None) -> int:
+        """`resets` of a source with so many frames; None: not known."""
         if self.reset_every is not None:
             return self.reset_every
         configured = self.network.config.reset_every
-        if isinstance(source, FrameSource):
-            length = source.length
-        else:
-            length = len(source) if isinstance(source, Sized) else None
         short = length is not None and length <= LONG_VIDEO
         return 0 if configured is None or short or not self.overlap else configured
 
@@ -342,6 +362,13 @@ class Stream:
         if self.memory == "fresh":
             return memory.cleared()
         return memory.reset() if starts_block else memory
+
+
+def length_of(source: Any) -> int | None:
+    """The number of frames of what `Stream.run` takes, where it is known before they are read."""
+    if isinstance(source, FrameSource):
+        return source.length
+    return len(source) if isinstance(source, Sized) else None
 
 
 def _shown(used: Tensor | None, unmasked: Tensor | None) -> Tensor | None:

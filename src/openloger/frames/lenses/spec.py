@@ -11,20 +11,25 @@ from openloger.frames.files import open_regular
 from openloger.frames.lenses.colmap_cameras import colmap_camera
 from openloger.frames.lenses.yaml_cameras import yaml_camera
 from openloger.geometry.camera_models import PARAMETERS, CameraModel, CameraName
+from openloger.geometry.views import RIG_VIEWS, CameraRig
 
 LARGEST_FILE = 1 << 20  # bytes; calibrations have a few hundred
 _YAML = (".yaml", ".yml")
 
 
-def read_camera(text: str | os.PathLike[str]) -> CameraModel:
+def read_camera(text: str | os.PathLike[str]) -> CameraModel | CameraRig:
     """The camera of "model:values" (pixels of the source, centres at + 0.5; angles in degrees) or of a file.
 
     Models are those of `PARAMETERS`. Files are COLMAP's cameras.txt, with one camera, and the YAML of OpenCV, ROS,
     EuRoC or Kalibr, whose principal points count from a pixel's centre and are moved to this package's convention;
-    FILE#cam1 names one of several. Raises InputError for what is neither, and models that are not supported.
+    FILE#cam1 names one of several. "equirect:rig[,VIEWS[,FOV]]" is a ring of views of a panorama, and
+    "equirect:YAW,PITCH[,FOV]/YAW,PITCH[,FOV]/..." any of them, which are one rig.
+    Raises InputError for what is neither, and models that are not supported.
     """
     text = os.fspath(text)
     name, colon, values = text.partition(":")
+    if name == "equirect" and (values.split(",")[0].strip() == "rig" or "/" in values):
+        return _rig(text, values)
     if name in PARAMETERS:
         return CameraModel(cast(CameraName, name), _numbers(text, values) if colon else ())
     path, _, entry = text.partition("#")
@@ -35,6 +40,16 @@ def read_camera(text: str | os.PathLike[str]) -> CameraModel:
         )
     content = _content(Path(path))
     return yaml_camera(path, content, entry) if path.lower().endswith(_YAML) else colmap_camera(path, content)
+
+
+def _rig(text: str, values: str) -> CameraRig:
+    if "/" in values:
+        return CameraRig(tuple(CameraModel("equirect", _numbers(text, view)) for view in values.split("/")))
+    _, *given = values.split(",")
+    count, *fov_deg = _numbers(text, ",".join(given)) or (RIG_VIEWS,)
+    if len(fov_deg) > 1 or not float(count).is_integer():
+        raise InputError(f"camera {text!r}: give equirect:rig, equirect:rig,VIEWS or equirect:rig,VIEWS,FOV")
+    return CameraRig.ring(int(count), *fov_deg)
 
 
 def _numbers(text: str, values: str) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import numpy as np
 import torch
@@ -12,51 +13,70 @@ from openloger.errors import InputError
 from openloger.frames.resize import Size, resize_frame
 from openloger.frames.through import FramesThrough
 from openloger.geometry.camera_models import CameraModel
-from openloger.geometry.views import view_map, view_size
+from openloger.geometry.views import CameraRig, view_map, view_size
 from openloger.shapes import Bool, Float, Tensor, UInt8
 from openloger.values import Frame, FrameSource
 
 _FINER = 2  # times the size that a view is resized to afterwards
-_MOST_CAMERAS = 2  # whose maps are kept, of 8 bytes a pixel
+_MOST_CAMERAS = 2  # whose maps are kept, of 8 bytes a pixel; of a rig all views
 _ASPECT = 2.0  # width : height of a panorama
 _ASPECT_TOLERANCE = 0.1
 
 
 def undistorted(
     source: FrameSource,
-    camera: CameraModel | Sequence[CameraModel],
+    camera: CameraModel | CameraRig | Sequence[CameraModel],
     *,
     then_size: Callable[[int, int], Size] | None = None,
 ) -> FrameSource:
     """The views of a source's frames; `view_intrinsics` of their native size is their camera matrix.
 
     `camera` is that of all frames, or a list with one for each index. A pinhole camera's frames are their own views.
+    Of a rig each frame gives all views, one after the other, with its index and its time; their names end in their
+    number (`pano_000012_view0`).
     Where views are resized to `then_size(height, width)` afterwards, larger pictures are first shrunk to what gives
     views of twice that size, which takes a fraction of the time.
     Raises InputError, as the first frame of a camera comes, where that is not for pictures of its size.
     """
+    if isinstance(camera, CameraRig):
+        rig = camera.views
+        return FramesThrough(source, lambda frames: _views(frames, lambda _: rig, then_size), each=len(rig))
     of_frame = (lambda _: camera) if isinstance(camera, CameraModel) else camera.__getitem__
-    return FramesThrough(source, lambda frames: _views(frames, of_frame, then_size))
+    return FramesThrough(source, lambda frames: _views(frames, lambda index: (of_frame(index),), then_size))
 
 
 def _views(
-    frames: Iterator[Frame], of_frame: Callable[[int], CameraModel], then_size: Callable[[int, int], Size] | None
+    frames: Iterator[Frame],
+    of_frame: Callable[[int], tuple[CameraModel, ...]],
+    then_size: Callable[[int, int], Size] | None,
 ) -> Iterator[Frame]:
     remaps: dict[CameraModel, Remap | None] = {}
     for frame in frames:
-        camera = of_frame(frame.index)
-        if camera not in remaps:
-            check_picture_size(camera, frame.native_size)
-            if len(remaps) == _MOST_CAMERAS:
-                del remaps[next(iter(remaps))]
-            remaps[camera] = None if camera.is_pinhole else Remap(camera, frame, _shrunk(frame, camera, then_size))
-        if (remap := remaps[camera]) is not None:
-            frame = resize_frame(frame, remap.size)
-            native = view_size(camera, frame.native_size)
-            rgb = remap(frame.seen_rgb)
-            mask = None if frame.mask is None else remap.mask(frame.mask)
-            frame = replace(frame, rgb=rgb, source_size=None if rgb.shape[:2] == native else native, mask=mask)
-        yield frame
+        cameras, shrunk = of_frame(frame.index), frame
+        for number, camera in enumerate(cameras):
+            if camera not in remaps:
+                check_picture_size(camera, frame.native_size)
+                if len(remaps) == max(_MOST_CAMERAS, len(cameras)):
+                    del remaps[next(iter(remaps))]
+                remaps[camera] = None if camera.is_pinhole else Remap(camera, frame, _shrunk(frame, camera, then_size))
+            if (remap := remaps[camera]) is None:
+                yield frame
+                continue
+            shrunk = resize_frame(shrunk, remap.size)
+            view = _view(shrunk, remap, native=view_size(camera, frame.native_size))
+            yield view if len(cameras) == 1 else replace(view, name=view_name(frame.name, number))
+
+
+def _view(frame: Frame, remap: Remap, *, native: Size) -> Frame:
+    rgb = remap(frame.seen_rgb)
+    mask = None if frame.mask is None else remap.mask(frame.mask)
+    return replace(frame, rgb=rgb, source_size=None if rgb.shape[:2] == native else native, mask=mask)
+
+
+def view_name(name: str, view: int) -> str:
+    """Of a rig's view, from its panorama's: before the ending, if it has one."""
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{path.stem}_view{view}{path.suffix}"))
 
 
 def _shrunk(frame: Frame, camera: CameraModel, then_size: Callable[[int, int], Size] | None) -> Size:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from openloger.export import PointSelection, select_points
+from openloger.export.selection import fitting_stride
 from openloger.recording import Recording
 from openloger.recording.windows import DriftMeter, drift_meter
 from openloger.shapes import Float
@@ -104,7 +105,7 @@ def summarise(recording: Recording) -> RecordingSummary:
         height=meta.height,
         width=meta.width,
         duration_s=float(times_s[-1] - times_s[0]) if count else 0.0,
-        left_out=int(indices[-1] - indices[0]) + 1 - count if count else 0,
+        left_out=int(indices[-1] - indices[0]) + 1 - count // meta.views if count else 0,
         source=meta.source,
         network=meta.network,
         weights_hash=meta.weights_hash,
@@ -131,7 +132,7 @@ def _finite(value: float) -> float | None:
 
 
 def _scene_box(recording: Recording) -> Box | None:
-    stride = max(1, -(-len(recording) // _FRAMES_SAMPLED))
+    stride = fitting_stride(recording, max(1, -(-len(recording) // _FRAMES_SAMPLED)))
     selection = PointSelection(frame_stride=stride, pixel_stride=_PIXEL_STRIDE)
     if len(recording) == 0:
         return None

@@ -13,6 +13,7 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.export import PointSelection
 from openloger.export.mesh import MeshFiles, automatic_voxel, surfaces, write_glb_mesh
+from openloger.export.selection import fitting_stride
 from openloger.recording import Recording
 from openloger.shapes import Float32, Float64, Int, UInt8
 from openloger.viewing.scene.display import SceneLayout, Settings, ramp, spread
@@ -64,9 +65,8 @@ def build_mesh(
     Raises InputError where scikit-image is missing, or no surface is left; MeshInterruptedError where `is_wanted` turns
     False; and RecordingError where the disk does not hold it.
     """
-    selection = PointSelection(
-        confidence_min=key.confidence_min, depth_edge=key.edge_max, frame_stride=max(1, -(-len(recording) // _FRAMES))
-    )
+    stride = fitting_stride(recording, max(1, -(-len(recording) // _FRAMES)))
+    selection = PointSelection(confidence_min=key.confidence_min, depth_edge=key.edge_max, frame_stride=stride)
     if key.edge_max == 0:
         raise InputError("at edges 0 no pixel takes part: move the slider")
     voxel = _VOXEL * automatic_voxel(recording, selection)
