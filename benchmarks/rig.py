@@ -125,11 +125,12 @@ def measured(recording: openloger.Recording, world: World) -> str:
             depths[view].append(np.stack([found[both], truth[both]]))
     found, truth = np.concatenate([pair for view in depths for pair in view], axis=1)
     scale = np.median(truth / found)
-    of_views = [np.median(pairs[1] / pairs[0]) / scale for pairs in (np.concatenate(view, axis=1) for view in depths)]
+    pairs_of_views = [np.concatenate(view, axis=1) for view in depths]
+    of_views = [round(float(np.median(true / own) / scale), 2) for own, true in pairs_of_views]
     return (
         f"{len(instants)} instants, path {path:.2f} m, ATE {100 * float(error) / path:.2f} %, "
         f"rotation over 10 {np.median(np.degrees(np.arccos(cosine.clip(-1, 1)))):.2f}°, "
-        f"AbsRel {np.mean(np.abs(found * scale - truth) / truth):.3f}, views' scales {np.round(of_views, 2).tolist()}"
+        f"AbsRel {np.mean(np.abs(found * scale - truth) / truth):.3f}, views' scales {of_views}"
     )
 
 

@@ -30,8 +30,8 @@ def main(video: str | None = None, camera: str | None = None, frames: int = 16, 
         raise SystemExit("give both --video and --camera, or neither")
     if video is None or camera is None:
         world = openloger.worlds.World("rooms", seed=5, size=(240, 320), frames=frames)
-        focal_px = round(1.3 * world.intrinsics[0, 0])  # bent pictures show less than the world's camera sees
-        lens = CameraModel("opencv", (focal_px, focal_px, 160, 120, -0.35, 0.08, 0, 0))
+        focal_px = float(round(1.3 * world.intrinsics[0, 0]))  # bent pictures show less than the world's camera sees
+        lens = CameraModel("opencv", (focal_px, focal_px, 160.0, 120.0, -0.35, 0.08, 0.0, 0.0))
         camera = lens.text
         shown = list(through(lens, world))
     else:

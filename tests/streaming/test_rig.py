@@ -130,7 +130,18 @@ def test_windows_have_all_views_and_their_overlap() -> None:
     assert first.disagreement is None
     assert windows[1].disagreement is not None
     assert windows[1].disagreement.translation < 1e-3
-    assert isinstance(first.world_from_window, Sim3)
+
+
+def test_a_window_is_where_its_first_view_is() -> None:
+    """Its world is moved with the view's first camera, and scaled with its depth."""
+    for placed in run(rig_stream(Oracle(path())), frames()):
+        window_from_cam = placed.world_from_window.inverse() @ Sim3.from_matrix(placed.world_from_cam[0])
+        assert torch.allclose(window_from_cam.translation, torch.zeros(3).double(), atol=1e-4)
+        assert float(rotation_angle(window_from_cam.rotation)) < 1e-3
+        own_depth = 2 / np.exp(LOG_SCALES[0])
+        assert float(placed.world_from_window.scale) * own_depth == pytest.approx(
+            float(placed.depth[0, 0, 0]), rel=1e-4
+        )
 
 
 @pytest.mark.parametrize("cut_after", [1, 3])

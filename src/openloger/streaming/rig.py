@@ -18,7 +18,7 @@ import torch
 from openloger.errors import BadFrameError, InputError
 from openloger.geometry import SE3, Sim3
 from openloger.geometry.rig import RigMotion, SeamPixels, ViewScales, rig_motion
-from openloger.geometry.rotations import matrix_product
+from openloger.geometry.rotations import matrix_product, rotate
 from openloger.network import WindowNetwork
 from openloger.shapes import Float64, Tensor
 from openloger.streaming.keyframes import KeyedFrame, key_groups, motion_meter
@@ -188,29 +188,23 @@ class RigStream:
         return key_groups(_instants(items, len(self.views)), meter, key=tuple(pending) or None)
 
     def _joined(self, placed: Sequence[PlacedWindow]) -> tuple[PlacedWindow, ViewScales, Anchor | None]:
-        first, views = placed[0], len(placed)
-        world_from_cam = torch.stack([one.world_from_cam for one in placed])
-        points = torch.stack([one.points_cam for one in placed])
-        logits = torch.stack([one.confidence_logit for one in placed])
-        motion = self._motion(world_from_cam, points, logits.sigmoid(), first)
-        points = points * motion.scale.float()[:, None, None, None, None]
-
-        window_from_rig = SE3(motion.rotation, motion.centre)
-        before = self.state.anchor
-        start = SE3(window_from_rig.rotation[0], window_from_rig.translation[0])
+        first, views, before = placed[0], len(placed), self.state.anchor
+        motion = self._motion(placed)
+        start = SE3(motion.rotation[0], motion.centre[0])
         rigid = start.inverse() if before is None else rigid_from_overlap(self._rig(before), start)
-        cameras = self._cameras(rigid @ window_from_rig)
-        points, logits = (values.transpose(0, 1).flatten(0, 1) for values in (points, logits))
-        final = views * first.final_count
-        world_from_window = Sim3(motion.scale[0], matrix_product(rigid.rotation, motion.turn[0]), rigid.translation)
+        cameras = self._cameras(rigid @ SE3(motion.rotation, motion.centre))
+        points = torch.empty(len(first.frames), views, *first.points_cam.shape[1:])
+        for view, one in enumerate(placed):
+            torch.mul(one.points_cam, motion.scale[view].float(), out=points[:, view])
+        points, final = points.flatten(0, 1), views * first.final_count
         focal_px = [one.predicted_focal_px for one in placed if one.predicted_focal_px is not None]
         joined = PlacedWindow(
             number=first.number,
             frames=tuple(frame for instant in zip(*(one.frames for one in placed), strict=True) for frame in instant),
             world_from_cam=cameras,
             points_cam=points,
-            confidence_logit=logits,
-            world_from_window=world_from_window,
+            confidence_logit=torch.stack([one.confidence_logit for one in placed], dim=1).flatten(0, 1),
+            world_from_window=_first_views(first, motion, rigid, cameras[0, :3, 3]),
             metric_scale=first.metric_scale,
             disagreement=None if before is None else _disagreement(before, cameras, points[..., 2], views=views),
             final_count=final,
@@ -220,20 +214,23 @@ class RigStream:
             place=first.place,
             views=views,
         )
-        if first.last:
-            return joined, motion.known, None
-        return joined, motion.known, Anchor(world_from_window, cameras[final:].clone(), points[final:, ..., 2].clone())
+        after = Anchor(joined.world_from_window, cameras[final:].clone(), points[final:, ..., 2].clone())
+        return joined, motion.known, None if first.last else after
 
-    def _motion(self, world_from_cam: Tensor, points: Tensor, confidence: Tensor, first: PlacedWindow) -> RigMotion:
-        assert first.known_intrinsics is not None, "checked when the run began"
+    def _motion(self, placed: Sequence[PlacedWindow]) -> RigMotion:
+        lens_px = placed[0].known_intrinsics
+        assert lens_px is not None, "checked when the run began"
         if self._seams is None:
-            self._seams = SeamPixels.of(self.rig_from_view, first.known_intrinsics, (points.shape[2], points.shape[3]))
+            height, width = placed[0].frames[0].rgb.shape[:2]
+            self._seams = SeamPixels.of(self.rig_from_view, lens_px, (height, width))
+        world_from_cam = torch.stack([one.world_from_cam for one in placed])
+        confidence = torch.stack([one.confidence for one in placed])
         sure = torch.where(confidence >= LEAST_CONFIDENCE, confidence, 0.0)
         return rig_motion(
             world_from_cam[..., :3, :3],
             world_from_cam[..., :3, 3],
             self.rig_from_view,
-            seams=self._seams.compare(points[..., 2], sure),
+            seams=self._seams.compare(torch.stack([one.depth for one in placed]), sure),
             before=self.state.scales,
         )
 
@@ -282,6 +279,13 @@ def _most_moved(keys: Instant) -> Callable[[Instant], bool]:
     """Whether half of the views have moved far enough from their keyframes, or are lost."""
     meters = [motion_meter(key) for key in keys]
     return lambda instant: 2 * sum([moved(frame) for moved, frame in zip(meters, instant, strict=True)]) >= len(keys)
+
+
+def _first_views(first: PlacedWindow, motion: RigMotion, rigid: SE3, centre: Tensor) -> Sim3:
+    """World from window of the first view, whose first camera is now at `centre`."""
+    rotation = matrix_product(rigid.rotation, motion.turn[0])
+    moved = motion.scale[0] * rotate(rotation, first.world_from_cam[0, :3, 3])
+    return Sim3(motion.scale[0], rotation, centre - moved) @ first.world_from_window
 
 
 def _disagreement(before: Anchor, cameras: Tensor, depth: Tensor, *, views: int) -> Disagreement:
