@@ -117,7 +117,7 @@ def test_another_opening_of_pictures_is_found(tmp_path: Path) -> None:
 BREACHES = {
     "network/net.py: from openloger.streaming import stream": "network imports streaming",
     "geometry/cameras.py: from ..frames.frame import Frame": "geometry imports frames",
-    "memory/block.py: from openloger.network.network import Window": "memory imports network",
+    "memory/block.py: from openloger.network.window import Window": "memory imports network",
     "geometry/lazy.py: def f():\n    from openloger import network": "geometry imports network",
     "worlds/hidden.py: def f():\n    import openloger.datasets.tum as tum": "worlds imports datasets",
     "export/ply.py: from openloger.export import mesh\nimport openloger.cli.main": "export imports cli",

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 from network.motion_scenes import FOCAL, HEIGHT, WIDTH, cell_world, exact_flow, generator, intrinsics, motion
 from openloger.geometry import SE3, rotation_angle
 from openloger.network.motion import EdgeFlow, EdgeMotion, Edges, EdgeStatus, measure_motion
-from openloger.network.motion.camera import edge_matches
 from openloger.network.motion.hypotheses import TRUNCATE, score
+from openloger.network.motion.matches import edge_matches
 from openloger.network.motion.pose import (
     Matches,
     Noise,

@@ -13,9 +13,9 @@ from torch.testing import assert_close
 from network.motion_scenes import HEIGHT, SIZE, WIDTH, cell_world, exact_flow, generator, intrinsics, motion
 from openloger.geometry import SE3, rotation_angle
 from openloger.network.motion import EdgeFlow, Edges, WindowSettings
-from openloger.network.motion.camera import cell_depth
 from openloger.network.motion.elimination import Eliminated, Slots, Tracks, WindowState, _observe
 from openloger.network.motion.flow import cell_centres
+from openloger.network.motion.matches import cell_depth
 from openloger.network.motion.window import (
     Adjusted,
     adjust_window,

@@ -136,3 +136,15 @@ def test_memory_is_not_left_out_silently(tmp_path):
     save_network(with_memory(), path)
     with pytest.raises(WeightsError, match="later stage"):
         begin_from(bare(), path)
+
+
+def test_a_refinement_joins_on_nothing(tmp_path):
+    path = tmp_path / "compact.safetensors"
+    bare = Network(replace(preset("compact"), memory=None, refinement=None))
+    save_network(bare, path)
+    network = Network(replace(preset("compact"), memory=None))
+    begin_from(network, path)
+    assert network.refinement is not None
+    assert not network.refinement.output.weight.any()
+    for name, weight in bare.state_dict().items():
+        assert torch.equal(network.state_dict()[name], weight)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from openloger.network import load_network
-from openloger.network.network import Window
+from openloger.network.window import Window
 from openloger.transformer import layers
 from openloger.transformer.layers import Linear
 

@@ -6,10 +6,11 @@ from openloger.network.compilation import compile_regions
 from openloger.network.exported import OnnxNetwork, export_network
 from openloger.network.hashing import weights_hash
 from openloger.network.load import load_network
-from openloger.network.network import Network, NetworkConfig, Window, WindowPrediction
+from openloger.network.network import Network, NetworkConfig
 from openloger.network.presets import PRESETS, preset, with_pi3x_heads
 from openloger.network.spec import NetworkSpec
 from openloger.network.video_memory import VideoMemory
+from openloger.network.window import Window, WindowPrediction
 from openloger.network.window_network import WindowNetwork
 
 __all__ = [

@@ -16,7 +16,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from openloger.network.network import Network, NetworkConfig, Window
+from openloger.network.network import Network, NetworkConfig
+from openloger.network.window import Window
 
 
 @dataclass(frozen=True)

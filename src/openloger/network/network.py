@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from openloger.errors import InputError
-from openloger.geometry import SE3, centred_intrinsics, unproject
 from openloger.memory.hybrid import MemoryConfig
 from openloger.memory.ttt import TestTimeTraining
 from openloger.network.decoder import Decoder, DecoderConfig
@@ -23,18 +22,14 @@ from openloger.network.fusion import PyramidFusion
 from openloger.network.hashing import weights_hash
 from openloger.network.heads import HeadOutputs, Heads, HeadsConfig
 from openloger.network.kernels.choice import Kernels
-from openloger.network.motion import (
-    CameraSettings,
-    FlowFeatures,
-    WindowSettings,
-    flow_features,
-    geometric_camera,
-)
+from openloger.network.measured import lens_of, measured_heads, seen_through
 from openloger.network.patches import KeptPatches, joined, parts_of
 from openloger.network.places import in_bytes, place_of_overlap, pooled_places
+from openloger.network.refinement import DepthRefinement, RefinementConfig
 from openloger.network.scale import ScaleMemory, cell_means
 from openloger.network.video_memory import VideoMemory
-from openloger.shapes import Bool, Float, Int, Tensor
+from openloger.network.window import Window, WindowPrediction
+from openloger.shapes import Float, Tensor
 from openloger.transformer.attention import Block, attention_preferring
 from openloger.transformer.layers import Linear
 
@@ -42,7 +37,6 @@ _IMAGE_MEAN = (0.485, 0.456, 0.406)
 _IMAGE_STD = (0.229, 0.224, 0.225)
 _EFFICIENTNET_MEAN = (127 / 255,) * 3
 _EFFICIENTNET_STD = (128 / 255,) * 3
-KNOWN_FOCAL_SIGMA = 1e-4  # of a given focal length's logarithm, which adjustment leaves as it is
 
 
 @dataclass(frozen=True)
@@ -61,6 +55,7 @@ class NetworkConfig:
     reset_every: int | None = None  # windows, for videos past a thousand frames
     camera: str = "regressed"  # or "geometric": from flow and depth (motion/), the regressed one start and fallback
     keyframes: str = "all"  # what windows are made of by default; "auto": of frames that moved (streaming/keyframes.py)
+    refinement: RefinementConfig | None = None  # of depth by what a geometric camera measured; None: the heads' depth
 
     @property
     def predicts_lens(self) -> bool:
@@ -69,61 +64,6 @@ class NetworkConfig:
 
 
 Encoded = tuple[Float[Tensor, "batch frame ..."], ...]  # the encoder's maps; a vision transformer has one
-
-
-@dataclass(frozen=True)
-class Window:
-    """Consecutive frames of a video; in a chain the first `overlap` of them are the previous window's last."""
-
-    images: Float[Tensor, "batch frame 3 height width"]  # sRGB in [0, 1]
-    size: int  # the run's nominal window, which a last window may fall short of
-    overlap: int
-    intrinsics: Float[Tensor, "batch 3 3"] | None = None  # where they are known, for networks that predict a lens
-    log_scale: Float[Tensor, " batch"] | None = None  # an error added in training, for the memory of scale to correct
-    last: bool = False  # none follows, so the fast weights learn nothing from it
-    rigid: bool = True  # False: regressed rotations stay nine numbers, for whoever projects them on the host
-    used: Bool[Tensor, "batch frame height width"] | None = None  # False: a mask hides the pixel; one window alone
-    still_only: bool = False  # what is predicted to move by itself has no say in a geometric camera
-    padding: int = 0  # frames at the end that only bring a last window to its usual length; they change no output
-
-    @property
-    def roles(self) -> Int[Tensor, " frame"]:
-        """0 for frames shared with the previous window, 1 for this one's own, 2 for those shared with the next.
-
-        Counted from the nominal size for every window of a run, the first and a short last one too.
-        """
-        frames = self.images.shape[1]
-        previous = min(self.overlap, frames)
-        own = min(max(self.size - 2 * self.overlap, 0), frames - previous)
-        following = frames - previous - own
-        if following > self.overlap:
-            raise InputError(f"a window of {frames} frames is longer than its nominal size {self.size}")
-        number = torch.arange(frames, device=self.images.device)  # a list of them would make the host wait for a card
-        return (number >= previous).long() + (number >= previous + own).long()
-
-
-@dataclass(frozen=True)
-class WindowPrediction:
-    """The prediction for one window, in the window's own world, whose scale and frame the memory determines."""
-
-    world_from_cam: Float[Tensor, "batch frame 4 4"]  # rigid, where the window is to be
-    points_cam: Float[Tensor, "batch frame height width 3"]  # in each frame's camera, z forward
-    confidence_logit: Float[Tensor, "batch frame height width"]
-    metric_scale: Float[Tensor, " batch"] | None  # metres per unit, already applied; None without a metric head
-    sky_logit: Float[Tensor, "batch frame height width"] | None = None  # of dense heads alone, as what follows
-    moving_logit: Float[Tensor, "batch frame height width"] | None = None  # of what moves by itself
-    focal_px: Float[Tensor, "batch frame"] | None = None  # equal throughout a window; principal point centred
-    flow_px: Float[Tensor, "batch frame 4 row8 column8"] | None = None  # (x, y) to the previous, then the next frame
-    predicted_focal_px: Float[Tensor, "batch frame"] | None = None  # the head's own, whatever is known or adjusted
-
-    @property
-    def confidence(self) -> Float[Tensor, "batch frame height width"]:
-        """0..1"""
-        return self.confidence_logit.sigmoid()
-
-    @property
-    def points_world(self) -> Float[Tensor, "batch frame height width 3"]:
-        return SE3.from_matrix(self.world_from_cam).apply(self.points_cam)
 
 
 class Network(nn.Module):
@@ -142,6 +82,7 @@ class Network(nn.Module):
         self.frames_at_once: int | None = None  # of the encoder and the patch heads; None: all of a window
         self.fusion: PyramidFusion | None = None
         self.scale: ScaleMemory | None = None
+        self.refinement: DepthRefinement | None = None
         self.heads: Heads | DenseHeads
         if isinstance(config.encoder, EfficientNetConfig):
             self._build_convolutional(config.encoder)
@@ -166,6 +107,8 @@ class Network(nn.Module):
         self.decoder = Decoder(config.decoder, input_width=width, memory=config.memory)
         self.heads = DenseHeads(config.heads, input_width=2 * width, pyramid=encoder.channels, motion=encoder.motion)
         self.scale = ScaleMemory(2 * width) if config.memory else None
+        if config.refinement is not None:
+            self.refinement = DepthRefinement(config.refinement, pyramid=encoder.channels)
 
     def _set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         self.register_buffer("image_mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -289,11 +232,10 @@ class Network(nn.Module):
             tokens, after = self._decoded(fused.tokens, window, positions_yx, before, kept, disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused, kept=kept)
         heads = heads._replace(predicted_focal_px=heads.focal_px)
-        if self.config.camera == "geometric" and not self.training:
-            used = None if window.used is None else window.used.flatten(0, 1)
-            heads = self._measured(heads, flow_features(window.images, *_matched(pyramid), used), window)
+        if self.config.camera == "geometric" and (window.measured or not self.training):
+            heads = measured_heads(heads, pyramid, window, self.refinement)
         elif window.intrinsics is not None:
-            heads = _seen_through(heads, heads.points_cam[..., 2], _lens(heads, window))
+            heads = seen_through(heads, heads.points_cam[..., 2], lens_of(heads, window))
         if window.log_scale is not None:
             heads = _rescaled(heads, window.log_scale)
         if self.scale is not None:
@@ -329,22 +271,6 @@ class Network(nn.Module):
         """Points and regressed cameras at the scale that memory gives the window."""
         carried = None if before is None else before.overlap_log_depth
         return _rescaled(heads, memory(tokens, _cells(heads, used, slice(None)), carried))
-
-    def _measured(self, heads: HeadOutputs, features: FlowFeatures, window: Window) -> HeadOutputs:
-        """The geometric camera in place of the regressed one, which is its start and fallback, and depth and focal
-        length as it corrects them. What is taken for sky, or is hidden, has no depth to measure by."""
-        assert heads.sky_logit is not None
-        assert heads.moving_logit is not None
-        depth, lens = heads.points_cam[..., 2], _lens(heads, window)
-        known = torch.where(heads.sky_logit > 0, torch.nan, depth)
-        if window.still_only:
-            known = torch.where(heads.moving_logit > 0, torch.nan, known)
-        if window.used is not None:
-            known = torch.where(window.used, known, torch.nan)
-        measured = geometric_camera(features, known, lens, heads.world_from_cam, settings=_camera_settings(window))
-        lens.diagonal(dim1=-2, dim2=-1)[..., :2] *= measured.log_focal.exp()[:, None, None]
-        heads = heads._replace(world_from_cam=measured.world_from_cam)
-        return _seen_through(heads, measured.corrected_depth(depth), lens)
 
     def _encoded(self, window: Window, carried: tuple[Tensor, ...], kept: KeptPatches | None = None) -> Encoded:
         """The maps of all frames of a window; those that are not `carried` from before are encoded."""
@@ -393,38 +319,12 @@ def _cells(heads: HeadOutputs, used: Tensor | None, frames: slice) -> Float[Tens
     return cell_means(heads.points_cam[:, frames, ..., 2], None if used is None else used[:, frames])
 
 
-def _matched(pyramid: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """The levels of strides 8 and 16, all frames in a row, which flow is found by."""
-    return pyramid[2].flatten(0, 1), pyramid[3].flatten(0, 1)
-
-
-def _lens(heads: HeadOutputs, window: Window) -> Float[Tensor, "batch frame 3 3"]:
-    """The intrinsics that are known, else those of the predicted focal length; a copy."""
-    assert heads.focal_px is not None, "this network predicts no lens, so that none can be given"
-    if window.intrinsics is None:
-        height, width = window.images.shape[-2:]
-        return centred_intrinsics(heads.focal_px, size=(height, width))
-    return window.intrinsics[:, None].repeat(1, window.images.shape[1], 1, 1)
-
-
 def _rescaled(heads: HeadOutputs, log_scale: Float[Tensor, " batch"]) -> HeadOutputs:
     """Points and cameras' places times a factor."""
     scale = log_scale.exp()[:, None, None]
     world_from_cam = heads.world_from_cam.clone()
     world_from_cam[..., :3, 3] *= scale
     return heads._replace(world_from_cam=world_from_cam, points_cam=heads.points_cam * scale[..., None, None])
-
-
-def _seen_through(
-    heads: HeadOutputs, depth: Float[Tensor, "batch frame height width"], lens: Float[Tensor, "batch frame 3 3"]
-) -> HeadOutputs:
-    """Points at this depth on the rays of this lens."""
-    return heads._replace(points_cam=unproject(depth, lens), focal_px=lens.diagonal(dim1=-2, dim2=-1)[..., :2].mean(-1))
-
-
-def _camera_settings(window: Window) -> CameraSettings:
-    known = window.intrinsics is not None
-    return CameraSettings(window=WindowSettings(focal_sigma=KNOWN_FOCAL_SIGMA) if known else WindowSettings())
 
 
 def _metric(prediction: WindowPrediction) -> WindowPrediction:

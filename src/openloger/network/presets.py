@@ -13,6 +13,7 @@ from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
 from openloger.network.network import NetworkConfig
 from openloger.network.pi3x import Pi3XConfig
+from openloger.network.refinement import RefinementConfig
 
 
 def loger() -> NetworkConfig:
@@ -62,6 +63,7 @@ def compact() -> NetworkConfig:
         placement="se3",
         camera="geometric",
         keyframes="auto",
+        refinement=RefinementConfig(),
     )
 
 

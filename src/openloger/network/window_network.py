@@ -11,7 +11,8 @@ from openloger.network.video_memory import VideoMemory
 from openloger.shapes import Float, Tensor
 
 if TYPE_CHECKING:
-    from openloger.network.network import NetworkConfig, Window, WindowPrediction
+    from openloger.network.network import NetworkConfig
+    from openloger.network.window import Window, WindowPrediction
 
 
 @runtime_checkable

@@ -39,9 +39,10 @@ def run_chain(
     overlap: int,
     truncate: int = 0,
     log_scale: Float[Tensor, "window batch"] | None = None,
+    measured: bool = False,
 ) -> Chain:
     """Run a batch of clips; `size` 0 takes each as one window. `log_scale` is what the windows' depth is off by before
-    the memory of scale, taken in turn.
+    the memory of scale, taken in turn; `measured` as `Window` has it.
 
     Raises:
         InputError: the network is placed by sim3, which is not trained through.
@@ -57,7 +58,7 @@ def run_chain(
         if truncate and number % truncate == 0:
             memory = memory.detach()
         wrong = None if log_scale is None else log_scale[number % len(log_scale)]
-        window = Window(images[:, list(group.frames)], size=size, overlap=overlap, log_scale=wrong)
+        window = Window(images[:, list(group.frames)], size=size, overlap=overlap, log_scale=wrong, measured=measured)
         prediction, memory = network(window, memory)
         if rigid and placed:
             prediction = _attach(prediction, placed[-1].world_from_cam[:, -overlap])

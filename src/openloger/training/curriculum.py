@@ -135,6 +135,7 @@ class WindowPlan:
     truncate: int = 0  # cut the gradient through the memory every so many windows; 0: never
     memory: bool = True  # False: the memory layers are left out
     scale_noise: float = 0.0  # of a window's log depth before the memory of scale: windows of real video agree less
+    measured: bool = False  # a geometric camera takes its part, as in use: for what refines depth after it
 
     def at(self, progress: float) -> tuple[int, int]:
         """Window size and overlap at a stage's progress 0..1; (0, 0) where the clip is one window."""
@@ -311,6 +312,18 @@ DENSE_LOSSES = LossWeights(  # of networks with dense heads, as measured for `co
     sky=0.2,
     moving=0.1,
 )
+MEASURED_LOSSES = LossWeights(  # of the refinement of depth: what it has a say in
+    local=0.0,
+    world=0.0,
+    rotation=0.0,
+    translation=0.0,
+    normal=0.0,
+    anchor=0.0,
+    depth=1.0,
+    gradient=1.0,
+    confidence=0.2,
+    trusted_error=0.1,
+)
 COMPACT_CLIPS = ClipPlan(
     size=(128, 176),
     other_sizes=((112, 208), (80, 256), (176, 128), (208, 112)),  # 16:9, a car's strip, upright phones
@@ -335,7 +348,8 @@ LEARNT = ("fusion", "decoder", "heads")  # what learns while the pretrained enco
 def compact_stages() -> tuple[Stage, ...]:
     """On a frozen pretrained encoder: single images until depth works, then windows, then windows whose losses count
     depth more than the camera, which the geometric one replaces in use, and confidence; then the memory alone, with
-    open gates, on chains of windows that have to agree on one scale."""
+    open gates, on chains of windows that have to agree on one scale; then the refinement of depth alone, behind the
+    geometric camera."""
     alone = WindowPlan(memory=False)
     still = replace(DENSE_LOSSES, world=0.0, rotation=0.0, translation=0.0, direction=0.0)
     unmatched = replace(still, match=0.0, shift=0.0, flow=0.0)
@@ -391,6 +405,15 @@ def compact_stages() -> tuple[Stage, ...]:
             rate=RatePlan(peak=1e-3, warmup_steps=10, decay=0.8),
             trainable=("decoder.memory", "decoder.roles", "scale"),
             initial_gate=0.2,
+        ),
+        Stage(
+            "refinement",
+            steps=1500,
+            clips=replace(windows, frames=(3, 4, 8), odds=(1.0, 1.5, 2.5), batch=2, ready=160, reuse=3.0),
+            windows=WindowPlan(measured=True),
+            losses=MEASURED_LOSSES,
+            rate=RatePlan(peak=2e-3, warmup_steps=30, decay=0.7),
+            trainable=("refinement",),
         ),
     )
 

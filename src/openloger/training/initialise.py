@@ -9,6 +9,7 @@ weights of `pocket` and `compact`, depth moved by 0.3 % on average (at most 3 %)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +21,18 @@ from openloger.memory.hybrid import HybridLayers
 from openloger.network import Network, load_network
 from openloger.network.checkpoint import load_tensors, read_config, read_tensors
 from openloger.network.published_names import published_name
+from openloger.shapes import Tensor
 
 
 def begin_from(network: Network, path: Path, *, gate: float = 0.0) -> None:
     """Give a network the weights of a checkpoint (published names or ours): of the same network, or of one without its
-    memory, such as π³, whose memory layers then begin as in `join_memory`.
+    memory, such as π³, whose memory layers then begin as in `join_memory`, or without its refinement of depth.
 
     Raises:
         WeightsError: the file holds another network, or memory layers that this network leaves out.
     """
-    tensors, bare = read_tensors(path), Network(replace(network.config, memory=None))
+    tensors = _with_refinement(network, read_tensors(path))
+    bare = Network(replace(network.config, memory=None))
     if network.config.memory is None:
         _refuse_memory(path)
     of_memory = network.state_dict().keys() - bare.state_dict().keys()
@@ -38,6 +41,12 @@ def begin_from(network: Network, path: Path, *, gate: float = 0.0) -> None:
     else:
         load_tensors(bare, tensors, source=str(path))
         join_memory(bare, network, gate=gate)
+
+
+def _with_refinement(network: Network, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors of a checkpoint; where it has no refinement, the network's own, which adds nothing yet."""
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("refinement.")}
+    return tensors if any(name in tensors for name in own) else {**tensors, **own}
 
 
 def _refuse_memory(path: Path) -> None:

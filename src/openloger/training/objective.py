@@ -56,6 +56,7 @@ class Objective(nn.Module):
             overlap=overlap,
             truncate=plan.truncate,
             log_scale=scale_noise(clips, plan.scale_noise) if plan.scale_noise else None,
+            measured=plan.measured,
         )
         chain, matched = run_and_match(self.network, clips, run) if weights.match or weights.shift else (run(), None)
         losses = measure(chain.prediction, clips.take_frames(chain.index), weights)

@@ -21,9 +21,10 @@ from openloger.geometry import nearest_rotation
 from openloger.network.exported.description import INITIAL_FILE, ExportDescription, read_description
 from openloger.network.exported.step import FIRST, NEXT, OUTPUTS, STEADY
 from openloger.network.hashing import weights_hash
-from openloger.network.network import NetworkConfig, Window, WindowPrediction
+from openloger.network.network import NetworkConfig
 from openloger.network.places import place_of_overlap
 from openloger.network.video_memory import VideoMemory
+from openloger.network.window import Window, WindowPrediction
 from openloger.shapes import Float, Int, Tensor
 from openloger.version import install_command
 

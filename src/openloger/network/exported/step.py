@@ -16,8 +16,9 @@ from torch import nn
 
 from openloger.memory import TestTimeTraining
 from openloger.network.encoder import EncoderConfig
-from openloger.network.network import Network, NetworkConfig, Window, WindowPrediction
+from openloger.network.network import Network, NetworkConfig
 from openloger.network.video_memory import VideoMemory
+from openloger.network.window import Window, WindowPrediction
 from openloger.shapes import Int, Tensor
 
 OUTPUTS = ("world_from_cam", "points_cam", "confidence_logit")  # of a prediction

@@ -22,7 +22,8 @@ from openloger.network.exported.description import FORMAT, INITIAL_FILE, ExportD
 from openloger.network.exported.onnx_network import OnnxNetwork
 from openloger.network.exported.step import FIRST, STEADY, WindowStep, graph_outputs, initial_memory, named_outputs
 from openloger.network.hashing import weights_hash
-from openloger.network.network import Network, Window
+from openloger.network.network import Network
+from openloger.network.window import Window
 from openloger.outputs import check_place, staged_folder
 from openloger.shapes import Tensor
 from openloger.version import install_command, versions

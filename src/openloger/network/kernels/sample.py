@@ -13,7 +13,8 @@ from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
 from openloger.network.kernels.choice import Kernels
 from openloger.network.kernels.use import use_kernels
-from openloger.network.network import Network, NetworkConfig, Window
+from openloger.network.network import Network, NetworkConfig
+from openloger.network.window import Window
 
 _MOST_PIXELS = 96**2  # of a frame
 _WINDOW_PIXELS = 2 * _MOST_PIXELS

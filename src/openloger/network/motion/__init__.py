@@ -13,10 +13,12 @@ from openloger.network.motion.camera import (
     GeometricCameras,
     geometric_camera,
     measure_motion,
+    readjusted,
 )
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between, flow_features
 from openloger.network.motion.pose import Noise
 from openloger.network.motion.tracking import MotionMeter
+from openloger.network.motion.triangulation import Triangulated, TriangulationSettings, triangulate
 from openloger.network.motion.window import WindowSettings
 
 __all__ = [
@@ -31,10 +33,14 @@ __all__ = [
     "MotionMeter",
     "Noise",
     "TrackedFrames",
+    "Triangulated",
+    "TriangulationSettings",
     "WindowSettings",
     "flow_between",
     "flow_features",
     "geometric_camera",
     "measure_motion",
+    "readjusted",
     "track_between",
+    "triangulate",
 ]

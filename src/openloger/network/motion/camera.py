@@ -11,18 +11,19 @@ or too few matches that agree keeps the regressed motion.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import torch
 import torch.nn.functional as F
 
 from openloger.geometry import SE3
-from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, cell_centres, flow_between
+from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between
 from openloger.network.motion.hypotheses import best_hypothesis
+from openloger.network.motion.matches import cell_depth, edge_matches, pick
 from openloger.network.motion.pose import Matches, Noise, linearise, normal_equations, refine_motion, robust_weight
 from openloger.network.motion.window import WindowSettings, adjust_window, predicted_overlap
-from openloger.shapes import Bool, Float, Int, Tensor
+from openloger.shapes import Float, Int, Tensor
 
 
 class EdgeStatus(IntEnum):
@@ -67,6 +68,8 @@ class GeometricCameras:
     motion: EdgeMotion  # between neighbours
     log_focal: Float[Tensor, " batch"]  # log of the factor that the given focal length takes
     log_depth: Float[Tensor, "batch frame down across"]  # log of the factor that depth takes, on a coarse grid
+    edges: Edges  # all that the window was adjusted by
+    flow: EdgeFlow  # of these; edges of `motion` that fell back have no weight
 
     def corrected_depth(
         self, depth: Float[Tensor, "batch frame height width"]
@@ -95,25 +98,62 @@ def geometric_camera(
     flow = flow_between(features, edges)
     motion = measure_motion(flow, edges, depth, intrinsics, guess, settings=settings)
     cameras = _chain(guess, motion.target_from_source.inverse())
+    trusted = flow.reweighted((motion.status != EdgeStatus.FALLBACK).to(depth.dtype))
     if settings.window is None or not len(edges):
         none = depth.new_zeros(*depth.shape[:2], 1, 1)
-        return GeometricCameras(cameras.matrix(), motion, none[:, 0, 0, 0], none)
+        return GeometricCameras(cameras.matrix(), motion, none[:, 0, 0, 0], none, edges, trusted)
     with torch.autocast(depth.device.type, enabled=False):
         cells = cell_depth(depth)
         more = Edges.gaps(depth.shape[1], settings.window.gaps, device=depth.device)
         overlap = predicted_overlap(cameras, more, cells, intrinsics)
         more = more[(overlap > settings.window.least_overlap).any(0)]
-        trusted = flow.reweighted((motion.status != EdgeStatus.FALLBACK).to(depth.dtype))
+        flow, edges = trusted + flow_between(features, more), edges + more
         adjusted = adjust_window(
-            trusted + flow_between(features, more),
-            edges + more,
+            flow,
+            edges,
             cells,
             intrinsics,
             (cameras, guess),
             flow_sigma_px=settings.noise.flow_sigma_px,
             settings=settings.window,
         )
-    return GeometricCameras(adjusted.world_from_cam.matrix(), motion, adjusted.log_focal, adjusted.log_depth)
+    return GeometricCameras(
+        adjusted.world_from_cam.matrix(), motion, adjusted.log_focal, adjusted.log_depth, edges, flow
+    )
+
+
+def readjusted(
+    cameras: GeometricCameras,
+    depth: Float[Tensor, "batch frame height width"],
+    intrinsics: Float[Tensor, "batch frame 3 3"],
+    regressed: Float[Tensor, "batch frame 4 4"],
+    *,
+    settings: CameraSettings | None = None,
+) -> GeometricCameras:
+    """The same cameras after a shorter adjustment, by the same flow, to depth and intrinsics that were corrected.
+
+    The logarithms are of what it changes, not of what was changed before. Without `settings.window`, or edges, nothing.
+    """
+    settings = settings or CameraSettings()
+    none = torch.zeros_like(cameras.log_depth)
+    if settings.window is None or not len(cameras.edges):
+        return replace(cameras, log_focal=torch.zeros_like(cameras.log_focal), log_depth=none)
+    with torch.autocast(depth.device.type, enabled=False):
+        adjusted = adjust_window(
+            cameras.flow,
+            cameras.edges,
+            cell_depth(depth),
+            intrinsics,
+            (SE3.from_matrix(cameras.world_from_cam), SE3.from_matrix(regressed)),
+            flow_sigma_px=settings.noise.flow_sigma_px,
+            settings=replace(settings.window, cutoffs=settings.window.cutoffs_again),
+        )
+    return replace(
+        cameras,
+        world_from_cam=adjusted.world_from_cam.matrix(),
+        log_focal=adjusted.log_focal,
+        log_depth=adjusted.log_depth,
+    )
 
 
 def _chain(guess: SE3, source_from_target: SE3) -> SE3:
@@ -179,46 +219,6 @@ def _fit(start: SE3, matches: Matches, settings: CameraSettings) -> _Fit:
     return _Fit(
         motion, information / settings.correlated, agree.sum(1) / matches.weight.detach().sum(1).clamp_min(1e-6)
     )
-
-
-def edge_matches(
-    flow: EdgeFlow,
-    edges: Edges,
-    depth: Float[Tensor, "batch frame height width"],
-    intrinsics: Float[Tensor, "batch frame 3 3"],
-) -> Matches:
-    """Points of the source's cells and the pixels where the flow has them; batch and edge in one axis."""
-    height, width = depth.shape[-2:]
-    centres = cell_centres(height, width, like=depth)
-    z, known = cell_depth(depth)
-    focal, principal = intrinsics.diagonal(dim1=-2, dim2=-1)[..., :2], intrinsics[..., :2, 2]
-    ray = (centres - principal[:, :, None, None]) / focal[:, :, None, None]
-    points = torch.cat([ray, torch.ones_like(ray[..., :1])], -1) * z[..., None]  # (batch, frame, r, c, 3)
-    weight = flow.weight * flow.inside * known[:, edges.source]
-    return Matches(
-        point=points[:, edges.source].flatten(2, 3).flatten(0, 1).mT.contiguous(),
-        pixel=(centres + flow.shift_px).flatten(2, 3).flatten(0, 1).mT.contiguous(),
-        weight=weight.flatten(2).flatten(0, 1),
-        focal_px=focal[:, edges.target].flatten(0, 1),
-        principal_px=principal[:, edges.target].flatten(0, 1),
-    )
-
-
-def cell_depth(
-    depth: Float[Tensor, "batch frame height width"],
-) -> tuple[Float[Tensor, "batch frame rows columns"], Bool[Tensor, "batch frame rows columns"]]:
-    """Depth at the centres of the cells and where it is known: 1 / mean(1 / z) of four pixels, exact on planes."""
-    known = depth.isfinite() & (depth > 0)
-    inverse = 1 / torch.where(known, depth, 1.0)
-    first = slice(1, None, 4), slice(2, None, 4)
-    four = [(..., rows, columns) for rows in first for columns in first]
-    all_known = torch.stack([known[place] for place in four]).all(0)
-    return 4 / torch.stack([inverse[place] for place in four]).sum(0), all_known
-
-
-def pick(transform: SE3, frame: Int[Tensor, " edge"]) -> SE3:
-    """The transforms (batch, frame) of some frames."""
-    return SE3(transform.rotation[:, frame], transform.translation[:, frame])
 
 
 def _status(

@@ -34,7 +34,8 @@ class WindowSettings:
 
     gaps: tuple[int, ...] = (-1, -2, 2)  # edges from every frame to the one so many later, beside neighbours
     least_overlap: float = 0.4  # of such an edge, by cameras and depth
-    cutoffs: tuple[float, ...] = (10.0, 8.0, 6.0, 5.0, 4.0, 3.0, 3.0, 3.0, 3.0)  # σ_f, one a step
+    cutoffs: tuple[float, ...] = (10.0, 6.0, 4.0, 3.0, 3.0)  # σ_f, one a step
+    cutoffs_again: tuple[float, ...] = (4.0, 3.0, 3.0)  # after depth was corrected by other means
     field: tuple[int, int] = (3, 4)  # knots down and across
     scale_sigma: float = 0.01  # of a frame's log depth: the network's frames agree, and noise would tilt their scales
     field_sigma: float = 0.05  # of the knots; 0.1 bends the floors of real rooms
