@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from placed_windows import placed_window
 
+from openloger.frames.lenses.undistort import view_name
 from openloger.geometry import Sim3, unproject
 from openloger.recording import Recording, RecordingMeta, create_recording, open_recording
 from openloger.values import Frame, PlacedWindow
@@ -43,21 +44,41 @@ def walk(family: str, seed: int, frames: int) -> Walk:
     return Walk(tuple(scene[frame] for frame in range(frames)), moved)
 
 
-def record(made: Walk, path: Path, *, growth: float = 0.0, swerve: float = 0.0, window: int = 1) -> Recording:
+def record(
+    made: Walk, path: Path, *, growth: float = 0.0, swerve: float = 0.0, window: int = 1, views: int = 1
+) -> Recording:
     """`growth` multiplies lengths by e^growth from the first frame to the last, `swerve` turns by radians about y;
-    windows have `window` frames, and share none."""
+    windows have `window` frames, and share none. `views` are those of a rig, which all look in the same direction."""
+    if views > 1:
+        seen = [
+            replace(sample, name=view_name(f"{Path(sample.name).stem}.jpg", view))
+            for sample in made.samples
+            for view in range(views)
+        ]
+        made = replace(made, samples=tuple(seen))
     meta = RecordingMeta(
-        height=SIZE[0], width=SIZE[1], source="walk.mp4", network="truth", weights_hash=None, settings={}, camera=None
+        height=SIZE[0],
+        width=SIZE[1],
+        source="walk.mp4",
+        network="truth",
+        weights_hash=None,
+        settings={},
+        camera=None,
+        views=views,
     )
     cameras, scales = _drifted(made, growth, swerve)
     with create_recording(path, meta) as writer:
         for number, first in enumerate(range(0, len(made.samples), window)):
-            writer.append(_window(made, cameras, scales, range(first, min(first + window, len(made.samples))), number))
+            writer.append(
+                _window(made, cameras, scales, range(first, min(first + window, len(made.samples))), number, views)
+            )
         writer.finish()
     return open_recording(path)
 
 
-def _window(made: Walk, cameras: np.ndarray, scales: np.ndarray, frames: range, number: int) -> PlacedWindow:
+def _window(
+    made: Walk, cameras: np.ndarray, scales: np.ndarray, frames: range, number: int, views: int
+) -> PlacedWindow:
     samples = [made.samples[frame] for frame in frames]
     known = np.stack([sample.valid & (sample.depth > 0) for sample in samples])
     depth = np.where(known, np.stack([sample.depth for sample in samples]), 50.0).astype(np.float32)
@@ -65,7 +86,7 @@ def _window(made: Walk, cameras: np.ndarray, scales: np.ndarray, frames: range, 
     points = unproject(torch.from_numpy(depth * scales[frames, None, None]).double(), intrinsics)
     return placed_window(
         [
-            Frame(sample.rgb, frame, sample.timestamp_s, sample.name)
+            Frame(sample.rgb, frame // views, sample.timestamp_s, sample.name)
             for frame, sample in zip(frames, samples, strict=True)
         ],
         torch.from_numpy(cameras[frames]),

@@ -235,6 +235,16 @@ def test_a_known_focal_length_that_the_pictures_contradict_is_said(shots: list[s
     assert f"the focal length given is {factor:.2g} times what the pictures suggest" in said["known lens"]
 
 
+def test_views_that_the_network_takes_for_narrower_ones_are_not_a_lens_to_check(shots: list[scenes.Shot]) -> None:
+    camera = shots[0].intrinsics.copy()
+    camera[[0, 1], [0, 1]] *= 0.5
+    lens = replace(LENS, known_intrinsics=camera, is_view=True)
+    said = found(placed(shots, known_intrinsics=torch.from_numpy(camera)), lens)["known lens"]
+    across, taken = (2 * np.degrees(np.arctan(SIZE[1] / 2 / focal)) for focal in (camera[0, 0], 2 * camera[0, 0]))
+    assert f"the views are {across:.0f}° across, and the network takes them for views of {taken:.0f}°" in said
+    assert "check" not in said
+
+
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_a_known_focal_length_is_compared_with_what_the_network_predicted(
     shots: list[scenes.Shot], factor: float

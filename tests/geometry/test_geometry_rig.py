@@ -86,6 +86,16 @@ def test_views_with_errors_are_better_together_than_alone(seed: int) -> None:
     assert together.scale.log() == pytest.approx(LOG_SCALES, abs=0.1)
 
 
+@pytest.mark.parametrize("instants", [1, 3])
+def test_a_rig_that_stands_still_has_scales_as_before_and_no_motion(instants: int) -> None:
+    still = rotation_from_axis_angle(torch.zeros(3).double()) @ RIG[:, None].expand(-1, instants, -1, -1)
+    found = join((still, torch.zeros(VIEWS, instants, 3).double()))
+    assert (found.rotation - torch.eye(3)).abs().max() < 1e-9
+    assert (found.centre == 0).all()
+    assert found.scale == pytest.approx(torch.ones(VIEWS).double())
+    assert found.weight == pytest.approx(torch.full((VIEWS,), 1 / VIEWS).double())
+
+
 @pytest.mark.parametrize("bad", range(VIEWS))
 def test_one_bad_view_of_four_does_not_move_the_result(bad: int) -> None:
     motion = Motion(bad)

@@ -11,6 +11,7 @@ from PIL import Image
 
 import openloger
 from openloger import InputError, RecordingError, RunOptions
+from openloger.cli.info import info
 from openloger.corrections import close_loops
 from openloger.evaluation.gather import gather_recording
 from openloger.export import SourceFrames, export_recording
@@ -89,6 +90,24 @@ def test_a_rig_resumed_equals_uncut(
     for frame in range(len(whole)):
         assert np.array_equal(rest.depth(frame), whole.depth(frame))
         assert np.array_equal(rest.rgb(frame), whole.rgb(frame))
+
+
+def test_one_panorama_is_a_rig_that_stands_still(network: Network, panoramas: Path, tmp_path: Path) -> None:
+    frames = openloger.open_frames(str(panoramas), stop=1)
+    settings = RunOptions(camera=RIG)
+    one = openloger.reconstruct(frames, tmp_path / "one", network=network, window=6, size=(24, 32), options=settings)
+    assert (len(one), one.complete) == (VIEWS, True)
+    assert (one.world_from_cam[:, :3, 3] == 0).all()
+    assert all(np.isfinite(one.depth(view)).all() for view in range(VIEWS))
+
+
+def test_info_has_the_instants_and_that_the_lens_is_known(
+    recording: Recording, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info(recording.path)
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{VIEWS * INSTANTS} ({INSTANTS} instants of {VIEWS} views) of 24×32 pixels" in told
+    assert "known lens" in told
 
 
 def test_a_rig_without_its_state_is_not_continued(network: Network, panoramas: Path, tmp_path: Path) -> None:

@@ -85,11 +85,13 @@ def _check(recording: Path) -> int:
 def _rows(summary: RecordingSummary) -> dict[str, str]:
     unit = summary.unit
     low, median, high = summary.focal_px or (np.nan,) * 3
+    instants = f" ({summary.frames // summary.views} instants of {summary.views} views)" if summary.views > 1 else ""
+    size = f"{summary.height}×{summary.width} pixels"
     left_out = f"; {summary.left_out} that the source gave between them are left out" if summary.left_out else ""
     return {
         "recording": f"{summary.path} ({summary.bytes / 1e6:.1f} MB)",
         "state": "complete" if summary.complete else "not complete",
-        "frames": f"{summary.frames} of {summary.height}×{summary.width} pixels, {summary.duration_s:.1f} s{left_out}",
+        "frames": f"{summary.frames}{instants} of {size}, {summary.duration_s:.1f} s{left_out}",
         "source": summary.source,
         "network": f"{summary.network}, weights {summary.weights_hash or 'random'}",
         "settings": ", ".join(f"{name} {value}" for name, value in summary.settings.items()),

@@ -211,6 +211,8 @@ def _world_point(recording: Recording, point: PicturePoint) -> _WorldPoint:
 def _maps(recording: Recording, depth: Path, unit: str | None) -> dict[int, Callable[[], np.ndarray]]:
     """Readers of depth in metres by the recording's frame."""
     of_source = {int(index): number for number, index in enumerate(recording.source_index)}
+    if recording.views > 1:
+        of_source.clear()  # a panorama's number is not one view's
     if not depth.exists():
         raise InputError(f"there is no {depth}; give a folder of depth maps, or an .npz")
     if not depth.is_dir():
@@ -231,9 +233,8 @@ def _maps(recording: Recording, depth: Path, unit: str | None) -> dict[int, Call
             if number is not None:
                 readers[number] = partial(_read_map, file, unit)
     if not readers:
-        raise InputError(
-            f"{depth}: holds no depth of a frame of this recording; name maps as the frames, or by their numbers"
-        )
+        way = f"as {Path(recording.names[0]).stem} is" if recording.views > 1 else "as the frames, or by their numbers"
+        raise InputError(f"{depth}: holds no depth of a frame of this recording; name maps {way}")
     return readers
 
 

@@ -20,6 +20,7 @@ from openloger.corrections.gravity import find_gravity, upright_from_world
 from openloger.corrections.pose_files import MeasuredPoses, read_poses
 from openloger.corrections.result import Alignment, batched, check_frames, check_unit, metres_per_unit
 from openloger.errors import InputError
+from openloger.frames.lenses.undistort import panorama_name
 from openloger.frames.video import creation_time_s
 from openloger.geometry import (
     PointAnchors,
@@ -152,12 +153,20 @@ def _middle_fix(fixes: GpsFixes) -> int:
 
 def _shares_names(recording: Recording, names: tuple[str, ...]) -> bool:
     """Whether any picture of a track has a frame's name."""
-    return not {Path(name).name for name in recording.names}.isdisjoint(names)
+    return not _frames_by_name(recording).keys().isdisjoint(names)
+
+
+def _frames_by_name(recording: Recording) -> dict[str, int]:
+    """The frame of each of the source's pictures; of a panorama, its first view's."""
+    names = recording.names
+    if recording.views == 1:
+        return {Path(name).name: number for number, name in enumerate(names)}
+    return {Path(panorama_name(names[number], 0)).name: number for number in recording.first_views}
 
 
 def _by_name(recording: Recording, fixes: GpsFixes) -> tuple[Float64[np.ndarray, " place"], np.ndarray]:
     assert fixes.names is not None
-    by_name = {Path(name).name: number for number, name in enumerate(recording.names)}
+    by_name = _frames_by_name(recording)
     rows = [row for row, name in enumerate(fixes.names) if name in by_name]
     if len(rows) < LEAST_FIXES:
         raise InputError(
@@ -365,7 +374,8 @@ def _bent(
     if not track.has_heights:
         track = replace(track, measured=_with_own_heights(track, moved))
     count = max(2, min(_NODES, len(recording), len(track.frames)))
-    frames = np.unique(np.linspace(0, len(recording) - 1, count).round().astype(int))
+    spaced = np.linspace(0, len(recording) - 1, count).round().astype(int)
+    frames = np.unique(spaced - spaced % recording.views)
     recorded = recording.world_from_cam[frames]
     scale = moved.scale.expand(len(frames))
     before = Sim3(scale, moved.rotation.expand(len(frames), 3, 3), moved.translation.expand(len(frames), 3))
@@ -387,8 +397,8 @@ def _bent(
     bent = solved @ nodes.inverse() @ before
     numbers = tuple(frames.tolist())
     step = replace(step, frames=numbers, after_from_before=bent)
-    lower = np.floor(track.frames).astype(int)
-    again = step.at(np.clip(lower, 0, len(recording) - 1)).apply(torch.from_numpy(track.estimated.copy())).numpy()
+    lower = np.floor(track.frames).astype(int).clip(0, len(recording) - 1)
+    again = step.at(lower - lower % recording.views).apply(torch.from_numpy(track.estimated.copy())).numpy()
     distance = np.linalg.norm((again - track.measured) * _axes(track), axis=1)
     return step, distance, distance <= max(4 * float(np.median(distance)), 1e-9)
 

@@ -46,6 +46,7 @@ class Lens:
     size: tuple[int, int]  # (height, width) of the frames as the network saw them
     known_intrinsics: Float64[np.ndarray, "3 3"] | None = None  # in pixels of `size`
     is_spherical: bool = False  # marked so in the file
+    is_view: bool = False  # the pictures are views cut from panoramas, whose camera is exact
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,21 @@ def _known_lens(evidence: _Evidence) -> str | None:
     ratio = evidence.median_of("focal_ratio")
     if ratio is None or 1 / LARGEST_FOCAL_RATIO < ratio < LARGEST_FOCAL_RATIO:
         return None
+    if evidence.lens.is_view:
+        return _unusual_view(evidence.lens, ratio)
     given = f"the focal length given is {1 / ratio:.2g} times what the pictures suggest"
     return f"{given}: {_check_camera(evidence.lens)}"
+
+
+def _unusual_view(lens: Lens, ratio: float) -> str:
+    assert lens.known_intrinsics is not None, "a view's camera is known"
+    half = lens.size[1] / 2 / lens.known_intrinsics[0, 0]
+    across, taken = (round(2 * float(np.degrees(np.arctan(tangent)))) for tangent in (half, half / ratio))
+    return (
+        f"the views are {across}° across, and the network takes them for views of {taken}°: it was not made for such, "
+        "and path and depth are off; take another network (--network), or views of another field (--camera "
+        "equirect:YAW,PITCH,FOV, or equirect:rig,VIEWS,FOV)"
+    )
 
 
 def _low_confidence(evidence: _Evidence) -> str | None:

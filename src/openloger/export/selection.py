@@ -74,6 +74,15 @@ class PointChunk:
         return len(self.points_world)
 
 
+def selected_cameras(recording: Reconstruction, selection: PointSelection) -> range:
+    """The frames of a camera path: of a rig, whose views share their time and centre, the first view's."""
+    views = recording.views if isinstance(recording, Recording) else 1
+    if views == 1 or recording.frame_count == 0:
+        return selected_frames(recording, selection)
+    selection.check()
+    return range(0, recording.frame_count, views * selection.frame_stride)
+
+
 def selected_frames(recording: Reconstruction, selection: PointSelection) -> range:
     """The frames that every format exports.
 

@@ -1,6 +1,7 @@
 """Camera paths as text: TUM (timestamp tx ty tz qx qy qz qw) and KITTI (twelve numbers: a 3 x 4 matrix by rows).
 
-Both hold world_from_cam in OpenCV's axes, one frame a line, with every digit of the float64.
+Both hold world_from_cam in OpenCV's axes, one frame a line, with every digit of the float64. Of a rig they have the
+first view of each instant, so that times increase, and KITTI's rows count panoramas.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from openloger.export.reconstruction import Progress, Reconstruction, no_progress
-from openloger.export.selection import PointSelection, selected_frames
+from openloger.export.selection import PointSelection, selected_cameras
 from openloger.geometry.rotations import quaternion_wxyz_from_rotation
 from openloger.shapes import Float
 
@@ -21,7 +22,7 @@ def write_tum(
     recording: Reconstruction, path: Path, *, selection: PointSelection, progress: Progress = no_progress
 ) -> None:
     """Of `selection`, only `frame_stride` counts."""
-    frames = list(selected_frames(recording, selection))
+    frames = list(selected_cameras(recording, selection))
     world_from_cam = recording.world_from_cam[frames]
     xyzw = np.roll(quaternions_wxyz(world_from_cam), -1, axis=-1)
     timestamps_s = np.asarray(recording.timestamps_s)[frames]
@@ -33,7 +34,7 @@ def write_kitti(
     recording: Reconstruction, path: Path, *, selection: PointSelection, progress: Progress = no_progress
 ) -> None:
     """Of `selection`, only `frame_stride` counts."""
-    frames = list(selected_frames(recording, selection))
+    frames = list(selected_cameras(recording, selection))
     _write_rows(path, recording.world_from_cam[frames, :3].reshape(len(frames), 12))
     progress(len(frames), len(frames))
 

@@ -163,7 +163,7 @@ def _middle(apart: Tensor) -> int:
 
 def _weight(missed: Tensor, *, least: float = _TINY) -> Tensor:
     """Of views by their mean squared distances."""
-    return (1 + missed / missed.median().clamp_min(least)) ** -2
+    return (1 + missed / missed.median().clamp_min(max(least, torch.finfo(missed.dtype).tiny))) ** -2
 
 
 def _kept(squares: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class CameraRig:
         `fov_deg` is across each; by default 90, or what lets neighbours share 18°.
         """
         if not 3 <= count <= MOST_VIEWS:
-            raise InputError(f"a ring of {count} views: give 3 to {MOST_VIEWS}")
+            raise InputError(f"a ring of {count} views: give 3 to {MOST_VIEWS}, or one direction (equirect:YAW,PITCH)")
         fov_deg = max(VIEW_FOV_DEG, 360 / count + _SHARED_DEG) if fov_deg is None else fov_deg
         return CameraRig(tuple(CameraModel("equirect", (360 * n / count, 0.0, fov_deg)) for n in range(count)))
 

@@ -88,6 +88,11 @@ class Correction:
             moved = step.at(frames) @ moved
         return moved
 
+    def of_frames(self, count: int, *, views: int) -> Sim3:
+        """`corrected_from_recorded` of the first `count` frames; the same for the `views` of an instant."""
+        frames = np.arange(count)
+        return self.at(frames - frames % views)
+
     @property
     def is_metric(self) -> bool:
         """Whether lengths are metres."""

@@ -96,6 +96,7 @@ class RecordingMeta:
             source_size=self.source_size or (self.height, self.width),
             size=(self.height, self.width),
             known_intrinsics=self.known_intrinsics,
+            is_view=self.camera is not None and self.camera.startswith("equirect"),
             is_spherical=self.camera is None and bool((self.source_identity or {}).get("spherical")),
         )
 

@@ -314,7 +314,9 @@ class _View:
     @cached_property
     def _moved(self) -> Sim3 | None:
         """`corrected_from_recorded` of each frame; None: nothing is moved."""
-        return None if self.correction is None else self.correction.at(np.arange(self.committed.frames))
+        if self.correction is None:
+            return None
+        return self.correction.of_frames(self.committed.frames, views=self._meta.views)
 
     @cached_property
     def cameras(self) -> np.ndarray:

@@ -79,6 +79,12 @@ def view_name(name: str, view: int) -> str:
     return str(path.with_name(f"{path.stem}_view{view}{path.suffix}"))
 
 
+def panorama_name(name: str, view: int) -> str:
+    """The other way: of a panorama, from its view's; another name stays as it is."""
+    path = PurePosixPath(name)
+    return str(path.with_name(path.stem.removesuffix(f"_view{view}") + path.suffix))
+
+
 def _shrunk(frame: Frame, camera: CameraModel, then_size: Callable[[int, int], Size] | None) -> Size:
     """The size at which pictures are undistorted."""
     height, width = frame.rgb.shape[:2]

@@ -72,7 +72,8 @@ class RecordingSummary:
     network: str
     weights_hash: str | None  # None: random weights
     settings: Mapping[str, Any]
-    lens: str
+    views: int  # of a rig, frames of one instant
+    lens: str  # known, fixed or varying
     masks: tuple[str, ...]  # the kinds of masks that hide pixels
     openloger_version: str
     versions: Mapping[str, str]  # of what it was computed with; none in recordings that did not keep them yet
@@ -110,7 +111,8 @@ def summarise(recording: Recording) -> RecordingSummary:
         network=meta.network,
         weights_hash=meta.weights_hash,
         settings=dict(meta.settings),
-        lens=meta.lens,
+        views=meta.views,
+        lens=meta.lens if meta.known_intrinsics is None else "known",
         masks=meta.mask_kinds,
         openloger_version=meta.package_version,
         versions=dict(meta.versions),

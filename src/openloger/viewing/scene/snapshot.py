@@ -94,7 +94,7 @@ def _recorded_path(
     """The cameras as they were recorded, moved as the correction moves the first one; None where it moves all alike."""
     if recording.correction is None or len(centres) == 0:
         return None
-    corrected_from_recorded = recording.correction.at(np.arange(len(centres)))
+    corrected_from_recorded = recording.correction.of_frames(len(centres), views=recording.views)
     recorded = corrected_from_recorded.inverse().apply(torch.from_numpy(centres.copy()))
     path = corrected_from_recorded[:1].apply(recorded).numpy()
     extent = float(np.linalg.norm(np.ptp(centres, axis=0)))
