@@ -92,6 +92,19 @@ def test_each_window_draws_in_its_own_style(viewer: Viewer) -> None:
         assert not session._controls._mesh_note.visible
 
 
+def test_a_window_that_closes_while_it_is_drawn_ends_nothing(viewer: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """viser warns of what is sent to a closed window, and warnings are errors here."""
+    with window(viewer):
+        until(viewer, lambda: any(session._page is not None for session in viewer._sessions.values()))
+        (session,) = viewer._sessions.values()
+        session._tools.set_measuring(True)
+    until(viewer, lambda: not viewer._sessions)
+    viewer._sessions[0], session._page, session._draws = session, None, None
+    monkeypatch.setattr(viewer, "_greet", lambda: None)  # the turn has looked for closed windows already
+    viewer.tick()
+    assert session._page is not None, "it was drawn"
+
+
 def test_a_slider_changes_its_own_window_and_no_other(viewer: Viewer) -> None:
     sessions = viewer._sessions
     with window(viewer) as one:

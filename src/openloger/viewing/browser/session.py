@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,6 +113,10 @@ class Session:
     def moved_s(self) -> float:
         """When its camera moved last."""
         return self._navigation.moved_s
+
+    def may_be_closed(self) -> AbstractContextManager[None]:
+        """Inside, the window may be closed at any moment: viser does not warn of what it is sent afterwards."""
+        return self._client._websock_connection.get_message_buffer().sanctioned_dead_writes()
 
     def take_in(self, shown: SceneUpdate) -> None:
         """More of the recording is known."""

@@ -98,7 +98,8 @@ class Viewer:
         if latest is not None and (self._shown is None or self._shown.scene.snapshot is not latest):
             self._take_in(latest)
         for session in self._sessions.values():
-            session.tick(self._reader.detail)
+            with session.may_be_closed():
+                session.tick(self._reader.detail)
         self._look_closely()
 
     def _greet(self) -> None:
@@ -111,7 +112,8 @@ class Viewer:
                 has_truth = self.options.truth is not None
                 self._sessions[number] = session = Session(client, self._recording, self._mesher, has_truth=has_truth)
                 if self._shown is not None:
-                    session.take_in(self._shown)
+                    with session.may_be_closed():
+                        session.take_in(self._shown)
 
     def _take_in(self, snapshot: Snapshot) -> None:
         """The reader has more."""
@@ -138,7 +140,8 @@ class Viewer:
             self._server.initial_camera.look_at = start.look_at
             self._server.initial_camera.fov = ORBIT_FOV
         for session in self._sessions.values():
-            session.take_in(self._shown)
+            with session.may_be_closed():
+                session.take_in(self._shown)
 
     def _align(self, count: int) -> tuple[Overlay | None, str]:
         """The true path, and a note about it."""
