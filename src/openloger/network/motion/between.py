@@ -83,8 +83,8 @@ def track_cameras(
     along = places(count, like=keyframes.depth)
     way = keyframes.first_from_last.log()
     start = SE3.exp(torch.cat([along.new_zeros(1), along, along.new_ones(1)])[:, None] * way)
-    depth = keyframes.depth.new_zeros(1, count + 2, *keyframes.depth.shape[1:])
-    depth[0, [0, -1]] = keyframes.depth
+    none = keyframes.depth.new_zeros(count, *keyframes.depth.shape[1:])
+    depth = torch.cat([keyframes.depth[:1], none, keyframes.depth[1:]])[None]
     lens = keyframes.intrinsics.expand(1, count + 2, 3, 3)
     guess = SE3(start.rotation[None], start.translation[None])
     edges = Edges.from_ends(len(images), device=along.device)
