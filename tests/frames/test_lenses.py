@@ -148,6 +148,7 @@ def test_rigs_as_text() -> None:
     ("text", "said"),
     [
         ("equirect:rig,2", "a ring of 2 views: give 3 to 12"),
+        ("equirect:rig,", "give equirect:rig, equirect:rig,VIEWS"),
         ("equirect:rig,4.5", "give equirect:rig, equirect:rig,VIEWS"),
         ("equirect:rig,4,90,1", "give equirect:rig, equirect:rig,VIEWS"),
         ("equirect:rig,four", "give numbers with commas"),

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from openloger.geometry import SE3, centred_intrinsics, pixel_grid
-from openloger.network.motion import EdgeFlow
+from openloger.network.motion import EdgeFlow, Edges
 from openloger.network.motion.flow import cell_centres
 
 HEIGHT, WIDTH, FOCAL = 96, 128, 110.0
@@ -54,6 +54,24 @@ def exact_flow(depth: Tensor, target_from_source: SE3) -> EdgeFlow:
     matched = moved[..., :2] / moved[..., 2:] * FOCAL + middle
     inside = ((matched > 0) & (matched < depth.new_tensor([WIDTH, HEIGHT]))).all(-1)
     return EdgeFlow((matched - cells)[None, None], torch.ones_like(z)[None, None], inside[None, None])
+
+
+def worlds_and_flow(cameras: SE3, edges: Edges) -> tuple[EdgeFlow, Tensor]:
+    """The exact flow of all edges between cameras (1, frame), and depth that is the same within a cell.
+
+    Every frame looks at a world of its own.
+    """
+    depth = torch.cat([cell_world(seed) for seed in range(cameras.batch_shape[1])], 1)
+    flows = []
+    for source, target in zip(edges.source.tolist(), edges.target.tolist(), strict=True):
+        move = SE3(cameras.rotation[0, target], cameras.translation[0, target]).inverse() @ SE3(
+            cameras.rotation[0, source], cameras.translation[0, source]
+        )
+        flows.append(exact_flow(depth[0, source], move))
+    joined = flows[0]
+    for flow in flows[1:]:
+        joined = joined + flow
+    return joined, depth
 
 
 def motion(seed: int, *, angle: float = 0.1, length: float = 0.25, dtype: torch.dtype = torch.float32) -> SE3:

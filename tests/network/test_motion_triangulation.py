@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from network.motion_scenes import HEIGHT, WIDTH, cell_world, exact_flow, generator, intrinsics, motion
+from network.motion_scenes import HEIGHT, WIDTH, cell_world, generator, intrinsics, motion, worlds_and_flow
 from openloger.geometry import SE3
 from openloger.network.motion import EdgeFlow, Edges, Triangulated, TriangulationSettings, triangulate
 
@@ -25,18 +25,7 @@ def walk(length: float) -> SE3:
 
 
 def scene(cameras: SE3) -> tuple[EdgeFlow, Tensor]:
-    """The exact flow of all edges, and depth that is the same within a cell; every frame has a world of its own."""
-    depth = torch.cat([cell_world(seed) for seed in range(FRAMES)], 1)
-    flows = []
-    for source, target in zip(ALL.source.tolist(), ALL.target.tolist(), strict=True):
-        move = SE3(cameras.rotation[0, target], cameras.translation[0, target]).inverse() @ SE3(
-            cameras.rotation[0, source], cameras.translation[0, source]
-        )
-        flows.append(exact_flow(depth[0, source], move))
-    joined = flows[0]
-    for flow in flows[1:]:
-        joined = joined + flow
-    return joined, depth
+    return worlds_and_flow(cameras, ALL)
 
 
 def wrong_by(size: float) -> Tensor:

@@ -10,7 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
 
-from network.motion_scenes import HEIGHT, SIZE, WIDTH, cell_world, exact_flow, generator, intrinsics, motion
+from network.motion_scenes import (
+    HEIGHT,
+    SIZE,
+    WIDTH,
+    generator,
+    intrinsics,
+    motion,
+    worlds_and_flow,
+)
 from openloger.geometry import SE3, rotation_angle
 from openloger.network.motion import EdgeFlow, Edges, WindowSettings
 from openloger.network.motion.elimination import Eliminated, Slots, Tracks, WindowState, _observe
@@ -40,18 +48,7 @@ def path() -> SE3:
 
 
 def scene(cameras: SE3) -> tuple[EdgeFlow, Tensor]:
-    """The exact flow of all edges; every frame has a depth of its own, as if it looked at a world of its own."""
-    depth = torch.cat([cell_world(seed) for seed in range(FRAMES)], 1)
-    flows = []
-    for source, target in zip(ALL.source.tolist(), ALL.target.tolist(), strict=True):
-        move = SE3(cameras.rotation[0, target], cameras.translation[0, target]).inverse() @ SE3(
-            cameras.rotation[0, source], cameras.translation[0, source]
-        )
-        flows.append(exact_flow(depth[0, source], move))
-    joined = flows[0]
-    for flow in flows[1:]:
-        joined = joined + flow
-    return joined, depth
+    return worlds_and_flow(cameras, ALL)
 
 
 def shaken(cameras: SE3, size: float) -> SE3:

@@ -1,7 +1,7 @@
 """The outputs of dense heads through the geometric camera: cameras, depth and lens as flow measures them.
 
-The regressed cameras are its start and fallback. With a refinement the depth is corrected after the adjustment by what
-triangulation finds, and cameras, focal length and depth are adjusted once more to it, which is short: they start well.
+The regressed cameras are its start and fallback. With a refinement, depth is corrected after the adjustment by
+triangulation, and a shorter adjustment of cameras, focal length and depth follows.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _State:
 
 
 def _measurable(heads: HeadOutputs, window: Window) -> Bool[Tensor, "batch frame height width"]:
-    """Where depth and flow have a say: neither sky nor hidden, nor what moves if the window is of what stands still."""
+    """Pixels to measure by: neither sky nor masked, nor moving where the window excludes what moves."""
     assert heads.sky_logit is not None
     assert heads.moving_logit is not None
     known = heads.sky_logit <= 0

@@ -1,12 +1,10 @@
 """Depth refined by what was measured: a small U-Net (arXiv 1505.04597) over triangulated depth and encoder features.
 
-Heads tell depth from pictures; flow between adjusted cameras measures it wherever the camera moved
-(`motion/triangulation.py`), but with outliers, and not where there is no texture or parallax. What a cell's measurement
-is worth is seen from its information, what is left of the flow, and its neighbours on the same surface. So the network
-takes all of these and gives log z ← log z + a + g · ê, ê the measured correction after a narrow prior, and a term for
-the logit of confidence, which knows from it where depth was measured. Untrained it changes nothing.
-
-Legend: N image, H×W pixels, h×w cells of stride 4.
+The heads predict depth from pictures; flow between adjusted cameras measures it wherever the camera moved
+(`motion/triangulation.py`), but with outliers, and not where there is no texture or parallax. The reliability of a
+cell's measurement depends on its information, on the residual of the flow, and on its neighbours on the same surface.
+The network takes all of these and computes log z ← log z + a + g · ê, where ê is the measured correction after a narrow
+prior, and a term for the logit of confidence. Untrained, it changes nothing.
 """
 
 from __future__ import annotations
@@ -59,6 +57,7 @@ class DepthRefinement(nn.Module):
         shape = measured.log_depth.shape[:2]
         weight = _weight(measured)
         correction = (measured.log_depth.clamp(-MOST, MOST) * weight).flatten(0, 1)[:, None]
+        # torch 2.13 crashes in GroupNorm's backward pass on channels-last maps that need no gradient
         levels = [level.flatten(0, 1).contiguous() for level in pyramid[1:4]]
         a, gain, confidence = self._maps(_evidence(heads, measured, weight), levels).split(1, dim=1)
         terms = torch.cat([a + gain * correction, confidence], 1)
@@ -100,7 +99,7 @@ class ResidualConvolutions(nn.Module):
 
 
 def _weight(measured: Triangulated) -> Float[Tensor, "batch frame row column"]:
-    """0 to 1: what a measurement is worth beside the prior."""
+    """The weight of a measurement against the prior, 0 to 1."""
     ratio = measured.information * DEPTH_SIGMA**2
     return ratio / (1 + ratio)
 

@@ -24,7 +24,7 @@ class Window:
     rigid: bool = True  # False: regressed rotations stay nine numbers, for whoever projects them on the host
     used: Bool[Tensor, "batch frame height width"] | None = None  # False: a mask hides the pixel; one window alone
     still_only: bool = False  # what is predicted to move by itself has no say in a geometric camera
-    measured: bool = False  # the geometric camera takes its part in training, too: for what refines depth after it
+    measured: bool = False  # run the geometric camera in training, too, so that the refinement behind it can be trained
     padding: int = 0  # frames at the end that only bring a last window to its usual length; they change no output
 
     @property

@@ -42,7 +42,7 @@ def run_chain(
     measured: bool = False,
 ) -> Chain:
     """Run a batch of clips; `size` 0 takes each as one window. `log_scale` is what the windows' depth is off by before
-    the memory of scale, taken in turn; `measured` as `Window` has it.
+    the memory of scale, taken in turn; `measured` is passed to every `Window`.
 
     Raises:
         InputError: the network is placed by sim3, which is not trained through.

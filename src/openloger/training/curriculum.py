@@ -135,7 +135,7 @@ class WindowPlan:
     truncate: int = 0  # cut the gradient through the memory every so many windows; 0: never
     memory: bool = True  # False: the memory layers are left out
     scale_noise: float = 0.0  # of a window's log depth before the memory of scale: windows of real video agree less
-    measured: bool = False  # a geometric camera takes its part, as in use: for what refines depth after it
+    measured: bool = False  # run the geometric camera, as in inference, to train the refinement behind it
 
     def at(self, progress: float) -> tuple[int, int]:
         """Window size and overlap at a stage's progress 0..1; (0, 0) where the clip is one window."""
@@ -312,17 +312,8 @@ DENSE_LOSSES = LossWeights(  # of networks with dense heads, as measured for `co
     sky=0.2,
     moving=0.1,
 )
-MEASURED_LOSSES = LossWeights(  # of the refinement of depth: what it has a say in
-    local=0.0,
-    world=0.0,
-    rotation=0.0,
-    translation=0.0,
-    normal=0.0,
-    anchor=0.0,
-    depth=1.0,
-    gradient=1.0,
-    confidence=0.2,
-    trusted_error=0.1,
+MEASURED_LOSSES = replace(  # of the refinement of depth: the terms that it changes
+    CONFIDENCE_ALONE, depth=1.0, gradient=1.0, confidence=0.2, trusted_error=0.1
 )
 COMPACT_CLIPS = ClipPlan(
     size=(128, 176),

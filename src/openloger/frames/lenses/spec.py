@@ -46,10 +46,10 @@ def _rig(text: str, values: str) -> CameraRig:
     if "/" in values:
         return CameraRig(tuple(CameraModel("equirect", _numbers(text, view)) for view in values.split("/")))
     _, *given = values.split(",")
-    count, *fov_deg = _numbers(text, ",".join(given)) or (RIG_VIEWS,)
-    if len(fov_deg) > 1 or not float(count).is_integer():
+    numbers = _numbers(text, ",".join(given)) if given else (RIG_VIEWS,)
+    if len(numbers) not in (1, 2) or not float(numbers[0]).is_integer():
         raise InputError(f"camera {text!r}: give equirect:rig, equirect:rig,VIEWS or equirect:rig,VIEWS,FOV")
-    return CameraRig.ring(int(count), *fov_deg)
+    return CameraRig.ring(int(numbers[0]), *numbers[1:])
 
 
 def _numbers(text: str, values: str) -> tuple[float, ...]:

@@ -132,7 +132,7 @@ def readjusted(
 ) -> GeometricCameras:
     """The same cameras after a shorter adjustment, by the same flow, to depth and intrinsics that were corrected.
 
-    The logarithms are of what it changes, not of what was changed before. Without `settings.window`, or edges, nothing.
+    `log_focal` and `log_depth` are relative to the given intrinsics and depth; zero without `settings.window` or edges.
     """
     settings = settings or CameraSettings()
     none = torch.zeros_like(cameras.log_depth)

@@ -30,7 +30,7 @@ class TriangulationSettings:
 
 @dataclass(frozen=True, eq=False)
 class Triangulated:
-    """What flow tells of the depth of every cell of stride 4."""
+    """The depth of every cell of stride 4, as flow measures it."""
 
     log_depth: Float[Tensor, "batch frame rows columns"]  # e: log of the factor that depth takes
     information: Float[Tensor, "batch frame rows columns"]  # 1 / variance of e by flow alone; 0: none
