@@ -18,6 +18,9 @@ from openloger.batch import Video, WorkerControl
 from openloger.batch.index import Index
 from openloger.batch.storage import Storage, download, local_path
 from openloger.batch.video import VideoJob, VideoWorker
+from openloger.network import load
+from openloger.network.kernels.calibration import KernelCalibration
+from openloger.network.kernels.choice import Kernels
 from openloger.outputs import MANIFEST, FileLock
 
 
@@ -175,6 +178,28 @@ def test_a_recording_that_another_run_holds_is_tried_again(network, clip, tmp_pa
     lock.release()
     assert run(video, WorkerControl()).state == "complete"
     assert contents(tmp_path / "out/a") == contents(one_by_one(clip, tmp_path / "alone", network))
+
+
+def test_a_recording_goes_on_as_it_was_begun_whatever_was_measured_since(clip, tmp_path, one_thread, monkeypatch):
+    """Precision and kernels may be chosen anew between two runs; the videos after it keep to what is chosen now."""
+    spec, job = replace(SPEC, dtype="auto"), VideoJob(SPEC, str(tmp_path / "out"), (), str(tmp_path), 0)
+
+    def chosen(kernels, precision):
+        monkeypatch.setattr(load, "calibrated", lambda *given: KernelCalibration(kernels, precision))
+        return spec.load()
+
+    before = chosen(Kernels("torch"), "bfloat16")
+    stopping = WorkerControl()
+    stopping.stop()
+    begun, fresh = Video("begun", str(clip), SMALL), Video("fresh", str(clip), SMALL)
+    assert VideoWorker(replace(job, spec=spec), before)(begun, stopping).state == "interrupted"
+    now = chosen(Kernels(), "float32")
+    run = VideoWorker(replace(job, spec=spec), now)
+    result = run(begun, WorkerControl())
+    assert (result.state, result.error) == ("complete", None)
+    assert run(fresh, WorkerControl()).state == "complete"
+    assert contents(tmp_path / "out/begun") == contents(one_by_one(clip, tmp_path / "before", before))
+    assert contents(tmp_path / "out/fresh") == contents(one_by_one(clip, tmp_path / "now", now))
 
 
 def test_no_video_is_begun_on_a_full_disk(network, clip, tmp_path, monkeypatch):

@@ -26,8 +26,10 @@ from openloger.frames import open_frames
 from openloger.frames.through import FramesThrough
 from openloger.frames.world import PREFIX
 from openloger.network import NetworkSpec, WindowNetwork
+from openloger.network.kernels.choice import Kernels
 from openloger.pipeline.options import RunOptions
 from openloger.pipeline.reconstruct import reconstruct
+from openloger.pipeline.resume import recording_to_resume
 from openloger.recording import Recording, open_recording
 from openloger.recording.meta import is_recording
 from openloger.values import Frame
@@ -170,7 +172,7 @@ class VideoWorker:
         return reconstruct(
             frames if _is_here(video) else _Renamed(frames, _as_they_are, video.shown_source),
             folder,
-            network=self._network,
+            network=self._network_for(folder),
             window=chosen.window,
             overlap=chosen.overlap,
             placement=chosen.placement,
@@ -179,6 +181,18 @@ class VideoWorker:
             keyframes=chosen.keyframes,
             options=options,
         )
+
+    def _network_for(self, folder: Path) -> WindowNetwork:
+        """The worker's; for a recording that was begun with another precision or other kernels, one of its own: a
+        measurement may choose anew between two runs, and the videos after this one keep to the worker's."""
+        begun = recording_to_resume(folder)
+        if begun is None or begun.complete:
+            return self._network
+        settings, own = begun.meta.settings, self._network.run_settings()
+        same = settings.get("precision") == own.get("precision")
+        if same and Kernels.of_recording(settings) == Kernels.of_recording(own):
+            return self._network
+        return self._job.spec.continuing(settings).load_window_network()
 
     def _fetched(self, video: Video) -> str:
         """A path that `open_frames` can open: the source itself, or its copy on this machine."""
