@@ -356,6 +356,6 @@ KINDS: dict[str, Kind] = {
     "checkpoint": Kind(_make_checkpoint, _use_checkpoint, (*JSON, *BINARY)),
     **{f"dataset {name}": _dataset(name) for name in (
         "kitti", "vbr", "tum", "eth3d", "bonn", "7scenes", "scannet", "sintel", "tartanair", "tartanair-v2",
-        "vkitti2", "euroc", "folder",
+        "vkitti2", "euroc", "waymo", "unrealstereo4k", "folder",
     )},
 }  # fmt: skip

@@ -500,6 +500,50 @@ def omniworld(root: Path) -> Made:
     return Made(root, "b04f88d1f85a/split_1", truth, K, found, rgb, np.arange(first, first + FRAMES) / 24)
 
 
+def exr(path: Path, array: np.ndarray) -> None:
+    """As OpenCV writes a picture of one channel."""
+    import OpenEXR
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    OpenEXR.File(header, {"Y": np.ascontiguousarray(array, dtype=np.float32)}).write(str(path))
+
+
+def waymo(root: Path, distortion: tuple[float, ...] = (0.0,) * 5) -> Made:
+    truth, depth, rgb = cameras(), depths(), flat_pictures()
+    segment = root / "segment-10023947602400723454_1120_000_1140_000_with_camera_labels.tfrecord"
+    fx, fy, cx, cy = CAMERA
+    for number in range(FRAMES):
+        stem = segment / f"{number:05d}_1"
+        save(stem.with_suffix(".jpg"), rgb[number])
+        exr(stem.with_suffix(".exr"), depth[number])
+        K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        np.savez(stem.with_suffix(".npz"), intrinsics=K, cam2world=truth[number], distortion=np.array(distortion))
+    return Made(root, f"{segment.name}/1", truth, corner_camera(*CAMERA), depth, rgb, np.arange(FRAMES) / 10)
+
+
+def unrealstereo4k(root: Path) -> Made:
+    """Unreal's world is left-handed: y is turned around."""
+    truth, depth, rgb = cameras(), depths(), pictures()
+    scene, baseline = root / "00003", 0.4
+    fx, fy, cx, cy = CAMERA
+    K = np.array([[fx, 0, cx + 0.5], [0, fy, cy + 0.5], [0, 0, 1]])
+    for number in range(FRAMES):
+        stem = f"{number:05d}"
+        save(scene / "Image0" / f"{stem}.png", rgb[number])
+        (scene / "Disp0").mkdir(exist_ok=True)
+        sky = 1e-6
+        disparity = np.where(depth[number] > 0, fx * baseline / np.maximum(depth[number], 1e-9), sky)
+        np.save(scene / "Disp0" / f"{stem}.npy", disparity.astype(np.float32))
+        left = np.linalg.inv(truth[number])
+        right = left.copy()
+        right[0, 3] -= baseline
+        for side, cam_from_world in enumerate((left, right)):
+            motion = (cam_from_world @ np.diag([1.0, -1, 1, 1]))[:3]
+            text(scene / f"Extrinsics{side}" / f"{stem}.txt", numbers(K), numbers(motion))
+    return Made(root, "00003", truth, K, depth, rgb, np.arange(FRAMES) / 30)
+
+
 def colmap(root: Path) -> Made:
     """As text. Every pixel that has depth is a point that its picture alone sees; numbers go against the names."""
     truth, depth, rgb = cameras(), depths(), pictures()
@@ -540,6 +584,8 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "spring": ("spring", spring),
     "co3d": ("co3d", co3d),
     "omniworld": ("omniworld", omniworld),
+    "waymo": ("waymo", waymo),
+    "unrealstereo4k": ("unrealstereo4k", unrealstereo4k),
     "colmap": ("colmap", colmap),
     "folder": ("folder", plain),
 }

@@ -151,6 +151,6 @@ def test_hdf5_says_what_it_needs_and_what_is_damaged(
 
 def test_only_exact_depth_is_called_clean() -> None:
     clean = {name for name, reader in DATASETS.items() if reader.depth.clean}
-    assert clean == {"sintel", "tartanair", "vkitti2", "scannetpp", "hypersim", "spring", "omniworld"}
+    assert clean == {"sintel", "tartanair", "vkitti2", "scannetpp", "hypersim", "spring", "omniworld", "unrealstereo4k"}
     assert not DATASETS["colmap"].depth.metric
     assert {name for name, reader in DATASETS.items() if reader.depth.holes_are_sky} == {"tartanair", "vkitti2"}

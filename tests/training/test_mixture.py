@@ -22,13 +22,14 @@ MADE = {
     "tartanair-v2": layouts.tartanair_v2,
     "omniworld": layouts.omniworld,
     "tartanair": layouts.tartanair,
-    "waymo": layouts.plain,
+    "waymo": layouts.waymo,
     "vkitti2": layouts.vkitti2,
     "arkitscenes": layouts.arkitscenes,
     "scannet": layouts.scannet,
     "scannetpp": layouts.scannetpp,
     "hypersim": layouts.hypersim,
     "spring": layouts.spring,
+    "unrealstereo4k": layouts.unrealstereo4k,
     "co3d": layouts.co3d,
     "megadepth": layouts.colmap,
 }
@@ -59,7 +60,7 @@ def test_every_source_gives_clips_and_nothing_is_validated_on_that_is_trained_on
         assert clip.valid.any()
         assert clip.kind.metric == (source.name not in ("colmap", "co3d", "omniworld"))
         assert clip.kind.normals == (
-            source.name in ("tartanair", "vkitti2", "scannetpp", "hypersim", "spring", "omniworld")
+            source.name in ("tartanair", "vkitti2", "scannetpp", "hypersim", "spring", "omniworld", "unrealstereo4k")
         )
 
 

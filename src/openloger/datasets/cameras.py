@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from openloger.datasets.text import read_rows
 from openloger.errors import InputError
 from openloger.geometry import SE3, rotation_from_quaternion_wxyz
-from openloger.shapes import Float64
+from openloger.geometry.camera_models import CameraModel
+from openloger.geometry.views import view_intrinsics, view_size
+from openloger.shapes import Float32, Float64
 
 INTEGER_CENTRES_PX = 0.5  # OpenCV calibrations put the centre of the first pixel at (0, 0); here it is at (0.5, 0.5)
 RIGID_TOLERANCE = 1e-2  # of a rotation printed with few digits
@@ -90,3 +93,27 @@ def read_pose(path: Path) -> Float64[np.ndarray, "4 4"] | None:
     if not path.exists():
         return None
     return known_camera(rigid_matrices(read_matrix(path, what="4 × 4 camera").reshape(1, -1), path)[0])
+
+
+def view_camera(camera: CameraModel) -> Float64[np.ndarray, "3 3"]:
+    """K of the view of a camera's pictures (`geometry.views`), whose size it has to have."""
+    return np.array(_view_intrinsics(camera), dtype=np.float64)
+
+
+@lru_cache(maxsize=64)
+def _view_intrinsics(camera: CameraModel) -> tuple[tuple[float, ...], ...]:
+    assert camera.size is not None
+    return tuple(map(tuple, view_intrinsics(camera, view_size(camera, camera.size)).tolist()))
+
+
+def nearest_depth(
+    points_cam: Float64[np.ndarray, "point 3"], intrinsics: Float64[np.ndarray, "3 3"], size: tuple[int, int]
+) -> Float32[np.ndarray, "height width"]:
+    """Depths along z of points in front of a camera, each in the pixel that it falls on; of several the nearest."""
+    at = points_cam[points_cam[:, 2] > 0]
+    pixel = np.floor((at @ intrinsics.T)[:, :2] / at[:, 2:])
+    inside = ((pixel >= 0) & (pixel < (size[1], size[0]))).all(axis=1)
+    (x, y), z = pixel[inside].astype(int).T, at[inside, 2]
+    depth = np.full(size, np.inf, dtype=np.float32)
+    np.minimum.at(depth, (y, x), z.astype(np.float32))
+    return np.where(np.isfinite(depth), depth, np.float32(0))

@@ -17,12 +17,18 @@ import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.cameras import inverses, known_camera, matrices_from_xyz_quaternion
+from openloger.datasets.cameras import (
+    inverses,
+    known_camera,
+    matrices_from_xyz_quaternion,
+    nearest_depth,
+    view_camera,
+)
 from openloger.datasets.files import StoredPictures, image_size, natural
 from openloger.datasets.sequence import FileSequence, Label, Reader, called
 from openloger.datasets.text import number_of, read_text, require, streamed_lines
@@ -31,7 +37,7 @@ from openloger.frames.image_file import FORMATS
 from openloger.frames.lenses import undistorted
 from openloger.frames.lenses.colmap_cameras import binary_colmap_cameras, colmap_cameras
 from openloger.geometry.camera_models import CameraModel
-from openloger.geometry.views import view_intrinsics, view_size
+from openloger.geometry.views import view_size
 from openloger.outputs import is_clutter
 from openloger.shapes import Float32, Float64
 
@@ -140,7 +146,7 @@ def sequence_of(model: Path, pictures: Path, *, name: str) -> FileSequence:
     labels = []
     for number, (matrix, (_, view)) in enumerate(zip(cam_from_world, ordered, strict=True)):
         camera, world_from_cam = cameras[view.camera_id], known_camera(inverses(matrix[None])[0])
-        K = _intrinsics(camera)
+        K = view_camera(camera)
         depth = None
         if points is not None and world_from_cam is not None:
             depth = partial(sparse_depth, points, view.image_id, matrix, K, _size(camera))
@@ -157,14 +163,7 @@ def sparse_depth(
     size: tuple[int, int],
 ) -> Float32[np.ndarray, "height width"]:
     """Depths along z of the points that a picture sees, each in the pixel that it falls on; of several the nearest."""
-    at = points.seen_by(image_id) @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
-    at = at[at[:, 2] > 0]
-    pixel = np.floor((at @ intrinsics.T)[:, :2] / at[:, 2:])
-    inside = ((pixel >= 0) & (pixel < (size[1], size[0]))).all(axis=1)
-    (x, y), z = pixel[inside].astype(int).T, at[inside, 2]
-    depth = np.full(size, np.inf, dtype=np.float32)
-    np.minimum.at(depth, (y, x), z.astype(np.float32))
-    return np.where(np.isfinite(depth), depth, np.float32(0))
+    return nearest_depth(points.seen_by(image_id) @ cam_from_world[:3, :3].T + cam_from_world[:3, 3], intrinsics, size)
 
 
 def read_cameras(model: Path) -> dict[int, CameraModel]:
@@ -253,12 +252,6 @@ def _paths(pictures: Path, views: dict[str, ColmapView]) -> tuple[Path, ...]:
     return natural(pictures / name for name in views)
 
 
-@lru_cache(maxsize=64)
-def _view_intrinsics(camera: CameraModel) -> tuple[tuple[float, ...], ...]:
-    size = _size(camera)
-    return tuple(map(tuple, view_intrinsics(camera, size).tolist()))
-
-
 def _at_size(camera: CameraModel, picture: Path) -> CameraModel:
     """The camera of a smaller copy of its pictures."""
     size, full = image_size(picture, formats=FORMATS, what="a picture"), _size(camera)
@@ -269,11 +262,6 @@ def _at_size(camera: CameraModel, picture: Path) -> CameraModel:
         )
     params = (*(value * scale[number % 2] for number, value in enumerate(camera.params[:4])), *camera.params[4:])
     return replace(camera, params=params, size=size)
-
-
-def _intrinsics(camera: CameraModel) -> Float64[np.ndarray, "3 3"]:
-    """K of the view of a camera's pictures."""
-    return np.array(_view_intrinsics(camera), dtype=np.float64)
 
 
 def _size(camera: CameraModel) -> tuple[int, int]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.frames.images import PictureFiles
 from openloger.frames.lazy import UndecodableError
 from openloger.outputs import is_clutter
-from openloger.shapes import Float32
+from openloger.shapes import Float32, Float64
 from openloger.values import Frame, FrameSource
 from openloger.version import install_command
 
@@ -96,6 +97,26 @@ def read_depth_npy(path: Path) -> Float32[np.ndarray, "rows columns"]:
     if not isinstance(depth, np.ndarray) or depth.ndim != 2 or depth.dtype.kind not in "fiu":
         raise InputError(f"{path} is no array (height, width) of depths")
     return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def read_npz(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], *, optional: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, Float64[np.ndarray, "..."]]:
+    """Arrays of numbers of an archive by their names, each of its shape; the optional ones may be missing.
+
+    Raises InputError where it is missing, damaged, or an array is missing or of another shape.
+    """
+    wanted = {**shapes, **(optional or {})}
+    try:
+        with require(path, ", ".join(wanted)).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            found = {name: np.asarray(archive[name]) for name in wanted if name in shapes or name in archive}
+    except (*_DAMAGE, BadZipFile, KeyError, TypeError, AttributeError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as an archive of {', '.join(wanted)}: {reason}") from error
+    for name, array in found.items():
+        if array.shape != wanted[name] or array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name!r} is {array.dtype} {array.shape}; numbers {wanted[name]} are wanted")
+    return {name: array.astype(np.float64) for name, array in found.items()}
 
 
 def picture_source(paths: Iterable[Path]) -> FrameSource:

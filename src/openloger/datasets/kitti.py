@@ -17,7 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.cameras import check_intrinsics, known_camera, opencv_camera, rigid_matrices
+from openloger.datasets.cameras import (
+    check_intrinsics,
+    known_camera,
+    nearest_depth,
+    opencv_camera,
+    rigid_matrices,
+)
 from openloger.datasets.files import image_size, listed, picture_source, same_count
 from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, found_below
 from openloger.datasets.text import read_named_rows, read_rows, require
@@ -79,14 +85,7 @@ def scan_depth(
     scan = np.frombuffer(content, dtype="<f4").reshape(-1, 4).astype(np.float64)
     scan = scan[np.isfinite(scan).all(axis=1)]
     points = scan[:, :3] @ cam_from_scan[:3, :3].T + cam_from_scan[:3, 3]
-    points = points[points[:, 2] > 0]
-    seen = points @ intrinsics.T
-    column, row = np.floor(seen[:, :2] / seen[:, 2:]).T
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    flat = (row[inside] * width + column[inside]).astype(np.int64)
-    depth = np.full(height * width, np.inf, dtype=np.float32)
-    np.minimum.at(depth, flat, points[inside, 2].astype(np.float32))
-    return np.where(np.isinf(depth), np.float32(0), depth).reshape(height, width)
+    return nearest_depth(points, intrinsics, (height, width))
 
 
 def _root(folder: Path) -> Path:

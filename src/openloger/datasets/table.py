@@ -22,8 +22,10 @@ from openloger.datasets.seven_scenes import SEVEN_SCENES
 from openloger.datasets.sintel import SINTEL
 from openloger.datasets.spring import SPRING
 from openloger.datasets.tartanair import TARTANAIR
+from openloger.datasets.unrealstereo4k import UNREALSTEREO4K
 from openloger.datasets.vbr import VBR
 from openloger.datasets.vkitti2 import VKITTI2
+from openloger.datasets.waymo import WAYMO
 from openloger.errors import InputError
 
 DATASETS: dict[str, Reader] = {
@@ -44,6 +46,8 @@ DATASETS: dict[str, Reader] = {
     "spring": SPRING,
     "co3d": CO3D,
     "omniworld": OMNIWORLD,
+    "waymo": WAYMO,
+    "unrealstereo4k": UNREALSTEREO4K,
     "colmap": COLMAP,
     "folder": FOLDER,
 }
