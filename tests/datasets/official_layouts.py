@@ -565,6 +565,17 @@ def colmap(root: Path) -> Made:
     return Made(root, "scenes/attic", truth, corner_camera(*CAMERA), depth, rgb, np.arange(FRAMES) / 30)
 
 
+def packed(root: Path) -> Made:
+    """What `datasets pack` makes of flat pictures in a plain folder."""
+    from openloger.datasets import open_dataset, pack_dataset
+
+    made, rgb = plain(root / "raw"), flat_pictures()
+    for number, path in enumerate(sorted((root / "raw" / made.name / "rgb").iterdir())):
+        save(path, rgb[number])
+    pack_dataset(open_dataset("folder", root / "raw"), root / "packed")
+    return Made(root / "packed", made.name, made.world_from_cam, made.intrinsics, made.depth, rgb, made.timestamps_s)
+
+
 LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "kitti": ("kitti", kitti),
     "vbr": ("vbr", vbr),
@@ -587,5 +598,6 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "waymo": ("waymo", waymo),
     "unrealstereo4k": ("unrealstereo4k", unrealstereo4k),
     "colmap": ("colmap", colmap),
+    "packed": ("packed", packed),
     "folder": ("folder", plain),
 }

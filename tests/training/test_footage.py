@@ -7,14 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from datasets import official_layouts
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from openloger.datasets.cut import covering_box, cut_depth, cut_intrinsics
 from openloger.errors import InputError
 from openloger.training.clips import TruthKind
 from openloger.training.config import recipe
 from openloger.training.curriculum import FAMILIES, ClipPlan, DatasetPlan
 from openloger.training.data import ClipSpec, ClipStream, FileClipSpec, size_of, spec_of, specs
-from openloger.training.footage import covering_box, cut_depth, cut_intrinsics, opened, read_clip
+from openloger.training.footage import opened, read_clip
 from openloger.training.render import make_clips
 from openloger.training.train import check_datasets
 from openloger.training.validate import held_out
@@ -61,6 +64,39 @@ def test_a_clip_is_cut_and_its_lens_with_it(folder):
         assert np.median(np.abs(clip.rgb[frame][i, j] - there)) < 12
         elsewhere = whole.rgb[first + 2 * frame][y.astype(int) - 12, x.astype(int) - 12].astype(float)
         assert np.median(np.abs(clip.rgb[frame][i, j] - elsewhere)) > 12
+
+
+def scattered(depth, box, picture, size):
+    """`cut_depth` of a depth map that is finer than what is wanted, sample by sample: the nearest is written last."""
+    to_depth = np.array([depth.shape[1] / picture[1], depth.shape[0] / picture[0]])
+    corner = np.array(box[:2]) * to_depth
+    step = (np.array(box[2:]) * to_depth - corner) / (size[1], size[0])
+    row, column = np.nonzero(np.isfinite(depth) & (depth > 0))
+    place = (np.stack([column, row], axis=1) + 0.5 - corner) / step
+    cell = np.floor(place).astype(int)
+    off = np.abs(place - cell - 0.5).max(axis=1)
+    inside = (cell >= 0).all(axis=1) & (cell < (size[1], size[0])).all(axis=1)
+    order = np.argsort(-off[inside], kind="stable")
+    cut = np.zeros(size, dtype=np.float32)
+    cut[cell[inside][order, 1], cell[inside][order, 0]] = depth[row[inside][order], column[inside][order]]
+    return cut
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.integers(0, 99),
+)
+def test_depth_is_cut_as_sample_by_sample(shape, size, picture, seed):
+    draw = np.random.default_rng(seed)
+    depth = draw.uniform(-1, 5, shape).astype(np.float32)
+    depth[draw.random(shape) < 0.2] = np.nan
+    box = covering_box(picture, size)
+    across, down = (box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0]
+    assume(min(across * shape[1] / picture[1], down * shape[0] / picture[0]) >= 1)
+    np.testing.assert_array_equal(cut_depth(depth, box, picture, size), scattered(depth, box, picture, size))
 
 
 def test_a_clip_is_the_same_every_time_and_they_differ(folder):

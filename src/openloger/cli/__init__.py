@@ -78,6 +78,7 @@ def commands() -> dict[str, Command | Group]:
         ),
         Command("export-network"),
         Group("worlds", "Look at procedural worlds, or write them out as a dataset."),
+        Group("datasets", "Prepare datasets for training."),
         Command("train"),
         Group("evaluate", "Measure against ground truth."),
         Group("bench", "Measure speed and memory on this machine."),

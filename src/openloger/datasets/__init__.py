@@ -6,6 +6,7 @@ for name, sequence in open_dataset("kitti", "/data/kitti").items():
 
 from openloger.datasets.clip import LabelledClip, read_clip
 from openloger.datasets.folder import is_timed, read_timed_truth, read_truth
+from openloger.datasets.packing import PackOptions, PackSummary, pack_dataset
 from openloger.datasets.sequence import (
     DatasetFolder,
     DepthKind,
@@ -17,6 +18,8 @@ from openloger.datasets.sequence import (
     Reader,
     Sequence,
     Truth,
+    frames_at,
+    is_chosen,
     picture_size,
 )
 from openloger.datasets.table import DATASETS, open_dataset
@@ -33,13 +36,18 @@ __all__ = [
     "Labelled",
     "LabelledClip",
     "LabelledFrame",
+    "PackOptions",
+    "PackSummary",
     "Reader",
     "Sequence",
     "Truth",
     "cameras_at",
+    "frames_at",
+    "is_chosen",
     "is_timed",
     "nearest_in_time",
     "open_dataset",
+    "pack_dataset",
     "picture_size",
     "read_clip",
     "read_timed_truth",

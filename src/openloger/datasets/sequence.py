@@ -7,8 +7,10 @@ reads the sequences of one dataset; `DatasetFolder` holds those of a folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -165,6 +167,10 @@ class FileSequence:
         read_rgb = None if self.source is None else lambda: self._picture(index)
         return LabelledFrame(index, f"{index:06d}", self._label(index), read_rgb)
 
+    def labelled(self, frame: Frame) -> LabelledFrame:
+        """A frame that `frames` gave, with its truth; its picture is not read again."""
+        return LabelledFrame(frame.index, f"{frame.index:06d}", self._label(frame.index), lambda: frame.rgb)
+
     def frames(self, first: int = 0) -> Iterator[Frame]:
         """The frames from index `first` on.
 
@@ -192,6 +198,22 @@ class FileSequence:
 
     def _picture(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
         return next(iter(self._pictures().frames(index))).rgb
+
+
+def frames_at(sequence: Sequence, indices: range) -> Iterator[Labelled]:
+    """The frames of these numbers, which increase, with their truth.
+
+    Pictures that lie by themselves are read alone; a video is decoded through from the first of them on. Raises
+    BadFrameError and InputError as `Sequence.frames` does.
+    """
+    many = len(range(indices.start, indices.stop))
+    if not isinstance(sequence, FileSequence):
+        for frame in islice(sequence.frames(indices.start), 0, many, indices.step):
+            yield sequence[frame.index]
+    elif getattr(sequence.source, "random_access", False):
+        yield from (sequence[index] for index in indices)
+    else:
+        yield from map(sequence.labelled, islice(sequence.frames(indices.start), 0, many, indices.step))
 
 
 def picture_size(frame: FrameTruth) -> tuple[int, int]:
@@ -225,6 +247,7 @@ class Reader:
     find: Callable[[Path], list[str]]  # names of the sequences in a folder, in order
     read: Callable[[Path, str], Sequence]  # raises InputError where something is missing or damaged
     depth: DepthKind = DepthKind()
+    depth_in: Callable[[Path], DepthKind] | None = None  # of a folder, where it differs from one to the other
 
 
 @dataclass(frozen=True)
@@ -235,6 +258,11 @@ class DatasetFolder:
     folder: Path
     reader: Reader
     names: tuple[str, ...]
+
+    @property
+    def depth(self) -> DepthKind:
+        """What its depth is good for."""
+        return self.reader.depth if self.reader.depth_in is None else self.reader.depth_in(self.folder)
 
     def __getitem__(self, name: str) -> Sequence:
         """Raises InputError where it is not there, or something of it is missing or damaged."""
@@ -250,6 +278,23 @@ class DatasetFolder:
 
     def items(self) -> Iterator[tuple[str, Sequence]]:
         return ((name, self[name]) for name in self.names)
+
+    def chosen(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> DatasetFolder:
+        """Only the sequences that `is_chosen`. Raises InputError where none is left."""
+        names = tuple(name for name in self.names if is_chosen(name, include, exclude))
+        if not names:
+            some = ", ".join(self.names[:5])
+            raise InputError(
+                f"{self.dataset} in {self.folder}: none of its {len(self)} sequences ({some}, …) matches "
+                f"include={list(include)} and not exclude={list(exclude)}"
+            )
+        return replace(self, names=names)
+
+
+def is_chosen(sequence: str, include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
+    """Whether a name matches one of `include`, as a shell does (* takes / too), and none of `exclude`."""
+    kept, left_out = (any(fnmatchcase(sequence, one) for one in which) for which in (include, exclude))
+    return kept and not left_out
 
 
 def found_below(folder: Path, *patterns: str, up: int = 1) -> list[str]:

@@ -14,6 +14,7 @@ from openloger.datasets.folder import FOLDER
 from openloger.datasets.hypersim import HYPERSIM
 from openloger.datasets.kitti import KITTI
 from openloger.datasets.omniworld import OMNIWORLD
+from openloger.datasets.packed import PACKED
 from openloger.datasets.rgbd import BONN, ETH3D, TUM_RGBD
 from openloger.datasets.scannet import SCANNET
 from openloger.datasets.scannetpp import SCANNETPP
@@ -49,6 +50,7 @@ DATASETS: dict[str, Reader] = {
     "waymo": WAYMO,
     "unrealstereo4k": UNREALSTEREO4K,
     "colmap": COLMAP,
+    "packed": PACKED,
     "folder": FOLDER,
 }
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 
 from openloger import worlds
+from openloger.datasets import is_chosen
 from openloger.errors import InputError
 from openloger.streaming.sizing import published_size
 from openloger.training.losses import LossWeights
@@ -39,8 +39,7 @@ class DatasetPlan:
 
     def takes(self, sequence: str) -> bool:
         """Whether a sequence of this name belongs to it."""
-        kept, left_out = (any(fnmatchcase(sequence, one) for one in which) for which in (self.include, self.exclude))
-        return kept and not left_out
+        return is_chosen(sequence, self.include, self.exclude)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,239 @@
+"""Packed sequences: what was packed comes back, packing goes on where it was cut, and damage is named."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import official_layouts as layouts
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from openloger.datasets import DATASETS, DatasetFolder, PackOptions, frames_at, open_dataset, pack_dataset
+from openloger.datasets.packed import decode_depth, depth_error, encode_depth
+from openloger.errors import InputError
+from openloger.outputs import MANIFEST
+
+SMALL = PackOptions(threads=2, shard_bytes=1)  # every sequence a shard of its own
+
+
+def walks(root: Path, count: int = 3) -> DatasetFolder:
+    """Plain folders walk-0, walk-1, …, which differ."""
+    for number in range(count):
+        made = layouts.plain(root / f"part-{number}")
+        made.folder.joinpath(made.name).rename(root / f"walk-{number}")
+        (root / f"part-{number}").rmdir()
+        layouts.save(root / f"walk-{number}" / "rgb" / "000000.png", np.full((6, 8, 3), 60 * number, np.uint8))
+    return open_dataset("folder", root)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> DatasetFolder:
+    (tmp_path / "raw").mkdir()
+    return walks(tmp_path / "raw")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
+
+
+def read_everything(folder: Path) -> int:
+    """The number of depth maps."""
+    return sum(
+        frame.depth is not None and frame.rgb.ndim == 3
+        for _, sequence in open_dataset("packed", folder).items()
+        for frame in frames_at(sequence, range(5))
+    )
+
+
+@pytest.mark.parametrize("name", layouts.LAYOUTS)
+def test_every_dataset_comes_back(tmp_path: Path, name: str) -> None:
+    dataset, make = layouts.LAYOUTS[name]
+    made = make(tmp_path)
+    whole = open_dataset(dataset, made.folder)
+    if dataset == "packed":
+        with pytest.raises(InputError, match="is packed already"):
+            pack_dataset(whole, tmp_path / "again")
+        return
+    pack_dataset(whole, tmp_path / "out", PackOptions(threads=1))
+    packed = open_dataset("packed", tmp_path / "out")
+    assert list(packed) == list(whole)
+    assert packed.depth == whole.depth
+    before, after = whole[made.name], packed[made.name]
+    assert after.length == before.length
+    for index in range(len(made.rgb)):
+        old, new = before[index], after[index]
+        np.testing.assert_array_equal(new.world_from_cam, old.world_from_cam)
+        np.testing.assert_array_equal(new.intrinsics, old.intrinsics)
+        assert new.timestamp_s == old.timestamp_s
+        assert new.rgb.shape == old.rgb.shape
+        if old.depth is None or not (old.depth > 0).any():
+            assert new.depth is None
+        elif old.depth.shape == old.rgb.shape[:2]:
+            known = old.depth > 0
+            np.testing.assert_array_equal(new.depth > 0, known)
+            low, high = float(old.depth[known].min()), float(old.depth[known].max())
+            np.testing.assert_allclose(new.depth[known], old.depth[known], rtol=depth_error(low, high) + 1e-6)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.floats(2.0**-20, 2.0**30, width=32), min_size=1, max_size=40))
+def test_depth_is_off_by_no_more_than_is_stated(values: list[float]) -> None:
+    depth = np.array([[*values, 0.0, np.nan, -1.0]], dtype=np.float32)
+    codes, low, high = encode_depth(depth)
+    found = decode_depth(codes, low, high)
+    known = depth > 0
+    np.testing.assert_array_equal(found > 0, known)
+    assert (np.abs(found[known] / depth[known] - 1) <= depth_error(low, high) + 3e-7).all()
+
+
+def test_the_error_that_is_stated() -> None:
+    assert depth_error(0.1, 100.0) < 5.5e-5
+    assert depth_error(2.0, 2.0) == 0
+
+
+def test_large_pictures_are_bounded_and_their_lens_with_them(tmp_path: Path) -> None:
+    made = layouts.plain(tmp_path / "raw")
+    picture = np.kron(np.arange(48).reshape(6, 8), np.ones((20, 20))).astype(np.uint8) * 5
+    for path in sorted((tmp_path / "raw" / made.name / "rgb").iterdir()):
+        layouts.save(path, np.stack([picture] * 3, -1))
+    for path in sorted((tmp_path / "raw" / made.name / "depth").iterdir()):
+        np.save(path, (1 + picture / 10).astype(np.float32))
+    K = np.array([[90.0, 0, 70], [0, 95, 66], [0, 0, 1]])
+    layouts.text(tmp_path / "raw" / made.name / "intrinsics.txt", "90 95 70 66")
+    pack_dataset(open_dataset("folder", tmp_path / "raw"), tmp_path / "out", PackOptions(pixels=4800))
+    frame = open_dataset("packed", tmp_path / "out")[made.name][0]
+    assert frame.rgb.shape == (60, 80, 3)
+    assert frame.depth.shape == (60, 80)
+    np.testing.assert_allclose(frame.intrinsics, np.diag([0.5, 0.5, 1]) @ K)
+    np.testing.assert_allclose(frame.depth[5::10, 5::10], 1 + picture[10::20, 10::20] / 10, rtol=1e-4)
+    np.testing.assert_allclose(frame.rgb[5::10, 5::10, 0].astype(int), picture[10::20, 10::20], atol=6)
+
+
+def test_it_goes_on_where_it_was_cut(source: DatasetFolder, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    pack_dataset(source, whole, SMALL)
+    assert len(list(whole.glob("shard-*.tar"))) == 3
+
+    def interrupt(progress) -> None:
+        if progress.frames == 8:  # within the second sequence
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack_dataset(source, cut, replace(SMALL, on_progress=interrupt))
+    assert sorted(contents(cut)) == ["packed.json", "shard-00000.json", "shard-00000.tar"]
+    (cut / "shard-00000.json").unlink()  # as if killed between the two files of a shard
+    with pytest.raises(InputError, match=r"exists: choose another path"):
+        pack_dataset(source, cut, SMALL)
+    assert pack_dataset(source, cut, replace(SMALL, existing="resume")).before == 0
+    assert contents(cut) == contents(whole)
+    again = pack_dataset(source, cut, replace(SMALL, existing="resume"))
+    assert (again.sequences, again.before, again.frames) == (3, 3, 0)
+    with pytest.raises(InputError, match=r"quality=95.*not as.*quality=80"):
+        pack_dataset(source, cut, replace(SMALL, existing="resume", quality=80))
+    assert pack_dataset(source, cut, replace(SMALL, existing="overwrite", quality=80)).frames == 15
+
+
+def test_only_what_is_proved_to_be_ours_is_replaced(source: DatasetFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    pack_dataset(source, out, SMALL)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt is not what `datasets pack` wrote"):
+        pack_dataset(source, out, replace(SMALL, existing="overwrite"))
+    (out / "notes.txt").unlink()
+    (out / "shard-00001.json").unlink()
+    (out / "shard-00001.tar").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"shard-00001\.tar is not what"):
+        pack_dataset(source, out, replace(SMALL, existing="resume"))
+    assert (out / "shard-00001.tar").read_bytes() == b"mine"
+
+
+def test_a_sequence_that_cannot_be_read_is_left_out_whole(source: DatasetFolder, tmp_path: Path) -> None:
+    (source.folder / "walk-1" / "rgb" / "000003.png").write_bytes(b"no picture")
+    said = []
+    options = PackOptions(threads=1, on_failure=lambda name, reason: said.append((name, reason)))
+    summary = pack_dataset(source, tmp_path / "out", options)
+    assert (summary.sequences, summary.failed) == (2, ("walk-1",))
+    assert said[0][0] == "walk-1"
+    assert "000003.png" in said[0][1]
+    packed = open_dataset("packed", tmp_path / "out")
+    assert list(packed) == ["walk-0", "walk-2"]
+    assert len(list(packed["walk-2"])) == 5
+    layouts.save(source.folder / "walk-1" / "rgb" / "000003.png", layouts.pictures()[3])
+    pack_dataset(source, tmp_path / "out", PackOptions(threads=1, existing="resume"))
+    assert list(open_dataset("packed", tmp_path / "out")) == ["walk-0", "walk-1", "walk-2"]
+
+
+def test_a_shard_is_an_archive_for_others(source: DatasetFolder, tmp_path: Path) -> None:
+    pack_dataset(source, tmp_path / "out", PackOptions())
+    with tarfile.open(tmp_path / "out" / "shard-00000.tar") as archive:
+        names = archive.getnames()
+        assert names[:3] == ["00000/000000.jpg", "00000/000000.depth.png", "00000/000001.jpg"]
+        assert names[-1] == "00002/sequence.npz"
+        picture = archive.extractfile("00002/000000.jpg")
+        assert picture is not None
+        np.testing.assert_allclose(np.asarray(Image.open(picture)), 120, atol=1)
+        table = archive.extractfile("00001/sequence.npz")
+        assert table is not None
+        with zipfile.ZipFile(io.BytesIO(table.read())) as arrays:
+            assert arrays.testzip() is None
+
+
+def test_damage_names_the_shard_and_the_sequence(source: DatasetFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    pack_dataset(source, out, PackOptions())
+    assert read_everything(out) == 15
+    path, listed = out / "shard-00000.tar", json.loads((out / "shard-00000.json").read_text())
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        places = {member.name: member.offset_data for member in archive.getmembers()}
+    for member, said in (
+        ("00001/000002.jpg", "frame 2 of sequence 'walk-1'"),
+        ("00001/000004.depth.png", "frame 4 of sequence 'walk-1'"),
+        ("00002/sequence.npz", "sequence 'walk-2'"),
+    ):
+        damaged = bytearray(whole)
+        damaged[places[member] + 30] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=rf"shard-00000\.tar is damaged: {said}"):
+            read_everything(out)
+    path.write_bytes(whole[: places["00001/000000.jpg"]])
+    packed = open_dataset("packed", out)
+    assert len(list(packed["walk-0"])) == 5
+    with pytest.raises(InputError, match=r"shard-00000\.tar is damaged: sequence 'walk-1'"):
+        _ = packed["walk-1"]
+    path.unlink()
+    with pytest.raises(InputError, match=r"shard-00000\.tar cannot be read"):
+        _ = packed["walk-0"]
+    listed["sequences"][0]["frames"] = 4
+    (out / "shard-00000.json").unlink()
+    (out / "shard-00000.json").write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=r"shard-00000\.json is damaged \(its checksum is another\)"):
+        open_dataset("packed", out)
+
+
+def test_frames_at_reads_alone_what_lies_alone(source: DatasetFolder, tmp_path: Path, monkeypatch) -> None:
+    pack_dataset(source, tmp_path / "out", PackOptions())
+    sequence = open_dataset("packed", tmp_path / "out")["walk-1"]
+    read = []
+    kind = type(sequence.source.pieces[0])
+    whole = kind.read
+    monkeypatch.setattr(kind, "read", lambda piece: read.append(piece.frame) or whole(piece))
+    found = [(frame.index, frame.rgb.shape) for frame in frames_at(sequence, range(0, 5, 3))]
+    assert found == [(0, (6, 8, 3)), (3, (6, 8, 3))]
+    assert read == [0, 3]
+    raw = source["walk-1"]
+    for old, new in zip(frames_at(raw, range(1, 5, 2)), frames_at(sequence, range(1, 5, 2)), strict=True):
+        assert (old.index, old.timestamp_s) == (new.index, new.timestamp_s)
+        np.testing.assert_allclose(old.depth, new.depth, rtol=1e-4)
+
+
+def test_the_reader_is_among_the_datasets() -> None:
+    assert DATASETS["packed"].title == "packed sequences"
