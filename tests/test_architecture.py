@@ -34,6 +34,7 @@ ROOMS = {
     "evaluation": {"values", "runtime", "recording", "datasets", "geometry", "pages", "outputs"},  # against the truth
     "export": {"values", "recording", "frames", "geometry", "outputs"},  # pictures are opened in one place
     "viewing": {"recording", "export", "geometry", "pages", "outputs"},  # it exports what is seen
+    "webdemo": {"network", "export", "outputs", "pages", "viewing"},  # a page with an exported network in it
     "corrections": {  # measured from outside, or where a camera comes back; applied by recording
         *("values", "runtime", "network", "streaming"),
         *("recording", "datasets", "frames", "geometry"),

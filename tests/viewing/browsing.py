@@ -28,14 +28,14 @@ _BRIGHT = 40  # of 255: over the background and the grid
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser; skips the test where there is none."""
+def chromium(*flags: str) -> Iterator[Any]:
+    """A browser, with these flags as well; skips the test where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install '.[test-browser]'")
     with sync_api.sync_playwright() as playwright:
         program = _program(playwright)
         if program is None:
             pytest.skip("no Chromium: apt-get install chromium, playwright install chromium, or $OPENLOGER_CHROMIUM")
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:

@@ -76,7 +76,7 @@ def commands() -> dict[str, Command | Group]:
             Command,
             ("reconstruct", "live", "batch", "align", "close-loops", "export", "info", "view", "report", "networks"),
         ),
-        Command("export-network"),
+        *map(Command, ("export-network", "web-demo")),
         Group("worlds", "Look at procedural worlds, or write them out as a dataset."),
         Group("datasets", "Prepare datasets for training."),
         Command("train"),

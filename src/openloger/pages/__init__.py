@@ -5,12 +5,13 @@ narrows to a phone, and prints. `document` is the frame and its parts, `plots` a
 images within the page.
 """
 
-from openloger.pages.document import Tile, code, document, figure, row, section, table, tiles
+from openloger.pages.document import Tile, code, document, figure, row, section, style, table, tiles
 from openloger.pages.maps import Backdrop, Route, fitted, map_plot
-from openloger.pages.pictures import depth_colours, image_tag, image_uri, spin_tag
+from openloger.pages.pictures import DEPTH_COLOURS, depth_colours, image_tag, image_uri, spin_tag
 from openloger.pages.plots import Line, bar_plot, line_plot
 
 __all__ = [
+    "DEPTH_COLOURS",
     "Backdrop",
     "Line",
     "Route",
@@ -28,6 +29,7 @@ __all__ = [
     "row",
     "section",
     "spin_tag",
+    "style",
     "table",
     "tiles",
 ]

@@ -1,0 +1,80 @@
+"""`openloger web-demo`: a page that reconstructs in the browser."""
+
+from __future__ import annotations
+
+import tempfile
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+
+import tyro
+
+from openloger.cli.terminal import print_status, printable
+from openloger.network import export_network, load_network
+from openloger.network.exported import is_exported
+from openloger.outputs import check_place
+from openloger.webdemo import DemoServer, check_demo, find_runtime, write_web_demo
+from openloger.webdemo.build import MADE_BY, folder_bytes
+
+
+def web_demo(
+    out: tyro.conf.Positional[Path],
+    /,
+    *,
+    network: str = "pocket",
+    int8: bool = False,
+    clip: Path | None = None,
+    runtime: Path | None = None,
+    overwrite: bool = False,
+    serve: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    open: bool = False,
+) -> None:
+    """Write a page that reconstructs a video or the camera in the browser, and asks nobody for anything.
+
+    Args:
+        out: The folder to write, for any static web server; with --serve one that is there already is served as it is.
+        network: pocket, or a folder that `openloger export-network NETWORK --to onnx` wrote.
+        int8: Store the network's matrices in a quarter of the size; such a page runs on the CPU alone.
+        clip: A video (MP4 or WebM) that the page offers to try; it becomes a part of the folder.
+        runtime: An npm package onnxruntime-web that is there already. By default `npm pack` fetches it (33 MB).
+        overwrite: Replace a page that this command wrote.
+        serve: Serve the folder, with the headers that more than one thread needs; Ctrl-C ends.
+        host: The address to serve at; on others than this machine's own, browsers give the camera to https alone.
+        port: Where to serve; the next that is free where it is in use.
+        open: Open the page in this machine's browser (with --serve).
+    """
+    if serve and not overwrite and out.is_dir() and any(out.iterdir()):
+        check_demo(out)
+    else:
+        _write(out, network, int8=int8, clip=clip, runtime=runtime, overwrite=overwrite)
+    if serve:
+        _serve(out, host=host, port=port, open_it=open)
+
+
+def _write(out: Path, network: str, *, int8: bool, clip: Path | None, runtime: Path | None, overwrite: bool) -> None:
+    check_place(out, made_by=MADE_BY, overwrite=overwrite, folder=True)
+    files = find_runtime(runtime)
+    if is_exported(network):
+        write_web_demo(Path(network).expanduser(), out, runtime=files, clip=clip, overwrite=overwrite)
+    else:
+        with tempfile.TemporaryDirectory() as desk:
+            exported = Path(desk) / "network"
+            print_status(f"openloger: exporting {network}, which takes a minute")
+            export_network(load_network(network, device="cpu", dtype="float32"), exported, int8=int8)
+            write_web_demo(exported, out, runtime=files, clip=clip, overwrite=overwrite)
+    print(printable(out / "index.html"))
+    print_status(f"openloger: {out} has {folder_bytes(out) / 1e6:.0f} MB; `openloger web-demo {out} --serve` serves it")
+
+
+def _serve(out: Path, *, host: str, port: int, open_it: bool) -> None:
+    server = DemoServer(out, host=host, port=port)
+    try:
+        print_status(f"openloger: {server.url} serves {out}; Ctrl-C ends")
+        if open_it:
+            webbrowser.open(server.url)
+        with suppress(KeyboardInterrupt):  # the way to end it
+            server.run()
+    finally:
+        server.close()

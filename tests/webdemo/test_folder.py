@@ -1,0 +1,238 @@
+"""The folder of a page and its server: what is written, what is refused, and who is served."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from email.message import Message
+from pathlib import Path
+
+import pytest
+from network.exported_networks import run, save_small
+
+from openloger.cli import main
+from openloger.errors import InputError
+from openloger.outputs import MANIFEST
+from openloger.webdemo import DemoServer, Runtime, check_demo, find_runtime, write_web_demo
+from openloger.webdemo import runtime as runtime_module
+from openloger.webdemo.build import CONTENT_SECURITY_POLICY
+from openloger.webdemo.runtime import FILES, VERSION
+
+for package in ("onnx", "onnxruntime", "onnxscript"):
+    pytest.importorskip(package, reason="needs openloger[onnx]")
+RUNTIME = Runtime({name: name.encode() for name in FILES})
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("network")
+    folder = home / "loger-onnx"
+    done = run("export-network", "loger", "--weights", save_small("loger", home / "w.safetensors"), "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """To be read alone."""
+    folder = tmp_path_factory.mktemp("page") / "out"
+    write_web_demo(network, folder, runtime=RUNTIME)
+    return folder
+
+
+@pytest.fixture
+def own_page(page: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(page, tmp_path / "own")
+
+
+def test_the_folder_has_all_that_the_page_names(page: Path) -> None:
+    text = "".join(file.read_text() for file in [page / "index.html", *page.glob("*.js")])
+    named = set(re.findall(r"""(?:from|src=|href=|Worker\(|fetch\()\s*["'](?:\./)?([\w./-]+\.\w+)["']""", text))
+    assert {"page.js", "cloud.js", "page.css", "worker.js", "settings.json", "NOTICE.txt"} <= named
+    assert [name for name in named if not (page / name).is_file()] == []
+    assert {file.name for file in (page / "runtime").iterdir()} == set(FILES)
+    assert "MIT License" in (page / "LICENSE-onnxruntime.txt").read_text()
+
+
+def test_the_settings_are_those_of_the_network(network: Path, page: Path) -> None:
+    settings = json.loads((page / "settings.json").read_text())
+    description = json.loads((network / "network.json").read_text())
+    assert (settings["window"], settings["patch"]) == (description["window"], description["patch"])
+    assert settings["cpu_nodes"], "antialiased resizing, which WebGPU does not have"
+    assert settings["clip"] is None
+
+
+def test_no_page_may_ask_anybody_else(page: Path) -> None:
+    index = (page / "index.html").read_text()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', index)
+    assert policy is not None
+    directives = dict(one.strip().split(" ", 1) for one in policy[1].split(";"))
+    assert directives["default-src"] == "'self'"
+    assert directives["script-src"] == "'self' 'wasm-unsafe-eval'"
+    others = {word for value in directives.values() for word in value.split()}
+    assert others <= {"'self'", "'none'", "'wasm-unsafe-eval'", "data:", "blob:"}
+    own = [page / "index.html", *page.glob("*.js"), *page.glob("*.css"), page / "icon.svg"]
+    for file in own:
+        addresses = re.findall(
+            r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}\S*", re.sub(r'xmlns="[^"]*"', "", file.read_text())
+        )
+        assert addresses == [], file.name
+    assert " style=" not in index
+    assert "<script>" not in index
+
+
+def test_a_page_is_replaced_where_it_is_ours_alone(network: Path, own_page: Path) -> None:
+    with pytest.raises(InputError, match="exists"):
+        write_web_demo(network, own_page, runtime=RUNTIME)
+    write_web_demo(network, own_page, runtime=RUNTIME, overwrite=True)
+    (own_page / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"mine\.txt is not what `web-demo` wrote"):
+        write_web_demo(network, own_page, runtime=RUNTIME, overwrite=True)
+    assert (own_page / "mine.txt").read_text() == "mine"
+
+
+def test_a_clip_is_offered_and_another_file_refused(network: Path, tmp_path: Path) -> None:
+    (tmp_path / "walk.MP4").write_bytes(b"video")
+    settings = write_web_demo(network, tmp_path / "out", runtime=RUNTIME, clip=tmp_path / "walk.MP4")
+    assert settings.clip == "clip.mp4"
+    assert (tmp_path / "out" / "clip.mp4").read_bytes() == b"video"
+    for wrong in ("walk.txt", "none.mp4"):
+        with pytest.raises(InputError, match="give a video that browsers play"):
+            write_web_demo(network, tmp_path / "other", runtime=RUNTIME, clip=tmp_path / wrong)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_page_is_served_where_it_is_whole(own_page: Path, tmp_path: Path) -> None:
+    check_demo(own_page)
+    (own_page / "cloud.js").write_text("changed")
+    with pytest.raises(InputError, match=r"cloud.js is missing, or has changed"):
+        check_demo(own_page)
+    with pytest.raises(InputError, match="holds no page"):
+        check_demo(tmp_path)
+
+
+def test_a_runtime_of_another_version_or_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "package.json").write_text('{"version": "1.0.0"}')
+    with pytest.raises(
+        InputError, match=rf"is onnxruntime-web 1\.0\.0, and the page is made for {VERSION}.*npm install"
+    ):
+        find_runtime(tmp_path)
+    (tmp_path / "package.json").write_text(json.dumps({"version": VERSION}))
+    with pytest.raises(InputError, match=r"ort\.wasm\.min\.mjs cannot be read.*npm install"):
+        find_runtime(tmp_path)
+    for name in FILES:
+        (tmp_path / "dist" / name).write_bytes(b"something else")
+    with pytest.raises(InputError, match="is not that of onnxruntime-web@"):
+        find_runtime(tmp_path)
+    (tmp_path / "package.json").write_text("[]")
+    with pytest.raises(InputError, match=r"is no package\.json"):
+        find_runtime(tmp_path)
+
+
+def test_without_npm_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"no npm here.*--runtime node_modules/onnxruntime-web"):
+        find_runtime()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'npm error network' >&2; exit 1", r"npm could not fetch .* \(npm error network\)"),
+        ("echo other > onnxruntime-web.tgz", "npm gave another onnxruntime-web"),
+    ],
+)
+def test_what_npm_cannot_fetch_or_gives_wrongly_is_refused(
+    script: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    npm = tmp_path / "npm"
+    npm.write_text(f"#!/bin/sh\n{script}\n")
+    npm.chmod(0o755)
+    monkeypatch.setattr(runtime_module.shutil, "which", lambda name: str(npm))
+    with pytest.raises(InputError, match=said):
+        find_runtime()
+
+
+def test_the_command_writes_nothing_where_it_may_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    for options in ([], ["--overwrite"], ["--serve"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["web-demo", str(tmp_path), *options])
+        assert ended.value.code == 2
+        assert str(tmp_path) in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@contextmanager
+def served(folder: Path, host: str = "127.0.0.1") -> Iterator[DemoServer]:
+    server = DemoServer(folder, host=host, port=8890)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.close()
+        thread.join()
+
+
+def answer(server: DemoServer, path: str, **headers: str) -> tuple[int, Message]:
+    port = int(server.url.rsplit(":", 1)[1].partition("/")[0])
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.putrequest("GET", path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value.format(port=port))
+        connection.endheaders()
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.headers
+
+
+def test_files_are_served_with_the_headers_that_threads_need(page: Path) -> None:
+    types = {
+        "/": "text/html; charset=utf-8",
+        "/page.js": "text/javascript; charset=utf-8",
+        f"/runtime/{next(iter(FILES))}": "text/javascript; charset=utf-8",
+        "/runtime/ort-wasm-simd-threaded.wasm": "application/wasm",
+        "/network/first.onnx": "application/octet-stream",
+        "/settings.json": "application/json",
+    }
+    with served(page) as server:
+        for path, kind in types.items():
+            status, headers = answer(server, path)
+            assert (status, headers["Content-Type"]) == (200, kind), path
+            assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+            assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+            assert headers["Content-Security-Policy"].startswith(CONTENT_SECURITY_POLICY)
+
+
+def test_others_and_other_files_are_refused(page: Path) -> None:
+    outside = page.parent / "secret.txt"
+    outside.write_text("secret")
+    with served(page) as server:
+        assert answer(server, "/", Host="evil.example")[0] == 403
+        assert answer(server, "/", Origin="http://evil.example")[0] == 403
+        assert answer(server, "/", Host="localhost:{port}", Origin="http://localhost:{port}")[0] == 200
+        assert answer(server, f"/{MANIFEST}")[0] == 403
+        assert answer(server, f"/%2e{MANIFEST[1:]}")[0] == 403
+        assert answer(server, "/../secret.txt")[0] == 403
+        assert answer(server, "/%2e%2e/secret.txt")[0] == 403
+        assert answer(server, "/network/")[0] == 404
+
+
+def test_over_the_network_the_token_is_needed_and_kept(page: Path) -> None:
+    with served(page, host="0.0.0.0") as server:
+        assert answer(server, "/")[0] == 403
+        status, headers = answer(server, "/?" + server.url.partition("?")[2])
+        assert status == 200
+        assert answer(server, "/page.js", Cookie=headers["Set-Cookie"].partition(";")[0])[0] == 200
+        assert answer(server, "/page.js", Cookie="openloger=wrong")[0] == 403
+
+
+def test_a_server_that_never_ran_closes(page: Path) -> None:
+    DemoServer(page, port=8890).close()
