@@ -21,7 +21,7 @@ test-slow: $(VENV)/installed-for-tests  ## full-width networks and long runs
 test-campaign: $(VENV)/installed-for-tests  ## harmed inputs, kills, failing disks, soak: hours; OPENLOGER_CAMPAIGN_SHARE=0.02 takes minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/campaign --timeout 0 -s
 
-test-browser: $(VENV)/installed-for-tests  ## the viewer in a headless Chromium
+test-browser: $(VENV)/installed-for-tests  ## the viewer and the web demo in a headless Chromium
 	$(INSTALL) -e '.[test,test-browser]'
 	$(BIN)/python -m pytest -m browser
 

@@ -299,3 +299,28 @@ def test_depth_has_the_colours_of_the_report(node: Node) -> None:
     pixels = np.reshape(found, (6, 20, 4)).astype(int)
     assert np.abs(pixels[..., :3] - wanted).max() <= 1
     assert (pixels[..., 3] == 255).all()
+
+
+def test_a_fast_camera_is_thinned_evenly_and_what_has_no_room_is_counted(node: Node) -> None:
+    body = """
+      let [shown, lost] = [-1, 0];
+      const video = { requestVideoFrameCallback: (resolve) => resolve((++shown * 1000) / 30) };
+      const reader = { read: () => shown };
+      const options = { rate: 10, isWanted: () => shown < 300, hasRoom: () => shown < 150, dropped: () => lost++ };
+      const found = [];
+      for await (const { frame } of cameraPictures(video, reader, options)) found.push(frame);
+      return { found, lost };"""
+    result = node("{ cameraPictures } from 'source.js'", body)
+    steps = np.diff(result["found"])
+    assert 45 <= len(result["found"]) <= 52
+    assert set(steps.tolist()) <= {2, 3, 4}
+    assert 45 <= result["lost"] <= 52
+
+
+def test_a_camera_that_stalls_can_be_stopped(node: Node) -> None:
+    body = """
+      let asked = 0;
+      const options = { rate: 10, isWanted: () => asked++ < 1, hasRoom: () => true, dropped: () => {} };
+      for await (const one of cameraPictures({ requestVideoFrameCallback: () => {} }, null, options)) return one;
+      return asked;"""
+    assert node("{ cameraPictures } from 'source.js'", body) == 2

@@ -4,6 +4,7 @@ import { resizeRgb } from "./resize.js";
 import { leastStretchedSize } from "./sizing.js";
 
 const SHRUNK = 4; // times the network's size, at most, of what is read from the browser: what is larger it shrinks
+const STALLED_MS = 1000;
 const FAR_S = 0.5; // off a time that was asked for: where a server gives a video only from its beginning
 const MOMENT_S = 1e-3; // into a picture's time, so that rounding does not give the one before
 
@@ -76,16 +77,18 @@ export async function* cameraPictures(video, reader, { rate, hasRoom, isWanted, 
   let next = -Infinity;
   while (isWanted()) {
     const now = await nextPicture(video);
-    if (now < next) continue;
-    next = Math.max(next + 1000 / rate, now - 500 / rate);
+    if (now === null || now < next) continue;
+    next = Math.max(next + 1000 / rate, now + 500 / rate); // evenly, and with no rush after a pause
     if (!isWanted()) return;
     if (hasRoom()) yield { frame: reader.read(), done: null };
     else dropped();
   }
 }
 
+/** The time of the next picture in milliseconds; null where none comes for a while. */
 function nextPicture(video) {
   return new Promise((resolve) => {
+    setTimeout(resolve, STALLED_MS, null);
     if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(resolve);
     else requestAnimationFrame(resolve);
   });
