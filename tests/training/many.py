@@ -1,22 +1,25 @@
 """Started by torchrun in test_distribute: python many.py OUT KIND STAGE STEPS. A short run on boxes, on a CPU."""
 
+import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from openloger.training.config import TrainConfig, ValidationConfig, recipe
 from openloger.training.curriculum import RatePlan, WindowPlan
-from openloger.training.train import Budget, train
+from openloger.training.train import Budget, StageLoop, train
 from training.boxes import render_boxes
 
 STEPS = 5
 
 
 def config(kind: str, stage: str) -> TrainConfig:
-    """Four lanes a step: two a process where there are two."""
+    """Four lanes a step: two a process where there are two. `kind` is ddp, fsdp, or hsdp, of groups of two."""
     base = recipe("pocket")
     first = base.stages[0]
     clips = replace(first.clips, size=(16, 24), rendered=6, frames=(2, 3), batch=2, lanes=4, pool=6)
@@ -30,7 +33,8 @@ def config(kind: str, stage: str) -> TrainConfig:
         stages=(short,),
         optimiser=replace(base.optimiser, kind="adamw"),  # Muon iterates in bfloat16, which differs by more
         precision="float32",
-        parallel=kind,
+        parallel="ddp" if kind == "ddp" else "fsdp",
+        shard_over=2 if kind == "hsdp" else 0,
         validation=ValidationConfig(every=STEPS, clips=2, pictures=0),
         render_workers=0,
         log_every=1,
@@ -43,5 +47,19 @@ def main(out: Path, kind: str, stage: str, steps: int) -> None:
     train(config(kind, stage), out, render=render_boxes, device="cpu", resume=resume, budget=Budget(steps=steps))
 
 
+def die_before(step: int) -> None:
+    """This process is killed, as by the system when memory is short, once so many steps are done."""
+    whole = StageLoop.step
+
+    def deadly(loop: StageLoop, *given: Any) -> None:
+        if loop.run.progress.total_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        whole(loop, *given)
+
+    StageLoop.step = deadly
+
+
 if __name__ == "__main__":
+    if os.environ.get("DYING_RANK") == os.environ["RANK"]:
+        die_before(3)
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -8,24 +8,32 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from openloger.errors import InputError
-from openloger.training.checkpoint import latest_checkpoint
+from openloger.training.checkpoint import latest_checkpoint, read_progress
 from openloger.training.distribute import Ranks
 from openloger.training.metrics import read_metrics
+from openloger.training.sharded import is_sharded
 
 from .many import STEPS, main
 
-pytestmark = pytest.mark.timeout(900)  # 15 s of work a run, on a machine that may be busy
+pytestmark = [
+    pytest.mark.timeout(900),  # 15 s of work a run, on a machine that may be busy
+    pytest.mark.filterwarnings("ignore:torch.distributed is disabled"),  # of the reader of checkpoints here
+]
 
 
-def start(out: Path, kind: str, stage: str, steps: int = STEPS) -> Path:
-    """The run of `many.py` by two processes under torchrun."""
-    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+def start(
+    out: Path, kind: str, stage: str, steps: int = STEPS, *, processes: int = 2, dying: int | None = None
+) -> Path:
+    """The run of `many.py` by two or more processes under torchrun."""
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "DYING_RANK": str(dying)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     arguments = [str(Path(__file__).with_name("many.py")), str(out), kind, stage, str(steps)]
     done = subprocess.run([*command, *arguments], env=quiet, capture_output=True, text=True, timeout=800, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert (done.returncode == 0) == (dying is None), done.stderr[-3000:]
     return out
 
 
@@ -36,7 +44,12 @@ def losses(out: Path) -> torch.Tensor:
 def weights(out: Path) -> torch.Tensor:
     path = latest_checkpoint(out / "checkpoints")
     assert path is not None
-    state = {}
+    state: dict[str, torch.Tensor] = {}
+    if is_sharded(path):
+        reader = FileSystemReader(path / "sharded")
+        listed = reader.read_metadata().state_dict_metadata
+        state = {name: torch.empty(one.size) for name, one in listed.items() if name.startswith("weight.")}
+        load(state, storage_reader=reader, no_dist=True)
     for shard in sorted(path.glob("state-*.safetensors")):
         state |= load_file(shard)
     return torch.cat([state[name].double().flatten() for name in sorted(state) if name.startswith("weight.")])
@@ -72,6 +85,16 @@ def test_two_processes_equal_one(chained, kind, tmp_path):
 
 def test_a_sharded_run_goes_on_in_one_process(tmp_path):
     start(tmp_path / "moving", "fsdp", "pairs", steps=2)
+    main(tmp_path / "moving", "ddp", "pairs", STEPS)
+    assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
+
+
+@pytest.mark.parametrize("dying", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_where_a_process_dies_the_job_ends_with_the_step_kept(dying, tmp_path):
+    start(tmp_path / "moving", "ddp", "pairs", dying=dying)
+    path = latest_checkpoint(tmp_path / "moving" / "checkpoints")
+    assert path is not None
+    assert read_progress(path).total_step == 3
     main(tmp_path / "moving", "ddp", "pairs", STEPS)
     assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
 

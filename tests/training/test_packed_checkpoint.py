@@ -4,7 +4,6 @@ import torch
 
 from openloger.network import Network, preset
 from openloger.training.checkpoint import (
-    TrainingProgress,
     latest_checkpoint,
     pack,
     restore_checkpoint,
@@ -13,6 +12,7 @@ from openloger.training.checkpoint import (
 )
 from openloger.training.config import OptimiserConfig
 from openloger.training.optimiser import RunningMean, make_optimisers, set_rate
+from openloger.training.run_state import TrainingProgress
 
 
 def moved(name: str, *, seed: int):

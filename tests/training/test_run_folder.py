@@ -14,7 +14,6 @@ from torch import nn
 from openloger.errors import InputError
 from openloger.outputs import MANIFEST
 from openloger.training.checkpoint import (
-    TrainingProgress,
     latest_checkpoint,
     read_progress,
     restore_checkpoint,
@@ -24,6 +23,7 @@ from openloger.training.config import OptimiserConfig
 from openloger.training.folder import check_run_folder
 from openloger.training.metrics import MetricsLog, read_metrics
 from openloger.training.optimiser import RunningMean
+from openloger.training.run_state import TrainingProgress
 
 
 class State:

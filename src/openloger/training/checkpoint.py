@@ -1,9 +1,10 @@
 """A run on disk: everything that it needs to continue, written so that a kill at any moment leaves a complete one.
 
-A checkpoint is a folder of safetensors shards (under 15 MB each), a `state.json`, and a list of both with their hashes.
-It is written under another name, flushed to the disk and renamed when complete; `latest` names the newest. Where that
-one is damaged, the run goes on from the one before. No random state is stored, for nothing but the first weights is
-drawn at random: data follow from (seed, step, lane).
+A checkpoint is a folder of safetensors shards (under 15 MB each), or, of weights that are sharded over processes, of
+what each of them holds (`sharded.py`), a `state.json`, and a list of all with their hashes. It is written under another
+name, flushed to the disk and renamed when complete; `latest` names the newest. Where that one is damaged, the run goes
+on from the one before. No random state is stored, for nothing but the first weights is drawn at random: data follow
+from (seed, step, lane).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from torch import nn
 from openloger.errors import InputError
 from openloger.outputs import damaged_file, remove_folder, replace_folder, set_aside, sync_file, write_atomically
 from openloger.shapes import Float, Tensor
-from openloger.training.distribute import full_tensor, like
+from openloger.training.distribute import like, put_together
 from openloger.training.optimiser import RunningMean
+from openloger.training.run_state import TermsByRank, TrainingProgress, check_same_architecture, tensors_of
+from openloger.training.sharded import is_sharded, load_sharded
 
 SHARD_BYTES = 14_500_000  # of tensors; names and shapes come on top
 MADE_BY = "train"
@@ -40,20 +43,6 @@ _SMALL = 1024  # elements; below, nothing is gained
 _EIGHT_BIT = ("moment.exp_avg.", "moment.momentum_buffer.")
 
 
-TermsByRank = Sequence[Sequence[Mapping[str, float]]]
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """The progress of a run; `seconds` and `frames` add up over its resumptions."""
-
-    stage: str
-    step: int  # optimiser steps done in the stage
-    total_step: int  # in the run
-    seconds: float
-    frames: int
-
-
 def save_checkpoint(
     folder: Path,
     progress: TrainingProgress,
@@ -64,33 +53,49 @@ def save_checkpoint(
     terms: TermsByRank = (),
     small: bool = False,
     write: bool = True,
+    keep_every: int = 0,
 ) -> None:
-    """Write `folder/step-N` and make it the latest; older ones go, but for the one before.
+    """Write `folder/step-N` and make it the latest; older ones go, but for the one before and each `keep_every` steps.
 
     `terms` are those of the batches since the last line of metrics, by process, so that the next line is the same.
 
     Sharded weights are put together, so every process has to call it; the one with `write` writes.
     `small` packs it to about five bytes a weight (`pack`): enough to continue elsewhere, not to the last bit.
     """
-    tensors = {name: full_tensor(tensor.detach()) for name, tensor in _tensors(network, mean, optimisers)}
-    if write:
-        state = {**asdict(progress), _TERMS: [list(of_rank) for of_rank in terms]}
-        _write(folder, progress, state, pack(tensors) if small else tensors)
-
-
-def _write(folder: Path, progress: TrainingProgress, state: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    path = folder / f"step-{progress.total_step:08d}"
+    tensors = put_together(dict(tensors_of(network, mean, optimisers)), keep=write)
+    if not write:
+        return
+    path = checkpoint_path(folder, progress)
     with replace_folder(path, made_by=MADE_BY) as draft:
-        for number, shard in enumerate(shards(tensors)):
+        for number, shard in enumerate(shards(pack(tensors) if small else tensors)):
             save_file(shard, draft / f"state-{number:03d}.safetensors")
-        (draft / _STATE_FILE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        for file in draft.iterdir():
+        write_state(draft, progress, terms)
+    make_latest(path, keep_every=keep_every)
+
+
+def checkpoint_path(folder: Path, progress: TrainingProgress) -> Path:
+    """The folder of a checkpoint."""
+    return folder / f"step-{progress.total_step:08d}"
+
+
+def write_state(draft: Path, progress: TrainingProgress, terms: TermsByRank) -> None:
+    """Write `state.json` beside the tensors, and wait until the disk has all of them."""
+    state = {**asdict(progress), _TERMS: [list(of_rank) for of_rank in terms]}
+    (draft / _STATE_FILE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+    for file in draft.rglob("*"):
+        if file.is_file():
             sync_file(file)
+
+
+def make_latest(path: Path, *, keep_every: int) -> None:
+    """Point to a whole checkpoint; older ones go, but for the one before and each `keep_every` steps (0: none)."""
+    folder = path.parent
     if (folder / _POINTER_FILE).exists() and _pointed(folder) is None:
         set_aside(folder / _POINTER_FILE)
     write_atomically(folder / _POINTER_FILE, path.name.encode())
     for old in _checkpoints(folder)[:-_KEPT]:
-        remove_folder(old, made_by=MADE_BY)
+        if not keep_every or _step(old.name) % keep_every:
+            remove_folder(old, made_by=MADE_BY)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -174,13 +179,16 @@ def restore_checkpoint(
     Raises:
         InputError: the checkpoint holds another architecture or optimiser.
     """
+    if is_sharded(path):
+        load_sharded(path, network=network, mean=mean, optimisers=optimisers)
+        return
     tensors: dict[str, Tensor] = {}
     for shard in sorted(path.glob("state-*.safetensors")):
         tensors |= load_file(shard)
     tensors = unpack(tensors)
-    own = dict(_tensors(network, mean, optimisers, moments=False))
+    own = dict(tensors_of(network, mean, optimisers, moments=False))
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("moment.")}
-    _check_same_architecture(own, weights, path)
+    check_same_architecture(own, weights, path)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(like(tensors[name], tensor))
@@ -201,20 +209,6 @@ def shards(tensors: Mapping[str, Tensor], *, limit: int = SHARD_BYTES) -> Iterat
         yield shard
 
 
-def _tensors(
-    network: nn.Module, mean: RunningMean, optimisers: list[torch.optim.Optimizer], *, moments: bool = True
-) -> Iterator[tuple[str, Tensor]]:
-    for name, weight in network.named_parameters():
-        yield f"weight.{name}", weight
-    for name, weight in mean.weights.items():
-        yield f"mean.{name}", weight
-    if moments:
-        for name, weight in network.named_parameters():
-            for optimiser in optimisers:
-                for key, value in optimiser.state.get(weight, {}).items():
-                    yield f"moment.{key}.{name}", value
-
-
 def _restore_moments(
     network: nn.Module, optimisers: list[torch.optim.Optimizer], tensors: Mapping[str, Tensor]
 ) -> None:
@@ -229,16 +223,6 @@ def _restore_moments(
             moved = tensor if key == "step" else like(tensor, weight.detach())
             # Memory of its own, aligned as in a run that was never cut: that of a mapped file begins anywhere
             owner[weight].state[weight][key] = moved.clone(memory_format=torch.preserve_format)
-
-
-def _check_same_architecture(own: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
-    both = own.keys() & found.keys()
-    different = [name for name in {**own, **found} if name not in both or own[name].shape != found[name].shape]
-    if different:
-        raise InputError(
-            f"{path} holds another architecture than this run's: {len(different)} of {len(own)} weights differ, "
-            f"the first is {different[0].split('.', 1)[1]}; train into another folder, or resume with the same preset"
-        )
 
 
 def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

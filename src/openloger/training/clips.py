@@ -59,6 +59,14 @@ class ClipBatch:
         """The same clips on another device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
+    def pinned(self) -> ClipBatch:
+        """The same clips in memory from which a card copies while it computes."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Keep the tensors' memory until what a CUDA stream has been given by now is done."""
+        self._map(lambda tensor: tensor.record_stream(stream) or tensor)
+
     def take_frames(self, index: Int[Tensor, " chosen"]) -> ClipBatch:
         """The clips with only these frames, in this order; a frame may come twice."""
         return self._map(lambda one: one if one.ndim == 1 else one.index_select(1, index.to(one.device)))

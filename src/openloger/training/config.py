@@ -53,10 +53,13 @@ class TrainConfig:
     precision: str = "float32"  # "float32" | "bfloat16": autocast of the network, its heads stay in float32 | "auto"
     compile: bool = False  # torch.compile a block
     parallel: str = "ddp"  # among torchrun's processes: "ddp" | "fsdp" (FSDP2, sharded weights)
+    shard_over: int = 0  # of fsdp: processes that share one copy of the weights, as those of a node (HSDP); 0: all
     recompute: bool = False  # activation checkpointing a block
     render_workers: int = 1  # processes that render ahead; 0: render in this one
+    queue_gb: float = 16.0  # of each training process: 10⁹ bytes that rendered clips may take while they wait
     log_every: int = 20
     save_every: int = 500
+    keep_every: int = 0  # checkpoints of the steps that are a multiple of it stay for ever; 0: the last two alone
     small_state: bool = False  # checkpoints of about five bytes a weight, which go on nearly alike
 
     def __post_init__(self) -> None:
@@ -64,6 +67,8 @@ class TrainConfig:
             raise InputError(f"precision is {self.precision!r}; it is float32, bfloat16 or auto")
         if self.parallel not in ("ddp", "fsdp"):
             raise InputError(f"parallel is {self.parallel!r}; it is ddp or fsdp")
+        if min(self.shard_over, self.keep_every) < 0 or self.queue_gb <= 0:
+            raise InputError("shard_over and keep_every are 0 or more, queue_gb is more than 0")
 
     def stage(self, name: str) -> Stage:
         """The stage of this name."""

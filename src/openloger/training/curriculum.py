@@ -15,6 +15,7 @@ from openloger.errors import InputError
 from openloger.streaming.sizing import published_size
 from openloger.training.losses import LossWeights
 
+BYTES_A_PIXEL = 10  # of a clip: 3 of colour, 4 of depth, 3 masks
 FAMILIES = ("rooms", "street", "terrain", "clutter")  # of worlds, where a plan names none
 
 
@@ -118,6 +119,11 @@ class ClipPlan:
         if self.pixels == (0, 0):
             return max((self.size, *self.other_sizes), key=math.prod)
         return published_size(300, 400, patch=self.multiple, max_pixels=self.pixels[1])
+
+    @property
+    def clip_bytes(self) -> int:
+        """Of a clip as it waits to be used: at the most, as sizes differ."""
+        return BYTES_A_PIXEL * self.rendered * math.prod(self.largest_size)
 
     @property
     def source_odds(self) -> tuple[float, ...]:

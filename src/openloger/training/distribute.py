@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ from openloger.errors import InputError
 from openloger.network.load import resolve_device
 from openloger.shapes import Tensor
 from openloger.training.blocks import blocks
+from openloger.transformer.attention import Block
+from openloger.transformer.layers import Linear
 
 KINDS = ("ddp", "fsdp")
 ValueT = TypeVar("ValueT")
@@ -88,21 +90,45 @@ def wrap(objective: nn.Module, among: Ranks, kind: str) -> nn.Module:
     return objective  # its parameters are sharded already
 
 
-def shard(network: nn.Module, among: Ranks) -> None:
-    """Spread the weights over the processes, block by block (FSDP2); they are gathered when a block runs."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+def shard(network: nn.Module, among: Ranks, *, over: int = 0, precision: torch.dtype = torch.float32) -> None:
+    """Spread the weights over the processes, block by block (FSDP2); they are gathered when a block runs.
 
-    mesh = init_device_mesh(among.device.type, (among.count,))
+    `over` processes share one copy, of which there are as many as there are groups of them (HSDP: within a node weights
+    travel, between nodes gradients alone); 0: all share one. In another `precision` the matrices of transformer blocks
+    travel and multiply in that, and their gradients are summed in float32; norms, gains, fast weights, the other layers
+    and all that is kept stay float32.
+
+    Raises:
+        InputError: the processes cannot be divided into groups of `over`.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    over = over or among.count
+    if among.count % over:
+        raise InputError(f"shard_over = {over}: {among.count} processes are no whole number of groups of {over}")
+    groups = among.count // over
+    shape, names = ((over,), ("shard",)) if groups == 1 else ((groups, over), ("replicate", "shard"))
+    mesh = init_device_mesh(among.device.type, shape, mesh_dim_names=names)
+    lower = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in blocks(network):
+        matrices: list[nn.Module] = [part for part in block.modules() if isinstance(part, Linear)]
+        if isinstance(block, Block) and precision != torch.float32:
+            fully_shard(matrices, mesh=mesh, mp_policy=lower)  # in one message
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
 
 
-def accumulate(module: nn.Module, *, last: bool):
-    """Around a lane's backward pass: gradients travel only with the last one."""
-    if isinstance(module, DistributedDataParallel) and not last:
-        return module.no_sync()
+def accumulate(module: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+    """Around a lane's forward and backward pass: gradients travel only with the last one."""
+    if isinstance(module, DistributedDataParallel):
+        return contextlib.nullcontext() if last else module.no_sync()
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.set_requires_gradient_sync(last)  # of it and all below it
+            break
     return contextlib.nullcontext()
 
 
@@ -138,6 +164,17 @@ def full_tensor(tensor: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def put_together(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
+    """Sharded tensors put together on the CPU, one after the other; all processes have to call it, and those that do
+    not `keep` them get none."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        whole = full_tensor(tensor.detach())
+        if keep:
+            found[name] = whole.cpu()
+    return found
 
 
 def like(tensor: Tensor, pattern: Tensor) -> Tensor:

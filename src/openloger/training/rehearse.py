@@ -20,6 +20,7 @@ from openloger.network import Network, NetworkConfig, preset
 from openloger.network.dense import DenseHeadsConfig
 from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
+from openloger.training.batches import LaneFeed
 from openloger.training.blocks import recompute_blocks
 from openloger.training.chaining import run_chain
 from openloger.training.config import TrainConfig, ValidationConfig
@@ -59,6 +60,8 @@ class StagePlan:
     feed_frames_per_s: float  # rendered here at full size by one process, measured
     feed_processes: int  # over all training processes
     validation_frames: int  # rendered once, over all processes
+    waiting_clips: int  # in the host's memory, until they are used
+    pooled_clips: int  # the same, to draw from
     activations: Activations
 
     @property
@@ -174,12 +177,12 @@ def plan_run(
     plans = []
     for stage in config.stages:
         clips = stage.clips
-        Ranks(0, processes, torch.device("cpu")).lanes(clips.lanes)
+        feed = LaneFeed(config, clips, Ranks(0, processes, torch.device("cpu")), render)
         with torch.device("meta"):
             shape = shape_of(config.preset)
             network = Network(shape if stage.windows.memory else replace(shape, memory=None))
         set_trainable(network, stage)
-        shards = processes if config.parallel == "fsdp" else 1
+        shards = (config.shard_over or processes) if config.parallel == "fsdp" else 1
         weights = _bytes(weight for _, weight in network.named_parameters())
         trained = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
         moments = sum(
@@ -200,6 +203,8 @@ def plan_run(
                 feed_frames_per_s=_measured_feed(config, stage, render),
                 feed_processes=processes * max(1, config.render_workers) * (clips.lanes // processes),
                 validation_frames=held_out_frames(stage, config.validation),
+                waiting_clips=feed.waiting_bytes,
+                pooled_clips=feed.pool_bytes,
                 activations=count_activations(config, stage, network.config),
             )
         )

@@ -33,7 +33,7 @@ from openloger.training.footage import read_clip
 
 RenderClips = Callable[[Sequence[ClipSpec]], list[Clip]]
 TOGETHER = 8  # clips rendered at once
-_AHEAD = 8  # such groups that wait in each background process' queue
+AHEAD = 8  # such groups that wait in each background process' queue
 
 
 def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
@@ -77,6 +77,32 @@ def make_clips(specs: Sequence[AnyClipSpec], render: RenderClips) -> list[Clip]:
     return [next(rendered[spec.size]) if isinstance(spec, ClipSpec) else read_clip(spec) for spec in specs]
 
 
+@dataclass(frozen=True)
+class QueuePlan:
+    """How many clips wait ahead of a lane."""
+
+    together: int = TOGETHER  # rendered at once
+    ahead: int = AHEAD  # such groups that wait in each background process' queue; one more is being made
+
+    def bytes(self, plan: ClipPlan, *, workers: int) -> int:
+        """The memory that a lane's waiting clips take at the most."""
+        return workers * (self.ahead + 1) * self.together * plan.clip_bytes
+
+    @staticmethod
+    def within(limit_bytes: int, plan: ClipPlan, *, workers: int) -> QueuePlan:
+        """The longest queues that take no more than this for a lane.
+
+        Fewer groups wait, then fewer clips are in a group; at the least one clip waits in each process while the next
+        one is made, whatever that takes.
+        """
+        together, ahead = TOGETHER, AHEAD
+        while (found := QueuePlan(together, ahead)).bytes(plan, workers=workers) > limit_bytes:
+            if together == ahead == 1:
+                break
+            together, ahead = (together, ahead - 1) if ahead > 1 else (together - 1, ahead)
+        return found
+
+
 class RenderAhead:
     """A lane's clips in order, rendered by `workers` processes (0: in this process, on demand).
 
@@ -84,8 +110,16 @@ class RenderAhead:
     """
 
     def __init__(
-        self, plan: ClipPlan, *, seed: int, lane: int, workers: int, render: RenderClips = render_clips
+        self,
+        plan: ClipPlan,
+        *,
+        seed: int,
+        lane: int,
+        workers: int,
+        render: RenderClips = render_clips,
+        queue_plan: QueuePlan | None = None,
     ) -> None:
+        self._queue_plan = queue_plan or QueuePlan()
         self._plan, self._seed, self._lane, self._render = plan, seed, lane, render
         self._workers = workers
         self._processes: list[BaseProcess] = []
@@ -93,7 +127,7 @@ class RenderAhead:
     def __call__(self, first: int) -> Iterator[Clip]:
         """Clips from number `first` on."""
         if self._workers == 0:
-            groups = _groups(self._plan, self._seed, self._lane, first)
+            groups = _groups(self._plan, self._seed, self._lane, first, self._queue_plan.together)
             return (clip for group in groups for clip in make_clips(group, self._render))
         return self._collect(self._start(first))
 
@@ -117,8 +151,8 @@ class RenderAhead:
         context = multiprocessing.get_context("spawn")
         queues = []
         for worker in range(self._workers):
-            out = context.Queue(_AHEAD)
-            groups = (self._plan, self._seed, self._lane, first)
+            out = context.Queue(self._queue_plan.ahead)
+            groups = (self._plan, self._seed, self._lane, first, self._queue_plan.together)
             process = context.Process(
                 target=_render_all, args=(self._render, groups, (worker, self._workers), out), daemon=True
             )
@@ -133,14 +167,14 @@ class RenderAhead:
                 yield from _take(out, self._processes[worker])
 
 
-def _groups(plan: ClipPlan, seed: int, lane: int, first: int) -> Iterator[list[AnyClipSpec]]:
+def _groups(plan: ClipPlan, seed: int, lane: int, first: int, together: int) -> Iterator[list[AnyClipSpec]]:
     todo = specs(plan, seed=seed, lane=lane, first=first)
     while True:
-        yield list(islice(todo, TOGETHER))
+        yield list(islice(todo, together))
 
 
 def _render_all(
-    render: RenderClips, groups: tuple[ClipPlan, int, int, int], share: tuple[int, int], out: Queue
+    render: RenderClips, groups: tuple[ClipPlan, int, int, int, int], share: tuple[int, int], out: Queue
 ) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer decides when it is over

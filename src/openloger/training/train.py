@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -22,9 +23,10 @@ from openloger.network.pretrained import load_imagenet
 from openloger.runtime.interrupts import StopRequest, stop_requests
 from openloger.runtime.threads import cores_shared
 from openloger.shapes import Tensor
+from openloger.training.batches import LaneFeed, ReadyBatch, arrived
 from openloger.training.blocks import compile_blocks, recompute_blocks
 from openloger.training.checkpoint import (
-    TrainingProgress,
+    checkpoint_path,
     latest_checkpoint,
     read_progress,
     read_terms,
@@ -34,29 +36,32 @@ from openloger.training.checkpoint import (
 from openloger.training.clips import Clip
 from openloger.training.config import TrainConfig
 from openloger.training.curriculum import Stage
-from openloger.training.data import ClipSpec, ClipStream
-from openloger.training.distribute import Ranks, accumulate, any_rank, average, full_tensor, gather, ranks, shard, wrap
+from openloger.training.data import ClipSpec
+from openloger.training.distribute import (
+    Ranks,
+    accumulate,
+    any_rank,
+    average,
+    full_tensor,
+    gather,
+    put_together,
+    ranks,
+    shard,
+    wrap,
+)
 from openloger.training.folder import CHECKPOINTS_FOLDER, check_run_folder, write_config, write_weights
 from openloger.training.footage import opened
 from openloger.training.initialise import begin_from, join_memory
+from openloger.training.lines import progress_line, score_line
 from openloger.training.metrics import MetricsLog, draw_held_out
 from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
-from openloger.training.render import RenderAhead, RenderClips, render_clips
-from openloger.training.validate import HeldOut, Scores, held_out, validate
+from openloger.training.render import RenderClips, render_clips
+from openloger.training.run_state import TrainingProgress
+from openloger.training.saving import Saver
+from openloger.training.validate import HeldOut, held_out, validate
 
-_SHOWN = (  # in the line for people
-    "loss",
-    "depth",
-    "local",
-    "rotation",
-    "translation",
-    "match",
-    "top1",
-    "log_depth",
-    "gradient_norm",
-    "frames_per_s",
-)
+_NEXT_SAVES_S, _LAST_SAVES_S = 4.0, 12.0  # after another process has died; torchrun ends all after 30
 _log = logging.getLogger("openloger")
 
 
@@ -116,10 +121,16 @@ def train(
     check_datasets(config)
     check_run_folder(out)  # before the processes meet, and the first of them begins to write
     beside = config.render_workers
-    with ranks(device) as among, stop_requests() as stop, cores_shared(work=math.inf, beside=beside):
-        context = RunContext(out, among, None, render, stop, shape_of)
+    with (
+        ranks(device) as among,
+        stop_requests() as stop,
+        cores_shared(work=math.inf, beside=beside),
+        Saver(config, among) as saver,
+    ):
+        context = RunContext(out, among, None, render, stop, saver, shape_of)
         begin = partial(start_run, config, context, resume=resume, stage=budget.stage, weights=weights)
         progress = run_stages(config, begin, context, budget)
+        saver.wait()
         if any_rank(stop.requested, among):
             raise KeyboardInterrupt(f"stopped at step {progress.total_step}, all of it is kept in {out}")
     return progress
@@ -207,7 +218,7 @@ def make_run(network: Network, config: TrainConfig, stage: Stage, progress: Trai
     network.precision = training_dtype(config.precision, among.device)  # the weights that move stay float32
     set_trainable(network, stage)
     if among.many and config.parallel == "fsdp":
-        shard(network, among)
+        shard(network, among, over=config.shard_over, precision=network.precision)
     optimisers = make_optimisers(network, config.optimiser, encoder_rate=stage.rate.encoder)
     mean = RunningMean(dict(network.named_parameters()), config.optimiser.ema)
     return Run(network, mean, optimisers, progress)
@@ -238,11 +249,16 @@ def enter_stage(run: Run, config: TrainConfig, stage: Stage, context: RunContext
     return make_run(network, config, stage, progress, context.among)
 
 
-def plain_network(run: Run, weights: dict[str, Tensor]) -> Network:
+def plain_network(run: Run, weights: Mapping[str, Tensor]) -> Network:
     """A network of its own on the CPU with these weights, put together where they are sharded."""
+    return network_with(run, put_together(weights))
+
+
+def network_with(run: Run, weights: Mapping[str, Tensor]) -> Network:
+    """A network of its own on the CPU with these whole weights."""
     network = Network(run.network.config)
     network.precision = run.network.precision
-    network.load_state_dict({**network.state_dict(), **{name: full_tensor(w.detach()) for name, w in weights.items()}})
+    network.load_state_dict({**network.state_dict(), **weights})
     return network
 
 
@@ -255,6 +271,7 @@ class RunContext:
     metrics: MetricsLog | None  # the first process' alone
     render: RenderClips
     stop: StopRequest
+    saver: Saver
     shape_of: Callable[[str], NetworkConfig] = preset
 
 
@@ -277,30 +294,33 @@ class StageLoop:
         """Step until the stage ends (True), or somebody wants it to stop, or the time (of time.monotonic) or the
         number of steps is up (False)."""
         last = self.stage.steps if steps is None else min(self.stage.steps, self.run.progress.step + steps)
-        with ExitStack() as stack:
-            streams = self._streams(stack)
+        with ExitStack() as stack, self._kept_where_others_die():
+            context, step = self.context, self.run.progress.step
+            feed = LaneFeed(self.config, self.stage.clips, context.among, context.render)
+            _log.info("%s: %s", self.stage.name, feed.describe())
+            batches, lanes = stack.enter_context(feed.batches(step)), len(feed.lanes)
             while self.run.progress.step < last and not self._must_stop(until):
-                self.step(streams)
+                self.step(batches, lanes)
                 self._report()
         self._save()
         return self.run.progress.step >= self.stage.steps and not any_rank(
             self.context.stop.requested, self.context.among
         )
 
-    def step(self, streams: list[ClipStream]) -> None:
-        """One optimiser step: the mean gradient over the lanes of all processes."""
+    def step(self, batches: Iterator[ReadyBatch], lanes: int) -> None:
+        """One optimiser step: the mean gradient over the lanes of all processes, of which this one's are next."""
         run = self.run
         set_rate(run.optimisers, rate_at(self.stage.rate, run.progress.step, self.stage.steps))
         names: list[str] = []
         terms: list[dict[str, Tensor]] = []
         frames = 0
-        for stream in streams:
-            clips = next(stream)
+        for lane, ready in enumerate(islice(batches, lanes), start=1):
+            clips = arrived(ready)
             names += clips.names
             frames += clips.images.shape[0] * clips.images.shape[1]
-            with accumulate(self.objective, last=stream is streams[-1]):
-                loss, term = self.objective(clips.to(self.context.among.device), run.progress.step / self.stage.steps)
-                (loss / len(streams)).backward()
+            with accumulate(self.objective, last=lane == lanes):
+                loss, term = self.objective(clips, run.progress.step / self.stage.steps)
+                (loss / lanes).backward()
             terms.append(term)
         norm = full_tensor(nn.utils.clip_grad_norm_(run.network.parameters(), self.config.optimiser.clip)).detach()
         self._refuse_nan(terms, norm, names)
@@ -310,16 +330,6 @@ class StageLoop:
         run.mean.update(dict(run.network.named_parameters()), run.progress.step)
         self._terms += [{**term, "gradient_norm": norm} for term in terms]
         self._advance(frames * self.context.among.count)
-
-    def _streams(self, stack: ExitStack) -> list[ClipStream]:
-        plan, seed, step = self.stage.clips, self.config.seed, self.run.progress.step
-        streams = []
-        for lane in self.context.among.lanes(plan.lanes):
-            ahead = RenderAhead(
-                plan, seed=seed, lane=lane, workers=self.config.render_workers, render=self.context.render
-            )
-            streams.append(ClipStream(plan, stack.enter_context(ahead), seed=seed, lane=lane, step=step))
-        return streams
 
     def _must_stop(self, until: float | None) -> bool:
         late = until is not None and time.monotonic() >= until
@@ -402,34 +412,37 @@ class StageLoop:
             rendered = None
         return None if any_rank(rendered is None, among) else rendered
 
+    @contextmanager
+    def _kept_where_others_die(self) -> Iterator[None]:
+        """Where another process dies: the last step, by one that has all of the state, which those of FSDP have not."""
+        try:
+            yield
+        except RuntimeError:  # of the messages between processes; nothing has changed since the last step
+            if self.context.among.many and self.config.parallel == "ddp":
+                self._save_alone()
+            raise
+
+    def _save_alone(self) -> None:
+        run, rank = self.run, self.context.among.rank
+        folder = self.context.out / CHECKPOINTS_FOLDER
+        time.sleep(min(_NEXT_SAVES_S * rank, _LAST_SAVES_S))
+        if checkpoint_path(folder, run.progress).exists():  # by a process before this one
+            return
+        terms = [{name: float(value) for name, value in term.items()} for term in self._terms]
+        state = {"network": run.network, "mean": run.mean, "optimisers": run.optimisers}
+        save_checkpoint(folder, run.progress, **state, terms=[terms], small=self.config.small_state)
+        _log.warning("another process has died: step %d is kept, --resume goes on from it", run.progress.total_step)
+
     def _save(self) -> None:
         run, context = self.run, self.context
-        save_checkpoint(
+        context.saver.save(
             context.out / CHECKPOINTS_FOLDER,
             run.progress,
             network=run.network,
             mean=run.mean,
             optimisers=run.optimisers,
             terms=gather([{name: float(value) for name, value in term.items()} for term in self._terms], context.among),
-            small=self.config.small_state,
-            write=context.among.first,
         )
-        network = plain_network(run, run.mean.weights)
+        whole = put_together(run.mean.weights, keep=context.among.first)
         if context.among.first:
-            write_weights(context.out, network)
-
-
-def progress_line(done: TrainingProgress, stage: Stage, numbers: dict[str, float]) -> str:
-    """One line for people."""
-    parts = [f"{name} {numbers[name]:.3g}" for name in _SHOWN if name in numbers]
-    return f"{stage.name} {done.step}/{stage.steps} ({done.seconds:.0f} s): {', '.join(parts)}"
-
-
-def score_line(done: TrainingProgress, score: Scores) -> str:
-    """One line for people: every number beside its guess."""
-    return (
-        f"held out at {done.frames} frames: AbsRel {score.abs_rel:.3f} ({score.abs_rel_of_guess:.2f} of guess), "
-        f"rotation {score.rotation_deg:.2f}° ({score.rotation_of_guess:.2f} of guess), "
-        f"direction {score.direction_deg:.0f}°, match {score.top1:.2f} ({score.guess_top1:.2f}), "
-        f"path {100 * score.ate:.1f} % ({100 * score.guess_ate:.1f} % straight)"
-    )
+            write_weights(context.out, network_with(run, whole))
