@@ -210,6 +210,38 @@ def test_what_never_works_is_reported_after_its_attempts(tmp_path):
     assert {kind: (tmp_path / kind).stat().st_size for kind in finished} == {"raises": 2, "dies": 2, "works": 1}
 
 
+def prepare_hanging():
+    import threading as system_threading
+    import time as system_time
+    from pathlib import Path as SystemPath
+
+    def work(item, control):
+        kind, marker = item
+        first = not SystemPath(marker).exists()
+        SystemPath(marker).touch()
+        if kind == "hangs" and first:
+            system_threading.Event().wait()
+        if kind == "never ends":
+            system_threading.Event().wait()
+        for done in range(5):  # longer than the limit in all, and never so long without a frame
+            system_time.sleep(0.8)
+            control.report(done + 1)
+        return kind
+
+    return work
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path):
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    items = [(kind, str(tmp_path / kind)) for kind in ("hangs", "works", "never ends")]
+    with WorkerPool(prepare_hanging, replace(TWO, attempts=2, stall_s=3.0)) as pool:
+        finished = {one.item[0]: one for one in pool.run(items)}
+    assert (finished["hangs"].result, finished["hangs"].attempts) == ("hangs", 2)
+    assert (finished["works"].result, finished["works"].attempts) == ("works", 1)
+    assert (finished["never ends"].result, finished["never ends"].attempts) == (None, 2)
+    assert finished["never ends"].error == "its worker made no progress for 3 s"
+
+
 @pytest.mark.slow
 def test_what_no_worker_can_do_ends_it(tmp_path, archive):
     missing = replace(SPEC, weights=str(tmp_path / "nothing.pt"))

@@ -22,6 +22,7 @@ ResultT = TypeVar("ResultT")
 POLL_S = 0.5
 OBJECT_STORE_BYTES = 100 * 2**20  # of a Ray that is started here; only names and numbers pass through it
 _FIRST_RETRY_S = 2.0
+_LAST_BREATH_S = 1.0  # until a worker that is killed has let go of its files
 
 
 class WorkerControl:
@@ -58,6 +59,7 @@ class WorkerResources:
     gpus_per_worker: float | None = None  # 0.25: four on one card; None: a card each where there are any, else none
     address: str | None = None  # of a Ray cluster; None: this machine
     attempts: int = 3  # at one item, counting the first
+    stall_s: float | None = None  # without any progress at an item, after which its worker is replaced; None: never
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -68,6 +70,8 @@ class WorkerResources:
             raise InputError(f"gpus_per_worker is {self.gpus_per_worker}: give 0 or more")
         if self.attempts < 1:
             raise InputError(f"attempts is {self.attempts}: give 1 or more")
+        if self.stall_s is not None and self.stall_s <= 0:
+            raise InputError(f"stall_s is {self.stall_s:g}: give more than 0, or None for no limit")
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class _Seat:
     done: int = 0
     note: str = ""
     asked: Any = None  # a question for its progress that is under way
+    moved_s: float = 0.0  # of time.monotonic, when its progress last changed, or it said what it waits for
 
 
 @dataclass
@@ -173,8 +178,9 @@ class WorkerPool:
     ) -> Iterator[Finished[ItemT, Any]]:
         """Each item once it is finished, in the order in which they end. Items are drawn when a worker is free.
 
-        An attempt that raises, or whose worker dies, is made again, in the end `resources.attempts` times. Once
-        `should_stop` is true no item is begun, and those in hand are asked to end early.
+        An attempt that raises, or whose worker dies or hangs (`resources.stall_s`), is made again, in the end
+        `resources.attempts` times. Once `should_stop` is true no item is begun, and those in hand are asked to end
+        early.
 
         Raises:
             InputError: what `prepare` raises: no worker could do anything.
@@ -195,11 +201,12 @@ class WorkerPool:
                 return
             yield from self._collect(books)
             on_progress(self._progress(books))
+            yield from self._replace_stalled(books)
 
     def _assign(self, books: _Books) -> None:
         while books.idle and (attempt := books.next()) is not None:
             seat = books.idle.pop()
-            seat.attempt, seat.done, seat.note, seat.asked = attempt, 0, "", None
+            seat.attempt, seat.done, seat.note, seat.asked, seat.moved_s = attempt, 0, "", None, time.monotonic()
             books.running[seat.actor.work.remote(attempt.item)] = seat
 
     def _collect(self, books: _Books) -> Iterator[Finished[Any, Any]]:
@@ -212,7 +219,7 @@ class WorkerPool:
             try:
                 outcome = self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
-                yield from self._replace(books, seat, _in_a_line(error))
+                yield from self._replace(books, seat, f"its worker died: {_in_a_line(error)}")
                 continue
             books.idle.append(seat)
             attempt, seat.attempt = seat.attempt, None
@@ -228,18 +235,25 @@ class WorkerPool:
                 wait_s = _FIRST_RETRY_S * 2 ** (attempt.number - 1)
                 yield from self._again(books, attempt, failure, wait_s)
 
+    def _replace_stalled(self, books: _Books) -> Iterator[Finished[Any, Any]]:
+        limit_s, now_s = self._resources.stall_s, time.monotonic()
+        for reference, seat in list(books.running.items()):
+            if limit_s is not None and seat.attempt is not None and now_s - seat.moved_s > limit_s:
+                del books.running[reference]
+                yield from self._replace(books, seat, f"its worker made no progress for {limit_s:g} s")
+
     def _replace(self, books: _Books, seat: _Seat, reason: str) -> Iterator[Finished[Any, Any]]:
-        """A new worker in the place of one that died; what it did is done again."""
+        """A new worker in the place of one that died or hangs; what it did is done again."""
         books.deaths_in_a_row += 1
         if books.deaths_in_a_row > self._resources.attempts * max(4, self.worker_count):
-            raise OpenlogerError(f"workers die one after the other, the last of this: {reason}")
+            raise OpenlogerError(f"workers fail one after the other, the last of them: {reason}")
         self._seats.remove(seat)
         self._ray.kill(seat.actor)
         fresh = _Seat(self._make(self._prepare))
         self._seats.append(fresh)
         books.running[fresh.actor.prepare.remote()] = fresh
         if seat.attempt is not None:
-            yield from self._again(books, seat.attempt, f"its worker died: {reason}", 0.0)
+            yield from self._again(books, seat.attempt, reason, _LAST_BREATH_S)
 
     def _again(self, books: _Books, attempt: _Attempt, reason: str, wait_s: float) -> Iterator[Finished[Any, Any]]:
         if attempt.number >= self._resources.attempts:
@@ -256,10 +270,12 @@ class WorkerPool:
             answered, _ = self._ray.wait([seat.asked], timeout=0)
             if answered:
                 try:
-                    seat.done, seat.note = self._ray.get(seat.asked)
+                    moment = self._ray.get(seat.asked)
                 except self._ray.exceptions.RayError:  # it has died, which its work will report
                     continue
-                seat.asked = None
+                if moment != (seat.done, seat.note) or moment[1]:  # what waits for room does not hang
+                    seat.moved_s = time.monotonic()
+                (seat.done, seat.note), seat.asked = moment, None
         return PoolProgress(
             sum(seat.done for seat in busy), tuple(seat.note for seat in busy if seat.note), self.worker_count
         )

@@ -92,13 +92,18 @@ class WorkerArguments(PoolArguments):
 
     attempts: int = 3
     """At one video, where a worker dies or a disk fails, before it is reported as failed."""
+    stall_minutes: float = 30.0
+    """Without a window done, after which a worker is replaced and its video tried again; 0: never."""
     min_free_gb: float = 10.0
     """A worker begins no video while its disk has less room; it waits."""
     scratch: Path | None = None
     """A folder on each worker for copies of files that come from, or go to, an address. By default one in /tmp."""
 
     def resources(self) -> WorkerResources:
-        return replace(super().resources(), attempts=self.attempts)
+        if self.stall_minutes < 0:
+            raise InputError(f"--stall-minutes is {self.stall_minutes:g}: give 0 or more")
+        stall_s = 60 * self.stall_minutes or None
+        return replace(super().resources(), attempts=self.attempts, stall_s=stall_s)
 
 
 @dataclass(frozen=True)
