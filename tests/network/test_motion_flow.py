@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from network.motion_scenes import HEIGHT, SIZE, WIDTH, generator, texture
 from openloger.errors import InputError
 from openloger.geometry import pixel_grid
-from openloger.network.motion import Edges, flow_between, flow_features, lucas_kanade, matching
+from openloger.network.motion import EdgeFlow, Edges, flow_between, flow_features, lucas_kanade, matching
+from openloger.worlds import World
 
 PIXELS = pixel_grid(HEIGHT, WIDTH)
 
@@ -46,6 +47,38 @@ def test_a_warp_is_found_from_a_rough_start() -> None:
     error = (refined(picture(target), coarse.movedim(-1, 0)[None]) - true).norm(dim=-1)[4:-4, 4:-4]
     assert float(error.median()) < 0.06
     assert float(error.quantile(0.95)) < 0.3
+
+
+def test_how_much_the_flow_varies_is_not_smoothed_away() -> None:
+    """Means over neighbours made the flow of a camera that turns vary too little, and its focal length too long."""
+    size, angle = torch.tensor([192, 144]), torch.tensor(8.0).deg2rad()
+    rotation = torch.tensor([[angle.cos(), 0, angle.sin()], [0, 1, 0], [-angle.sin(), 0, angle.cos()]])
+    intrinsics = torch.tensor([[120.0, 0, 96], [0, 120, 72], [0, 0, 1]])
+    homography = intrinsics @ rotation @ intrinsics.inverse()
+
+    def moved(pixel: Tensor, by: Tensor) -> Tensor:
+        ray = torch.cat([pixel, torch.ones_like(pixel[..., :1])], -1) @ by.mT
+        return ray[..., :2] / ray[..., 2:]
+
+    def flow(stride: int) -> tuple[Tensor, Tensor]:
+        cells = pixel_grid(144 // stride, 192 // stride) * stride
+        return cells, moved(cells, homography) - cells
+
+    grid = moved(pixel_grid(144, 192), homography.inverse()) * (2 / size) - 1
+    cells, true = flow(4)
+    start = flow(8)[1].mean((0, 1)).expand(18, 24, 2).movedim(-1, 0)[None]
+    around = true - true.mean((0, 1))
+    shrunk, total = torch.zeros(2), torch.zeros(2)
+    for number in (0, 40, 80):
+        seen = torch.tensor(World("rooms", seed=0, size=(144, 192))[number].rgb).float().movedim(-1, 0)[None] / 255
+        turned = F.grid_sample(seen, grid[None], mode="bicubic", padding_mode="reflection", align_corners=False)
+        found = lucas_kanade.refine(lucas_kanade.prepare(seen), lucas_kanade.prepare(turned.clamp(0, 1)), start)
+        error = found.shift_px[0].movedim(0, -1) - true
+        inner = [((at > 8) & (at < size - 8)).all(-1) for at in (cells, cells + true)]
+        sure = found.texture[0] / (found.texture[0] + 0.01)
+        weight = (sure * inner[0] * inner[1] * (error.norm(dim=-1) < 2))[..., None]
+        shrunk, total = shrunk + (weight * error * around).sum((0, 1)), total + (weight * around * around).sum((0, 1))
+    assert float((shrunk / total).abs().max()) < 4e-3  # 0.010 where the last step is smoothed
 
 
 def test_light_that_changes_is_no_motion() -> None:
@@ -107,6 +140,22 @@ def test_batches_and_edges_are_independent() -> None:
             assert_close(alone.shift_px[0, 0], together.shift_px[b, e], rtol=1e-4, atol=1e-4)
             assert_close(alone.weight[0, 0], together.weight[b, e], rtol=1e-4, atol=1e-4)
     assert together.motion_px.shape == (2, 3)
+
+
+def test_flow_that_does_not_lead_back_loses_its_weight() -> None:
+    edges = Edges(torch.tensor([0, 1, 1]), torch.tensor([1, 0, 2]))
+    forth = torch.tensor([5.0, -3.0]).expand(12, 16, 2)
+    shift = torch.stack([forth, -forth, forth])[None].clone()
+    shift[0, 0, 4, 7] += torch.tensor([0.0, 6.0])  # goes somewhere else
+    flow = EdgeFlow(shift, torch.full((1, 3, 12, 16), 0.5), torch.ones(1, 3, 12, 16, dtype=torch.bool))
+    weight = flow.returning(edges).weight
+    assert float(weight[0, 0, 4, 7]) < 1e-6
+    weight[0, 0, 4, 7] = 0.5
+    assert_close(weight[0, 0], torch.full((12, 16), 0.5))
+    assert float((weight[0, 1] < 0.01).sum()) in (1, 2, 3, 4)  # whoever comes back to that cell
+    assert torch.equal(weight[0, 2], torch.full((12, 16), 0.5))  # no edge back, nothing to compare
+    alone = Edges(torch.tensor([0]), torch.tensor([1]))
+    assert torch.equal(flow[:1].returning(alone).weight, flow[:1].weight)
 
 
 def test_sides_that_do_not_fit_are_refused() -> None:

@@ -20,7 +20,7 @@ from network.motion_scenes import (
     worlds_and_flow,
 )
 from openloger.geometry import SE3, rotation_angle
-from openloger.network.motion import EdgeFlow, Edges, WindowSettings
+from openloger.network.motion import EdgeFlow, Edges, FocalPrior, WindowSettings
 from openloger.network.motion.elimination import Eliminated, Slots, Tracks, WindowState, _observe
 from openloger.network.motion.flow import cell_centres
 from openloger.network.motion.matches import cell_depth
@@ -57,11 +57,19 @@ def shaken(cameras: SE3, size: float) -> SE3:
     return cameras @ SE3.exp(twist * (torch.arange(FRAMES) > 0)[:, None])
 
 
-def adjusted(flow: EdgeFlow, depth: Tensor, start: SE3, settings: WindowSettings, focal: float = 1.0) -> Adjusted:
+def adjusted(
+    flow: EdgeFlow,
+    depth: Tensor,
+    start: SE3,
+    settings: WindowSettings,
+    focal: float = 1.0,
+    prior: FocalPrior | None = None,
+) -> Adjusted:
     lens = intrinsics(FRAMES)
     lens[..., 0, 0] *= focal
     lens[..., 1, 1] *= focal
-    return adjust_window(flow, ALL, cell_depth(depth), lens, (start, start), flow_sigma_px=0.3, settings=settings)
+    cells = cell_depth(depth)
+    return adjust_window(flow, ALL, cells, lens, (start, start), flow_sigma_px=0.3, settings=settings, focal=prior)
 
 
 def camera_error(found: SE3, true: SE3) -> float:
@@ -86,6 +94,21 @@ def test_a_wrong_focal_length_is_found(focal: float) -> None:
     found = adjusted(flow, depth, shaken(true, 0.01), settings, focal)
     assert float((found.log_focal + torch.tensor(focal).log()).abs()) < 3e-3
     assert camera_error(found.world_from_cam, true) < 5e-3
+
+
+def test_a_focal_length_goes_where_it_is_expected_and_tells_what_flow_knows_of_it() -> None:
+    """By the gain of a filter: from what is expected to what flow wants, in proportion to its information."""
+    true = path()
+    flow, depth = scene(true)
+    settings = replace(STIFF, rotation_sigma=10.0, translation_sigma=10.0, cutoffs=(3.0,) * 8)
+    wanted, expected = -torch.tensor([1.02]).log(), torch.tensor([0.05])
+    for sigma in (torch.tensor([1e-5]), torch.tensor([0.011]), torch.tensor([10.0])):
+        found = adjusted(flow, depth, true, settings, 1.02, FocalPrior(expected, sigma))
+        gain = found.focal_information / (found.focal_information + sigma**-2)
+        assert_close(found.log_focal, expected + gain * (wanted - expected), rtol=0, atol=3e-3)
+        assert 1e3 < float(found.focal_information) < 1e5
+    nothing = adjusted(flow.reweighted(torch.zeros(1, len(ALL))), depth, true, settings)
+    assert float(nothing.focal_information) < 1
 
 
 def test_depth_that_is_wrong_gets_better_and_so_do_the_cameras() -> None:
@@ -154,7 +177,8 @@ def small() -> tuple[WindowState, Tracks, Slots, SE3, WindowSettings]:
 def test_elimination_equals_the_full_system() -> None:
     """The slow twin: derivatives of all unknowns by autograd, one dense least-squares problem."""
     state, tracks, slots, regressed, settings = small()
-    found = descend(state, tracks, slots, regressed, flow_sigma_px=0.3, settings=settings)
+    expected = FocalPrior(torch.tensor([0.02], dtype=torch.float64), torch.tensor([0.04], dtype=torch.float64))
+    found, known = descend(state, tracks, slots, (regressed, expected), flow_sigma_px=0.3, settings=settings)
     weight = _observe(state, tracks, slots, sigma=0.3, cutoff=5.0).weight
     root = torch.linalg.cholesky(field_precision(settings, like=tracks.depth)).mT
 
@@ -172,29 +196,35 @@ def test_elimination_equals_the_full_system() -> None:
         seen = _observe(moved, tracks, slots, sigma=0.3, cutoff=1e9).residual * torch.cat([weight, weight], -1).sqrt()
         stretched = (now.adjoint() @ twists[:, :-1, :, None])[..., 0] - twists[:, 1:]
         parts = [seen, (points - field @ tracks.basis.mT) / settings.point_sigma, field @ root.mT]
-        parts += [log_focal / settings.focal_sigma, ((now @ wanted.inverse()).log() + stretched) / spring]
+        parts += [
+            (log_focal - expected.log_factor) / expected.sigma,
+            ((now @ wanted.inverse()).log() + stretched) / spring,
+        ]
         return torch.cat([part.flatten() for part in parts])
 
     at = (torch.zeros(2, 6, dtype=torch.float64), state.log_depth, state.field, state.log_focal)
     parts = torch.autograd.functional.jacobian(residuals, at)
     whole = torch.cat([part.flatten(1) for part in parts], 1)
-    step = -torch.linalg.solve(whole.mT @ whole, whole.mT @ residuals(*at))
+    information = whole.mT @ whole
+    step = -torch.linalg.solve(information, whole.mT @ residuals(*at))
     eta, points, field, log_focal = step.split([12, 21, 12, 1])
     cameras = state.world_from_cam @ SE3.exp(torch.cat([torch.zeros(1, 6), eta.reshape(2, 6)])[None])
     assert_close(found.world_from_cam.matrix(), cameras.matrix(), rtol=0, atol=5e-4)
     assert_close(found.log_depth - state.log_depth, points.reshape(3, 7), rtol=0, atol=1e-4)
     assert_close(found.field - state.field, field.reshape(3, 4), rtol=0, atol=1e-4)
     assert_close(found.log_focal - state.log_focal, log_focal, rtol=0, atol=1e-5)
+    assert_close(known[0], 1 / information.inverse()[-1, -1] - expected.sigma[0] ** -2, rtol=1e-3, atol=0)
 
 
 def test_gradients_of_a_step() -> None:
     state, tracks, slots, regressed, settings = small()
 
-    def step(depth: Tensor, matched: Tensor, twist: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(depth: Tensor, matched: Tensor, twist: Tensor) -> tuple[Tensor, ...]:
         given = replace(tracks, depth=depth, matched=matched)
         begin = replace(state, world_from_cam=SE3.exp(twist))
-        found = descend(begin, given, slots, regressed, flow_sigma_px=0.3, settings=settings)
-        return found.world_from_cam.matrix(), found.field, found.log_focal
+        expected = FocalPrior(torch.zeros_like(state.log_focal), torch.full_like(state.log_focal, 0.05))
+        found, known = descend(begin, given, slots, (regressed, expected), flow_sigma_px=0.3, settings=settings)
+        return found.world_from_cam.matrix(), found.field, found.log_focal, known
 
     inputs = (tracks.depth, tracks.matched, state.world_from_cam.log())
     assert torch.autograd.gradcheck(step, tuple(x.detach().clone().requires_grad_() for x in inputs), fast_mode=True)

@@ -1,22 +1,23 @@
 """The outputs of dense heads through the geometric camera: cameras, depth and lens as flow measures them.
 
-The regressed cameras are its start and fallback. With a refinement, depth is corrected after the adjustment by
-triangulation, and a shorter adjustment of cameras, focal length and depth follows.
+The regressed cameras are its start and fallback. The focal length begins as what the windows before have measured
+(`lens.py`). With a refinement, depth is corrected after the adjustment by triangulation, and a shorter adjustment of
+cameras, focal length and depth follows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from openloger.geometry import SE3, centred_intrinsics, unproject
 from openloger.network.fusion import Pyramid
 from openloger.network.heads import HeadOutputs
+from openloger.network.lens import LensBelief
 from openloger.network.motion import (
-    CameraSettings,
+    FocalPrior,
     GeometricCameras,
-    WindowSettings,
     flow_features,
     geometric_camera,
     readjusted,
@@ -30,22 +31,37 @@ KNOWN_FOCAL_SIGMA = 1e-4  # of a given focal length's logarithm, which adjustmen
 
 
 def measured_heads(
-    heads: HeadOutputs, pyramid: Pyramid, window: Window, refinement: DepthRefinement | None
-) -> HeadOutputs:
-    """Heads with measured cameras, and depth, confidence and focal length corrected by them.
+    heads: HeadOutputs,
+    pyramid: Pyramid,
+    window: Window,
+    refinement: DepthRefinement | None,
+    carried_lens: Float[Tensor, "batch 2"] | None = None,
+) -> tuple[HeadOutputs, Float[Tensor, "batch 2"] | None]:
+    """Heads with measured cameras, depth, confidence and focal length corrected by them, and the lens to carry on.
 
+    `carried_lens` is that of the window before. None is carried where the window's intrinsics are known.
     Raises InputError as `flow_features`.
     """
     used = None if window.used is None else window.used.flatten(0, 1)
     features = flow_features(window.images, pyramid[2].flatten(0, 1), pyramid[3].flatten(0, 1), used)
-    settings, regressed = _settings(window), heads.world_from_cam
-    state = _State(heads, heads.points_cam[..., 2], lens_of(heads, window), _measurable(heads, window))
-    cameras = geometric_camera(features, state.known_depth, state.lens, regressed, settings=settings)
+    believed = _believed_lens(heads, window, carried_lens)
+    state, regressed = _State.of(heads, window, believed), heads.world_from_cam
+    cameras = geometric_camera(features, state.known_depth, state.lens, regressed, focal=state.prior)
     state = state.moved(cameras)
-    if refinement is None:
-        return state.heads
-    state = state.refined(refinement, cameras, pyramid)
-    return state.moved(readjusted(cameras, state.known_depth, state.lens, regressed, settings=settings)).heads
+    if refinement is not None:
+        state = state.refined(refinement, cameras, pyramid)
+        cameras = readjusted(cameras, state.known_depth, state.lens, regressed, focal=state.prior)
+        state = state.moved(cameras)
+    if believed is None:
+        return state.heads, None
+    return state.heads, believed.measured(state.log_factor, cameras.focal_information).carry().detach()
+
+
+def _believed_lens(heads: HeadOutputs, window: Window, carried: Tensor | None) -> LensBelief | None:
+    if window.intrinsics is not None:
+        return None
+    assert heads.focal_px is not None, "this network predicts no lens, and none is given"
+    return LensBelief.of_window(heads.focal_px[:, 0], carried)
 
 
 def lens_of(heads: HeadOutputs, window: Window) -> Float[Tensor, "batch frame 3 3"]:
@@ -72,6 +88,24 @@ class _State:
     depth: Float[Tensor, "batch frame height width"]
     lens: Float[Tensor, "batch frame 3 3"]
     measurable: Bool[Tensor, "batch frame height width"]
+    log_factor: Float[Tensor, " batch"]  # that its focal length has taken
+    focal_sigma: Float[Tensor, " batch"]  # of the factor's logarithm, which is expected to be 0
+
+    @staticmethod
+    def of(heads: HeadOutputs, window: Window, believed: LensBelief | None) -> _State:
+        """As regressed, with the lens that is believed or, where there is no belief, known."""
+        sigma = heads.points_cam.new_full(heads.points_cam.shape[:1], KNOWN_FOCAL_SIGMA)
+        if believed is not None:
+            assert heads.focal_px is not None
+            heads = heads._replace(focal_px=believed.mean.exp()[:, None].expand_as(heads.focal_px))
+            sigma = believed.variance.sqrt()
+        depth, lens = heads.points_cam[..., 2], lens_of(heads, window)
+        return _State(heads, depth, lens, _measurable(heads, window), torch.zeros_like(sigma), sigma)
+
+    @property
+    def prior(self) -> FocalPrior:
+        """Of what factor is left to take."""
+        return FocalPrior(-self.log_factor, self.focal_sigma)
 
     @property
     def known_depth(self) -> Float[Tensor, "batch frame height width"]:
@@ -84,7 +118,13 @@ class _State:
         lens.diagonal(dim1=-2, dim2=-1)[..., :2] *= cameras.log_focal.exp()[:, None, None]
         heads = self.heads._replace(world_from_cam=cameras.world_from_cam)
         depth = cameras.corrected_depth(self.depth)
-        return _State(seen_through(heads, depth, lens), depth, lens, self.measurable)
+        return replace(
+            self,
+            heads=seen_through(heads, depth, lens),
+            depth=depth,
+            lens=lens,
+            log_factor=self.log_factor + cameras.log_focal,
+        )
 
     def refined(self, refinement: DepthRefinement, cameras: GeometricCameras, pyramid: Pyramid) -> _State:
         """With depth and confidence corrected by what triangulation finds between these cameras."""
@@ -93,7 +133,7 @@ class _State:
         log_depth, confidence = refinement(self.heads, found, pyramid)
         heads = self.heads._replace(confidence_logit=self.heads.confidence_logit + confidence)
         depth = self.depth * log_depth.exp()
-        return _State(seen_through(heads, depth, self.lens), depth, self.lens, self.measurable)
+        return replace(self, heads=seen_through(heads, depth, self.lens), depth=depth)
 
 
 def _measurable(heads: HeadOutputs, window: Window) -> Bool[Tensor, "batch frame height width"]:
@@ -104,8 +144,3 @@ def _measurable(heads: HeadOutputs, window: Window) -> Bool[Tensor, "batch frame
     if window.still_only:
         known = known & (heads.moving_logit <= 0)
     return known if window.used is None else known & window.used
-
-
-def _settings(window: Window) -> CameraSettings:
-    known = window.intrinsics is not None
-    return CameraSettings(window=WindowSettings(focal_sigma=KNOWN_FOCAL_SIGMA) if known else WindowSettings())

@@ -154,8 +154,8 @@ class Network(nn.Module):
 
         Frames that `memory` has from the previous window are not encoded again. Memory layers of the `disabled` kinds
         (of `MEMORY_KINDS`) do not run: they add nothing, as if their gates were zero, and leave nothing in the memory.
-        Without "swa" the memory of scale takes nothing from the previous window, either. The prediction has no frames
-        for a window's `padding`.
+        Without "swa" the memories of scale and lens take nothing from the previous window, either. The prediction has
+        no frames for a window's `padding`.
         """
         if window.padding and not (self.takes_padding and window.last and window.used is None):
             raise InputError("only last windows without masks are padded, of networks that match no neighbours")
@@ -232,18 +232,19 @@ class Network(nn.Module):
             tokens, after = self._decoded(fused.tokens, window, positions_yx, before, kept, disabled)
         heads = self.heads(tokens.float(), positions_yx, images=pixels, pyramid=pyramid, fused=fused, kept=kept)
         heads = heads._replace(predicted_focal_px=heads.focal_px)
+        recalled, lens = None if "swa" in disabled else before, None
         if self.config.camera == "geometric" and (window.measured or not self.training):
-            heads = measured_heads(heads, pyramid, window, self.refinement)
+            carried_lens = None if recalled is None else recalled.log_focal
+            heads, lens = measured_heads(heads, pyramid, window, self.refinement, carried_lens)
         elif window.intrinsics is not None:
             heads = seen_through(heads, heads.points_cam[..., 2], lens_of(heads, window))
         if window.log_scale is not None:
             heads = _rescaled(heads, window.log_scale)
         if self.scale is not None:
-            recalled = None if "swa" in disabled else before
             heads = self._scaled(self.scale, heads, _without_padding(tokens.float(), kept), recalled, window.used)
         carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
         carried = _cells(heads, window.used, slice(-window.overlap, None)) if carries else None
-        return heads, replace(after, overlap_log_depth=carried), pyramid
+        return heads, replace(after, overlap_log_depth=carried, log_focal=lens if carries else None), pyramid
 
     def _decoded(
         self,

@@ -19,7 +19,7 @@ from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_be
 from openloger.network.motion.pose import Noise
 from openloger.network.motion.tracking import MotionMeter
 from openloger.network.motion.triangulation import Triangulated, TriangulationSettings, triangulate
-from openloger.network.motion.window import WindowSettings
+from openloger.network.motion.window import FocalPrior, WindowSettings
 
 __all__ = [
     "CameraSettings",
@@ -28,6 +28,7 @@ __all__ = [
     "EdgeStatus",
     "Edges",
     "FlowFeatures",
+    "FocalPrior",
     "GeometricCameras",
     "KeyframePair",
     "MotionMeter",

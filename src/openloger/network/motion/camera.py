@@ -22,7 +22,7 @@ from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_be
 from openloger.network.motion.hypotheses import best_hypothesis
 from openloger.network.motion.matches import cell_depth, edge_matches, pick
 from openloger.network.motion.pose import Matches, Noise, linearise, normal_equations, refine_motion, robust_weight
-from openloger.network.motion.window import WindowSettings, adjust_window, predicted_overlap
+from openloger.network.motion.window import FocalPrior, WindowSettings, adjust_window, predicted_overlap
 from openloger.shapes import Float, Int, Tensor
 
 
@@ -70,6 +70,7 @@ class GeometricCameras:
     log_depth: Float[Tensor, "batch frame down across"]  # log of the factor that depth takes, on a coarse grid
     edges: Edges  # all that the window was adjusted by
     flow: EdgeFlow  # of these; edges of `motion` that fell back have no weight
+    focal_information: Float[Tensor, " batch"]  # inverse variance of log_focal by flow, beside its prior
 
     def corrected_depth(
         self, depth: Float[Tensor, "batch frame height width"]
@@ -86,6 +87,7 @@ def geometric_camera(
     regressed: Float[Tensor, "batch frame 4 4"],
     *,
     settings: CameraSettings | None = None,
+    focal: FocalPrior | None = None,
 ) -> GeometricCameras:
     """Cameras from the motions between neighbours, chained from the first regressed one, then adjusted together.
 
@@ -95,19 +97,23 @@ def geometric_camera(
     """
     settings = settings or CameraSettings()
     guess, edges = SE3.from_matrix(regressed), Edges.chain(depth.shape[1], device=depth.device)
-    flow = flow_between(features, edges)
+    both = edges + edges.reversed()
+    there_and_back = flow_between(features, both).returning(both)
+    flow, back = there_and_back[: len(edges)], there_and_back[len(edges) :]
     motion = measure_motion(flow, edges, depth, intrinsics, guess, settings=settings)
     cameras = _chain(guess, motion.target_from_source.inverse())
     trusted = flow.reweighted((motion.status != EdgeStatus.FALLBACK).to(depth.dtype))
     if settings.window is None or not len(edges):
         none = depth.new_zeros(*depth.shape[:2], 1, 1)
-        return GeometricCameras(cameras.matrix(), motion, none[:, 0, 0, 0], none, edges, trusted)
+        still = none[:, 0, 0, 0]
+        return GeometricCameras(cameras.matrix(), motion, still, none, edges, trusted, focal_information=still)
     with torch.autocast(depth.device.type, enabled=False):
         cells = cell_depth(depth)
         more = Edges.gaps(depth.shape[1], settings.window.gaps, device=depth.device)
         overlap = predicted_overlap(cameras, more, cells, intrinsics)
         more = more[(overlap > settings.window.least_overlap).any(0)]
-        flow, edges = trusted + flow_between(features, more), edges + more
+        flow = trusted + back + flow_between(features, more).returning(more)
+        edges = both + more
         adjusted = adjust_window(
             flow,
             edges,
@@ -116,9 +122,16 @@ def geometric_camera(
             (cameras, guess),
             flow_sigma_px=settings.noise.flow_sigma_px,
             settings=settings.window,
+            focal=_overconfident(focal, settings),
         )
     return GeometricCameras(
-        adjusted.world_from_cam.matrix(), motion, adjusted.log_focal, adjusted.log_depth, edges, flow
+        adjusted.world_from_cam.matrix(),
+        motion,
+        adjusted.log_focal,
+        adjusted.log_depth,
+        edges,
+        flow,
+        focal_information=adjusted.focal_information / settings.correlated,
     )
 
 
@@ -129,6 +142,7 @@ def readjusted(
     regressed: Float[Tensor, "batch frame 4 4"],
     *,
     settings: CameraSettings | None = None,
+    focal: FocalPrior | None = None,
 ) -> GeometricCameras:
     """The same cameras after a shorter adjustment, by the same flow, to depth and intrinsics that were corrected.
 
@@ -147,13 +161,20 @@ def readjusted(
             (SE3.from_matrix(cameras.world_from_cam), SE3.from_matrix(regressed)),
             flow_sigma_px=settings.noise.flow_sigma_px,
             settings=replace(settings.window, cutoffs=settings.window.cutoffs_again),
+            focal=_overconfident(focal, settings),
         )
     return replace(
         cameras,
+        focal_information=adjusted.focal_information / settings.correlated,
         world_from_cam=adjusted.world_from_cam.matrix(),
         log_focal=adjusted.log_focal,
         log_depth=adjusted.log_depth,
     )
+
+
+def _overconfident(focal: FocalPrior | None, settings: CameraSettings) -> FocalPrior | None:
+    """The prior beside matches that are counted as if they erred one by one (`CameraSettings.correlated`)."""
+    return focal and FocalPrior(focal.log_factor, focal.sigma / settings.correlated**0.5)
 
 
 def _chain(guess: SE3, source_from_target: SE3) -> SE3:

@@ -17,8 +17,9 @@ from openloger.network.motion.lucas_kanade import Flow, Level
 from openloger.shapes import Bool, Float, Int, Tensor
 
 STRIDE = lucas_kanade.STRIDE
-TEXTURE = 0.02  # smallest eigenvalue at which a cell has half of its weight
+TEXTURE = 0.01  # smallest eigenvalue at which a cell has half of its weight
 RESIDUAL = 0.7  # normalised grey at which its weight falls to 1/e
+RETURN_PX, RETURN_SHARE = 1.0, 0.05  # the same of the way back: the distance, and what of the flow's length joins it
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,16 @@ class Edges:
         """The first frame with every frame between it and the last, then the last with the same, in their order."""
         inner = torch.arange(1, frames - 1, device=device)
         return Edges(torch.cat([torch.zeros_like(inner), torch.full_like(inner, frames - 1)]), inner.repeat(2))
+
+    def reversed(self) -> Edges:
+        """The same pairs, from target to source."""
+        return Edges(self.target, self.source)
+
+    def opposites(self) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
+        """The numbers of all edges that have an opposite one, and those of the opposite ones."""
+        same = (self.source[:, None] == self.target) & (self.target[:, None] == self.source)
+        number, opposite = same.nonzero().unbind(1)
+        return number, opposite
 
     def __len__(self) -> int:
         return len(self.source)
@@ -81,8 +92,33 @@ class EdgeFlow:
             torch.cat([self.inside, other.inside], 1),
         )
 
+    def __getitem__(self, edges: slice) -> EdgeFlow:
+        """Of some edges."""
+        return EdgeFlow(self.shift_px[:, edges], self.weight[:, edges], self.inside[:, edges])
+
     def reweighted(self, factor: Float[Tensor, "batch edge"]) -> EdgeFlow:
         return replace(self, weight=self.weight * factor[..., None, None])
+
+    def returning(self, edges: Edges) -> EdgeFlow:
+        """Weighted by how near the flow of the opposite edge, where there is one, leads back to where a match began.
+
+        What is seen in one picture alone and repeated texture that was mistaken are told so.
+        """
+        forth, back = edges.opposites()
+        if not len(forth):
+            return self
+        batch = self.weight.shape[0]
+        height, width = (STRIDE * cells for cells in self.weight.shape[-2:])
+        shift = self.shift_px[:, forth].flatten(0, 1)
+        matched = cell_centres(height, width, like=shift) + shift
+        grid = matched * (2 / matched.new_tensor([width, height])) - 1
+        opposite = self.shift_px[:, back].flatten(0, 1).movedim(-1, 1)
+        home = F.grid_sample(opposite, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        apart = (shift + home.movedim(1, -1)).square().sum(-1)
+        allowed = RETURN_PX**2 + RETURN_SHARE**2 * shift.square().sum(-1)
+        agreed = torch.ones_like(self.weight)
+        agreed[:, forth] = (-apart / allowed).exp().unflatten(0, (batch, len(forth)))
+        return replace(self, weight=self.weight * agreed)
 
     @property
     def motion_px(self) -> Float[Tensor, "batch edge"]:

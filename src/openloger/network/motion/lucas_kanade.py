@@ -82,8 +82,15 @@ def refine(
     return descend(source[1], target[1], flow.shift_px * 2, steps=STEPS_FULL)
 
 
-def descend(source: Level, target: Level, shift: Float[Tensor, "pair 2 rows columns"], *, steps: int) -> Flow:
-    """Gauss–Newton steps at one size, from `shift`, in its pixels."""
+def descend(
+    source: Level, target: Level, shift: Float[Tensor, "pair 2 rows columns"], *, steps: int, smooth_last: bool = False
+) -> Flow:
+    """Gauss–Newton steps at one size, from `shift`, in its pixels.
+
+    The flow is smoothed after each step, but after the last one only for whoever wants it even where there is little
+    texture: means over neighbours shrink how much it varies (by 1 to 5 % where a camera turns, so that focal lengths
+    became 2 % too long).
+    """
     cells = (shift.shape[-2], shift.shape[-1])
     gx, gy = source.gradient.unbind(1)
     texture, inverse = _invert(_window_mean(torch.stack([gx * gx, gx * gy, gy * gy], 1), cells))
@@ -99,8 +106,10 @@ def descend(source: Level, target: Level, shift: Float[Tensor, "pair 2 rows colu
         moments = _window_mean(torch.cat([source.gradient * difference, difference.square()], 1), cells)
         residual = moments[:, 2].clamp_min(1e-12).sqrt()
         change = _limited(_product(inverse, moments[:, :2]))
-        weight = texture / (RESIDUAL_SQUARE + residual.square())
-        shift = _smooth(shift + change, weight if shared is None else weight * shared)
+        shift = shift + change
+        if smooth_last or step < steps - 1:
+            weight = texture / (RESIDUAL_SQUARE + residual.square())
+            shift = _smooth(shift, weight if shared is None else weight * shared)
     return Flow(shift, texture, residual, shared)
 
 

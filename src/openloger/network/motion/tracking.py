@@ -31,7 +31,7 @@ class FlowTracker:
 
     def step(self, frames: Level) -> Flow:
         """The flow, in pixels of the half size, from every keyframe to the next frame of its video."""
-        flow = lucas_kanade.descend(self._keys, frames, self._shift, steps=STEPS)
+        flow = lucas_kanade.descend(self._keys, frames, self._shift, steps=STEPS, smooth_last=True)
         self._shift = flow.shift_px
         return flow
 

@@ -32,7 +32,7 @@ OVERLAP_STEP = 4  # the same, for overlap
 class WindowSettings:
     """Edges and priors of a window, and how long it is adjusted."""
 
-    gaps: tuple[int, ...] = (-1, 2, -2, 5, -5)  # edges from every frame to the one so many later, beside neighbours
+    gaps: tuple[int, ...] = (2, -2, 5, -5)  # edges from every frame to the one so many later, beside neighbours
     least_overlap: float = 0.4  # of such an edge, by cameras and depth
     cutoffs: tuple[float, ...] = (10.0, 6.0, 4.0, 3.0, 3.0)  # σ_f, one a step
     cutoffs_again: tuple[float, ...] = (4.0, 3.0, 3.0)  # after depth was corrected by other means
@@ -47,12 +47,21 @@ class WindowSettings:
 
 
 @dataclass(frozen=True, eq=False)
+class FocalPrior:
+    """The factor that the given focal length is expected to take: its logarithm has this mean and deviation."""
+
+    log_factor: Float[Tensor, " batch"]
+    sigma: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True, eq=False)
 class Adjusted:
     """A window after adjustment."""
 
     world_from_cam: SE3  # (batch, frame)
     log_focal: Float[Tensor, " batch"]  # log of the factor that the given focal length takes
     log_depth: Float[Tensor, "batch frame down across"]  # the knots of the field: log of the factor that depth takes
+    focal_information: Float[Tensor, " batch"]  # inverse variance of log_focal by all but its prior
 
 
 def adjust_window(
@@ -64,8 +73,12 @@ def adjust_window(
     *,
     flow_sigma_px: float,
     settings: WindowSettings,
+    focal: FocalPrior | None = None,
 ) -> Adjusted:
-    """Of the flow of all edges, the depth of the cells and where it is known, and (start, regressed) cameras."""
+    """Of the flow of all edges, the depth of the cells and where it is known, and (start, regressed) cameras.
+
+    Without `focal` the given focal length is expected, within `settings.focal_sigma`.
+    """
     start, regressed = cameras
     batch, frames = start.batch_shape
     slots = Slots.of(edges, frames)
@@ -77,21 +90,36 @@ def adjust_window(
         tracks.depth.new_zeros(batch * frames, down * across),
         tracks.depth.new_zeros(batch),
     )
-    state = descend(state, tracks, slots, regressed, flow_sigma_px=flow_sigma_px, settings=settings)
-    return Adjusted(state.world_from_cam, state.log_focal, state.field.reshape(batch, frames, down, across))
+    if focal is None:
+        focal = FocalPrior(state.log_focal, torch.full_like(state.log_focal, settings.focal_sigma))
+    state, information = descend(
+        state, tracks, slots, (regressed, focal), flow_sigma_px=flow_sigma_px, settings=settings
+    )
+    return Adjusted(
+        state.world_from_cam, state.log_focal, state.field.reshape(batch, frames, down, across), information
+    )
 
 
 def descend(
-    start: WindowState, tracks: Tracks, slots: Slots, regressed: SE3, *, flow_sigma_px: float, settings: WindowSettings
-) -> WindowState:
-    """One step for each cutoff; differentiable in everything."""
-    state = start
+    start: WindowState,
+    tracks: Tracks,
+    slots: Slots,
+    expected: tuple[SE3, FocalPrior],
+    *,
+    flow_sigma_px: float,
+    settings: WindowSettings,
+) -> tuple[WindowState, Float[Tensor, " batch"]]:
+    """One step for each cutoff, and the `focal_information` at the last; differentiable in everything.
+
+    Expected are the regressed cameras' motions and a focal length.
+    """
+    state, information = start, torch.zeros_like(start.log_focal)
     prior = field_precision(settings, like=tracks.depth)
     for cutoff in settings.cutoffs:
         system = Eliminated.of(state, tracks, slots, prior, sigma=(flow_sigma_px, settings.point_sigma), cutoff=cutoff)
-        cameras, log_focal = _solve(system, state, tracks, slots, regressed=regressed, settings=settings)
+        cameras, log_focal, information = _solve(system, state, tracks, slots, expected=expected, settings=settings)
         state = system.back_substitute(state, slots, cameras, log_focal)
-    return state
+    return state, information
 
 
 def predicted_overlap(
@@ -187,21 +215,30 @@ def _solve(
     tracks: Tracks,
     slots: Slots,
     *,
-    regressed: SE3,
+    expected: tuple[SE3, FocalPrior],
     settings: WindowSettings,
-) -> tuple[Float[Tensor, "batch frame 6"], Float[Tensor, " batch"]]:
-    """Steps of all cameras but the first, and of the focal length."""
+) -> tuple[Float[Tensor, "batch frame 6"], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Steps of all cameras but the first, and of the focal length; what is known of it beside its prior."""
+    regressed, focal = expected
     batch, frames = state.world_from_cam.batch_shape
     jacobian = _jacobian(state, slots)
     data = (jacobian.mT @ system.information.unflatten(0, (batch, frames)) @ jacobian).sum(1)
     slope = (jacobian.mT @ system.gradient.reshape(batch, frames, -1, 1)).sum(1)[..., 0]
     springs, pull = _regressed_prior(state, tracks, regressed, settings)
-    precision = settings.focal_sigma**-2
-    held = torch.diag(F.pad(slope.new_full((1,), precision), (6 * frames, 0)))
-    information = data + F.pad(springs, (0, 1, 0, 1)) + held
-    gradient = slope + torch.cat([pull, precision * state.log_focal[:, None]], 1)
+    precision = focal.sigma**-2
+    information = data + F.pad(springs, (0, 1, 0, 1))
+    known = _last_information(information[:, 6:, 6:])
+    information = information + torch.diag_embed(F.pad(precision[:, None], (6 * frames, 0)))
+    gradient = slope + torch.cat([pull, (precision * (state.log_focal - focal.log_factor))[:, None]], 1)
     step = solve_step(information[:, 6:, 6:], gradient[:, 6:])
-    return F.pad(step[:, :-1], (6, 0)).unflatten(1, (frames, 6)), step[:, -1]
+    return F.pad(step[:, :-1], (6, 0)).unflatten(1, (frames, 6)), step[:, -1], known
+
+
+def _last_information(information: Float[Tensor, "batch n n"]) -> Float[Tensor, " batch"]:
+    """Inverse variance of the last unknown, whatever the others are; 0 where nothing supports them."""
+    scale = information.diagonal(dim1=-2, dim2=-1).clamp_min(1e-12).rsqrt()
+    factor, failed = torch.linalg.cholesky_ex(information * scale[:, :, None] * scale[:, None])
+    return torch.where(failed > 0, 0.0, (factor[:, -1, -1] / scale[:, -1]).square())
 
 
 def _regressed_prior(
