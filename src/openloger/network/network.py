@@ -26,7 +26,7 @@ from openloger.network.measured import lens_of, measured_heads, seen_through
 from openloger.network.patches import KeptPatches, joined, parts_of
 from openloger.network.places import in_bytes, place_of_overlap, pooled_places
 from openloger.network.refinement import DepthRefinement, RefinementConfig
-from openloger.network.scale import ScaleMemory, cell_means
+from openloger.network.scale import ScaleMemory, depth_cells
 from openloger.network.video_memory import VideoMemory
 from openloger.network.window import Window, WindowPrediction
 from openloger.shapes import Float, Tensor
@@ -244,7 +244,7 @@ class Network(nn.Module):
             heads = self._scaled(self.scale, heads, _without_padding(tokens.float(), kept), recalled, window.used)
         carries = self.scale is not None and window.overlap > 0 and "swa" not in disabled
         carried = _cells(heads, window.used, slice(-window.overlap, None)) if carries else None
-        return heads, replace(after, overlap_log_depth=carried, log_focal=lens if carries else None), pyramid
+        return heads, replace(after, overlap_cells=carried, log_focal=lens if carries else None), pyramid
 
     def _decoded(
         self,
@@ -270,7 +270,7 @@ class Network(nn.Module):
         self, memory: ScaleMemory, heads: HeadOutputs, tokens: Tensor, before: VideoMemory | None, used: Tensor | None
     ) -> HeadOutputs:
         """Points and regressed cameras at the scale that memory gives the window."""
-        carried = None if before is None else before.overlap_log_depth
+        carried = None if before is None else before.overlap_cells
         return _rescaled(heads, memory(tokens, _cells(heads, used, slice(None)), carried))
 
     def _encoded(self, window: Window, carried: tuple[Tensor, ...], kept: KeptPatches | None = None) -> Encoded:
@@ -315,9 +315,15 @@ def _without_padding(
     return tokens if valid is None else tokens[:, valid][:, None]
 
 
-def _cells(heads: HeadOutputs, used: Tensor | None, frames: slice) -> Float[Tensor, "batch frame row column"]:
+def _cells(heads: HeadOutputs, used: Tensor | None, frames: slice) -> Float[Tensor, "batch frame two row column"]:
     """As the memory of scale compares them, of some frames."""
-    return cell_means(heads.points_cam[:, frames, ..., 2], None if used is None else used[:, frames])
+    assert heads.sky_logit is not None
+    return depth_cells(
+        heads.points_cam[:, frames, ..., 2],
+        heads.confidence_logit[:, frames].sigmoid(),
+        ignored=heads.sky_logit[:, frames] > 0,
+        hidden=None if used is None else ~used[:, frames],
+    )
 
 
 def _rescaled(heads: HeadOutputs, log_scale: Float[Tensor, " batch"]) -> HeadOutputs:

@@ -109,9 +109,13 @@ def geometric_camera(
         return GeometricCameras(cameras.matrix(), motion, still, none, edges, trusted, focal_information=still)
     with torch.autocast(depth.device.type, enabled=False):
         cells = cell_depth(depth)
-        more = Edges.gaps(depth.shape[1], settings.window.gaps, device=depth.device)
-        overlap = predicted_overlap(cameras, more, cells, intrinsics)
-        more = more[(overlap > settings.window.least_overlap).any(0)]
+        pairs = Edges.gaps(depth.shape[1], settings.window.gaps, device=depth.device)
+        shared = torch.minimum(
+            predicted_overlap(cameras, pairs, cells, intrinsics),
+            predicted_overlap(cameras, pairs.reversed(), cells, intrinsics),
+        )
+        pairs = pairs[(shared > settings.window.least_overlap).any(0)]
+        more = pairs + pairs.reversed()
         flow = trusted + back + flow_between(features, more).returning(more)
         edges = both + more
         adjusted = adjust_window(

@@ -18,7 +18,9 @@ from openloger.shapes import Bool, Float, Tensor
 STEPS = 4  # at half size, a frame
 MOST = 0.8  # share of the picture that moves less than the length measured
 _LEAST_SHARED = 0.5  # of a cell's window, for its length to count
-LOST = 0.5  # mean agreement of what has texture, under which the flow is not found
+LOST = (
+    0.53  # mean agreement of what has texture, under which the flow is not found; at 0.5 a camera over grass got away
+)
 
 
 class FlowTracker:

@@ -32,8 +32,8 @@ OVERLAP_STEP = 4  # the same, for overlap
 class WindowSettings:
     """Edges and priors of a window, and how long it is adjusted."""
 
-    gaps: tuple[int, ...] = (2, -2, 5, -5)  # edges from every frame to the one so many later, beside neighbours
-    least_overlap: float = 0.4  # of such an edge, by cameras and depth
+    gaps: tuple[int, ...] = (2, 5)  # edges, both ways, from every frame to the one so many later, beside neighbours
+    least_overlap: float = 0.4  # of such an edge either way, by cameras and depth
     cutoffs: tuple[float, ...] = (10.0, 6.0, 4.0, 3.0, 3.0)  # σ_f, one a step
     cutoffs_again: tuple[float, ...] = (4.0, 3.0, 3.0)  # after depth was corrected by other means
     field: tuple[int, int] = (3, 4)  # knots down and across
