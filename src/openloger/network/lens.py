@@ -4,7 +4,8 @@ The pictures of one window determine a focal length badly where the camera hardl
 part as it does. A video has one lens, so its log focal length is carried from window to window as a mean and a
 variance: a Kalman filter (R. E. Kalman, 1960). Its first mean is the network's guess, later guesses count little, as
 they err alike, and what the flow of a window tells (`motion.GeometricCameras.focal_information`) is added with its
-variance. An innovation that is too large is cut, as a window whose matches are wrong is sure of its focal length, too.
+variance. An innovation that is too large is cut, as a window whose matches are wrong is sure of its focal length, too;
+the variance grows instead of getting less, so that a lens that was really changed is followed within some windows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ MOST_GUESS_STEP = 0.3  # from what is expected to a later guess
 DRIFT_SIGMA = 0.005  # from window to window: lenses breathe, and whoever zooms slowly is followed
 LEAST_FLOW_SIGMA = 0.02  # of what the flow of one window tells, however sure it is
 MOST_INNOVATION = 3.0  # in its standard deviation
+DOUBT = 4.0  # what the variance is multiplied by after a larger one
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,8 @@ class LensBelief:
         variance = seen.clamp_min(LEAST_FLOW_SIGMA**2)
         most = MOST_INNOVATION * (self.variance + variance).sqrt()
         gain = self.variance / (self.variance + variance)
-        return LensBelief(self.mean + gain * innovation.clamp(-most, most), self.variance * (1 - gain))
+        after = torch.where(innovation.abs() > most, DOUBT * self.variance, (1 - gain) * self.variance)
+        return LensBelief(self.mean + gain * innovation.clamp(-most, most), after)
 
     def carry(self) -> Float[Tensor, "batch 2"]:
         """As `VideoMemory.log_focal` keeps it."""
