@@ -17,6 +17,7 @@ from openloger.frames import open_frames
 from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
 from openloger.frames.through import FramesThrough
+from openloger.geometry.camera_models import CameraModel
 from openloger.geometry.views import CameraRig
 from openloger.network import Network, NetworkSpec, WindowNetwork
 from openloger.network.cores import cores_for
@@ -31,7 +32,16 @@ from openloger.pipeline.resume import (
     recorded_prefix,
     restore,
 )
-from openloger.recording import BackgroundWriter, Cost, Recording, create_recording, open_recording, resume_recording
+from openloger.recording import (
+    BackgroundWriter,
+    Cost,
+    Recording,
+    RecordingMeta,
+    RecordingWriter,
+    create_recording,
+    open_recording,
+    resume_recording,
+)
 from openloger.runtime.allocator import keep_freed_memory
 from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
@@ -69,10 +79,9 @@ def reconstruct(
     """
     options = options or RunOptions()
     live = isinstance(source, LiveFrames)
-    masks = options.masks
-    if live and masks.per_frame is not None:
+    if live and options.masks.per_frame is not None:
         raise InputError(
-            f"a live source has no masks of its frames as {masks.per_frame} holds; give one for all of them"
+            f"a live source has no masks of its frames as {options.masks.per_frame} holds; give one for all of them"
         )
     opened = open_frames(source)
     stored = recording_begun(
@@ -86,32 +95,65 @@ def reconstruct(
     )
     if stored is not None and stored.complete and not live:
         return stored
-    camera = options.camera_model
     keep_freed_memory()
-    recorded = None if stored is None else stored.meta.settings
-    network = NetworkSpec(network).continuing(recorded).load_window_network() if isinstance(network, str) else network
-    in_torch = network if isinstance(network, Network) else None
-    planned = None if stored is None else stored.meta.settings.get("max_memory_gb")
-    allowed_gb = options.max_memory_gb or planned
-    if in_torch is None:
-        _check_exported(network, allowed_gb, masked=masks.per_frame is not None or masks.static is not None)
-    else:
-        in_torch.frames_at_once = None
-        if recorded is not None and (kernels := Kernels.of_recording(recorded)) != in_torch.kernels:
-            use_kernels(in_torch, kernels)
-    if stored is not None and in_torch is not None and planned is not None:
-        options = replace(options, max_memory_gb=allowed_gb)
+    camera = options.camera_model
+    if stored is not None and stored.meta.settings.get("max_memory_gb") is not None:
+        options = replace(options, max_memory_gb=options.max_memory_gb or stored.meta.settings["max_memory_gb"])
         window = window or stored.meta.settings["window"]
-        in_torch.frames_at_once = stored.meta.settings["frames_at_once"]
-    settings: dict[str, Any] = {
-        "window": window,
-        "overlap": overlap,
-        "placement": placement,
-        "reset_every": reset_every,
-        "size": size,
-        "keyframes": keyframes,
-        "mask": masks.predicted,
-    }
+    network = _ready_network(network, stored, options)
+    stream = _stream(
+        network,
+        camera,
+        stored,
+        window=window,
+        overlap=overlap,
+        placement=placement,
+        reset_every=reset_every,
+        size=size,
+        keyframes=keyframes,
+        mask=options.masks.predicted,
+    )
+    before = recorded_prefix(stream, stored) if live and stored is not None else RecordedPrefix([], np.zeros(0))
+    depth = 1 if live else 8
+    with closing(DecodedAhead(opened, stream, before, depth=depth, camera=camera, masks=options.masks)) as frames:
+        if options.max_memory_gb is not None and stored is None and isinstance(network, Network):
+            _keep_within(options.max_memory_gb, stream, network, frames.size, given=window)
+        meta = describe(stream, frames, options, source_identity=None if live else identity(opened))
+        with (
+            _memory_explained(Path(out), network),
+            card_bytes_limited(network.device, options.max_memory_gb and options.max_memory_gb * GB),
+            cores_for(network, frames.size),
+            BackgroundWriter(_writer(out, meta, stored, stream, options, live=live)) as recording,
+        ):
+            _run(stream, frames, recording, options, live=live)
+    if frames.error is not None:
+        kept = f"{out} keeps what is before it ({counted(len(open_recording(out)), 'frame')})"
+        raise BadFrameError(f"{frames.error}; {kept}", index=frames.error.index) from frames.error
+    return open_recording(out)
+
+
+def _ready_network(network: WindowNetwork | str, stored: Recording | None, options: RunOptions) -> WindowNetwork:
+    """Loaded, and set as the recording that is continued was begun; raises InputError for what it cannot do."""
+    recorded = None if stored is None else stored.meta.settings
+    if isinstance(network, str):
+        network = NetworkSpec(network).continuing(recorded).load_window_network()
+    if not isinstance(network, Network):
+        masked = options.masks.per_frame is not None or options.masks.static is not None
+        _check_exported(network, options.max_memory_gb, masked=masked)
+        return network
+    network.frames_at_once = None
+    if recorded is not None:
+        if (kernels := Kernels.of_recording(recorded)) != network.kernels:
+            use_kernels(network, kernels)
+        if recorded.get("max_memory_gb") is not None:
+            network.frames_at_once = recorded["frames_at_once"]
+    return network
+
+
+def _stream(
+    network: WindowNetwork, camera: CameraModel | CameraRig | None, stored: Recording | None, **settings: Any
+) -> Stream | RigStream:
+    """Of one camera or a rig, in the state that a recording was left in."""
     if isinstance(camera, CameraRig):
         stream = RigStream(network, rig_from_view=camera.rig_from_view, **settings)
     else:
@@ -119,28 +161,24 @@ def reconstruct(
     if stored is not None:
         restore(stream, stored)
         stream.size = stream.size or (stored.meta.height, stored.meta.width)
-    before = recorded_prefix(stream, stored) if live and stored is not None else RecordedPrefix([], np.zeros(0))
-    with closing(DecodedAhead(opened, stream, before, depth=1 if live else 8, camera=camera, masks=masks)) as frames:
-        if options.max_memory_gb is not None and stored is None and in_torch is not None:
-            _keep_within(options.max_memory_gb, stream, in_torch, frames.size, given=window)
-        meta = describe(stream, frames, options, source_identity=None if live else identity(opened))
-        if stored is None:
-            writer = create_recording(out, meta, overwrite=options.existing == "overwrite")
-        else:
-            meta = meta if live else replace(meta, source=stored.meta.source)  # `check_source` accepts a moved file
-            writer = resume_recording(out, meta, frames=stream.state.final_frames)
-        limit = options.max_memory_gb and options.max_memory_gb * GB
-        with (
-            _memory_explained(Path(out), network),
-            card_bytes_limited(network.device, limit),
-            cores_for(network, frames.size),
-            BackgroundWriter(writer) as recording,
-        ):
-            _run(stream, frames, recording, options, live=live)
-    if frames.error is not None:
-        kept = f"{out} keeps what is before it ({counted(len(open_recording(out)), 'frame')})"
-        raise BadFrameError(f"{frames.error}; {kept}", index=frames.error.index) from frames.error
-    return open_recording(out)
+    return stream
+
+
+def _writer(
+    out: str | os.PathLike[str],
+    meta: RecordingMeta,
+    stored: Recording | None,
+    stream: Stream | RigStream,
+    options: RunOptions,
+    *,
+    live: bool,
+) -> RecordingWriter:
+    """Of a new recording, or of one that goes on behind its final frames."""
+    if stored is None:
+        return create_recording(out, meta, overwrite=options.existing == "overwrite")
+    if not live:
+        meta = replace(meta, source=stored.meta.source)  # `check_source` accepts a moved file
+    return resume_recording(out, meta, frames=stream.state.final_frames)
 
 
 def _check_exported(network: WindowNetwork, allowed_gb: float | None, *, masked: bool) -> None:
