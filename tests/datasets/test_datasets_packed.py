@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from openloger.datasets import DATASETS, DatasetFolder, PackOptions, frames_at, open_dataset, pack_dataset
-from openloger.datasets.packed import decode_depth, depth_error, encode_depth
+from openloger.datasets.packed import crc32_of, decode_depth, depth_error, encode_depth
 from openloger.errors import InputError
 from openloger.outputs import MANIFEST
 
@@ -237,3 +238,93 @@ def test_frames_at_reads_alone_what_lies_alone(source: DatasetFolder, tmp_path: 
 
 def test_the_reader_is_among_the_datasets() -> None:
     assert DATASETS["packed"].title == "packed sequences"
+
+
+@pytest.mark.parametrize("existing", ["resume", "overwrite"])
+def test_one_run_at_a_time_packs_into_a_folder(source: DatasetFolder, tmp_path: Path, existing: str) -> None:
+    said = []
+
+    def begin_another(progress) -> None:
+        if progress.frames == 8:
+            with pytest.raises(InputError, match="another run is packing into it") as error:
+                pack_dataset(source, tmp_path / "out", replace(SMALL, existing=existing))
+            said.append(error)
+
+    pack_dataset(source, tmp_path / "out", replace(SMALL, on_progress=begin_another))
+    assert said
+    assert read_everything(tmp_path / "out") == 15
+    assert pack_dataset(source, tmp_path / "out", replace(SMALL, existing=existing)).sequences == 3
+
+
+def test_a_shard_without_its_archive_is_not_taken_for_packed(source: DatasetFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    pack_dataset(source, out, SMALL)
+    (out / "shard-00001.tar").unlink()
+    with pytest.raises(InputError, match=r"shard-00001\.tar is missing: .*remove shard-00001\.json too"):
+        pack_dataset(source, out, replace(SMALL, existing="resume"))
+    (out / "shard-00001.json").unlink()
+    assert pack_dataset(source, out, replace(SMALL, existing="resume")).frames == 5
+    assert read_everything(out) == 15
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"bytes": 10**18},
+        {"bytes": -1},
+        {"place": -1},
+        {"place": 2**70},
+        {"frames": 10**9},
+        {"frames": 2.5},
+        {"name": 3},
+    ],
+    ids=str,
+)
+def test_a_shard_that_lies_about_its_sizes_is_refused(source: DatasetFolder, tmp_path: Path, lie: dict) -> None:
+    pack_dataset(source, tmp_path / "out", PackOptions())
+    path = tmp_path / "out" / "shard-00000.json"
+    listed = json.loads(path.read_text())["sequences"]
+    listed[0] |= lie
+    path.write_text(json.dumps({"crc32": crc32_of(listed), "sequences": listed}))
+    with pytest.raises(InputError, match=r"shard-00000\.(tar|json)"):
+        _ = open_dataset("packed", tmp_path / "out")["walk-0"]
+
+
+@pytest.mark.parametrize("lie", ["no archive", "no table", "objects", "shape", "place", "length", "depth", "swapped"])
+def test_tables_that_lie_are_refused(source: DatasetFolder, tmp_path: Path, lie: str) -> None:
+    pack_dataset(source, tmp_path / "out", PackOptions())
+    path, shard = (tmp_path / "out" / f"shard-00000.{ending}" for ending in ("json", "tar"))
+    listed, content = json.loads(path.read_text())["sequences"], shard.read_bytes()
+    first = listed[0]["place"]
+    with np.load(io.BytesIO(content[first : first + listed[0]["bytes"]])) as archive:
+        tables = dict(archive)
+    if lie == "no table":
+        del tables["crc32"]
+    elif lie == "objects":
+        tables["timestamp_s"] = np.array([{}] * 5)
+    elif lie == "shape":
+        tables["world_from_cam"] = tables["world_from_cam"][:2]
+    elif lie == "place":
+        tables["place"][:, 0, 0] = -(2**62)
+    elif lie == "length":
+        tables["place"][:, 0, 1] = 2**62
+    elif lie == "depth":
+        tables["depth_range"][:] = (0, np.inf)
+    elif lie == "swapped":  # a picture where depth should be
+        tables["place"], tables["crc32"] = tables["place"][:, ::-1], tables["crc32"][:, ::-1]
+    saved = io.BytesIO()
+    np.savez(saved, **tables)
+    table = b"no archive" if lie == "no archive" else saved.getvalue()
+    listed[0] |= {"place": len(content), "bytes": len(table), "crc32": zlib.crc32(table)}
+    shard.write_bytes(content + table)
+    path.write_text(json.dumps({"crc32": crc32_of(listed), "sequences": listed}))
+    with pytest.raises(InputError, match=r"shard-00000\.tar"):
+        read_everything(tmp_path / "out")
+
+
+@pytest.mark.parametrize("values", [[505917632.0, 557045824.0], list(np.linspace(7.0, 7.0001, 40)), [3.0, 3.0000002]])
+def test_depth_within_a_narrow_range_is_kept(values: list[float]) -> None:
+    depth = np.array([values], dtype=np.float32)
+    codes, low, high = encode_depth(depth)
+    np.testing.assert_allclose(decode_depth(codes, low, high), depth, rtol=depth_error(low, high) + 3e-7)
+    assert codes.max() == 65535

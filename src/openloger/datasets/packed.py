@@ -17,6 +17,8 @@ high are the frame's own least and largest depth. A rounded code is off by at mo
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +39,12 @@ from openloger.values import Frame
 
 PACK_FILE, SHARDS = "packed.json", "shard-*.json"
 FORMAT = 1
+_FORMS = {"JPEG": (np.uint8, 3), "PNG": (np.uint16,)}  # type, and channels
 CODES = 65534  # steps of depth between the least and the largest
+_NPZ_DAMAGE = (
+    *(OSError, ValueError, EOFError, LookupError, MemoryError, TypeError, AttributeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 # Of a sequence.npz by their names: their axes beside that of frames
 TABLES = {"world_from_cam": (4, 4), "intrinsics": (3, 3), "timestamp_s": (), "depth_range": (2,)}
 PLACES = {"place": (2, 2), "crc32": (2,)}  # of picture and depth: first byte and length, in the shard
@@ -104,12 +111,19 @@ def read_shard(path: Path) -> list[PackedEntry]:
     """The sequences of a shard by its `.json`. Raises InputError where that is missing or damaged."""
     try:
         value = json.loads(read_text(path, "the sequences of a shard"))
-        entries = [PackedEntry(**one) for one in value["sequences"]]
+        entries = [_entry(one) for one in value["sequences"]]
         if value["crc32"] != crc32_of(value["sequences"]):
             raise ValueError("its checksum is another")
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): pack its sequences anew, or put a copy back") from error
     return entries
+
+
+def _entry(value: dict[str, Any]) -> PackedEntry:
+    numbers = {name: one for name, one in value.items() if name != "name"}
+    if not isinstance(value["name"], str) or not all(type(one) is int and one >= 0 for one in numbers.values()):
+        raise ValueError(f"{value['name']!r} has {numbers}")
+    return PackedEntry(**value)
 
 
 def crc32_of(entries: Any) -> int:
@@ -177,7 +191,7 @@ def encode_depth(depth: Float32[np.ndarray, "height width"]) -> tuple[np.ndarray
     if not known.any():
         return np.zeros(depth.shape, dtype=np.uint16), np.nan, np.nan
     low, high = float(depth[known].min()), float(depth[known].max())
-    part = np.log(depth, where=known, out=np.zeros(depth.shape, dtype=np.float64)) - np.log(low)
+    part = np.log(np.where(known, depth, low).astype(np.float64) / low)  # float32 has not the digits
     codes = np.rint(part * (CODES / np.log(high / low))) if high > low else np.zeros(depth.shape)
     return np.where(known, codes + 1, 0).astype(np.uint16), low, high
 
@@ -190,7 +204,11 @@ def decode_depth(codes: np.ndarray, low: float, high: float) -> Float32[np.ndarr
 
 
 def _read_depth(piece: PackedPiece, of_frame: Float64[np.ndarray, "2"]) -> Float32[np.ndarray, "height width"]:
-    return decode_depth(_pixels(piece, "PNG"), float(of_frame[0]), float(of_frame[1]))
+    low, high = map(float, of_frame)
+    if not 0 < low <= high < np.inf:
+        what = f"depth of frame {piece.frame} of sequence {piece.sequence!r}"
+        raise InputError(f"{piece.shard}: {what} is from {low:g} to {high:g}, which is no range: pack it anew")
+    return decode_depth(_pixels(piece, "PNG"), low, high)
 
 
 def _pixels(piece: PackedPiece, kind: str) -> np.ndarray:
@@ -198,7 +216,10 @@ def _pixels(piece: PackedPiece, kind: str) -> np.ndarray:
     content = piece.read()
     try:
         with open_image(BytesIO(content), formats=(kind,)) as opened:
-            return np.array(opened)
+            pixels = np.array(opened)
+        if (pixels.dtype, *pixels.shape[2:]) != _FORMS[kind]:
+            raise ValueError(f"it has {pixels.dtype} of {pixels.shape}")
+        return pixels
     except (*IMAGE_DAMAGE, OpenlogerError) as error:
         reason = f"{piece.shard}: frame {piece.frame} of sequence {piece.sequence!r} is no {kind}: {error}"
         raise BadFrameError(reason, index=piece.frame) from error
@@ -207,8 +228,9 @@ def _pixels(piece: PackedPiece, kind: str) -> np.ndarray:
 def _checked(shard: Path, what: str, first: int, length: int, crc32: int) -> bytes:
     try:
         with shard.open("rb") as file:
-            file.seek(first)
-            content = file.read(length)
+            is_within = 0 <= first <= first + length <= os.fstat(file.fileno()).st_size
+            file.seek(first if is_within else 0)
+            content = file.read(length if is_within else 0)
     except (OSError, ValueError) as error:
         raise InputError(f"{shard} cannot be read ({what}): {error}") from error
     if len(content) != length or zlib.crc32(content) != crc32:
@@ -221,8 +243,18 @@ def _checked(shard: Path, what: str, first: int, length: int, crc32: int) -> byt
 
 def _tables(shard: Path, entry: PackedEntry) -> dict[str, np.ndarray]:
     content = _checked(shard, f"sequence {entry.name!r}", entry.place, entry.bytes, entry.crc32)
-    with np.load(BytesIO(content), allow_pickle=False) as archive:
-        return {name: archive[name] for name in (*TABLES, *PLACES)}
+    try:
+        with np.load(BytesIO(content), allow_pickle=False) as archive:
+            tables = {name: np.asarray(archive[name]) for name in (*TABLES, *PLACES)}
+    except _NPZ_DAMAGE as error:
+        raise InputError(f"{shard}: the tables of sequence {entry.name!r} cannot be read: {error!r}") from error
+    for names, kinds in ((TABLES, "f"), (PLACES, "iu")):
+        for name, axes in names.items():
+            shape, table = (entry.frames, *axes), tables[name]
+            if table.shape != shape or table.dtype.kind not in kinds:
+                found = f"{table.dtype} {table.shape}, not {shape}"
+                raise InputError(f"{shard}: of sequence {entry.name!r} the table {name} is {found}: pack it anew")
+    return tables
 
 
 def _known(matrix: np.ndarray) -> np.ndarray | None:

@@ -14,6 +14,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from itertools import islice
@@ -37,7 +38,7 @@ from openloger.datasets.packed import (
 )
 from openloger.datasets.sequence import DatasetFolder, Labelled, Sequence, frames_at
 from openloger.errors import InputError, OpenlogerError
-from openloger.outputs import check_place, remove_folder, staged_file, write_output
+from openloger.outputs import FileLock, check_place, remove_folder, staged_file, write_output
 from openloger.shapes import Float64
 
 MADE_BY = "datasets pack"
@@ -89,20 +90,22 @@ def pack_dataset(dataset: DatasetFolder, out: Path, options: PackOptions | None 
     """Pack the sequences of a dataset into the folder `out`.
 
     Raises InputError where `out` holds something that is not to be replaced or continued, or a pack of another dataset
-    or of other settings.
+    or of other settings, and where another run is packing into it.
     """
     options = options or PackOptions()
     if dataset.reader is PACKED:
         raise InputError(f"{dataset.folder} is packed already; pack the dataset that it was made from")
     settings = PackSettings(dataset.dataset, dataset.depth, options.pixels, options.quality)
-    done = _prepare(out, settings, options.existing)
-    waiting = deque(name for name in dataset if name not in done)
-    run = _Run(dataset, options, len(done), len(dataset))
-    number = 0
-    while waiting:
-        while (out / _shard(number, ".json")).exists():
-            number += 1
-        run.bytes += _write_shard(out, number, waiting, run)
+    _prepare(out, settings, options.existing)
+    with _alone(out):
+        done = _packed_before(out)
+        waiting = deque(name for name in dataset if name not in done)
+        run = _Run(dataset, options, len(done), len(dataset))
+        number = 0
+        while waiting:
+            while (out / _shard(number, ".json")).exists():
+                number += 1
+            run.bytes += _write_shard(out, number, waiting, run)
     return PackSummary(run.done, len(done), run.frames, run.bytes, tuple(run.failed))
 
 
@@ -146,8 +149,8 @@ def _shard(number: int, ending: str) -> str:
     return f"shard-{number:05d}{ending}"
 
 
-def _prepare(out: Path, settings: PackSettings, existing: str) -> set[str]:
-    """Make `out` ready; the sequences that it has already."""
+def _prepare(out: Path, settings: PackSettings, existing: str) -> None:
+    """Make `out` a pack of these settings."""
     has_pack = (out / PACK_FILE).is_file()
     if existing == "resume" and has_pack:
         before = read_settings(out)
@@ -155,13 +158,40 @@ def _prepare(out: Path, settings: PackSettings, existing: str) -> set[str]:
             raise InputError(
                 f"{out} was packed as {before}, not as {settings}: give the same, or choose another folder"
             )
-        return {entry.name for path in sorted(out.glob(SHARDS)) for entry in read_shard(path)}
+        return
     check_place(out, made_by=MADE_BY, overwrite=existing == "overwrite", folder=True)
-    if out.is_dir() and existing == "overwrite":
+    if has_pack and existing == "overwrite":
+        with _alone(out):
+            pass  # no other run would lose its shards
         remove_folder(out, made_by=MADE_BY)
     content = json.dumps({"format": FORMAT, **asdict(settings)}, indent=1)
     write_output(out / PACK_FILE, content, made_by=MADE_BY)
-    return set()
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """One run at a time in a pack; what is locked is `packed.json`, which stays as it is while a run goes on."""
+    try:
+        lock = FileLock(out / PACK_FILE)
+    except BlockingIOError as error:
+        raise InputError(f"{out}: another run is packing into it; wait for it, or end it") from error
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror or error}): choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _packed_before(out: Path) -> set[str]:
+    """The sequences that `out` has already."""
+    names: set[str] = set()
+    for path in sorted(out.glob(SHARDS)):
+        shard = path.with_suffix(".tar")
+        if not shard.is_file():
+            raise InputError(f"{shard} is missing: put a copy of it back, or remove {path.name} too and pack it anew")
+        names |= {entry.name for entry in read_shard(path)}
+    return names
 
 
 def _write_shard(out: Path, number: int, waiting: deque[str], run: _Run) -> int:
