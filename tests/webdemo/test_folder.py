@@ -6,12 +6,16 @@ import http.client
 import json
 import re
 import shutil
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from email.message import Message
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from network.exported_networks import run, save_small
 
@@ -25,6 +29,7 @@ from openloger.webdemo.runtime import FILES, VERSION
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package, reason="needs openloger[onnx]")
+pytestmark = pytest.mark.timeout(1500)  # `network` takes a minute of processor time, which a busy machine gives in many
 RUNTIME = Runtime({name: name.encode() for name in FILES})
 
 
@@ -169,6 +174,41 @@ def test_the_command_writes_nothing_where_it_may_not(tmp_path: Path, capsys: pyt
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--clip", "text.mp4"], "cannot be played"),
+        (["--clip", "empty.webm"], "cannot be played"),
+        (["--clip", "sound.mp4"], "cannot be played"),
+        (["--network", "nothing"], "nothing"),
+        (["--network", "compact"], "compact cannot be exported"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_fetched(
+    options: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # without npm, which would be named
+    Path("text.mp4").write_text("no video")
+    Path("empty.webm").touch()
+    with av.open("sound.mp4", "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    with pytest.raises(SystemExit) as ended:
+        main(["web-demo", "out", *options])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "npm" not in error
+    assert not Path("out").exists()
+
+
 @contextmanager
 def served(folder: Path, host: str = "127.0.0.1") -> Iterator[DemoServer]:
     server = DemoServer(folder, host=host, port=8890)
@@ -236,3 +276,43 @@ def test_over_the_network_the_token_is_needed_and_kept(page: Path) -> None:
 
 def test_a_server_that_never_ran_closes(page: Path) -> None:
     DemoServer(page, port=8890).close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize(
+    ("request_line", "header", "status"),
+    [
+        ("GET /%00 HTTP/1.1", "", 403),
+        ("GET http://[ HTTP/1.1", "", 403),
+        ("GET / HTTP/1.1", "Origin: http://[\r\n", 403),
+        ("GET / HTTP/9.9", "", 505),
+        ("GET / / / HTTP", "", 400),
+        ("PUT / HTTP/1.1", "", 501),
+        (f"GET /{'a' * 5000} HTTP/1.1", "", 404),
+        (f"GET /{'a' * 70000} HTTP/1.1", "", 414),
+    ],
+)
+def test_what_no_browser_sends_is_answered_and_nothing_is_printed(
+    host: str, request_line: str, header: str, status: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(tmp_path, host) as server:
+        port = int(server.url.rsplit(":", 1)[1].partition("/")[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(f"{request_line}\r\nHost: localhost:{port}\r\n{header}\r\n".encode())
+            with connection.makefile("rb") as file:
+                answered = file.read()
+    wanted = 403 if status == 404 and host == "0.0.0.0" else status
+    assert f"Error code: {wanted}<".encode() in answered
+    assert capfd.readouterr().err == ""
+
+
+def test_a_browser_that_goes_away_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "large.bin").write_bytes(bytes(50_000_000))
+    with served(tmp_path) as server:
+        port = int(server.url.rsplit(":", 1)[1].partition("/")[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(f"GET /large.bin HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+            assert connection.recv(100)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert answer(server, "/large.bin", Host="localhost:{port}")[0] == 200
+    assert capfd.readouterr().err == ""

@@ -10,10 +10,12 @@ from pathlib import Path
 import tyro
 
 from openloger.cli.terminal import print_status, printable
+from openloger.errors import InputError
+from openloger.frames import open_frames
 from openloger.network import export_network, load_network
-from openloger.network.exported import is_exported
+from openloger.network.exported import check_export, is_exported
 from openloger.outputs import check_place
-from openloger.webdemo import DemoServer, check_demo, find_runtime, write_web_demo
+from openloger.webdemo import DemoServer, check_clip, check_demo, find_runtime, write_web_demo
 from openloger.webdemo.build import MADE_BY, folder_bytes
 
 
@@ -55,17 +57,32 @@ def web_demo(
 
 def _write(out: Path, network: str, *, int8: bool, clip: Path | None, runtime: Path | None, overwrite: bool) -> None:
     check_place(out, made_by=MADE_BY, overwrite=overwrite, folder=True)
-    files = find_runtime(runtime)
+    if clip is not None:
+        check_clip(clip)
+        _check_pictures(clip)
     if is_exported(network):
+        files = find_runtime(runtime)
         write_web_demo(Path(network).expanduser(), out, runtime=files, clip=clip, overwrite=overwrite)
     else:
+        loaded = load_network(network, device="cpu", dtype="float32")
+        check_export(loaded, int8=int8)
+        files = find_runtime(runtime)  # 33 MB: after what is quickly refused
         with tempfile.TemporaryDirectory() as desk:
             exported = Path(desk) / "network"
             print_status(f"openloger: exporting {network}, which takes a minute")
-            export_network(load_network(network, device="cpu", dtype="float32"), exported, int8=int8)
+            export_network(loaded, exported, int8=int8)
             write_web_demo(exported, out, runtime=files, clip=clip, overwrite=overwrite)
     print(printable(out / "index.html"))
     print_status(f"openloger: {out} has {folder_bytes(out) / 1e6:.0f} MB; `openloger web-demo {out} --serve` serves it")
+
+
+def _check_pictures(clip: Path) -> None:
+    try:
+        first = next(iter(open_frames(clip)), None)
+    except InputError as error:
+        raise InputError(f"--clip {clip} cannot be played ({error}): give a video that browsers play") from error
+    if first is None:
+        raise InputError(f"--clip {clip} cannot be played (it has no picture): give a video that browsers play")
 
 
 def _serve(out: Path, *, host: str, port: int, open_it: bool) -> None:

@@ -7,8 +7,8 @@
 The page's modules do what `streaming`, `network.exported` and `export.selection` do, and are tested beside them.
 """
 
-from openloger.webdemo.build import DemoSettings, check_demo, write_web_demo
+from openloger.webdemo.build import DemoSettings, check_clip, check_demo, write_web_demo
 from openloger.webdemo.runtime import Runtime, find_runtime
 from openloger.webdemo.serve import DemoServer
 
-__all__ = ["DemoServer", "DemoSettings", "Runtime", "check_demo", "find_runtime", "write_web_demo"]
+__all__ = ["DemoServer", "DemoSettings", "Runtime", "check_clip", "check_demo", "find_runtime", "write_web_demo"]

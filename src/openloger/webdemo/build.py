@@ -66,8 +66,8 @@ def write_web_demo(
     cannot, and as `check_place` of `openloger.outputs`; WeightsError where `network` holds no whole network in ONNX.
     """
     check_place(out, made_by=MADE_BY, overwrite=overwrite, folder=True)
-    if clip is not None and (clip.suffix.lower() not in _CLIPS or not clip.is_file()):
-        raise InputError(f"--clip {clip} is no file that ends in {', '.join(_CLIPS)}: give a video that browsers play")
+    if clip is not None:
+        check_clip(clip)
     description = OnnxNetwork.load(network).description
     placement = description.network.placement
     if placement not in ("none", "se3", "sim3"):
@@ -102,6 +102,12 @@ def write_web_demo(
         if clip is not None and settings.clip is not None:
             shutil.copyfile(clip, folder / settings.clip)
     return settings
+
+
+def check_clip(clip: Path) -> None:
+    """Check that there is a file with a name as videos for a browser have it; raises InputError where there is none."""
+    if clip.suffix.lower() not in _CLIPS or not clip.is_file():
+        raise InputError(f"--clip {clip} is no file that ends in {', '.join(_CLIPS)}: give a video that browsers play")
 
 
 def check_demo(folder: Path) -> None:

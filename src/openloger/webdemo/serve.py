@@ -8,6 +8,7 @@ from __future__ import annotations
 import http
 import posixpath
 import socket
+import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,14 +73,24 @@ class DemoServer:
 
 def _server(host: str, port: int, handler: Any) -> ThreadingHTTPServer:
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    kind = type("_Server", (ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
+    kind = type("_Server", (_QuietServer,), {"address_family": family})
     return kind((host, port), handler)
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away while it is answered, as at a reload, is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(SimpleHTTPRequestHandler):
     extensions_map = _TYPES
     server_version = "openloger"
     sys_version = ""
+    path = ""  # until a request line is read that has one
 
     def __init__(self, *given: Any, access: Access, **named: Any) -> None:
         self._access = access
@@ -97,8 +108,13 @@ class _Handler(SimpleHTTPRequestHandler):
         hosts, origins = (self.headers.get_all(name, []) for name in ("Host", "Origin"))
         if len(hosts) > 1 or len(origins) > 1:
             return "a header comes twice"
-        names = unquote(urlsplit(self.path).path).split("/")
-        if any(name.startswith(".") for name in names):
+        try:
+            path = unquote(urlsplit(self.path).path)
+        except ValueError:
+            return "that is no address"
+        if "\0" in path:
+            return "a path holds no NUL"
+        if any(name.startswith(".") for name in path.split("/")):
             return "hidden files are not served"
         return self._access.refusal(
             host=next(iter(hosts), None),

@@ -8,6 +8,6 @@ linear systems, for which ONNX has no operators. Nor can the point head of `pi3x
 
 from openloger.network.exported.description import ExportDescription, is_exported
 from openloger.network.exported.onnx_network import OnnxNetwork
-from openloger.network.exported.write import export_network
+from openloger.network.exported.write import check_export, export_network
 
-__all__ = ["ExportDescription", "OnnxNetwork", "export_network", "is_exported"]
+__all__ = ["ExportDescription", "OnnxNetwork", "check_export", "export_network", "is_exported"]

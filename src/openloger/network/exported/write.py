@@ -56,7 +56,7 @@ def export_network(
     `openloger.outputs`; OpenlogerError where a float32 graph differs from the network by more than `MOST_APART`.
     """
     overlap = network.config.overlap if overlap is None else overlap
-    _check(network, to=to, int8=int8, overlap=overlap)
+    check_export(network, to=to, int8=int8, overlap=overlap)
     path = Path(out)
     check_place(path, made_by=MADE_BY, overwrite=overwrite, folder=True)
     network = _plain(network)
@@ -74,8 +74,10 @@ def export_network(
     return description
 
 
-def _check(network: Network, *, to: str, int8: bool, overlap: int) -> None:
+def check_export(network: Network, *, to: str = "onnx", int8: bool = False, overlap: int | None = None) -> None:
+    """Check what `export_network` checks before it writes; raises InputError as it does, `out` aside."""
     config = network.config
+    overlap = config.overlap if overlap is None else overlap
     if to not in FORMS:
         raise InputError(f"--to {to!r} is none of {', '.join(FORMS)}")
     if int8 and to != "onnx":

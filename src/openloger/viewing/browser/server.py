@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from openloger.errors import InputError
 from openloger.version import install_command
@@ -61,7 +61,7 @@ class Access:
             return "the request names no host"
         if self.token is None and name not in {*_LOOPBACK_NAMES, self.host.lower()}:
             return f"{name} is not this machine"
-        if origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower():
+        if origin is not None and _split(origin).netloc.lower() != (host or "").lower():
             return "the request comes from another site's page"
         if self.token is None or self._has_token(path, cookie, cookie_name):
             return None
@@ -69,7 +69,7 @@ class Access:
 
     def brings_token(self, path: str) -> bool:
         """Whether the address itself holds the token."""
-        given = parse_qs(urlsplit(path).query).get("token", [""])[0]
+        given = parse_qs(_split(path).query).get("token", [""])[0]
         return self.token is not None and secrets.compare_digest(given.encode(), self.token.encode())
 
     def _has_token(self, path: str, cookie: str, cookie_name: str) -> bool:
@@ -84,10 +84,15 @@ class Access:
 
 
 def _hostname(host: str | None) -> str | None:
+    return _split(f"//{host}").hostname if host else None
+
+
+def _split(address: str) -> SplitResult:
+    """Of what is no address, nothing."""
     try:
-        return urlsplit(f"//{host}").hostname if host else None
+        return urlsplit(address)
     except ValueError:
-        return None
+        return SplitResult("", "", "", "", "")
 
 
 Process = Callable[[Any, Any], Any]
