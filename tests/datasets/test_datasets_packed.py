@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from openloger.cli import main
 from openloger.datasets import DATASETS, DatasetFolder, PackOptions, frames_at, open_dataset, pack_dataset
 from openloger.datasets.packed import crc32_of, decode_depth, depth_error, encode_depth
 from openloger.errors import InputError
@@ -328,3 +329,11 @@ def test_depth_within_a_narrow_range_is_kept(values: list[float]) -> None:
     codes, low, high = encode_depth(depth)
     np.testing.assert_allclose(decode_depth(codes, low, high), depth, rtol=depth_error(low, high) + 3e-7)
     assert codes.max() == 65535
+
+
+@pytest.mark.parametrize("size", ["nan", "inf", "0", "-1"])
+def test_what_is_no_size_of_a_shard_is_refused(tmp_path: Path, size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["datasets", "pack", "folder", str(tmp_path), "-o", str(tmp_path / "out"), "--shard-gb", size])
+    assert ended.value.code == 2
+    assert f"--shard-gb {size} is no size of a shard" in capsys.readouterr().err

@@ -15,6 +15,8 @@ from openloger.datasets.packing import MOST_PIXELS, PackProgress
 from openloger.errors import InputError, counted
 from openloger.runtime.progress import Stopwatch
 
+_MOST_SHARD_GB = 1_000_000
+
 
 def commands() -> dict[str, Callable[..., Any]]:
     """The `datasets` commands."""
@@ -56,6 +58,10 @@ def pack(
     """
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other")
+    if not 0 < shard_gb < _MOST_SHARD_GB:
+        raise InputError(
+            f"--shard-gb {shard_gb:g} is no size of a shard: give more than 0 and less than {_MOST_SHARD_GB:,}"
+        )
     sequences = open_dataset(dataset, folder).chosen(include, exclude)
     watch = Stopwatch()
     with progress_bar(f"packing {dataset}") as show:
