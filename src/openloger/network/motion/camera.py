@@ -93,7 +93,8 @@ def geometric_camera(
 
     `depth` is along z at the size of the pictures; pixels that are not finite and positive have no weight. `regressed`
     is `world_from_cam` as the network guesses it, in the unit of depth. A window of one frame keeps its camera. Without
-    `settings.window` the corrections are zero.
+    `settings.window` the corrections are zero. `focal` is what the factor of the focal length is expected to be;
+    without it, 1 within the window's settings.
     """
     settings = settings or CameraSettings()
     guess, edges = SE3.from_matrix(regressed), Edges.chain(depth.shape[1], device=depth.device)
@@ -104,9 +105,9 @@ def geometric_camera(
     cameras = _chain(guess, motion.target_from_source.inverse())
     trusted = flow.reweighted((motion.status != EdgeStatus.FALLBACK).to(depth.dtype))
     if settings.window is None or not len(edges):
-        none = depth.new_zeros(*depth.shape[:2], 1, 1)
-        still = none[:, 0, 0, 0]
-        return GeometricCameras(cameras.matrix(), motion, still, none, edges, trusted, focal_information=still)
+        no_depth = depth.new_zeros(*depth.shape[:2], 1, 1)
+        nothing = no_depth[:, 0, 0, 0]
+        return GeometricCameras(cameras.matrix(), motion, nothing, no_depth, edges, trusted, focal_information=nothing)
     with torch.autocast(depth.device.type, enabled=False):
         cells = cell_depth(depth)
         pairs = Edges.gaps(depth.shape[1], settings.window.gaps, device=depth.device)
@@ -126,7 +127,7 @@ def geometric_camera(
             (cameras, guess),
             flow_sigma_px=settings.noise.flow_sigma_px,
             settings=settings.window,
-            focal=_overconfident(focal, settings),
+            focal=_prior_among_matches(focal, settings),
         )
     return GeometricCameras(
         adjusted.world_from_cam.matrix(),
@@ -165,7 +166,7 @@ def readjusted(
             (SE3.from_matrix(cameras.world_from_cam), SE3.from_matrix(regressed)),
             flow_sigma_px=settings.noise.flow_sigma_px,
             settings=replace(settings.window, cutoffs=settings.window.cutoffs_again),
-            focal=_overconfident(focal, settings),
+            focal=_prior_among_matches(focal, settings),
         )
     return replace(
         cameras,
@@ -176,8 +177,8 @@ def readjusted(
     )
 
 
-def _overconfident(focal: FocalPrior | None, settings: CameraSettings) -> FocalPrior | None:
-    """The prior beside matches that are counted as if they erred one by one (`CameraSettings.correlated`)."""
+def _prior_among_matches(focal: FocalPrior | None, settings: CameraSettings) -> FocalPrior | None:
+    """As sure as it has to be beside matches that count as if they erred one by one (`CameraSettings.correlated`)."""
     return focal and FocalPrior(focal.log_factor, focal.sigma / settings.correlated**0.5)
 
 

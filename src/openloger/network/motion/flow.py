@@ -102,7 +102,7 @@ class EdgeFlow:
     def returning(self, edges: Edges) -> EdgeFlow:
         """Weighted by how near the flow of the opposite edge, where there is one, leads back to where a match began.
 
-        What is seen in one picture alone and repeated texture that was mistaken are told so.
+        What one picture alone shows, and repeated texture that was matched wrongly, count little then.
         """
         forth, back = edges.opposites()
         if not len(forth):
