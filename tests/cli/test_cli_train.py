@@ -71,9 +71,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
         "from openloger.cli import main\n"
         "from openloger.training import train\n"
         "step = train.StageLoop.step\n"
-        "def stepping(self, streams):\n"
+        "def stepping(self, *given):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    step(self, streams)\n"
+        "    step(self, *given)\n"
         "train.StageLoop.step = stepping\n"
         "main(sys.argv[1:])\n"
     )
