@@ -7,8 +7,10 @@ import logging
 import os
 import re
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Protocol, runtime_checkable
 
 from openloger.runtime.progress import Progress
 from openloger.runtime.resources import peak_memory_bytes
@@ -27,6 +29,30 @@ def printable(text: object) -> str:
 def print_status(text: object) -> None:
     """A line on standard error."""
     print(printable(text), file=sys.stderr, flush=True)
+
+
+@runtime_checkable
+class PageServer(Protocol):
+    """A server of a page, until it is interrupted."""
+
+    @property
+    def url(self) -> str: ...
+
+    def run(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def serve_page(server: PageServer, what: object, *, open_browser: bool) -> None:
+    """Print the server's URL and `what` it does on standard error, and run it until Ctrl-C, the way to end it."""
+    try:
+        print_status(f"openloger: {server.url} {what}; Ctrl-C ends")
+        if open_browser:
+            webbrowser.open(server.url)
+        with suppress(KeyboardInterrupt):
+            server.run()
+    finally:
+        server.close()
 
 
 def print_table(table: object) -> None:

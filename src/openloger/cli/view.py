@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import webbrowser
-from contextlib import suppress
 from pathlib import Path
 
 import tyro
 
 from openloger.cli.arguments import true_cameras
-from openloger.cli.terminal import print_status, printable
+from openloger.cli.terminal import printable, serve_page
 from openloger.outputs import check_place, write_output
 from openloger.recording import open_recording
 from openloger.viewing import POINT_BUDGET, Settings, Viewer, ViewOptions, load_snapshot, overlay, share_page
@@ -55,11 +53,4 @@ def view(
         print(printable(share))
         return
     viewer = Viewer(opened, options=ViewOptions(host=host, port=port, budget=points, truth=true))
-    try:
-        print_status(f"openloger: {viewer.url} shows {recording}; Ctrl-C ends")
-        if open:
-            webbrowser.open(viewer.url)
-        with suppress(KeyboardInterrupt):  # the way to end it
-            viewer.run()
-    finally:
-        viewer.close()
+    serve_page(viewer, f"shows {recording}", open_browser=open)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-import webbrowser
-from contextlib import suppress
 from pathlib import Path
 
 import tyro
 
-from openloger.cli.terminal import print_status, printable
+from openloger.cli.terminal import print_status, printable, serve_page
 from openloger.errors import InputError
 from openloger.frames import open_frames
 from openloger.network import export_network, load_network
@@ -52,7 +50,7 @@ def web_demo(
     else:
         _write(out, network, int8=int8, clip=clip, runtime=runtime, overwrite=overwrite)
     if serve:
-        _serve(out, host=host, port=port, open_it=open)
+        serve_page(DemoServer(out, host=host, port=port), f"serves {out}", open_browser=open)
 
 
 def _write(out: Path, network: str, *, int8: bool, clip: Path | None, runtime: Path | None, overwrite: bool) -> None:
@@ -83,15 +81,3 @@ def _check_pictures(clip: Path) -> None:
         raise InputError(f"--clip {clip} cannot be played ({error}): give a video that browsers play") from error
     if first is None:
         raise InputError(f"--clip {clip} cannot be played (it has no picture): give a video that browsers play")
-
-
-def _serve(out: Path, *, host: str, port: int, open_it: bool) -> None:
-    server = DemoServer(out, host=host, port=port)
-    try:
-        print_status(f"openloger: {server.url} serves {out}; Ctrl-C ends")
-        if open_it:
-            webbrowser.open(server.url)
-        with suppress(KeyboardInterrupt):  # the way to end it
-            server.run()
-    finally:
-        server.close()
