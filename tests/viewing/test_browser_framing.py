@@ -20,9 +20,9 @@ from PIL import Image
 
 from openloger.recording import Recording
 from openloger.viewing import report_page
-from openloger.viewing.report.plans import planes
 from openloger.viewing.report.turntable import STAGE
 from openloger.viewing.scene.display import mean_up
+from openloger.viewing.scene.plans import planes
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 WALK, OF = 16, 60  # frames of the walk, and of a walk through the whole room
@@ -103,7 +103,8 @@ def test_the_turntable_frames_scene_and_path(browser: Any, report: str) -> None:
         assert_framed(picture, lit=np.abs(picture - STAGE).max(-1) > 30)
 
 
-def test_the_whole_scene_in_view_is_scene_and_path(browser: Any, walk: Recording) -> None:
+@pytest.mark.parametrize("button", ["Whole scene in view", "From above", "From the side"])
+def test_a_button_of_the_viewer_frames_scene_and_path(button: str, browser: Any, walk: Recording) -> None:
     with served(walk, budget=20_000) as viewer:
         person = Person(browser)
         person.visit(viewer.url)
@@ -113,7 +114,7 @@ def test_the_whole_scene_in_view_is_scene_and_path(browser: Any, walk: Recording
         person.page.mouse.move(300, 250)
         person.page.mouse.wheel(0, -1500)
         person.until(lambda: person.lit() > 0.6)
-        person.page.get_by_role("button", name="Whole scene in view").click()
+        person.page.get_by_role("button", name=button).click()
         person.until(lambda: person.lit() < 0.5)
         picture = person.picture()
         person.page.close()

@@ -20,8 +20,9 @@ from openloger.errors import InputError
 from openloger.pages import Backdrop, Line, Route, line_plot, map_plot
 from openloger.recording import Cost, Recording, create_recording, open_recording
 from openloger.viewing import plot_depth, plot_trajectory, report_page
-from openloger.viewing.report.plans import backdrop, planes, view_edges
+from openloger.viewing.report.plans import backdrop
 from openloger.viewing.report.turntable import directions, faces, turntable
+from openloger.viewing.scene.plans import planes, view_edges
 from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot
 
 FRAMES = 32

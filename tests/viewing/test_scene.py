@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,7 @@ from openloger.viewing.scene.display import (
 )
 from openloger.viewing.scene.level_of_detail import depth_levels
 from openloger.viewing.scene.overview import Scale, usual_edge
+from openloger.viewing.scene.plans import ScenePlan, plan_from_above, plan_from_the_side
 from openloger.viewing.scene.points import EDGE_STEP, Points
 from openloger.viewing.scene.snapshot import SceneSnapshot, load_snapshot, snapshot_of, visible_points, with_points
 
@@ -246,6 +248,30 @@ def test_from_home_path_and_nearly_all_points_are_in_the_window(known: SceneSnap
     for axis in (0, 1):
         assert np.percentile(discs[:, axis], 91) <= 0.86, "points are in the window as the discs that are drawn"
     assert (seen.position - seen.look_at) @ known.place.up > 0, "from above"
+
+
+@pytest.mark.parametrize("aspect", [0.6, 1.0, 2.4])
+@pytest.mark.parametrize("make", [plan_from_above, plan_from_the_side])
+def test_a_plan_is_looked_at_as_it_lies_on_the_paper(
+    make: Callable[[SceneSnapshot], ScenePlan], aspect: float, known: SceneSnapshot
+) -> None:
+    plan = make(known)
+    seen, towards = plan.viewpoint(known.place, aspect=aspect), plan.plane.towards
+    path = in_window(plan.path, seen, known.place, aspect)
+    assert (np.abs(path) <= 0.86).all(), "all of the path, with some room"
+    assert path[-1, 0] > path[0, 0], "begin to end from left to right"
+    points = in_window(plan.cloud, seen, known.place, aspect)
+    assert (np.abs(points) <= 1).all(1).mean() >= 0.8
+    assert np.percentile(np.abs(points).max(1), 95) > 0.5, "and from as near as that goes"
+    assert (seen.position - seen.look_at) @ towards / seen.distance == pytest.approx(1.0, abs=1e-3)
+    level = np.cross(seen.look_at - seen.position, known.place.up)
+    assert level @ plan.plane.axes[0] == pytest.approx(np.linalg.norm(level)), "right is right, straight down too"
+
+
+def test_a_plan_without_points_is_of_the_path(known: SceneSnapshot) -> None:
+    plan = replace(plan_from_above(known), points=known.snapshot.points[:0])
+    path = in_window(plan.path, plan.viewpoint(known.place, aspect=1.2), known.place, 1.2)
+    assert (np.abs(path) <= 0.86).all()
 
 
 def drawn_radii(seen: Viewpoint, place: SceneLayout, aspect: float) -> np.ndarray:

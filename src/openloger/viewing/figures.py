@@ -11,8 +11,8 @@ import numpy as np
 from openloger.errors import InputError
 from openloger.recording import Recording
 from openloger.version import install_command
-from openloger.viewing.report.plans import planes
 from openloger.viewing.scene.display import GLOW, SPECTRUM, UNKNOWN, mean_up
+from openloger.viewing.scene.plans import planes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

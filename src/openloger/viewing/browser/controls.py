@@ -34,6 +34,7 @@ _KEYS = """
 | home, end | first, last frame |
 | F | orbit, follow, through the camera |
 | H | whole scene in view |
+| U, I | from above, from the side |
 | C | next colouring |
 | N | up to now, everything, this frame |
 | B | points, splats, mesh |
@@ -148,6 +149,8 @@ class Controls:
         self._measured = gui.add_markdown("")
         for label, wish, hint in (
             ("Whole scene in view", "home", None),
+            ("From above", "above", "scene and path, the path's longest way from left to right"),
+            ("From the side", "side", "scene and path, the path's longest way from left to right"),
             ("Picture of the view", "snapshot", "PNG, as large as the window"),
             (
                 "What is shown, as a file",
@@ -170,6 +173,8 @@ class Controls:
             ("Last frame", "last", "end", None),
             ("Orbit, follow, through the camera", "following", "F", None),
             ("Whole scene in view", "home", "H", None),
+            ("From above", "above", "U", None),
+            ("From the side", "side", "I", None),
             ("Next colouring", "colouring", "C", None),
             ("Up to now, everything, this frame", "extent", "N", None),
             ("Points, splats, mesh", "style", "B", None),

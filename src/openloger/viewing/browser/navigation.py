@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from openloger.viewing.scene.cameras import ORBIT_FOV, Viewpoint
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.snapshot import SceneSnapshot
 
+HOME = "home"  # the view that a page begins with
 DETAIL_PIXELS = 2.0  # on the screen between the overview's points, from which on detail is fetched
 
 
@@ -54,41 +55,54 @@ def closeness(gaze: Gaze, scene: SceneSnapshot, settings: Settings) -> Closeness
     return Closeness(gaze.look_at / unit, gaze.distance / unit, stop)
 
 
+@dataclass(frozen=True, eq=False)
+class _Standing:
+    """Where a camera was put."""
+
+    view: str
+    viewpoint: Viewpoint
+    aspect: float  # of the window, for which that was
+
+
 class Navigation:
     """Of one browser window's camera."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._home: Callable[[float], Viewpoint] | None = None
+        self.views: Mapping[str, Callable[[float], Viewpoint]] = {}  # see `set_views`
         self._is_new = True
-        self._put: tuple[Viewpoint, float] | None = None  # where, for what width over height; None: it went by itself
+        self._put: _Standing | None = None  # None: it went by itself
 
-    def set_home(self, home: Callable[[float], Viewpoint]) -> None:
-        """Where it begins, by the window's width over height; a camera that stands where it was put moves along."""
-        self._home = home
-        if _stands(self._client, self._put):
-            self.go_home()
+    def set_views(self, views: Mapping[str, Callable[[float], Viewpoint]]) -> None:
+        """Places to look from, `HOME` among them, by the window's width over height; a camera that stands where it was
+        put moves along.
+        """
+        self.views = views
+        if self._put is not None and self._stands(self._put):
+            self.go(self._put.view)
 
     def welcome(self) -> bool:
-        """Put a new window's camera where it shows the whole scene, and again where the window has another shape now
-        but its camera has not moved; whether that was so.
+        """Put a new window's camera where it shows the whole scene, and where it was put again where the window has
+        another shape now but its camera has not moved; whether that was so.
         """
-        reshaped = self._put is not None and self._client.camera.aspect != self._put[1]
-        if self._is_new or (reshaped and _stands(self._client, self._put)):
-            self.go_home()
+        if self._is_new:
+            self.go(HOME)
             return True
-        return False
+        put = self._put
+        if put is None or self._client.camera.aspect == put.aspect or not self._stands(put):
+            return False
+        self.go(put.view)
+        return True
 
-    def go_home(self) -> None:
-        """Show the whole scene."""
-        assert self._home is not None  # `set_home` comes first
+    def go(self, view: str) -> None:
+        """Look from one of the places of `set_views`, which comes first."""
         camera = self._client.camera
-        viewpoint = self._home(camera.aspect)
+        viewpoint = self.views[view](camera.aspect)
         with self._client.atomic():
             camera.fov = ORBIT_FOV
             camera.position = viewpoint.position
             camera.look_at = viewpoint.look_at
-        self._put, self._is_new = (viewpoint, camera.aspect), False
+        self._put, self._is_new = _Standing(view, viewpoint, camera.aspect), False
 
     def lead(self, viewpoint: Viewpoint, up: Float64[np.ndarray, " 3"], *, fov: float) -> None:
         """Take it along."""
@@ -115,7 +129,6 @@ class Navigation:
         per_radian = camera.image_height / (2 * np.tan(camera.fov / 2))
         return Gaze(camera.position, camera.look_at, float(per_radian))
 
-
-def _stands(client: Any, put: tuple[Viewpoint, float] | None) -> bool:
-    """Whether a client is still where it was put."""
-    return put is not None and np.allclose(client.camera.position, put[0].position, rtol=1e-3, atol=1e-4)
+    def _stands(self, put: _Standing) -> bool:
+        """Whether the camera is still where it was put."""
+        return np.allclose(self._client.camera.position, put.viewpoint.position, rtol=1e-3, atol=1e-4)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,12 +19,13 @@ from openloger.shapes import Float, Float64
 from openloger.viewing.browser.controls import Controls, Page
 from openloger.viewing.browser.drawing import Drawing
 from openloger.viewing.browser.mesher import Mesher
-from openloger.viewing.browser.navigation import Closeness, Navigation, closeness
+from openloger.viewing.browser.navigation import HOME, Closeness, Navigation, closeness
 from openloger.viewing.browser.tools import Tools
-from openloger.viewing.scene.cameras import home
+from openloger.viewing.scene.cameras import Viewpoint, home
 from openloger.viewing.scene.display import Settings
 from openloger.viewing.scene.mesh import MeshKey, SceneMesh
 from openloger.viewing.scene.overview import Snapshot, usual_edge
+from openloger.viewing.scene.plans import plan_from_above, plan_from_the_side
 from openloger.viewing.scene.snapshot import SceneSnapshot
 
 _FALLBACK_FPS = 30.0  # of a single frame, or timestamps that stand still
@@ -129,7 +131,7 @@ class Session:
         self._controls.move_to(self._clock.frame, last=last)
         self._controls.show_notes(**shown.notes)
         if len(scene.cameras):
-            self._navigation.set_home(lambda aspect: home(scene.cameras, scene.place, aspect=aspect))
+            self._navigation.set_views(_views(scene))
             self._controls.suggest(overhead=not scene.place.roofed)
             self._controls.offer_correction(scene.recorded_path is not None or bool(scene.loops))
             self._controls.show_drift(shown.drift)
@@ -193,11 +195,21 @@ class Session:
             self._clock = self._clock.toggled(last=scene.last)
         elif wish in steps:
             self._clock = self._clock.stepped(steps[wish], last=scene.last)
-        elif wish == "home":
-            self._navigation.go_home()
+        elif wish in self._navigation.views:
+            self._navigation.go(wish)
         elif wish == "click":
             self._tools.click(event, scene, self._detail, settings)
         elif wish in ("snapshot", "shown", "share"):
             self._tools.save(wish, scene, settings, self._mesh(settings))
         else:
             self._controls.cycle(wish)
+
+
+def _views(scene: SceneSnapshot) -> dict[str, Callable[[float], Viewpoint]]:
+    """Places to look from, by the names of their buttons' wishes, for a window of some width over height."""
+    place = scene.place
+    return {
+        HOME: lambda aspect: home(scene.cameras, place, aspect=aspect),
+        "above": lambda aspect: plan_from_above(scene).viewpoint(place, aspect=aspect),
+        "side": lambda aspect: plan_from_the_side(scene).viewpoint(place, aspect=aspect),
+    }

@@ -14,12 +14,13 @@ from openloger.errors import counted
 from openloger.pages import Tile, code, document, figure, row, section, spin_tag, table, tiles
 from openloger.recording import Recording
 from openloger.shapes import UInt8
-from openloger.viewing.report.plans import plan_from_above, plan_from_the_side
+from openloger.viewing.report.plans import plan_svg
 from openloger.viewing.report.sampled_frames import gradient, sampled_frames
 from openloger.viewing.report.series import along_the_video, drift_plots, run_plots
 from openloger.viewing.report.summary import RecordingSummary, summarise
 from openloger.viewing.report.turntable import turntable
 from openloger.viewing.scene.display import SPECTRUM
+from openloger.viewing.scene.plans import plan_from_above, plan_from_the_side
 from openloger.viewing.scene.snapshot import Overlay, SceneSnapshot, load_snapshot
 
 POINTS = 80_000  # of the cloud that is painted
@@ -118,8 +119,8 @@ def path_section(scene: SceneSnapshot, *, unit: str) -> str:
     note += "" if scene.recorded_path is None else "; the path as it was recorded, from the same start, is dotted"
     note += f"; the closed loops ({len(scene.loops)}) are straight and dotted" if scene.loops else ""
     plans = [
-        _headed("From above", plan_from_above(scene, unit=unit)),
-        _headed("From the side", plan_from_the_side(scene, unit=unit)),
+        _headed("From above", plan_svg(plan_from_above(scene), scene, labels=(unit, unit))),
+        _headed("From the side", plan_svg(plan_from_the_side(scene), scene, labels=(unit, f"height, {unit}"))),
     ]
     return section("Path", [row(plans), gradient("begin", SPECTRUM, "end")], note=note + ".")
 

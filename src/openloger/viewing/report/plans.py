@@ -2,102 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from openloger.pages import Backdrop, Route, fitted, image_uri, map_plot
 from openloger.shapes import Float64, UInt8
 from openloger.viewing.scene.cameras import frustum_corners, path_colours
-from openloger.viewing.scene.display import Settings, overhead, passing
-from openloger.viewing.scene.points import Points
+from openloger.viewing.scene.display import Settings
+from openloger.viewing.scene.plans import Plane, ScenePlan
 from openloger.viewing.scene.snapshot import SceneSnapshot, closures
 
 _CELLS = 400  # of a backdrop, along its longer side
 _CAMERAS = 16  # whose field of view is drawn
 _CAMERA_REACH = 0.045  # over the plan's longer side
-_OF_THE_SCENE = (5, 95)  # percentiles of the points along each axis that are in view
-_ROOM = 0.12  # around the path, over its length; and at least so many median depths:
-_LEAST_ROOM = 0.8
 _OPACITY = 210  # of 255, where points are dense
 
 
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """A plan's axes, as rows in the recording's world: to the right and upwards on the paper."""
-
-    axes: Float64[np.ndarray, "2 3"]
-
-    def xy(self, positions: Float64[np.ndarray, "*axes 3"]) -> Float64[np.ndarray, "*axes 2"]:
-        return positions @ self.axes.T
-
-
-def planes(centres: Float64[np.ndarray, "frame 3"], up: Float64[np.ndarray, " 3"]) -> tuple[Plane, Plane]:
-    """From above, and from the side: the path's longest level way goes to the right in both, begin to end."""
-    offsets = centres - centres.mean(0)
-    level = offsets - np.outer(offsets @ up, up)
-    right = np.linalg.svd(level, full_matrices=False)[2][0]
-    if np.linalg.norm(level) < 1e-9 * max(np.linalg.norm(centres), 1e-9):
-        right = np.cross(up, np.eye(3)[np.argmin(np.abs(up))])
-    right = right - (right @ up) * up
-    right = right / np.linalg.norm(right)
-    if right @ (centres[-1] - centres[0]) < 0:
-        right = -right
-    return Plane(np.stack([right, np.cross(up, right)])), Plane(np.stack([right, up]))
-
-
-def plan_from_above(scene: SceneSnapshot, *, unit: str) -> str:
-    """SVG. What is overhead, where that is most of the scene, is left out."""
-    above, _ = planes(_centres(scene), scene.place.up)
-    return _plan(scene, above, _trusted(scene, overhead_too=not scene.place.roofed), labels=(unit, unit))
-
-
-def plan_from_the_side(scene: SceneSnapshot, *, unit: str) -> str:
-    """SVG; up is up."""
-    _, side = planes(_centres(scene), scene.place.up)
-    return _plan(scene, side, _trusted(scene, overhead_too=True), labels=(unit, f"height, {unit}"))
-
-
-def _centres(scene: SceneSnapshot) -> np.ndarray:
-    return scene.cameras.world_from_cam[:, :3, 3]
-
-
-def _trusted(scene: SceneSnapshot, *, overhead_too: bool) -> Points:
-    settings, place = Settings(edge_max=scene.place.scale.edge_max), scene.place
-    points = scene.snapshot.points
-    points = points[passing(points, settings, place.scale)]
-    return points if overhead_too else points[~overhead(points, place.up, place.eyes, place.headroom)]
-
-
-def _plan(scene: SceneSnapshot, plane: Plane, points: Points, *, labels: tuple[str, str]) -> str:
-    path, cloud = plane.xy(_centres(scene)), plane.xy(points.position.astype(np.float64))
-    edges = fitted(view_edges(path, cloud, scene.place.scale.depth))
+def plan_svg(plan: ScenePlan, scene: SceneSnapshot, *, labels: tuple[str, str]) -> str:
+    """SVG, with `labels` of its two axes."""
+    xy, points = plan.plane.xy, plan.points
+    edges = fitted(plan.edges(scene.place.scale.depth))
     colours = path_colours(scene.cameras, Settings())
     longest = max(edges[2] - edges[0], edges[3] - edges[1])
     true_path, recorded, loops = scene.true_path, scene.recorded_path, closures(scene)
     return map_plot(
-        Route(path, colours),
+        Route(xy(plan.path), colours),
         edges=edges,
         x_label=labels[0],
         y_label=labels[1],
-        backdrop=backdrop(cloud, points.rgb, edges),
-        ticks=_fields_of_view(scene, plane, reach=_CAMERA_REACH * longest),
-        beside=None if true_path is None else plane.xy(true_path),
-        before=None if recorded is None else plane.xy(recorded),
-        links=() if loops is None else list(plane.xy(loops)),
+        backdrop=backdrop(xy(plan.cloud), points.rgb, edges),
+        ticks=_fields_of_view(scene, plan.plane, reach=_CAMERA_REACH * longest),
+        beside=None if true_path is None else xy(true_path),
+        before=None if recorded is None else xy(recorded),
+        links=() if loops is None else list(xy(loops)),
     )
-
-
-def view_edges(path: np.ndarray, cloud: np.ndarray, depth: float) -> tuple[float, float, float, float]:
-    """Around all of the path, and the scene without the points that are furthest out."""
-    low, high = path.min(0), path.max(0)
-    room = max(_ROOM * float((high - low).max()), _LEAST_ROOM * depth)
-    low, high = low - room, high + room
-    if len(cloud):
-        ends = np.percentile(cloud, _OF_THE_SCENE, axis=0)
-        low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
-    left, bottom, right, top = (*low.tolist(), *high.tolist())
-    return left, bottom, right, top
 
 
 def backdrop(

@@ -117,13 +117,28 @@ def home(cameras: Cameras, place: SceneLayout, *, aspect: float = 1.2) -> Viewpo
         ahead = np.cross(place.up, [1.0, 0.0, 0.0] if abs(place.up[0]) < 0.9 else [0.0, 0.0, 1.0])
     ahead = _FLAT * ahead / np.linalg.norm(ahead) - np.sqrt(1 - _FLAT**2) * place.up
     right = np.cross(ahead, place.up) / _FLAT
-    axes = np.stack([right, np.cross(ahead, right), ahead])  # x right, y down, z ahead
+    axes = np.stack([right, np.cross(ahead, right), ahead])
+    return looking_along(axes, place.extent, centres, place, radii=place.radii, aspect=aspect)
+
+
+def looking_along(
+    axes: Float64[np.ndarray, "3 3"],
+    points: Float64[np.ndarray, "point 3"],
+    centres: Float64[np.ndarray, "frame 3"],
+    place: SceneLayout,
+    *,
+    radii: Float64[np.ndarray, " point"],
+    aspect: float,
+) -> Viewpoint:
+    """Along the last of three `axes` (rows in the world: x right, y down, z ahead), from as near as the path and nearly
+    all points can be seen from in a window of that width over height; at the points' median distance.
+    """
     slope = _MARGIN * np.tan(ORBIT_FOV / 2)
-    points, path = place.extent @ axes.T, centres @ axes.T
-    position = nearest_view(points, path, slopes=(aspect * slope, slope), radii=place.radii)
-    distance = max(float(np.median((points if len(points) else path)[:, 2])) - position[2], 0.1 * place.scale.depth)
+    seen, path = points @ axes.T, centres @ axes.T
+    position = nearest_view(seen, path, slopes=(aspect * slope, slope), radii=radii)
+    distance = max(float(np.median((seen if len(seen) else path)[:, 2])) - position[2], 0.1 * place.scale.depth)
     position = axes.T @ position
-    return Viewpoint(position * place.unit, (position + distance * ahead) * place.unit)
+    return Viewpoint(position * place.unit, (position + distance * axes[2]) * place.unit)
 
 
 def nearest_view(
