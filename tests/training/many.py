@@ -19,7 +19,8 @@ STEPS = 5
 
 
 def config(kind: str, stage: str) -> TrainConfig:
-    """Four lanes a step: two a process where there are two. `kind` is ddp, fsdp, or hsdp, of groups of two."""
+    """Four lanes a step: two a process where there are two. `kind` is ddp, fsdp, or hsdp, of groups of two; with
+    "-shared" pairs of processes have the frames of their windows between them."""
     base = recipe("pocket")
     first = base.stages[0]
     clips = replace(first.clips, size=(16, 24), rendered=6, frames=(2, 3), batch=2, lanes=4, pool=6)
@@ -33,7 +34,8 @@ def config(kind: str, stage: str) -> TrainConfig:
         stages=(short,),
         optimiser=replace(base.optimiser, kind="adamw"),  # Muon iterates in bfloat16, which differs by more
         precision="float32",
-        parallel="ddp" if kind == "ddp" else "fsdp",
+        parallel="ddp" if kind.startswith("ddp") else "fsdp",
+        context_parallel=2 if kind.endswith("-shared") else 1,
         shard_over=2 if kind == "hsdp" else 0,
         validation=ValidationConfig(every=STEPS, clips=2, pictures=0),
         render_workers=0,

@@ -78,7 +78,7 @@ def chained(tmp_path_factory):
     return alone(tmp_path_factory.mktemp("chained"), "chained")
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp", "fsdp-shared", pytest.param("ddp-shared", marks=pytest.mark.slow)])
 def test_two_processes_equal_one(chained, kind, tmp_path):
     assert_the_same_run(start(tmp_path, kind, "chained"), *chained)
 
@@ -104,3 +104,12 @@ def test_lanes_are_shared_out_or_refused():
     assert [list(Ranks(rank, 2, cpu).lanes(4)) for rank in (0, 1)] == [[0, 2], [1, 3]]
     with pytest.raises(InputError, match=r"\b3 lanes.*\b2\b"):
         Ranks(0, 2, cpu).lanes(3)
+
+
+def test_processes_that_share_windows_have_the_same_lanes():
+    cpu = torch.device("cpu")
+    assert [list(Ranks(rank, 4, cpu, context=2).lanes(4)) for rank in range(4)] == [[0, 2], [0, 2], [1, 3], [1, 3]]
+    with pytest.raises(InputError, match=r"5 lanes.* 4 processes of which 2 share each; .*a multiple of 2"):
+        Ranks(0, 4, cpu, context=2).lanes(5)
+    with pytest.raises(InputError, match=r"context_parallel = 3: 4 processes"):
+        Ranks(0, 4, cpu, context=3).lanes(12)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from openloger.errors import InputError
 from openloger.network import Network
 from openloger.training import rehearse as rehearse_module
 from openloger.training import train as train_module
@@ -15,7 +16,7 @@ from openloger.training.config import ValidationConfig, recipe
 from openloger.training.curriculum import DatasetPlan
 from openloger.training.data import ClipSpec
 from openloger.training.metrics import read_metrics
-from openloger.training.rehearse import Activations, plan_run, rehearse, small_config, small_shape
+from openloger.training.rehearse import Activations, count_activations, plan_run, rehearse, small_config, small_shape
 from openloger.training.train import Budget, train
 
 from .boxes import render_box, render_boxes
@@ -110,6 +111,19 @@ def test_a_rehearsal_goes_through_every_stage(name, tmp_path):
         assert plan.state > plan.weights > 0
         assert 0 < plan.activations.recomputed <= plan.activations.kept
         assert plan.least_step_s > 0
+
+
+def test_processes_that_share_windows_are_planned_with_their_part():
+    config = small_config(recipe("loger"))
+    alone, shared = (
+        count_activations(config, config.stages[0], small_shape("loger"), context=context) for context in (1, 3)
+    )
+    assert alone.kept / 3 < shared.kept < 0.6 * alone.kept  # all keys and values, and a third of the rest
+    assert alone.recomputed / 3 < shared.recomputed < 0.6 * alone.recomputed
+    with pytest.raises(InputError, match=r"context_parallel = 2: compact takes whole windows"):
+        plan_run(replace(recipe("compact"), context_parallel=2), processes=2, render=render_boxes)
+    with pytest.raises(InputError, match=r"context_parallel = 3: 8 processes"):
+        plan_run(replace(recipe("loger"), context_parallel=3), processes=8, render=render_boxes)
 
 
 def test_the_plan_of_loger_is_right(monkeypatch):

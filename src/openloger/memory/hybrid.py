@@ -12,6 +12,7 @@ from openloger.memory.swa import SlidingWindowAttention
 from openloger.memory.ttt import TestTimeTraining
 from openloger.shapes import Float, Tensor
 from openloger.transformer.attention import Rotary
+from openloger.transformer.share import WindowShare
 
 MEMORY_KINDS = ("ttt", "swa")  # of layers
 
@@ -66,20 +67,22 @@ class HybridLayers(nn.Module):
         disabled: Collection[str] = (),
         learns: bool = True,
         count: int | None = None,
+        share: WindowShare | None = None,
     ) -> tuple[Float[Tensor, "batch token channel"], Memory]:
         """All tokens of a window after block `block`, with the memory applied: TTT first, then SWA.
 
         Where it `learns` nothing, as no window follows, the fast weights in the memory are those that came in. Only
-        then may tokens be padding: those after the first `count`.
+        then may tokens be padding: those after the first `count`. With a `share` the tokens are of this process'
+        frames, and the memory is of all of the window's.
         """
         assert count is None or not learns, "padding would be learned"
         if block in self._ttt_after and "ttt" not in disabled:
             layer = self._ttt_after[block]
-            tokens, weights = self.ttt[layer](tokens, memory.fast_weights.get(layer), learns=learns)
+            tokens, weights = self.ttt[layer](tokens, memory.fast_weights.get(layer), learns=learns, share=share)
             if learns:
                 memory = replace(memory, fast_weights={**memory.fast_weights, layer: weights})
         if block in self._swa_after and "swa" not in disabled:
             layer = self._swa_after[block]
-            tokens, own = self.swa[layer](tokens, rotary, memory.keys_values.get(layer), count=count)
+            tokens, own = self.swa[layer](tokens, rotary, memory.keys_values.get(layer), count=count, share=share)
             memory = replace(memory, keys_values={**memory.keys_values, layer: own})
         return tokens, memory

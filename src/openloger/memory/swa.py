@@ -10,6 +10,7 @@ from openloger.memory.state import padded_to
 from openloger.shapes import Bool, Float, Tensor
 from openloger.transformer.attention import Block, KeysValues, Rotary
 from openloger.transformer.layers import memory_gate
+from openloger.transformer.share import WindowShare
 
 
 class SlidingWindowAttention(nn.Module):
@@ -50,6 +51,7 @@ class SlidingWindowAttention(nn.Module):
         valid: Bool[Tensor, "batch token"] | None = None,
         count: int | None = None,
         to_next: Rotary | None = None,
+        share: WindowShare | None = None,
     ) -> tuple[Float[Tensor, "batch token channel"], KeysValues]:
         """The tokens with memory added, and this chunk's own keys and values for the next one.
 
@@ -61,9 +63,10 @@ class SlidingWindowAttention(nn.Module):
             count: Of the tokens before the padding, where all padding is at the end of every row; instead of `valid`.
             to_next: Turns the keys that are kept, where the next chunk counts places from another origin: places p here
                 are p − n there, so it is the rotary of −n.
+            share: Where the chunk is this process' part of a window; what is returned for the next is of all of it.
         """
         queries, own = self.block.attention.project(self.block.attention_norm(x), rotary)
-        own = own._replace(valid=valid).first(count)
+        own = own._replace(valid=valid).first(count).gathered(share)
         attended = self.block.attention.attend(queries, own.with_prefix(previous), causal=self.causal)
         y = self.block.apply_residuals(x, attended)
         keys = own.keys if to_next is None else to_next(own.keys)

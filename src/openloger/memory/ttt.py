@@ -19,6 +19,7 @@ from torch import nn
 from openloger.errors import InputError
 from openloger.shapes import Bool, Float, Tensor
 from openloger.transformer.layers import Linear, memory_gate
+from openloger.transformer.share import WindowShare
 
 _INITIAL_LEARNING_RATE = 0.01
 
@@ -126,12 +127,21 @@ def _scaled_to_one(x: Tensor) -> Tensor:
     return x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
 
 
-def update(weights: FastWeights, step: FastWeights, *, dtype: torch.dtype, length: Tensor | None = None) -> FastWeights:
+def update(
+    weights: FastWeights,
+    step: FastWeights,
+    *,
+    dtype: torch.dtype,
+    length: Tensor | None = None,
+    share: WindowShare | None = None,
+) -> FastWeights:
     """Add the orthogonalised step, then restore the norm of every column (LaCT, arXiv 2505.23884), as one batch.
 
-    `length` (3, B, H, 1, 1) shortens the steps of the three weights; None takes them whole, as published.
+    `length` (3, B, H, 1, 1) shortens the steps of the three weights; None takes them whole, as published. With a
+    `share` the step is of this process' tokens, and what is added of all of them.
     """
     stacked = torch.stack([step.w0, step.w1.mT, step.w2]).float()  # (3, B, H, d, e)
+    stacked = stacked if share is None else share.sum(stacked)
     direction = newton_schulz(stacked, dtype=dtype)
     s0, s1, s2 = (direction if length is None else direction * length).unbind(0)
     return FastWeights(
@@ -158,12 +168,14 @@ class FastWeightUpdate(nn.Module):
         v: Float[Tensor, "batch head token dim"],
         rates: LearningRates,
         tokens: Float[Tensor, "#batch 1 1 1"] | None = None,
+        share: WindowShare | None = None,
     ) -> FastWeights:
         """The weights after one step on −⟨f(k), v⟩; of `tokens` in a row the others are padding, whose rates are 0."""
+        assert share is None or not self.scaled, "the length of a step is of all tokens"
         step = gradient(weights, k, v, rates)
         with torch.autocast(v.device.type, enabled=False):
             length = self._length(rates, tokens) if self.scaled else None
-            return update(weights, step, dtype=self._iteration_dtype(v), length=length)
+            return update(weights, step, dtype=self._iteration_dtype(v), length=length, share=share)
 
     def _length(self, rates: LearningRates, tokens: Tensor | None) -> Float[Tensor, "3 batch head 1 1"]:
         """Of the steps: the square of the mean learning rate in units of the initial one, at most 1.
@@ -260,6 +272,7 @@ class TestTimeTraining(nn.Module):
         *,
         valid: Bool[Tensor, "batch token"] | None = None,
         learns: bool = True,
+        share: WindowShare | None = None,
     ) -> tuple[Float[Tensor, "batch token channel"], FastWeights]:
         """The tokens with memory added, and the weights after this chunk.
 
@@ -268,14 +281,16 @@ class TestTimeTraining(nn.Module):
             weights: What the previous chunk returned; None for the initial ones.
             valid: False for padding, which teaches nothing. A row of padding alone keeps its weights.
             learns: Whether the weights are updated; False for a chunk that none follows, whose update nobody reads.
+            share: Where the chunk is this process' part of a window; the weights are updated by all of it.
         """
+        assert share is None or (valid is None and self.smear is None), "a shared chunk is whole, of single tokens"
         weights = self.initial_weights(len(x)) if weights is None else weights
         normed = self.pre_norm(x)
         qkv = F.silu(self._projected(normed)).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # (B, H, T, d)
         q, k = _unit(q), _unit(k)
         o = self.output_norm(apply(weights, q).float()).transpose(1, 2).flatten(2)  # (B, T, C)
-        updated = self._updated(weights, k, v, normed, valid) if learns else weights
+        updated = self._updated(weights, k, v, normed, valid, share) if learns else weights
         return x + self.proj(o) * F.silu(self.gate(x)), updated
 
     def _projected(self, normed: Float[Tensor, "batch token channel"]) -> Float[Tensor, "batch token 3 head dim"]:
@@ -287,9 +302,17 @@ class TestTimeTraining(nn.Module):
         own = self.smear.sigmoid().to(k.dtype)
         return torch.stack([q, own * k + (1 - own) * F.pad(k[:, :-1], (0, 0, 0, 0, 1, 0)), v], dim=2)
 
-    def _updated(self, weights: FastWeights, k: Tensor, v: Tensor, normed: Tensor, valid: Tensor | None) -> FastWeights:
+    def _updated(
+        self,
+        weights: FastWeights,
+        k: Tensor,
+        v: Tensor,
+        normed: Tensor,
+        valid: Tensor | None,
+        share: WindowShare | None,
+    ) -> FastWeights:
         tokens = None if valid is None else valid.sum(1).clamp(min=1).float()[:, None, None, None]
-        updated = self.update(weights, k, v, self._rates(normed, valid), tokens)
+        updated = self.update(weights, k, v, self._rates(normed, valid), tokens, share)
         if valid is None:
             return updated
         fed = valid.any(dim=1)[:, None, None, None]

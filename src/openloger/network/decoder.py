@@ -17,6 +17,7 @@ from openloger.network.patches import KeptPatches
 from openloger.network.video_memory import VideoMemory
 from openloger.shapes import Float, Int, Tensor
 from openloger.transformer.attention import Block, Rotary
+from openloger.transformer.share import WindowShare
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,13 @@ class Decoder(nn.Module):
         disabled: Collection[str] = (),
         learns: bool = True,
         padding: int = 0,
+        share: WindowShare | None = None,
     ) -> tuple[Float[Tensor, "batch frame token channel2"], VideoMemory]:
         """The tokens after the last two blocks side by side (channel2 = 2C), and the memory for the next window.
 
         Of the features and positions of all patches, those that are `kept` take part; the tokens are theirs, with
-        padding where frames keep different numbers. No other frame attends to the last `padding` frames.
+        padding where frames keep different numbers. No other frame attends to the last `padding` frames. With a `share`
+        features, roles and tokens are of this process' frames; the memory is of the whole window.
         """
         assert not padding or kept is None, "masks change the number of tokens anyway"
         features = self.embed(features)
@@ -87,7 +90,8 @@ class Decoder(nn.Module):
                 within = block(tokens.flatten(0, 1), places.in_frame, valid=places.valid)
                 tokens = within.unflatten(0, (batch, frames))
             else:
-                tokens = places.put_back(block(places.over_window(tokens), places.in_window, count=count), tokens)
+                row = block(places.over_window(tokens), places.in_window, count=count, share=share)
+                tokens = places.put_back(row, tokens)
             if self.memory is not None and self.memory.has_layer_after(number):
                 remembered, memory = self.memory(
                     places.over_window(tokens),
@@ -97,6 +101,7 @@ class Decoder(nn.Module):
                     disabled=disabled,
                     learns=learns,
                     count=count,
+                    share=share,
                 )
                 tokens = places.put_back(remembered, tokens)
             last = [*last[-1:], tokens]

@@ -127,6 +127,11 @@ class Network(nn.Module):
         """Whether a last window may be padded: not where convolutions match frames with their neighbours."""
         return self.fusion is None
 
+    @property
+    def shares_windows(self) -> bool:
+        """Whether processes may share a window: not where more than attention and memory reaches beyond a frame."""
+        return isinstance(self.heads, Heads) and self.heads.metric is None
+
     def set_precision(self, precision: torch.dtype) -> Network:
         """Store the matrices of all transformer blocks and TTT layers in `precision`, and run the transformers in it.
 
@@ -155,10 +160,15 @@ class Network(nn.Module):
         Frames that `memory` has from the previous window are not encoded again. Memory layers of the `disabled` kinds
         (of `MEMORY_KINDS`) do not run: they add nothing, as if their gates were zero, and leave nothing in the memory.
         Without "swa" the memories of scale and lens take nothing from the previous window, either. The prediction has
-        no frames for a window's `padding`.
+        no frames for a window's `padding`. Of a window that processes share, each computes its frames, and has the
+        prediction and the memory of all.
         """
         if window.padding and not (self.takes_padding and window.last and window.used is None):
             raise InputError("only last windows without masks are padded, of networks that match no neighbours")
+        if window.share is not None and (not self.shares_windows or window.padding or window.used is not None):
+            raise InputError(
+                f"{self.config.name}: no window with masks or padding is shared, and of some networks none"
+            )
         before = self.fresh_memory() if memory is None else memory
         if window.used is not None:  # convolutions reach past a patch: what is hidden gets the mean of all pictures
             window = replace(window, images=torch.where(window.used[:, :, None], window.images, self.image_mean))
@@ -179,7 +189,7 @@ class Network(nn.Module):
         window = Window(images[None].to(self.device), len(images), 0)
         rows, columns = self._patches(window)
         with self._autocast():
-            maps = self._encoded(window, ())
+            maps = self._encoded(window.images, ())
         return in_bytes(pooled_places(tuple(level[0] for level in maps), size=(rows, columns)))
 
     def carried_place(self, memory: VideoMemory, size: tuple[int, int]) -> Float[Tensor, " number"] | None:
@@ -203,9 +213,11 @@ class Network(nn.Module):
     ) -> tuple[HeadOutputs, VideoMemory, Encoded]:
         assert isinstance(self.heads, Heads)
         rows, columns = self._patches(window)
-        kept = KeptPatches.of(window.used, self.config.encoder.patch)
+        kept, share = KeptPatches.of(window.used, self.config.encoder.patch), window.share
+        own = slice(None) if share is None else share.own
         with self._autocast():
-            features = self._encoded(window, before.overlap_features, kept)
+            carried = tuple(level[:, own] for level in before.overlap_features)
+            features = self._encoded(window.images[:, own], carried, kept)
             tokens, after = self._decoded(features[0], window, positions_yx, before, kept, disabled)
             heads = self.heads(
                 tokens,
@@ -217,7 +229,10 @@ class Network(nn.Module):
                 padding=window.padding,
                 frames_at_once=self.frames_at_once,
             )
-            return heads, after, tuple(level[:, : level.shape[1] - window.padding] for level in features)
+        if share is not None:
+            heads = HeadOutputs(*(share.gather(of_frames, dim=1) for of_frames in heads[:3]), metric_scale=None)
+            features = tuple(share.gather(level, dim=1) for level in features)
+        return heads, after, tuple(level[:, : level.shape[1] - window.padding] for level in features)
 
     def _run_convolutional(
         self, window: Window, positions_yx: Tensor, before: VideoMemory, disabled: Collection[str]
@@ -225,7 +240,7 @@ class Network(nn.Module):
         """Convolutions and heads in float32, the decoder in the network's precision."""
         assert self.fusion is not None
         assert isinstance(self.heads, DenseHeads)
-        pyramid, pixels = self._encoded(window, before.overlap_features), self._normalised(window.images)
+        pyramid, pixels = self._encoded(window.images, before.overlap_features), self._normalised(window.images)
         kept = KeptPatches.of(window.used, self.config.encoder.patch)
         fused = self.fusion(pyramid, window.used)
         with self._autocast():
@@ -257,13 +272,14 @@ class Network(nn.Module):
     ) -> tuple[Tensor, VideoMemory]:
         return self.decoder(
             features,
-            window.roles,
+            window.roles if window.share is None else window.roles[window.share.own],
             positions_yx,
             before,
             kept=kept,
             disabled=disabled,
             learns=not window.last,
             padding=window.padding,
+            share=window.share,
         )
 
     def _scaled(
@@ -273,10 +289,10 @@ class Network(nn.Module):
         carried = None if before is None else before.overlap_cells
         return _rescaled(heads, memory(tokens, _cells(heads, used, slice(None)), carried))
 
-    def _encoded(self, window: Window, carried: tuple[Tensor, ...], kept: KeptPatches | None = None) -> Encoded:
-        """The maps of all frames of a window; those that are not `carried` from before are encoded."""
+    def _encoded(self, images: Tensor, carried: tuple[Tensor, ...], kept: KeptPatches | None = None) -> Encoded:
+        """The maps of all frames; those that are not `carried` from before are encoded."""
         new = slice(carried[0].shape[1] if carried else 0, None)
-        images = window.images[:, new]
+        images = images[:, new]
         normalised = self._normalised(images).flatten(0, 1)
         own = None if kept is None else kept.frames(new)
         parts: list[Encoded] = []

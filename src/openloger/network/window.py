@@ -9,6 +9,7 @@ import torch
 from openloger.errors import InputError
 from openloger.geometry import SE3
 from openloger.shapes import Bool, Float, Int, Tensor
+from openloger.transformer.share import WindowShare
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Window:
     still_only: bool = False  # what is predicted to move by itself has no say in a geometric camera
     measured: bool = False  # run the geometric camera in training, too, so that the refinement behind it can be trained
     padding: int = 0  # frames at the end that only bring a last window to its usual length; they change no output
+    share: WindowShare | None = None  # the frames that this process computes, where several share the window
 
     @property
     def roles(self) -> Int[Tensor, " frame"]:

@@ -6,6 +6,7 @@ where configured), and for networks that are placed by `se3` through the chain o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -15,6 +16,16 @@ from openloger.geometry import SE3
 from openloger.network import Network, Window, WindowPrediction
 from openloger.shapes import Float, Tensor
 from openloger.streaming import rigid_from_overlap, windows
+from openloger.transformer.share import WindowShare
+
+
+def check_shares(network: Network, processes: int) -> None:
+    """Raises InputError where several processes are to share the windows of a network that takes them whole."""
+    if processes > 1 and not network.shares_windows:
+        raise InputError(
+            f"context_parallel = {processes}: {network.config.name} takes whole windows, since more than attention and "
+            "memory reaches from frame to frame; leave it out"
+        )
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,11 @@ def run_chain(
     truncate: int = 0,
     log_scale: Float[Tensor, "window batch"] | None = None,
     measured: bool = False,
+    share: Callable[[int], WindowShare] | None = None,
 ) -> Chain:
     """Run a batch of clips; `size` 0 takes each as one window. `log_scale` is what the windows' depth is off by before
-    the memory of scale, taken in turn; `measured` is passed to every `Window`.
+    the memory of scale, taken in turn; `measured` is passed to every `Window`. Where processes share the windows,
+    `share` gives this one's of a window of so many frames; each of them gets the whole chain.
 
     Raises:
         InputError: the network is placed by sim3, which is not trained through.
@@ -54,16 +67,23 @@ def run_chain(
     if network.config.placement == "sim3" and size < count:
         raise InputError("windows placed by sim3 cannot be trained as a chain; train single windows, or use se3")
     memory, placed, frames = network.fresh_memory(), [], []
-    for number, group in enumerate(windows(iter(range(count)), size=size, overlap=overlap)):
+    for number, now in enumerate(windows(iter(range(count)), size=size, overlap=overlap)):
         if truncate and number % truncate == 0:
             memory = memory.detach()
         wrong = None if log_scale is None else log_scale[number % len(log_scale)]
-        window = Window(images[:, list(group.frames)], size=size, overlap=overlap, log_scale=wrong, measured=measured)
+        window = Window(
+            images[:, list(now.frames)],
+            size=size,
+            overlap=overlap,
+            log_scale=wrong,
+            measured=measured,
+            share=None if share is None else share(len(now.frames)),
+        )
         prediction, memory = network(window, memory)
         if rigid and placed:
             prediction = _attach(prediction, placed[-1].world_from_cam[:, -overlap])
         placed.append(prediction)
-        frames.append(group.frames)
+        frames.append(now.frames)
     return Chain(
         _join(placed), tuple(frames), tuple(one.metric_scale for one in placed if one.metric_scale is not None)
     )

@@ -54,6 +54,7 @@ class TrainConfig:
     compile: bool = False  # torch.compile a block
     parallel: str = "ddp"  # among torchrun's processes: "ddp" | "fsdp" (FSDP2, sharded weights)
     shard_over: int = 0  # of fsdp: processes that share one copy of the weights, as those of a node (HSDP); 0: all
+    context_parallel: int = 1  # processes that share the frames of every window; lanes go to so many together
     recompute: bool = False  # activation checkpointing a block
     render_workers: int = 1  # processes that render ahead; 0: render in this one
     queue_gb: float = 16.0  # of each training process: 10⁹ bytes that rendered clips may take while they wait
@@ -69,6 +70,8 @@ class TrainConfig:
             raise InputError(f"parallel is {self.parallel!r}; it is ddp or fsdp")
         if min(self.shard_over, self.keep_every) < 0 or self.queue_gb <= 0:
             raise InputError("shard_over and keep_every are 0 or more, queue_gb is more than 0")
+        if self.context_parallel < 1:
+            raise InputError(f"context_parallel is {self.context_parallel}; it is 1 or more processes")
 
     def stage(self, name: str) -> Stage:
         """The stage of this name."""

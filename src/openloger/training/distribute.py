@@ -1,7 +1,10 @@
 """Many processes, one run: started by torchrun, gradients averaged by DDP or weights sharded by FSDP2.
 
 The lanes of a step are shared out among the processes (process r of n takes lanes r, r + n, …), so the batch, and with
-it the run, does not depend on how many there are.
+it the run, does not depend on how many there are. With context parallelism the frames of a lane's windows are shared
+out, too: consecutive processes, as those of a node, have the same lanes, and every one computes its part of the frames
+and the whole loss. The mean of the gradients over all processes is that of the lanes then as well
+(`transformer.share`), so that DDP, FSDP2 and HSDP are what they are without it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -40,6 +43,13 @@ class Ranks:
     rank: int
     count: int
     device: torch.device
+    context: int = 1  # processes that share every window
+    window: dist.ProcessGroup | None = None  # those that share this one's; None: it has its windows alone
+
+    @property
+    def teams(self) -> int:
+        """Groups of processes that share windows: as many lanes are computed at once."""
+        return self.count // self.context
 
     @property
     def first(self) -> bool:
@@ -51,17 +61,27 @@ class Ranks:
         return self.count > 1
 
     def lanes(self, lanes: int) -> range:
-        """The lanes of a step that are this process' own."""
-        if lanes % self.count:
+        """The lanes of a step that are this process' own, or that it shares.
+
+        Raises InputError where they, or the processes, cannot be shared out.
+        """
+        if self.count % self.context:
             raise InputError(
-                f"{lanes} lanes cannot be shared out among {self.count} processes; make `lanes` a multiple"
+                f"context_parallel = {self.context}: {self.count} processes are no whole number of groups of "
+                f"{self.context}"
             )
-        return range(self.rank, lanes, self.count)
+        if lanes % self.teams:
+            of = "" if self.context == 1 else f" of which {self.context} share each"
+            raise InputError(
+                f"{lanes} lanes cannot be shared out among {self.count} processes{of}; make `lanes` a multiple"
+                + (f" of {self.teams}" if of else "")
+            )
+        return range(self.rank // self.context, lanes, self.teams)
 
 
 @contextmanager
-def ranks(device: str) -> Iterator[Ranks]:
-    """Join the processes that torchrun started; alone where there are none."""
+def ranks(device: str, *, context: int = 1) -> Iterator[Ranks]:
+    """Join the processes that torchrun started, `context` of which share windows; alone where there are none."""
     if "WORLD_SIZE" not in os.environ:
         yield Ranks(0, 1, resolve_device(device))
         return
@@ -72,12 +92,22 @@ def ranks(device: str) -> Iterator[Ranks]:
     if kind == "cuda":
         torch.cuda.set_device(own)
     dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    context = context if dist.get_world_size() > 1 else 1
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), own)
+        yield Ranks(dist.get_rank(), dist.get_world_size(), own, context, _window_group(context))
     finally:
         dist.destroy_process_group()
         if kind == "cpu":
             time.sleep(_LET_GO_S)
+
+
+def _window_group(context: int) -> dist.ProcessGroup | None:
+    """The processes that share this one's windows; all have to call it."""
+    count, rank = dist.get_world_size(), dist.get_rank()
+    if context == 1 or count % context:  # refused with the lanes
+        return None
+    teams = [dist.new_group(list(range(first, first + context))) for first in range(0, count, context)]
+    return cast("dist.ProcessGroup", teams[rank // context])
 
 
 def wrap(objective: nn.Module, among: Ranks, kind: str) -> nn.Module:

@@ -27,6 +27,7 @@ from openloger.geometry import SE3, project, unproject
 from openloger.shapes import Bool, Float, Int, Tensor
 from openloger.training.clips import Clip, ClipBatch, FramePairs, stack
 from openloger.training.losses import relative_motion
+from openloger.transformer.share import WindowShare
 
 DEPTH_TOLERANCE = 0.05  # relative; beyond it something else is in front
 
@@ -136,6 +137,14 @@ class BlockPass(NamedTuple):
     query: Float[Tensor, "batch head token head_dim"]  # normed, not yet turned by its position
     key: Float[Tensor, "batch head token head_dim"]
     output: Float[Tensor, "batch token channel"]
+
+    def gathered(self, share: WindowShare | None) -> BlockPass:
+        """Of all frames of a window that processes share; None: as it is."""
+        if share is None:
+            return self
+        return BlockPass(
+            share.gather(self.query, dim=2), share.gather(self.key, dim=2), share.gather(self.output, dim=1)
+        )
 
 
 @dataclass

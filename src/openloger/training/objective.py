@@ -13,12 +13,13 @@ from dataclasses import fields
 from functools import partial
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from openloger.errors import InputError
 from openloger.network import Network
 from openloger.shapes import Float, Tensor
-from openloger.training.chaining import Chain, run_chain
+from openloger.training.chaining import Chain, check_shares, run_chain
 from openloger.training.clips import ClipBatch
 from openloger.training.curriculum import Stage
 from openloger.training.losses import Losses, measure, median_log_ratio
@@ -32,6 +33,7 @@ from openloger.training.matching import (
     mean_match,
     probe_tokens,
 )
+from openloger.transformer.share import WindowShare
 
 NOISY_WINDOWS = 16  # of a chain, whose scales are off independently; longer ones begin anew
 
@@ -39,10 +41,16 @@ NOISY_WINDOWS = 16  # of a chain, whose scales are off independently; longer one
 class Objective(nn.Module):
     """The loss of a batch in one stage of a run."""
 
-    def __init__(self, network: Network, stage: Stage) -> None:
+    def __init__(self, network: Network, stage: Stage, group: dist.ProcessGroup | None = None) -> None:
+        """The processes of a `group` share the clips' windows, and compute the same loss.
+
+        Raises InputError where the network's windows cannot be shared.
+        """
         super().__init__()
+        check_shares(network, 1 if group is None else group.size())
         self.network = network
         self.stage = stage
+        self.share = None if group is None else partial(WindowShare.among, group)
 
     def forward(self, clips: ClipBatch, progress: float = 0.0) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The weighted sum, with gradient, and every term by its name, without; `progress` of the stage in 0..1."""
@@ -57,8 +65,10 @@ class Objective(nn.Module):
             truncate=plan.truncate,
             log_scale=scale_noise(clips, plan.scale_noise) if plan.scale_noise else None,
             measured=plan.measured,
+            share=self.share,
         )
-        chain, matched = run_and_match(self.network, clips, run) if weights.match or weights.shift else (run(), None)
+        matching = weights.match or weights.shift
+        chain, matched = run_and_match(self.network, clips, run, self.share) if matching else (run(), None)
         losses = measure(chain.prediction, clips.take_frames(chain.index), weights)
         total = losses.total(weights)
         extra: dict[str, Tensor] = {}
@@ -77,7 +87,12 @@ class Objective(nn.Module):
         return total, {"loss": total.detach(), **by_name(losses, matched), **extra}
 
 
-def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) -> tuple[Chain, MatchResult]:
+def run_and_match(
+    network: Network,
+    clips: ClipBatch,
+    run: Callable[[], Chain],
+    share: Callable[[int], WindowShare] | None = None,
+) -> tuple[Chain, MatchResult]:
     """The result of `run`, and how well the tokens of the middle blocks correspond in each of its windows."""
     blocks = network.decoder.blocks
     with ExitStack() as stack:
@@ -88,7 +103,8 @@ def run_and_match(network: Network, clips: ClipBatch, run: Callable[[], Chain]) 
     results = []
     for frames, *of_window in zip(chain.frames, *passes, strict=True):
         truth = correspond(clips.take_frames(torch.tensor(frames)), patch=patch)
-        results += [match(one, truth, special_tokens=special_tokens) for one in of_window]
+        own = None if share is None else share(len(frames))
+        results += [match(one.gathered(own), truth, special_tokens=special_tokens) for one in of_window]
     return chain, mean_match(results)
 
 

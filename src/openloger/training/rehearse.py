@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
 from openloger.training.batches import LaneFeed
 from openloger.training.blocks import recompute_blocks
-from openloger.training.chaining import run_chain
+from openloger.training.chaining import check_shares, run_chain
 from openloger.training.config import TrainConfig, ValidationConfig
 from openloger.training.curriculum import ClipPlan, Stage
 from openloger.training.data import world_spec_of
@@ -31,6 +32,7 @@ from openloger.training.optimiser import is_matrix
 from openloger.training.render import RenderClips, render_clips
 from openloger.training.train import Budget, check_datasets, set_trainable, train
 from openloger.training.validate import held_out_frames
+from openloger.transformer.share import WindowShare
 
 STEPS = 4  # of each stage; the run is cut in the middle of each
 _WIDE = 64  # features; networks that are narrower are rehearsed as they are
@@ -177,11 +179,13 @@ def plan_run(
     plans = []
     for stage in config.stages:
         clips = stage.clips
-        feed = LaneFeed(config, clips, Ranks(0, processes, torch.device("cpu")), render)
+        among = Ranks(0, processes, torch.device("cpu"), config.context_parallel if processes > 1 else 1)
+        feed = LaneFeed(config, clips, among, render)
         with torch.device("meta"):
             shape = shape_of(config.preset)
             network = Network(shape if stage.windows.memory else replace(shape, memory=None))
         set_trainable(network, stage)
+        check_shares(network, among.context)
         shards = (config.shard_over or processes) if config.parallel == "fsdp" else 1
         weights = _bytes(weight for _, weight in network.named_parameters())
         trained = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
@@ -201,35 +205,39 @@ def plan_run(
                 moments=moments // shards,
                 running_mean=weights // shards,
                 feed_frames_per_s=_measured_feed(config, stage, render),
-                feed_processes=processes * max(1, config.render_workers) * (clips.lanes // processes),
+                feed_processes=clips.lanes * max(1, config.render_workers),
                 validation_frames=held_out_frames(stage, config.validation),
                 waiting_clips=feed.waiting_bytes,
                 pooled_clips=feed.pool_bytes,
-                activations=count_activations(config, stage, network.config),
+                activations=count_activations(config, stage, network.config, context=among.context),
             )
         )
     return plans
 
 
-def count_activations(config: TrainConfig, stage: Stage, shape: NetworkConfig) -> Activations:
+def count_activations(config: TrainConfig, stage: Stage, shape: NetworkConfig, *, context: int = 1) -> Activations:
     """Of a batch of one lane with the most frames of the stage, at the windows that it begins with.
 
     Of clips of several sizes the largest count. Windows after the second keep as much as the second, so no more than
-    two are gone through. The losses, which keep little beside the network, are left out.
+    two are gone through. The losses, which keep little beside the network, are left out. Of `context` processes that
+    share the windows the first is counted, whose share is the largest.
     """
+    kept_of = partial(_kept, config, stage, shape, context=context)
     clips, (window, overlap) = stage.clips, stage.windows.at(0.0)
     frames = max(clips.frames)
     if not window or frames <= window:
-        kept, recomputed = (_kept(config, stage, shape, frames, recompute=again) for again in (False, True))
+        kept, recomputed = (kept_of(frames, recompute=again) for again in (False, True))
         return Activations(kept, recomputed)
     count = 1 + -(-(frames - window) // (window - overlap))
-    one = [_kept(config, stage, shape, window, recompute=again) for again in (False, True)]
-    two = [_kept(config, stage, shape, 2 * window - overlap, recompute=again) for again in (False, True)]
+    one = [kept_of(window, recompute=again) for again in (False, True)]
+    two = [kept_of(2 * window - overlap, recompute=again) for again in (False, True)]
     kept, recomputed = (first + (count - 1) * (both - first) for first, both in zip(one, two, strict=True))
     return Activations(kept, recomputed)
 
 
-def _kept(config: TrainConfig, stage: Stage, shape: NetworkConfig, frames: int, *, recompute: bool) -> int:
+def _kept(
+    config: TrainConfig, stage: Stage, shape: NetworkConfig, frames: int, *, recompute: bool, context: int
+) -> int:
     """Bytes of all tensors that are kept for the backward pass, each memory once.
 
     Dense heads check their values, which tensors without contents have not: their small networks run on one clip of
@@ -256,8 +264,9 @@ def _kept(config: TrainConfig, stage: Stage, shape: NetworkConfig, frames: int, 
 
         images = torch.zeros(clips, frames, 3, *stage.clips.largest_size)
         window, overlap = stage.windows.at(0.0)
+        share = None if context == 1 else lambda frames: WindowShare(frames, 0, context, None)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            chain = run_chain(network, images, size=window, overlap=overlap)
+            chain = run_chain(network, images, size=window, overlap=overlap, share=share)
         total = sum(memory.nbytes() for memory in kept.values())
         del chain
     return times * total

@@ -122,7 +122,7 @@ def train(
     check_run_folder(out)  # before the processes meet, and the first of them begins to write
     beside = config.render_workers
     with (
-        ranks(device) as among,
+        ranks(device, context=config.context_parallel) as among,
         stop_requests() as stop,
         cores_shared(work=math.inf, beside=beside),
         Saver(config, among) as saver,
@@ -284,7 +284,7 @@ class StageLoop:
             recompute_blocks(run.network)
         if config.compile:
             compile_blocks(run.network)
-        self.objective = wrap(Objective(run.network, stage), context.among, config.parallel)
+        self.objective = wrap(Objective(run.network, stage, context.among.window), context.among, config.parallel)
         self._held_out: HeldOut | None = None
         self._clock = time.monotonic()
         self._terms = [{name: torch.tensor(value) for name, value in term.items()} for term in run.terms]
@@ -329,7 +329,7 @@ class StageLoop:
             optimiser.zero_grad(set_to_none=True)
         run.mean.update(dict(run.network.named_parameters()), run.progress.step)
         self._terms += [{**term, "gradient_norm": norm} for term in terms]
-        self._advance(frames * self.context.among.count)
+        self._advance(frames * self.context.among.teams)
 
     def _must_stop(self, until: float | None) -> bool:
         late = until is not None and time.monotonic() >= until

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from openloger.shapes import Bool, Float, Tensor
 from openloger.transformer.layers import Linear
+from openloger.transformer.share import WindowShare
 
 _ROWS = 256  # as fast as all at once; with fewer it becomes slower
 BACKENDS = {  # of torch's fused attention on a card, in torch's own names
@@ -76,6 +77,14 @@ class KeysValues(NamedTuple):
             return self
         valid = None if self.valid is None else self.valid[:, :count]
         return KeysValues(self.keys[:, :, :count], self.values[:, :, :count], valid)
+
+    def gathered(self, share: WindowShare | None) -> KeysValues:
+        """Of all frames of a window that processes share; None: as they are."""
+        if share is None:
+            return self
+        assert self.valid is None, "shared windows have no padding"
+        keys, values = share.gather(torch.stack([self.keys, self.values]), dim=3).unbind(0)  # in one message
+        return KeysValues(keys, values)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> KeysValues:
         """The same with every tensor changed."""
@@ -183,11 +192,14 @@ class Attention(nn.Module):
         valid: Bool[Tensor, "batch token"] | None = None,
         causal: bool = False,
         count: int | None = None,
+        share: WindowShare | None = None,
     ) -> Float[Tensor, "batch token channel"]:
         """`valid` is False for padding; where all padding is at the end, the `count` of the tokens before it does as
-        well, without a mask."""
-        queries, context = self.project(x, rotary)
-        return self.attend(queries, context._replace(valid=valid).first(count), causal=causal)
+        well, without a mask. With a `share` the tokens attend to all frames of their window."""
+        assert share is None or not causal, "what the others have comes before and after"
+        queries, own = self.project(x, rotary)
+        context = own._replace(valid=valid).first(count).gathered(share)
+        return self.attend(queries, context, causal=causal)
 
 
 class Mlp(nn.Module):
@@ -240,7 +252,8 @@ class Block(nn.Module):
         valid: Bool[Tensor, "batch token"] | None = None,
         causal: bool = False,
         count: int | None = None,
+        share: WindowShare | None = None,
     ) -> Float[Tensor, "batch token channel"]:
         """Arguments as of `Attention`."""
-        attended = self.attention(self.attention_norm(x), rotary, valid=valid, causal=causal, count=count)
+        attended = self.attention(self.attention_norm(x), rotary, valid=valid, causal=causal, count=count, share=share)
         return self.apply_residuals(x, attended)
