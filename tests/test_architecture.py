@@ -15,6 +15,9 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "openloger"
 
+PYTHON_FOLDERS = ("src", "tests", "benchmarks", "examples")
+LONGEST = 450  # lines of a file
+
 GROUND = {"shapes", "errors", "version"}  # free to all
 ROOMS = {
     "geometry": set[str](),
@@ -101,6 +104,17 @@ def test_a_shared_class_name_is_found(tmp_path: Path) -> None:
     plant(tmp_path, "frames/a.py: class Picture: ...\nclass _Own: ...")
     plant(tmp_path, "worlds/a.py: class Picture: ...\nclass _Own: ...")
     assert shared_class_names(tmp_path) == {"Picture": ["frames/a.py", "worlds/a.py"]}
+
+
+def test_every_file_can_be_read_in_one_sitting() -> None:
+    assert long_files(SOURCE.parent.parent) == []
+
+
+def test_a_long_file_is_found(tmp_path: Path) -> None:
+    for lines in (LONGEST, LONGEST + 1):
+        (tmp_path / "tests").mkdir(exist_ok=True)
+        (tmp_path / "tests" / f"test_{lines}.py").write_text("x = 1\n" * lines)
+    assert long_files(tmp_path) == [f"tests/test_{LONGEST + 1}.py"]
 
 
 def test_pictures_are_opened_in_one_place() -> None:
@@ -289,6 +303,12 @@ def shared_class_names(root: Path) -> dict[str, list[str]]:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 files.setdefault(node.name, []).append(path.relative_to(root).as_posix())
     return {name: found for name, found in files.items() if len(found) > 1}
+
+
+def long_files(root: Path) -> list[str]:
+    """Python files of the project with more than `LONGEST` lines."""
+    files = (path for folder in PYTHON_FOLDERS for path in sorted((root / folder).rglob("*.py")))
+    return [str(path.relative_to(root)) for path in files if len(path.read_text().splitlines()) > LONGEST]
 
 
 def image_openings(root: Path) -> list[str]:

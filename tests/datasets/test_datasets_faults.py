@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-import official_layouts as layouts
 import pytest
+from datasets import official_layouts as layouts
+from datasets import parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,7 +76,7 @@ def test_vbr_interpolates_and_does_not_extrapolate(tmp_path: Path) -> None:
 
 
 def test_bonn_cameras_are_rigid() -> None:
-    cameras = bonn_world_from_cam(layouts.cameras())[:, :3, :3]
+    cameras = bonn_world_from_cam(parts.cameras())[:, :3, :3]
     np.testing.assert_allclose(cameras @ cameras.transpose(0, 2, 1), np.tile(np.eye(3), (5, 1, 1)), atol=2e-4)
 
 
@@ -104,7 +105,7 @@ def test_a_plain_folder_with_a_fault(tmp_path: Path, file: str, content: str, sa
 
 def test_more_pictures_than_cameras(tmp_path: Path) -> None:
     layouts.plain(tmp_path)
-    layouts.save(tmp_path / "walk" / "rgb" / "000005.png", layouts.pictures()[0])
+    parts.save(tmp_path / "walk" / "rgb" / "000005.png", parts.pictures()[0])
     with pytest.raises(InputError, match="5 frames"):
         list(open_dataset("folder", tmp_path)["walk"])
 
@@ -179,7 +180,7 @@ def test_nearest_in_time_is_tums_rule(wanted: list[int], given_times: list[int],
 
 
 def test_cameras_at_given_times_are_the_given_ones() -> None:
-    truth, times = layouts.cameras(), np.array([0.0, 0.1, 0.25, 0.3, 1.0])
+    truth, times = parts.cameras(), np.array([0.0, 0.1, 0.25, 0.3, 1.0])
     cameras, known = cameras_at(times, times, truth, within_s=10.0)
     np.testing.assert_allclose(cameras, truth, atol=1e-12)
     assert known.all()

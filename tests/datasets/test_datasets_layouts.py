@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from official_layouts import LAYOUTS, Made
+from datasets.official_layouts import LAYOUTS
+from datasets.parts import Made
 
 from openloger.datasets import DATASETS, Sequence, open_dataset
 from openloger.errors import InputError

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import official_layouts as layouts
 import pytest
+from datasets import official_layouts as layouts
+from datasets import parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -32,7 +33,7 @@ def walks(root: Path, count: int = 3) -> DatasetFolder:
         made = layouts.plain(root / f"part-{number}")
         made.folder.joinpath(made.name).rename(root / f"walk-{number}")
         (root / f"part-{number}").rmdir()
-        layouts.save(root / f"walk-{number}" / "rgb" / "000000.png", np.full((6, 8, 3), 60 * number, np.uint8))
+        parts.save(root / f"walk-{number}" / "rgb" / "000000.png", np.full((6, 8, 3), 60 * number, np.uint8))
     return open_dataset("folder", root)
 
 
@@ -105,11 +106,11 @@ def test_large_pictures_are_bounded_and_their_lens_with_them(tmp_path: Path) -> 
     made = layouts.plain(tmp_path / "raw")
     picture = np.kron(np.arange(48).reshape(6, 8), np.ones((20, 20))).astype(np.uint8) * 5
     for path in sorted((tmp_path / "raw" / made.name / "rgb").iterdir()):
-        layouts.save(path, np.stack([picture] * 3, -1))
+        parts.save(path, np.stack([picture] * 3, -1))
     for path in sorted((tmp_path / "raw" / made.name / "depth").iterdir()):
         np.save(path, (1 + picture / 10).astype(np.float32))
     K = np.array([[90.0, 0, 70], [0, 95, 66], [0, 0, 1]])
-    layouts.text(tmp_path / "raw" / made.name / "intrinsics.txt", "90 95 70 66")
+    parts.text(tmp_path / "raw" / made.name / "intrinsics.txt", "90 95 70 66")
     pack_dataset(open_dataset("folder", tmp_path / "raw"), tmp_path / "out", PackOptions(pixels=4800))
     frame = open_dataset("packed", tmp_path / "out")[made.name][0]
     assert frame.rgb.shape == (60, 80, 3)
@@ -168,7 +169,7 @@ def test_a_sequence_that_cannot_be_read_is_left_out_whole(source: DatasetFolder,
     packed = open_dataset("packed", tmp_path / "out")
     assert list(packed) == ["walk-0", "walk-2"]
     assert len(list(packed["walk-2"])) == 5
-    layouts.save(source.folder / "walk-1" / "rgb" / "000003.png", layouts.pictures()[3])
+    parts.save(source.folder / "walk-1" / "rgb" / "000003.png", parts.pictures()[3])
     pack_dataset(source, tmp_path / "out", PackOptions(threads=1, existing="resume"))
     assert list(open_dataset("packed", tmp_path / "out")) == ["walk-0", "walk-1", "walk-2"]
 

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import official_layouts as layouts
 import pytest
 import torch
+from datasets import official_layouts as layouts
+from datasets import parts
 
 from openloger.datasets import open_dataset
 from openloger.errors import BadFrameError, InputError
@@ -40,8 +41,8 @@ def test_each_camera_of_waymo_is_a_sequence(tmp_path: Path) -> None:
 def test_depth_of_waymo_lies_where_its_points_are_seen(tmp_path: Path) -> None:
     """Points are projected by the distorted lens; what the reader gives puts each back by the view's pinhole."""
     made = layouts.waymo(tmp_path, distortion=LENS)
-    fx, fy, cx, cy = np.array(layouts.CAMERA) * 20
-    size = (layouts.HEIGHT * 20, layouts.WIDTH * 20)
+    fx, fy, cx, cy = np.array(parts.CAMERA) * 20
+    size = (parts.HEIGHT * 20, parts.WIDTH * 20)
     lens = CameraModel("opencv", (fx, fy, cx + 0.5, cy + 0.5, *LENS))
     points = np.random.default_rng(1).uniform((-2, -1.5, 5), (2, 1.5, 9), (40, 3))
     pixels = np.floor(lens.project(torch.from_numpy(points), size=size).numpy()).astype(int)
@@ -49,10 +50,10 @@ def test_depth_of_waymo_lies_where_its_points_are_seen(tmp_path: Path) -> None:
     depth[pixels[:, 1], pixels[:, 0]] = points[:, 2]
     stem = segment(tmp_path) / "00000_1"
     K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    for number in range(layouts.FRAMES):
+    for number in range(parts.FRAMES):
         stem = segment(tmp_path) / f"{number:05d}_1"
-        layouts.save(stem.with_suffix(".jpg"), np.full((*size, 3), 90, np.uint8))
-        layouts.exr(stem.with_suffix(".exr"), depth)
+        parts.save(stem.with_suffix(".jpg"), np.full((*size, 3), 90, np.uint8))
+        parts.exr(stem.with_suffix(".exr"), depth)
         np.savez(stem.with_suffix(".npz"), intrinsics=K, cam2world=made.world_from_cam[number], distortion=LENS)
     sequence = open_dataset("waymo", tmp_path)[made.name]
     frame = sequence[2]
@@ -88,7 +89,7 @@ def test_damage_of_waymo_names_its_file(tmp_path: Path) -> None:
     made = layouts.waymo(tmp_path)
     folder = segment(tmp_path)
     (folder / "00001_1.exr").write_bytes((folder / "00001_1.exr").read_bytes()[:-9])
-    layouts.exr(folder / "00002_1.exr", np.ones((3, 4)))
+    parts.exr(folder / "00002_1.exr", np.ones((3, 4)))
     (folder / "00004_1.jpg").write_bytes(b"no picture")
     sequence = open_dataset("waymo", tmp_path)[made.name]
     with pytest.raises(InputError, match=r"00001_1\.exr cannot be read"):
@@ -106,9 +107,9 @@ def test_an_unreal_world_of_either_hand_is_the_same(tmp_path: Path) -> None:
         K, motion = path.read_text().splitlines()
         turned = np.array(motion.split(), dtype=float).reshape(3, 4) * (1, -1, 1, 1)
         assert np.linalg.det(turned[:, :3]) > 0
-        layouts.text(path, K, layouts.numbers(turned))
+        parts.text(path, K, parts.numbers(turned))
     sequence = open_dataset("unrealstereo4k", tmp_path)[made.name]
-    for number in range(layouts.FRAMES):
+    for number in range(parts.FRAMES):
         np.testing.assert_allclose(sequence.world_from_cam(number), made.world_from_cam[number], atol=1e-9)
 
 
@@ -129,6 +130,6 @@ def test_what_is_missing_of_an_unreal_scene(tmp_path: Path) -> None:
         ([lines[0], lines[1].rpartition(" ")[0] + " two"], "line 2.*is not a row of numbers"),
         ([lines[0], "2 " * 12], "camera 0 is not a rigid motion"),
     ):
-        layouts.text(path, *damaged)
+        parts.text(path, *damaged)
         with pytest.raises(InputError, match=rf"00004\.txt.*{said}"):
             open_dataset("unrealstereo4k", tmp_path)[made.name]

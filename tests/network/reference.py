@@ -109,3 +109,8 @@ def chain(network, images, *, size=5, overlap=2, memory=None):
 def distance(ours, theirs):
     """‖a − b‖ / ‖b‖"""
     return ((ours.double() - theirs.double()).norm() / theirs.double().norm()).item()
+
+
+def equal_states(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
