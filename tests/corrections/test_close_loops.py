@@ -16,7 +16,16 @@ from openloger import cli
 from openloger.corrections import apply, close_loops, undo
 from openloger.corrections.loops import may_meet, solve_loops
 from openloger.corrections.places import Places, likely_pairs
-from openloger.corrections.revisits import Agreement, Revisit, Revisits, Visit, agreement_of, medium_detail, place_visit
+from openloger.corrections.revisits import (
+    Agreement,
+    Revisit,
+    Revisits,
+    Visit,
+    agreement_of,
+    medium_detail,
+    place_visit,
+    placements,
+)
 from openloger.errors import InputError
 from openloger.geometry import SE3, Sim3
 from openloger.network import Network, load_network
@@ -67,6 +76,20 @@ def test_a_visit_is_placed_exactly_by_what_a_window_has_of_it(lap: Walk) -> None
     assert found.agrees
     bent = window.world_from_cam.translation + 0.5 * one.middle_depth * torch.eye(4, 3, dtype=torch.float64)
     assert not place_visit(one, SE3(window.world_from_cam.rotation, bent), window.depth).agrees
+
+
+def test_a_visit_of_which_a_window_has_two_frames_astray_is_placed_by_the_others(lap: Walk) -> None:
+    one = visit(lap, range(4))
+    true = Sim3.exp(double(3, 1, -2, 0.3, 0.9, -0.2, 0.7))
+    window = moved_visit(one, true.inverse())
+    rotation, centres = window.world_from_cam.rotation.clone(), window.world_from_cam.translation.clone()
+    rotation[1] = SE3.exp(double(0, 0, 0, 0, 0.5, 0)).rotation @ rotation[1]
+    centres[2] += 0.5 * window.middle_depth
+    (found,) = placements(one, SE3(rotation, centres), window.depth)
+    torch.testing.assert_close(found.world_from_window.matrix(), true.matrix(), rtol=1e-5, atol=1e-5)
+    centres[0] -= 0.5 * window.middle_depth
+    assert placements(one, SE3(rotation, centres), window.depth) == [], "no two frames are left that agree"
+    assert len(placements(one, window.world_from_cam, window.depth)) == 1, "all of them, once"
 
 
 def test_surfaces_agree_under_the_true_drift_alone(lap: Walk) -> None:

@@ -31,9 +31,9 @@ from openloger.shapes import Bool, Float64
 LEAST_PATH = 3.0  # middle depths between two visits: less is the same visit
 REACH, REACH_DEG = 1.5, 50.0  # middle depths, and degrees, between cameras that have surfaces in common
 APART = 3  # places, within which pairs are of the same revisit
-LEAST_LIKENESS, LEAST_LIKENESS_NEARBY = 0.25, 0.1  # of descriptors; near a pair that was accepted
+LEAST_LIKENESS = 0.25  # of descriptors
 PASSES, SHARE_OF_WINDOWS = 40, 0.03  # of the network, at most the greater of the two
-NEARBY = 15.0  # middle depths of path, both visits together, within which another revisit confirms one
+NEARBY = 30.0  # middle depths of path, both visits together, within which another revisit confirms one
 TRIES_NEARBY = 4  # passes for that
 MOST_DRIFT, MOST_TURN_DEG, MOST_GROWTH = 0.2, 0.5, 0.01  # of the path between; a place; of log scale, a place
 AGREEING_SHARE = 0.05  # of the path between two revisits, by which their drifts may differ
@@ -111,10 +111,11 @@ class _Search:
 
     def __init__(self, recording: Recording, network: Network, places: Places) -> None:
         self._places, self._revisits = places, Revisits(recording, network)
+        self._world_from_place = recording.world_from_cam[places.frames]
+        self._middle_depth = middle_depth(recording)
         self._verified = VerifiedPairs(recording, network, places)
-        self._may_meet = may_meet(
-            recording.world_from_cam[places.frames], along_path(recording)[places.frames], middle_depth(recording)
-        )
+        along = along_path(recording)[places.frames]
+        self._may_meet = may_meet(self._world_from_place, along, self._middle_depth)
         self._most = max(PASSES, round(SHARE_OF_WINDOWS * len(recording.windows)))
         self.refused: Counter[str] = Counter()
 
@@ -134,8 +135,8 @@ class _Search:
         )
         for pair in pairs:
             before = self.passes
-            if self._try(pair.first, pair.second) is not None:
-                self._confirm(pair.first, pair.second)
+            if (found := self._try(pair.first, pair.second)) is not None:
+                self._confirm(pair.first, pair.second, found.drift)
             on_progress(watch.advance(self.passes - before))
             if self.passes >= self._most:
                 break
@@ -153,17 +154,23 @@ class _Search:
                 self.refused[found] += 1
         return None if isinstance(found, str) else found
 
-    def _confirm(self, first: int, second: int) -> None:
-        """Other places of both visits, the most alike first, until one is a revisit too."""
+    def _confirm(self, first: int, second: int, drift: Sim3) -> None:
+        """Other places of both visits, the nearest to each other by this drift first, until one is a revisit too."""
         steps = [step for step in range(-APART + 1, APART) if step]
         count = len(self._places.frames)
         around = [(first + a, second + b) for a in steps for b in steps]
         around = [(a, b) for a, b in around if 0 <= a < count and 0 <= b < count]
-        around = [(a, b) for a, b in around if self._may_meet[a, b]]
-        alike = {pair: self._places.likeness(*pair) for pair in around}
-        for pair in sorted(around, key=lambda pair: -alike[pair])[:TRIES_NEARBY]:
-            if alike[pair] >= LEAST_LIKENESS_NEARBY and self._try(*pair) is not None:
+        apart = {pair: self._apart(*pair, drift) for pair in around if self._may_meet[pair]}
+        for pair in sorted(apart, key=lambda pair: apart[pair])[:TRIES_NEARBY]:
+            if apart[pair] <= 1 and self._try(*pair) is not None:
                 return
+
+    def _apart(self, first: int, second: int, drift: Sim3) -> float:
+        """How far two places are from each other after that drift, over `REACH` and `REACH_DEG`."""
+        one, other = self._world_from_place[first], self._world_from_place[second]
+        off = drift.apply(torch.from_numpy(other[:3, 3].copy())).numpy() - one[:3, 3]
+        turn = np.arccos((one[:3, 2] @ (drift.rotation.numpy() @ other[:3, 2])).clip(-1, 1))
+        return max(float(np.linalg.norm(off)) / (REACH * self._middle_depth), float(np.rad2deg(turn)) / REACH_DEG)
 
 
 def may_meet(

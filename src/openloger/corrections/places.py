@@ -29,10 +29,6 @@ class Places:
     stops: Int[np.ndarray, " place"]  # frames up to here belong to the place
     descriptor: Float32[np.ndarray, "place number"]  # of unit length
 
-    def likeness(self, first: int, second: int) -> float:
-        """Cosine of two descriptors."""
-        return float(self.descriptor[first] @ self.descriptor[second])
-
 
 @dataclass(frozen=True)
 class PlacePair:

@@ -1,14 +1,16 @@
 """Whether two places of a recording are one: the network gets frames of both in one window, and geometry decides.
 
 The window has the frames of both visits by turns, so that flow, where the network has it, joins them everywhere. Where
-the same frames stand in the recording gives a similarity from the window's world to the recording's by each visit; what
-lies between the two is the drift D of the path in between. It is accepted where the recorded surfaces agree under it,
-both ways: points of one visit, moved by D, meet the depth and the picture of the other.
+the same frames stand in the recording gives a similarity from the window's world to the recording's by each visit, by
+those of its frames that stand to each other as they are recorded: where flow fails between the visits, some do not.
+What lies between the two similarities is the drift D of the path in between. It is accepted where the recorded surfaces
+agree under it, both ways: points of one visit, moved by D, meet the depth and the picture of the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ LEAST_OVERLAP = 0.35  # of the points, that fall into the other picture
 LEAST_INLIERS = 0.6  # of these, that meet its surface
 LEAST_LIKENESS = 0.6  # correlation of the two pictures where they do
 MOST_TURN_DEG, MOST_SHIFT, MOST_GROWTH = 4.0, 0.1, 0.35  # of one visit's frames, between recording and window
+LEAST_FRAMES = 2  # of a visit, that are within these
 SIGMA_SHIFT = 0.03  # of the middle depth: a drift is no more exact
 LEAST_CONFIDENCE = 0.5  # of a frame's median
 _STRIDE = 2  # pixels, of the points that are tried
@@ -40,6 +43,11 @@ class Visit:
     depth: Float32[Tensor, "frame height width"]
     detail: Float32[Tensor, "frame height width"]  # of the picture's grey, at medium scale; mean 0
 
+    def only(self, rows: Tensor) -> Visit:
+        """Some of its frames."""
+        parts = (self.world_from_cam[rows], self.intrinsics[rows], self.depth[rows], self.detail[rows])
+        return Visit(self.frames[rows.numpy()], *parts)
+
     @property
     def middle_depth(self) -> float:
         return float(self.depth[self.depth > 0].median()) if bool((self.depth > 0).any()) else 1.0
@@ -52,6 +60,11 @@ class Agreement:
     overlap: float  # share of the points that fall into the other picture
     inliers: float  # of these, the share that meets its surface
     likeness: float  # correlation of the pictures there
+
+    @property
+    def strength(self) -> float:
+        """1 where it is just accepted."""
+        return min(self.overlap / LEAST_OVERLAP, self.inliers / LEAST_INLIERS, self.likeness / LEAST_LIKENESS)
 
     @property
     def refusal(self) -> str | None:
@@ -91,17 +104,18 @@ class Revisits:
         one, other = self._visit(first, count), self._visit(second, count)
         window_from_cam, depth = self._seen_together(one, other)
         placed = [
-            place_visit(visit, window_from_cam[rows], depth[rows])
+            placements(visit, window_from_cam[rows], depth[rows])
             for visit, rows in ((one, slice(count)), (other, slice(count, None)))
         ]
-        if not all(found.agrees for found in placed):
+        tried: list[Revisit] = []
+        for by_one, by_other in product(*placed):
+            drift = by_one.world_from_window @ by_other.world_from_window.inverse()
+            shift = max(SIGMA_SHIFT, by_one.shift, by_other.shift) * one.middle_depth
+            tried.append(Revisit(first[0], second[0], drift, agreement_of(one, other, drift), shift))
+        if not tried:
             return "the network places them otherwise together"
-        drift = placed[0].world_from_window @ placed[1].world_from_window.inverse()
-        agreement = agreement_of(one, other, drift)
-        if (reason := agreement.refusal) is not None:
-            return reason
-        shift = max(SIGMA_SHIFT, *(found.shift for found in placed)) * one.middle_depth
-        return Revisit(first[0], second[0], drift, agreement, shift)
+        found = max(tried, key=lambda revisit: revisit.agreement.strength)
+        return found.agreement.refusal or found
 
     def _visit(self, numbers: range, count: int) -> Visit:
         """`count` of these frames, evenly."""
@@ -159,6 +173,20 @@ class PlacedVisit:
         return self.turn_deg <= MOST_TURN_DEG and self.shift <= MOST_SHIFT and self.growth <= MOST_GROWTH
 
 
+def placements(visit: Visit, window_from_cam: SE3, depth: Float32[Tensor, "frame height width"]) -> list[PlacedVisit]:
+    """By each set of at least `LEAST_FRAMES` frames that a window has to each other as they are recorded."""
+    sets: set[tuple[int, ...]] = set()
+    for row in range(len(visit.frames)):
+        alone = torch.tensor([row])
+        by_one = place_visit(visit.only(alone), window_from_cam[alone], depth[alone])
+        turn_deg, shift = _left(visit, window_from_cam, by_one.world_from_window)
+        if by_one.agrees:
+            sets.add(tuple(((turn_deg <= MOST_TURN_DEG) & (shift <= MOST_SHIFT)).nonzero().flatten().tolist()))
+    chosen = [torch.tensor(rows) for rows in sorted(sets) if len(rows) >= LEAST_FRAMES]
+    placed = [place_visit(visit.only(rows), window_from_cam[rows], depth[rows]) for rows in chosen]
+    return [one for one in placed if one.agrees]
+
+
 def place_visit(visit: Visit, window_from_cam: SE3, depth: Float32[Tensor, "frame height width"]) -> PlacedVisit:
     """The similarity by the median ratio of depths, the mean rotation and the mean place of the frames."""
     known = (visit.depth > 0) & (depth > 0)
@@ -170,10 +198,20 @@ def place_visit(visit: Visit, window_from_cam: SE3, depth: Float32[Tensor, "fram
     rotation = nearest_rotation((world.rotation @ window.rotation.mT).sum(0))
     moved = scale * (rotation @ window.translation[..., None])[..., 0]
     translation = (world.translation - moved).mean(0)
-    off = (world.translation - moved - translation).norm(dim=-1).max() / visit.middle_depth
-    turns = rotation_angle(world.rotation.mT @ rotation @ window.rotation).rad2deg()
+    world_from_window = Sim3(scale, rotation, translation)
+    turn_deg, shift = _left(visit, window, world_from_window)
     growth = float(1.4826 * (ratio - ratio.median()).abs().median())
-    return PlacedVisit(Sim3(scale, rotation, translation), float(turns.max()), float(off), growth)
+    return PlacedVisit(world_from_window, float(turn_deg.max()), float(shift.max()), growth)
+
+
+def _left(
+    visit: Visit, window_from_cam: SE3, world_from_window: Sim3
+) -> tuple[Float64[Tensor, " frame"], Float64[Tensor, " frame"]]:
+    """How far each frame is off where it is placed so: degrees, and middle depths."""
+    world = visit.world_from_cam
+    turn = rotation_angle(world.rotation.mT @ world_from_window.rotation @ window_from_cam.rotation)
+    off = world.translation - world_from_window.apply(window_from_cam.translation)
+    return turn.rad2deg(), off.norm(dim=-1) / visit.middle_depth
 
 
 def agreement_of(one: Visit, other: Visit, one_from_other: Sim3) -> Agreement:
