@@ -1,4 +1,7 @@
-"""Triangulation: exact flow and cameras give the depth back, a bad edge does not, and what is not seen is left."""
+"""Triangulation: exact flow and cameras give the depth back, a bad edge does not, and what is not seen is left.
+
+Then what neighbouring frames have: on one wall they agree with a frame's depth, or give what it is wrong by.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,27 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from network.motion_scenes import HEIGHT, WIDTH, cell_world, generator, intrinsics, motion, worlds_and_flow
+from network.motion_scenes import (
+    HEIGHT,
+    WIDTH,
+    cell_world,
+    exact_flow,
+    generator,
+    intrinsics,
+    motion,
+    wall,
+    worlds_and_flow,
+)
 from openloger.geometry import SE3
-from openloger.network.motion import EdgeFlow, Edges, Triangulated, TriangulationSettings, triangulate
+from openloger.network.motion import (
+    EdgeFlow,
+    Edges,
+    NeighbouringDepth,
+    Triangulated,
+    TriangulationSettings,
+    neighbouring_depth,
+    triangulate,
+)
 
 FRAMES = 4
 ALL = Edges.gaps(FRAMES, (1, -1, 2))
@@ -105,6 +126,9 @@ def test_a_window_of_one_frame_measures_nothing() -> None:
     found = triangulate(flow, Edges.chain(1), cameras, cell_world(0), intrinsics(1))
     assert found.log_depth.shape == (1, 1, *CELLS)
     assert not found.information.any()
+    alone = neighbouring_depth(flow, Edges.chain(1), cameras, cell_world(0), intrinsics(1), found)
+    assert alone.log_depth.shape == (1, 1, *CELLS)
+    assert not alone.information.any()
 
 
 def test_gradients_reach_depth() -> None:
@@ -117,3 +141,62 @@ def test_gradients_reach_depth() -> None:
     assert scale.grad is not None
     by_frame = clear[0].sum((1, 2)).clamp_min(1)
     assert_close(scale.grad[0, :3, 0, 0] / by_frame[:3], -torch.ones(3), atol=0.05, rtol=0)  # what depth has too much
+
+
+def of_wall(cameras: SE3) -> tuple[EdgeFlow, Tensor]:
+    """The exact flow of all edges, and the depth of one wall that all frames see."""
+    frames = [SE3(cameras.rotation[0, frame], cameras.translation[0, frame]) for frame in range(FRAMES)]
+    depth = wall(frames)[3]
+    pairs = zip(ALL.source.tolist(), ALL.target.tolist(), strict=True)
+    flows = [exact_flow(depth[0, source], frames[target].inverse() @ frames[source]) for source, target in pairs]
+    shift, weight, inside = ([getattr(flow, part) for flow in flows] for part in ("shift_px", "weight", "inside"))
+    return EdgeFlow(torch.cat(shift, 1), torch.cat(weight, 1), torch.cat(inside, 1)), depth
+
+
+def of_neighbours(flow: EdgeFlow, cameras: SE3, depth: Tensor, **settings: float) -> NeighbouringDepth:
+    found = measured(flow, cameras, depth, **settings)
+    return neighbouring_depth(flow, ALL, cameras, depth, intrinsics(FRAMES), found)
+
+
+def test_neighbours_agree_on_one_wall() -> None:
+    cameras = walk(0.4)
+    flow, depth = of_wall(cameras)
+    found = of_neighbours(flow, cameras, depth)
+    assert float((found.information > CLEAR).float().mean()) > 0.3
+    for map in (found.log_depth, found.measured, found.spread):
+        inner = map[..., 1:-1, 1:-1].abs()
+        assert float(inner.quantile(0.95)) < 0.005  # depth is a pixel off the middle of a cell, on a slope
+        assert float(inner.max()) < 0.05  # beyond the middles of the outermost cells it is taken from there
+
+
+def test_they_give_what_one_frame_is_wrong_by() -> None:
+    cameras = walk(0.4)
+    flow, depth = of_wall(cameras)
+    wrong = torch.tensor([0.0, 0.0, 0.2, 0.0])[:, None, None]
+    found = of_neighbours(flow, cameras, depth * wrong.exp())
+    seen = found.information[0, 2] > CLEAR
+    assert int(seen.sum()) > 50
+    assert_close(found.log_depth[0, 2][seen], torch.full_like(found.log_depth[0, 2][seen], -0.2), atol=0.01, rtol=0)
+    of_first = found.information[0, 0] > 0  # it has the edges to the frames 1 and 2
+    assert 0.05 < float(found.spread[0, 0][of_first].median()) < 0.11
+
+
+def test_their_measured_depth_is_right_where_all_predicted_depth_is_wrong() -> None:
+    cameras = walk(0.8)
+    flow, depth = of_wall(cameras)
+    wrong = (0.2 * torch.linspace(-1, 1, WIDTH)).expand_as(depth)
+    found = of_neighbours(flow, cameras, depth * wrong.exp(), depth_sigma=10.0)
+    cells = wrong[..., 2::4, 2::4]
+    clear = found.information > 10 * CLEAR
+    assert float(clear.float().mean()) > 0.2
+    off = (found.measured + cells)[clear].abs()
+    assert float(off.quantile(0.9)) < 0.25 * float(cells[clear].abs().quantile(0.9))
+
+
+def test_where_flow_leads_nowhere_no_neighbour_has_depth() -> None:
+    cameras = walk(0.4)
+    flow, depth = of_wall(cameras)
+    found = of_neighbours(flow.reweighted(torch.zeros(1, len(ALL))), cameras, depth)
+    assert not found.log_depth.any()
+    assert not found.measured.any()
+    assert not found.information.any()

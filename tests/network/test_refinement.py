@@ -14,7 +14,14 @@ from network.motion_scenes import SIZE, generator, lens, path, wall
 from openloger.geometry import centred_intrinsics, unproject
 from openloger.network import Network, Window, preset
 from openloger.network.heads import HeadOutputs
-from openloger.network.motion import GeometricCameras, Triangulated, flow_features, geometric_camera, readjusted
+from openloger.network.motion import (
+    GeometricCameras,
+    NeighbouringDepth,
+    Triangulated,
+    flow_features,
+    geometric_camera,
+    readjusted,
+)
 from openloger.network.refinement import DepthRefinement, RefinementConfig
 
 PYRAMID = (2, 3, 4, 5, 6)
@@ -53,9 +60,13 @@ def measurement(seed: int, frames: int = 2) -> tuple[Triangulated, Tensor]:
     return Triangulated(found, information, torch.where(wrong, 3.0, 0.2), torch.full_like(true, 3.0)), true
 
 
+def no_neighbours(found: Triangulated) -> NeighbouringDepth:
+    return NeighbouringDepth(*[torch.zeros_like(found.log_depth)] * 4)
+
+
 def test_untrained_it_changes_nothing() -> None:
     found, _ = measurement(0)
-    for term in small()(heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0)), found, pyramid(2)):
+    for term in small()(heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0)), found, no_neighbours(found), pyramid(2)):
         assert term.shape == (1, 2, HEIGHT, WIDTH)
         assert not term.any()
 
@@ -67,7 +78,7 @@ def test_it_learns_what_a_measurement_is_worth() -> None:
 
     def error(seed: int) -> Tensor:
         found, true = measurement(seed)
-        log_depth, _ = network(given, found, levels)
+        log_depth, _ = network(given, found, no_neighbours(found), levels)
         return (F.avg_pool2d(log_depth, 4) - true).abs().mean()
 
     for step in range(150):
@@ -80,6 +91,27 @@ def test_it_learns_what_a_measurement_is_worth() -> None:
         assert float(error(1000)) < 0.4 * float(true.abs().mean())
 
 
+def test_it_learns_what_neighbours_have() -> None:
+    network, levels = small(), pyramid(2)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    given = heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0))
+
+    def error(seed: int) -> tuple[Tensor, Tensor]:
+        found, true = measurement(seed)
+        alone = replace(found, log_depth=torch.zeros_like(true), information=torch.zeros_like(true))
+        theirs = replace(no_neighbours(found), measured=found.log_depth, information=found.information)
+        log_depth, _ = network(given, alone, theirs, levels)
+        return (F.avg_pool2d(log_depth, 4) - true).abs().mean(), true
+
+    for step in range(250):
+        optimiser.zero_grad()
+        error(step)[0].backward()
+        optimiser.step()
+    with torch.no_grad():
+        left, true = error(1000)
+        assert float(left) < 0.5 * float(true.abs().mean())
+
+
 def test_frames_in_another_order_are_refined_alike() -> None:
     network = small()
     torch.nn.init.normal_(network.output.weight, generator=generator(2))
@@ -87,9 +119,10 @@ def test_frames_in_another_order_are_refined_alike() -> None:
     depth = 1 + torch.rand(1, 2, HEIGHT, WIDTH, generator=generator(4))
     levels = pyramid(2)
     parts = (found.log_depth, found.information, found.residual_px, found.support)
-    turned = Triangulated(*(part.flip(1) for part in parts))
-    other = network(heads(depth.flip(1)), turned, tuple(level.flip(1) for level in levels))
-    for one, two in zip(network(heads(depth), found, levels), other, strict=True):
+    seconded = [torch.rand(found.log_depth.shape, generator=generator(5 + part)) for part in range(4)]
+    turned = Triangulated(*(part.flip(1) for part in parts)), NeighbouringDepth(*(part.flip(1) for part in seconded))
+    other = network(heads(depth.flip(1)), *turned, tuple(level.flip(1) for level in levels))
+    for one, two in zip(network(heads(depth), found, NeighbouringDepth(*seconded), levels), other, strict=True):
         assert_close(one, two.flip(1), atol=1e-5, rtol=1e-5)
 
 

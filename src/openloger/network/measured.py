@@ -20,6 +20,7 @@ from openloger.network.motion import (
     GeometricCameras,
     flow_features,
     geometric_camera,
+    neighbouring_depth,
     readjusted,
     triangulate,
 )
@@ -129,8 +130,9 @@ class _State:
     def refined(self, refinement: DepthRefinement, cameras: GeometricCameras, pyramid: Pyramid) -> _State:
         """With depth and confidence corrected by what triangulation finds between these cameras."""
         world_from_cam = SE3.from_matrix(cameras.world_from_cam)
-        found = triangulate(cameras.flow, cameras.edges, world_from_cam, self.known_depth, self.lens)
-        log_depth, confidence = refinement(self.heads, found, pyramid)
+        seen = cameras.flow, cameras.edges, world_from_cam, self.known_depth, self.lens
+        found = triangulate(*seen)
+        log_depth, confidence = refinement(self.heads, found, neighbouring_depth(*seen, found), pyramid)
         heads = self.heads._replace(confidence_logit=self.heads.confidence_logit + confidence)
         depth = self.depth * log_depth.exp()
         return replace(self, heads=seen_through(heads, depth, self.lens), depth=depth)

@@ -2,9 +2,10 @@
 
 The heads predict depth from pictures; flow between adjusted cameras measures it wherever the camera moved
 (`motion/triangulation.py`), but with outliers, and not where there is no texture or parallax. The reliability of a
-cell's measurement depends on its information, on the residual of the flow, and on its neighbours on the same surface.
-The network takes all of these and computes log z ← log z + a + g · ê, where ê is the measured correction after a narrow
-prior, and a term for the logit of confidence. Untrained, it changes nothing.
+cell's measurement depends on its information, on the residual of the flow, on its neighbours on the same surface, and
+on the depth that the other frames have there. The network takes all of these and computes log z ← log z + a + g · ê,
+where ê is the measured correction after a narrow prior, and a term for the logit of confidence. Untrained, it changes
+nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from torch import nn
 from openloger.network.fusion import Pyramid, upsampled
 from openloger.network.heads import HeadOutputs
 from openloger.network.motion.flow import STRIDE
-from openloger.network.motion.triangulation import Triangulated
+from openloger.network.motion.triangulation import (
+    PREDICTED_SIGMA,
+    NeighbouringDepth,
+    Triangulated,
+    measurement_weight,
+)
 from openloger.shapes import Float, Tensor
 
-_EVIDENCE = 10  # maps of a cell, as `_evidence` lists them
+_EVIDENCE = 15  # maps of a cell, as `_evidence` lists them
 _OUTPUTS = 3  # a, g, and the term of the logit of confidence
-DEPTH_SIGMA = 0.1  # of log depth, the prior after which a measured correction is taken
 MOST = 0.7  # of a measured correction, either way
 
 
@@ -51,15 +56,15 @@ class DepthRefinement(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, heads: HeadOutputs, measured: Triangulated, pyramid: Pyramid
+        self, heads: HeadOutputs, measured: Triangulated, neighbours: NeighbouringDepth, pyramid: Pyramid
     ) -> tuple[Float[Tensor, "batch frame height width"], Float[Tensor, "batch frame height width"]]:
         """Terms of log depth and of the logit of confidence, of the heads' depth as the adjustment left it."""
         shape = measured.log_depth.shape[:2]
-        weight = _weight(measured)
+        weight = measurement_weight(measured.information)
         correction = (measured.log_depth.clamp(-MOST, MOST) * weight).flatten(0, 1)[:, None]
         # torch 2.13 crashes in GroupNorm's backward pass on channels-last maps that need no gradient
         levels = [level.flatten(0, 1).contiguous() for level in pyramid[1:4]]
-        a, gain, confidence = self._maps(_evidence(heads, measured, weight), levels).split(1, dim=1)
+        a, gain, confidence = self._maps(_evidence(heads, measured, neighbours), levels).split(1, dim=1)
         terms = torch.cat([a + gain * correction, confidence], 1)
         terms = F.interpolate(terms, scale_factor=float(STRIDE), mode="bilinear").unflatten(0, shape)
         return terms[:, :, 0], terms[:, :, 1]
@@ -98,32 +103,32 @@ class ResidualConvolutions(nn.Module):
         return x + self.second(F.relu(self.first(x)))
 
 
-def _weight(measured: Triangulated) -> Float[Tensor, "batch frame row column"]:
-    """The weight of a measurement against the prior, 0 to 1."""
-    ratio = measured.information * DEPTH_SIGMA**2
-    return ratio / (1 + ratio)
-
-
 def _evidence(
-    heads: HeadOutputs, measured: Triangulated, weight: Float[Tensor, "batch frame row column"]
+    heads: HeadOutputs, measured: Triangulated, neighbours: NeighbouringDepth
 ) -> Float[Tensor, "image evidence row column"]:
     """Maps of about unit size, of every frame."""
     assert heads.sky_logit is not None
     assert heads.moving_logit is not None
-    correction = measured.log_depth.clamp(-MOST, MOST)
+    own, others = measured.log_depth.clamp(-MOST, MOST), neighbours.measured.clamp(-MOST, MOST)
+    weight, weight_of_others = measurement_weight(measured.information), measurement_weight(neighbours.information)
     log_depth = heads.points_cam[..., 2].clamp_min(1e-6).log()
     log_depth = log_depth - log_depth.flatten(1).median(1).values[:, None, None, None]
     maps = [
-        3 * correction * weight,
-        correction,
+        3 * own * weight,
+        own,
         weight,
-        (measured.information * DEPTH_SIGMA**2).log1p() / 4,
+        (measured.information * PREDICTED_SIGMA**2).log1p() / 4,
         measured.residual_px.clamp(max=4) / 2,
         measured.support / 2,
         _cells(log_depth.clamp(-3, 3)),
         _cells(heads.confidence_logit.clamp(-6, 6)) / 3,
         _cells(heads.sky_logit.clamp(-8, 8) / 2).tanh(),
         _cells(heads.moving_logit.clamp(-8, 8) / 2).tanh(),
+        3 * others * weight_of_others,
+        others,
+        weight_of_others,
+        3 * neighbours.log_depth,
+        3 * neighbours.spread,
     ]
     return torch.stack(maps, 2).flatten(0, 1)
 

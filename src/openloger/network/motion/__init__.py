@@ -18,7 +18,14 @@ from openloger.network.motion.camera import (
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between, flow_features
 from openloger.network.motion.pose import Noise
 from openloger.network.motion.tracking import MotionMeter
-from openloger.network.motion.triangulation import Triangulated, TriangulationSettings, triangulate
+from openloger.network.motion.triangulation import (
+    NeighbouringDepth,
+    Triangulated,
+    TriangulationSettings,
+    measurement_weight,
+    neighbouring_depth,
+    triangulate,
+)
 from openloger.network.motion.window import FocalPrior, WindowSettings
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "GeometricCameras",
     "KeyframePair",
     "MotionMeter",
+    "NeighbouringDepth",
     "Noise",
     "TrackedFrames",
     "Triangulated",
@@ -41,6 +49,8 @@ __all__ = [
     "flow_features",
     "geometric_camera",
     "measure_motion",
+    "measurement_weight",
+    "neighbouring_depth",
     "readjusted",
     "track_between",
     "triangulate",
