@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -22,7 +25,7 @@ from openloger.cli import main
 from openloger.datasets import DATASETS, DatasetFolder, PackOptions, frames_at, open_dataset, pack_dataset
 from openloger.datasets.packed import crc32_of, decode_depth, depth_error, encode_depth
 from openloger.errors import InputError
-from openloger.outputs import MANIFEST
+from openloger.outputs import MANIFEST, staging
 
 SMALL = PackOptions(threads=2, shard_bytes=1)  # every sequence a shard of its own
 
@@ -338,3 +341,83 @@ def test_what_is_no_size_of_a_shard_is_refused(tmp_path: Path, size: str, capsys
         main(["datasets", "pack", "folder", str(tmp_path), "-o", str(tmp_path / "out"), "--shard-gb", size])
     assert ended.value.code == 2
     assert f"--shard-gb {size} is no size of a shard" in capsys.readouterr().err
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from openloger.datasets import PackOptions, open_dataset, pack_dataset
+
+def die(progress):
+    if progress.frames == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+options = PackOptions(threads=1, shard_bytes=1, on_progress=die)
+pack_dataset(open_dataset("folder", sys.argv[1]), Path(sys.argv[2]), options)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
+def test_what_a_kill_left_is_taken_away_and_nothing_else(source: DatasetFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED, str(source.folder), str(out)]
+    assert subprocess.run(command, check=False, timeout=200).returncode == -signal.SIGKILL
+    (draft,) = out.glob(".openloger-partial-*")
+    assert [path.name for path in draft.iterdir()] == ["shard-00001.tar"]
+    others = [out / ".openloger-partial-datasets-pack-abcdefg1", out / ".openloger-partial-export-ply-abcdefgh"]
+    for other, name in zip(others, ["notes.txt", "shard-00001.tar"], strict=True):
+        other.mkdir()
+        (other / name).write_text("not of a killed pack")
+    summary = pack_dataset(source, out, replace(SMALL, existing="resume"))
+    assert (summary.sequences, summary.before) == (3, 1)
+    assert sorted(out.glob(".openloger-partial-*")) == sorted(others)
+    assert [len(list(other.iterdir())) for other in others] == [1, 1]
+    assert read_everything(out) == 15
+
+
+def test_of_two_runs_that_begin_a_pack_at_once_one_is_refused(source, tmp_path: Path, monkeypatch) -> None:
+    out, record = tmp_path / "out", staging.record_file
+
+    def meanwhile(path: Path, **rest) -> None:
+        """The other run begins, and ends, between the last look at the place and the move there."""
+        monkeypatch.setattr(staging, "record_file", record)
+        pack_dataset(source, out, SMALL)
+        record(path, **rest)
+
+    monkeypatch.setattr(staging, "record_file", meanwhile)
+    with pytest.raises(InputError, match=r"packed\.json exists: choose another path"):
+        pack_dataset(source, out, replace(SMALL, quality=80))
+    assert read_everything(out) == 15
+    assert json.loads((out / "packed.json").read_text())["quality"] == 95
+    assert pack_dataset(source, out, replace(SMALL, existing="resume")).before == 3
+
+
+def test_sequences_of_one_name_in_two_shards_are_refused(source: DatasetFolder, tmp_path: Path) -> None:
+    """As where shards of two packs are put into one folder."""
+    out = tmp_path / "out"
+    pack_dataset(source, out, SMALL)
+    for ending in ("json", "tar"):
+        (out / f"shard-00007.{ending}").write_bytes((out / f"shard-00001.{ending}").read_bytes())
+    with pytest.raises(InputError, match=r"shard-00007\.json and .*shard-00001\.json both have sequence 'walk-1'"):
+        open_dataset("packed", out)
+
+
+def test_shards_that_lie_elsewhere_are_read_through_their_links(source: DatasetFolder, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    pack_dataset(source, out, SMALL)
+    elsewhere.mkdir()
+    for path in (out / "shard-00001.tar", out / "shard-00002.tar", out / "shard-00002.json"):
+        path.rename(elsewhere / path.name)
+        path.symlink_to(elsewhere / path.name)
+    assert read_everything(out) == 15
+    assert pack_dataset(source, out, replace(SMALL, existing="resume")).before == 3
+    (out / "shard-00001.json").unlink()
+    with pytest.raises(InputError, match=r"shard-00001\.tar is not what `datasets pack` wrote"):
+        pack_dataset(source, out, replace(SMALL, existing="resume"))
+    with pytest.raises(InputError, match=r"is not what `datasets pack` wrote"):
+        pack_dataset(source, out, replace(SMALL, existing="overwrite"))
+    assert len(list(elsewhere.iterdir())) == 3
+    (elsewhere / "shard-00002.tar").unlink()
+    (elsewhere / "shard-00001.tar").unlink()
+    with pytest.raises(InputError, match=r"shard-00002\.tar is missing"):
+        pack_dataset(source, out, replace(SMALL, existing="resume"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import ctypes
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -148,6 +149,26 @@ def test_files_are_replaced_read_and_removed_once_they_are_free(
     platform.remove_file(old)
     assert not old.exists()
     platform.sync_folder(tmp_path / "not there")  # nothing to do
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_gets_a_free_name_and_no_other(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On file systems with hard links and without."""
+
+    def refused(*names: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    draft, place = tmp_path / "draft", tmp_path / "place"
+    draft.write_bytes(b"first")
+    platform.place_file(draft, place)
+    assert place.read_bytes() == b"first"
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    with pytest.raises(FileExistsError):
+        platform.place_file(other, place)
+    assert place.read_bytes() == b"first"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs folders by itself")

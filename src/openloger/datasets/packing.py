@@ -1,7 +1,8 @@
 """Packs sequences of any dataset for training; `packed.py` has the layout, and reads it.
 
 A shard is written beside its place and put there whole, its table of names last: what a table lists is there. A run
-that is interrupted loses the shard in hand, and the next one goes on with the sequences that no shard has.
+that is interrupted loses the shard in hand, and the next one goes on with the sequences that no shard has; it removes
+the draft that a kill left.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from openloger.datasets.packed import (
 )
 from openloger.datasets.sequence import DatasetFolder, Labelled, Sequence, frames_at
 from openloger.errors import InputError, OpenlogerError
-from openloger.outputs import FileLock, check_place, remove_folder, staged_file, write_output
+from openloger.outputs import FileLock, check_place, remove_drafts, remove_folder, staged_file, write_output
 from openloger.shapes import Float64
 
 MADE_BY = "datasets pack"
@@ -98,6 +99,7 @@ def pack_dataset(dataset: DatasetFolder, out: Path, options: PackOptions | None 
     settings = PackSettings(dataset.dataset, dataset.depth, options.pixels, options.quality)
     _prepare(out, settings, options.existing)
     with _alone(out):
+        remove_drafts(out, "shard-*", made_by=MADE_BY)
         done = _packed_before(out)
         waiting = deque(name for name in dataset if name not in done)
         run = _Run(dataset, options, len(done), len(dataset))

@@ -21,7 +21,7 @@ from openloger.outputs.manifest import (
     record_folder,
     remove_folder,
 )
-from openloger.outputs.staging import check_place, staged_file, staged_folder, write_output
+from openloger.outputs.staging import check_place, remove_drafts, staged_file, staged_folder, write_output
 from openloger.outputs.successive import replace_file, replace_folder, set_aside
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "put_in_place",
     "record_file",
     "record_folder",
+    "remove_drafts",
     "remove_folder",
     "replace_file",
     "replace_folder",

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from openloger.errors import InputError
@@ -21,9 +22,10 @@ from openloger.outputs.manifest import (
     record_folder,
     remove_folder,
 )
-from openloger.runtime.platform import patiently, remove_file, replace_file, sync_folder
+from openloger.runtime.platform import patiently, place_file, remove_file, replace_file, sync_folder
 
 _ELSEWHERE = "choose another path, or move it away"
+_OVERWRITE = "choose another path, or give --overwrite (overwrite=True)"
 
 
 def check_place(path: Path, *, made_by: str, overwrite: bool = False, folder: bool = False) -> None:
@@ -48,7 +50,7 @@ def check_place(path: Path, *, made_by: str, overwrite: bool = False, folder: bo
         if folder and not _entries(path):
             return
         if not overwrite:
-            raise InputError(f"{path} exists: choose another path, or give --overwrite (overwrite=True)")
+            raise InputError(f"{path} exists: {_OVERWRITE}")
         foreign = first_foreign(path, made_by=made_by) if folder else _foreign_file(path, made_by)
     except OSError as error:
         raise InputError(f"cannot read {path}, which is to be replaced: {error.strerror or error}") from error
@@ -63,13 +65,16 @@ def staged_file(path: Path, *, made_by: str, overwrite: bool = False) -> Iterato
     """Gives a path to write one file to, and moves it to `path` at the end. See `staged_folder`."""
     check_place(path, made_by=made_by, overwrite=overwrite)
     path = _followed(path)
-    with _desk(path.parent, path) as desk:
+    with _desk(path.parent, path, made_by) as desk:
         draft = desk / path.name
         yield draft
         sync_file(draft)
         check_place(path, made_by=made_by, overwrite=overwrite)
         record_file(path, content=draft, made_by=made_by)
-        replace_file(draft, path)
+        try:
+            (replace_file if overwrite else place_file)(draft, path)
+        except FileExistsError as error:  # by another run, this very moment
+            raise InputError(f"{path} exists: {_OVERWRITE}") from error
         sync_folder(path.parent)
 
 
@@ -84,7 +89,7 @@ def staged_folder(path: Path, *, made_by: str, overwrite: bool = False) -> Itera
     check_place(path, made_by=made_by, overwrite=overwrite, folder=True)
     path = _followed(path)
     within = path.is_dir()  # it may be a mount, or somebody's working directory: it stays, and its contents change
-    with _desk(path if within else path.parent, path) as desk:
+    with _desk(path if within else path.parent, path, made_by) as desk:
         draft = desk / "new"
         draft.mkdir()
         yield draft
@@ -106,12 +111,35 @@ def write_output(path: Path, data: bytes | str, *, made_by: str, overwrite: bool
         draft.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def remove_drafts(home: Path, name: str, *, made_by: str) -> None:
+    """Remove the drafts of single files that killed runs of `made_by` left in the folder `home`.
+
+    They are the folders that carry the command's name and hold nothing but files whose own names match `name`, as a
+    shell matches them. Call it where no other run of the command can be at work on such files.
+
+    Raises:
+        OSError: what the file system reported.
+    """
+    for desk in sorted(home.glob(f"{_desk_prefix(made_by)}????????")):
+        if desk.is_symlink() or not desk.is_dir():
+            continue
+        drafts = list(desk.iterdir())
+        if all(fnmatchcase(draft.name, name) and draft.is_file() and not draft.is_symlink() for draft in drafts):
+            for draft in drafts:
+                remove_file(draft)
+            desk.rmdir()
+
+
+def _desk_prefix(made_by: str) -> str:
+    return f"{DESK_PREFIX}{made_by.replace(' ', '-')}-"
+
+
 @contextmanager
-def _desk(home: Path, path: Path) -> Iterator[Path]:
+def _desk(home: Path, path: Path, made_by: str) -> Iterator[Path]:
     """A folder of our own in `home`; removed at the end, unless something that is not ours lies in it."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        desk = Path(tempfile.mkdtemp(prefix=DESK_PREFIX, dir=home))
+        desk = Path(tempfile.mkdtemp(prefix=_desk_prefix(made_by), dir=home))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     try:

@@ -89,6 +89,23 @@ def replace_file(source: Path, target: Path) -> None:
     patiently(lambda: os.replace(source, target))
 
 
+def place_file(source: Path, target: Path) -> None:
+    """Give a file the name `target` where nothing has it; `source` may still name it, too.
+
+    Raises:
+        FileExistsError: something has the name, and is as it was.
+        OSError: what the file system reported.
+    """
+    try:
+        patiently(lambda: os.link(source, target))
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        replace_file(source, target)
+
+
 def remove_file(path: Path) -> None:
     """Remove a file, `patiently`; one that is not there is no error.
 
