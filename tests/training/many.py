@@ -20,7 +20,7 @@ STEPS = 5
 
 def config(kind: str, stage: str) -> TrainConfig:
     """Four lanes a step: two a process where there are two. `kind` is ddp, fsdp, or hsdp, of groups of two; with
-    "-shared" pairs of processes have the frames of their windows between them."""
+    "-shared" pairs of processes have the frames of their windows between them; with "-saved" every second step is."""
     base = recipe("pocket")
     first = base.stages[0]
     clips = replace(first.clips, size=(16, 24), rendered=6, frames=(2, 3), batch=2, lanes=4, pool=6)
@@ -40,7 +40,7 @@ def config(kind: str, stage: str) -> TrainConfig:
         validation=ValidationConfig(every=STEPS, clips=2, pictures=0),
         render_workers=0,
         log_every=1,
-        save_every=1000,
+        save_every=2 if kind.endswith("-saved") else 1000,
     )
 
 

@@ -55,9 +55,11 @@ def weights(out: Path) -> torch.Tensor:
     return torch.cat([state[name].double().flatten() for name in sorted(state) if name.startswith("weight.")])
 
 
-def assert_the_same_run(out: Path, other: Path, first: torch.Tensor) -> None:
+def assert_the_same_run(out: Path, other: Path, first: torch.Tensor, *, within: float = 1e-5) -> None:
+    """The losses are. Weights whose gradient is 0 but for rounding, as of `heads.camera.translation.bias`, which moves
+    all cameras alike, are moved by Adam as far as the others, in a direction that rounding decides."""
     assert len(losses(out)) == len(losses(other)) == STEPS
-    torch.testing.assert_close(losses(out), losses(other), rtol=1e-4, atol=0)
+    torch.testing.assert_close(losses(out), losses(other), rtol=within, atol=0)
     moved = (weights(other) - first).norm()
     assert (weights(out) - weights(other)).norm() < 0.01 * moved
     here, there = (read_metrics(run / "metrics.jsonl", "validation")[-1] for run in (out, other))
@@ -80,7 +82,8 @@ def chained(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp", "fsdp-shared", pytest.param("ddp-shared", marks=pytest.mark.slow)])
 def test_two_processes_equal_one(chained, kind, tmp_path):
-    assert_the_same_run(start(tmp_path, kind, "chained"), *chained)
+    """From window to window the memory makes a difference of rounding larger: 2.6e-5 was seen after five steps."""
+    assert_the_same_run(start(tmp_path, kind, "chained"), *chained, within=1e-4)
 
 
 def test_a_sharded_run_goes_on_in_one_process(tmp_path):
@@ -96,6 +99,17 @@ def test_where_a_process_dies_the_job_ends_with_the_step_kept(dying, tmp_path):
     assert path is not None
     assert read_progress(path).total_step == 3
     main(tmp_path / "moving", "ddp", "pairs", STEPS)
+    assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
+
+
+@pytest.mark.slow
+def test_where_a_process_with_a_shard_dies_the_run_goes_on_from_the_last_checkpoint(tmp_path):
+    start(tmp_path / "moving", "fsdp-saved", "pairs", dying=1)
+    path = latest_checkpoint(tmp_path / "moving" / "checkpoints")
+    assert path is not None
+    assert is_sharded(path)
+    assert read_progress(path).total_step == 2
+    main(tmp_path / "moving", "fsdp", "pairs", STEPS)
     assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
 
 

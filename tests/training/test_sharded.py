@@ -23,8 +23,8 @@ from openloger.training.saving import Saver
 from openloger.training.sharded import is_sharded
 from openloger.transformer.layers import Linear
 
-from .many import STEPS, main
-from .test_distribute import alone, assert_the_same_run, losses, start
+from .many import main
+from .test_distribute import alone, assert_the_same_run, start
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -232,6 +232,3 @@ def test_what_two_processes_left_four_go_on_with_in_two_groups(tmp_path):
     assert is_sharded(latest_checkpoint(tmp_path / "moving" / "checkpoints"))
     start(tmp_path / "moving", "hsdp", "pairs", processes=4)
     assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
-    whole = losses(tmp_path / "alone")
-    torch.testing.assert_close(losses(tmp_path / "moving"), whole, rtol=1e-5, atol=0)
-    assert len(whole) == STEPS

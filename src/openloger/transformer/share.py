@@ -11,6 +11,7 @@ the weights' gradients over the processes, which DDP and FSDP2 take anyway, is t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,20 +20,18 @@ import torch.distributed as dist
 
 from openloger.shapes import Float, Tensor
 
-_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # the new names, and torch 2.7's
-_reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
-
 
 @dataclass(frozen=True)
 class WindowShare:
-    """This process' frames of a window. All processes of the group have to call its methods alike."""
+    """This process' frames of a window. All processes of the group have to call its methods alike.
+
+    Without a group nothing is exchanged and the others' parts are like one's own: enough to plan memory with.
+    """
 
     frames: int  # of the whole window
     rank: int  # of this process
     processes: int  # that share the window
-    group: (
-        dist.ProcessGroup | None
-    )  # None: nothing is exchanged, and the others' parts are like one's own, to plan with
+    group: dist.ProcessGroup | None
 
     @staticmethod
     def among(group: dist.ProcessGroup, frames: int) -> WindowShare:
@@ -91,11 +90,16 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, own: Tensor, group: dist.ProcessGroup) -> Tensor:  # type: ignore[override]
         ctx.group = group
         parts = own.new_empty(group.size() * len(own), *own.shape[1:])
-        _all_gather(parts, own.contiguous(), group=group)
+        _named("all_gather_single", "all_gather_into_tensor")(parts, own.contiguous(), group=group)
         return parts
 
     @staticmethod
     def backward(ctx: Any, of_parts: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         own = of_parts.new_empty(len(of_parts) // ctx.group.size(), *of_parts.shape[1:])
-        _reduce_scatter(own, of_parts.contiguous(), group=ctx.group)
+        _named("reduce_scatter_single", "reduce_scatter_tensor")(own, of_parts.contiguous(), group=ctx.group)
         return own, None
+
+
+def _named(new: str, old: str) -> Callable[..., Any]:
+    """One of torch's collectives by its new name, or by that of torch 2.7; a build without any has neither."""
+    return getattr(dist, new, None) or getattr(dist, old)
