@@ -105,6 +105,25 @@ def test_surfaces_agree_under_the_true_drift_alone(lap: Walk) -> None:
     assert agreement_of(one, elsewhere, over).refusal is not None
 
 
+@pytest.mark.parametrize(
+    ("overlap", "inliers", "likeness", "refusal"),
+    [
+        (0.4, 0.65, 0.65, None),
+        (0.4, 0.4, 0.95, None),  # depth of one visit is soft
+        (0.3, 0.9, 0.95, "little in common"),
+        (0.4, 0.55, 0.8, "surfaces do not agree"),
+        (0.4, 0.3, 0.95, "surfaces do not agree"),
+        (0.4, 0.65, 0.5, "pictures do not agree"),
+    ],
+)
+def test_surfaces_and_pictures_decide_together(
+    overlap: float, inliers: float, likeness: float, refusal: str | None
+) -> None:
+    found = Agreement(overlap, inliers, likeness)
+    assert found.refusal == refusal
+    assert (found.strength >= 1) == (refusal is None)
+
+
 def test_pairs_are_the_most_alike_once_each() -> None:
     at = np.array([0.0, 1, 2, 3, 10, 11, 12, 13])
     angle = np.deg2rad([0, 40, 80, 120, 1, 42, 170, 260])

@@ -26,6 +26,7 @@ DEPTH_TOLERANCE = 0.1  # of log depth: a point that meets a surface
 LEAST_OVERLAP = 0.35  # of the points, that fall into the other picture
 LEAST_INLIERS = 0.6  # of these, that meet its surface
 LEAST_LIKENESS = 0.6  # correlation of the two pictures where they do
+FEW_INLIERS, HIGH_LIKENESS = 0.35, 0.9  # or so many, where the pictures agree so well: depth of one visit may be soft
 MOST_TURN_DEG, MOST_SHIFT, MOST_GROWTH = 4.0, 0.1, 0.35  # of one visit's frames, between recording and window
 LEAST_FRAMES = 2  # of a visit, that are within these
 SIGMA_SHIFT = 0.03  # of the middle depth: a drift is no more exact
@@ -64,16 +65,18 @@ class Agreement:
     @property
     def strength(self) -> float:
         """1 where it is just accepted."""
-        return min(self.overlap / LEAST_OVERLAP, self.inliers / LEAST_INLIERS, self.likeness / LEAST_LIKENESS)
+        by_surfaces = min(self.inliers / LEAST_INLIERS, self.likeness / LEAST_LIKENESS)
+        by_pictures = min(self.inliers / FEW_INLIERS, self.likeness / HIGH_LIKENESS)
+        return min(self.overlap / LEAST_OVERLAP, max(by_surfaces, by_pictures))
 
     @property
     def refusal(self) -> str | None:
         """The reason not to accept it; None: there is none."""
         if self.overlap < LEAST_OVERLAP:
             return "little in common"
-        if self.inliers < LEAST_INLIERS:
-            return "surfaces do not agree"
-        return "pictures do not agree" if self.likeness < LEAST_LIKENESS else None
+        if self.strength >= 1:
+            return None
+        return "surfaces do not agree" if self.inliers < LEAST_INLIERS else "pictures do not agree"
 
 
 @dataclass(frozen=True, eq=False)
