@@ -127,7 +127,7 @@ def test_processes_that_share_windows_are_planned_with_their_part():
 
 
 def test_the_plan_of_loger_is_right(monkeypatch):
-    monkeypatch.setattr(rehearse_module, "count_activations", lambda *_, **__: Activations(0, 0))  # minutes at this size
+    monkeypatch.setattr(rehearse_module, "count_activations", lambda *_, **__: Activations(0, 0))  # takes minutes
     config = recipe("loger")
     first, second = plan_run(config, processes=8, render=render_boxes)
     with torch.device("meta"):
