@@ -81,7 +81,7 @@ def test_it_learns_what_a_measurement_is_worth() -> None:
         log_depth, _ = network(given, found, no_neighbours(found), levels)
         return (F.avg_pool2d(log_depth, 4) - true).abs().mean()
 
-    for step in range(150):
+    for step in range(250):
         optimiser.zero_grad()
         error(step).backward()
         optimiser.step()

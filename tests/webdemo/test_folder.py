@@ -211,7 +211,9 @@ def test_what_cannot_be_is_refused_before_anything_is_fetched(
 
 @contextmanager
 def served(folder: Path, host: str = "127.0.0.1") -> Iterator[DemoServer]:
-    server = DemoServer(folder, host=host, port=8890)
+    with socket.create_server((host, 0)) as free:  # one that no test beside this one takes
+        port = free.getsockname()[1]
+    server = DemoServer(folder, host=host, port=port)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
