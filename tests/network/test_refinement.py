@@ -119,10 +119,10 @@ def test_frames_in_another_order_are_refined_alike() -> None:
     depth = 1 + torch.rand(1, 2, HEIGHT, WIDTH, generator=generator(4))
     levels = pyramid(2)
     parts = (found.log_depth, found.information, found.residual_px, found.support)
-    seconded = [torch.rand(found.log_depth.shape, generator=generator(5 + part)) for part in range(4)]
-    turned = Triangulated(*(part.flip(1) for part in parts)), NeighbouringDepth(*(part.flip(1) for part in seconded))
+    theirs = [torch.rand(found.log_depth.shape, generator=generator(5 + part)) for part in range(4)]
+    turned = Triangulated(*(part.flip(1) for part in parts)), NeighbouringDepth(*(part.flip(1) for part in theirs))
     other = network(heads(depth.flip(1)), *turned, tuple(level.flip(1) for level in levels))
-    for one, two in zip(network(heads(depth), found, NeighbouringDepth(*seconded), levels), other, strict=True):
+    for one, two in zip(network(heads(depth), found, NeighbouringDepth(*theirs), levels), other, strict=True):
         assert_close(one, two.flip(1), atol=1e-5, rtol=1e-5)
 
 

@@ -26,12 +26,6 @@ FRAMES = 40
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing.chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     return scenes.write_recording(tmp_path_factory.mktemp("walk") / "walk", scenes.room(FRAMES))
 

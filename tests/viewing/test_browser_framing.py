@@ -7,11 +7,9 @@ cuts the scene off, and whoever frames all points shrinks it. The scene is grey:
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import browsing
 import numpy as np
 import pytest
 import scenes
@@ -31,12 +29,6 @@ BOXES = """svg => {
     const shapes = ["clipPath rect", "polyline.halo", "circle.end", "rect.end"].map(name => svg.querySelector(name));
     return shapes.map(shape => shape.getBBox()).map(box => [box.x, box.y, box.x + box.width, box.y + box.height]);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing.chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

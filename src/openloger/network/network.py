@@ -165,10 +165,10 @@ class Network(nn.Module):
         """
         if window.padding and not (self.takes_padding and window.last and window.used is None):
             raise InputError("only last windows without masks are padded, of networks that match no neighbours")
-        if window.share is not None and (not self.shares_windows or window.padding or window.used is not None):
-            raise InputError(
-                f"{self.config.name}: no window with masks or padding is shared, and of some networks none"
-            )
+        if window.share is not None and not self.shares_windows:
+            raise InputError(f"{self.config.name} takes whole windows; give them without a share")
+        if window.share is not None and (window.padding or window.used is not None):
+            raise InputError("windows with padding or masks cannot be shared by processes; give them without a share")
         before = self.fresh_memory() if memory is None else memory
         if window.used is not None:  # convolutions reach past a patch: what is hidden gets the mean of all pictures
             window = replace(window, images=torch.where(window.used[:, :, None], window.images, self.image_mean))

@@ -9,6 +9,7 @@ compared with it (`neighbouring_depth`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -64,9 +65,7 @@ def triangulate(
     sigma, precision = settings.flow_sigma_px, settings.depth_sigma**-2
 
     def by_source(values: Tensor) -> Tensor:
-        """The sum over edges that leave a frame."""
-        total = values.new_zeros(batch, frames, values.shape[-1])
-        return total.index_add(1, edges.source, values.unflatten(0, (batch, len(edges))))
+        return _by_source(values.unflatten(0, (batch, len(edges))), edges, frames)
 
     log_depth = depth.new_zeros(batch, frames, cells.numel())
     information, square = torch.zeros_like(log_depth), torch.zeros_like(log_depth)
@@ -127,10 +126,7 @@ def neighbouring_depth(
         seen = slope * log_depth.exp() + motion.translation[:, :, 2, None, None]
         return (seen.clamp_min(LEAST_DEPTH).log() - log_z[:, edges.source]).clamp(-LARGEST, LARGEST)
 
-    def by_source(values: Tensor) -> Tensor:
-        """The sum over edges that leave a frame."""
-        return torch.zeros_like(log_z).index_add(1, edges.source, values)
-
+    by_source = partial(_by_source, edges=edges, frames=depth.shape[1])
     weight = flow.weight * flow.inside * known[:, edges.source] * (usable > 0.99)
     total, off = by_source(weight).clamp_min(1e-6), factor(predicted)
     mean = by_source(weight * off) / total
@@ -148,3 +144,9 @@ def measurement_weight(information: Float[Tensor, "*cell"]) -> Float[Tensor, "*c
     """The weight of a measurement against predicted depth, 0 to 1."""
     ratio = information * PREDICTED_SIGMA**2
     return ratio / (1 + ratio)
+
+
+def _by_source(values: Float[Tensor, "batch edge *cells"], edges: Edges, frames: int) -> Tensor:
+    """The sums (batch, frame, *cells) over the edges that leave each frame."""
+    total = values.new_zeros(len(values), frames, *values.shape[2:])
+    return total.index_add(1, edges.source, values)
