@@ -365,3 +365,10 @@ def test_poses_that_are_all_unknown_are_said_to_be(recording: Recording, tmp_pat
     np.savetxt(tmp_path / "poses.txt", np.full((len(recording), 12), np.nan))
     with pytest.raises(InputError, match="no pose of finite numbers"):
         align_by_poses(recording, tmp_path / "poses.txt")
+
+
+@pytest.mark.parametrize("start", ["nan", "inf"])
+def test_a_start_that_is_no_time_is_refused(recording: Recording, street: Walk, tmp_path: Path, start: str) -> None:
+    file = write_csv(tmp_path / "a.csv", street.true_centres, np.arange(len(street.true_centres)) / FPS)
+    with pytest.raises(InputError, match=f"start {start}: time 0 is not a finite number"):
+        align_by_gps(recording, file, start=start)

@@ -40,6 +40,11 @@ def test_times_since_a_phone_was_switched_on(tmp_path: Path, unit: float, said: 
     [
         (np.arange(5) * 33_333.0, "33333 s.*seconds"),
         (np.arange(5) * 33_333_333.0, "write seconds"),
+        (np.arange(9) * 40.0, "whole numbers 40 apart"),  # 25 frames a second, or a timer
+        (np.arange(9) * 33.0, "whole numbers 33 apart"),
+        (np.array([0.0, 33, 67]), "whole numbers"),  # too few to show a rate
+        (np.array([0.0, 31, 70, 98, 140, 171, 195, 240]), "divide by 1000"),  # an unsteady camera
+        (np.arange(9) * 3600.0, "3600 s.*seconds"),
         (3e12 + np.arange(5) * 7e9, "unit"),
         (np.array([1.0, np.nan]), "time 1.*finite"),
     ],
@@ -49,9 +54,41 @@ def test_times_whose_unit_is_not_certain_are_refused(tmp_path: Path, times: np.n
         in_seconds(times, tmp_path / "rgb.txt")
 
 
-@pytest.mark.parametrize("times", [np.zeros(0), np.zeros(1), np.arange(9) / 30, np.arange(9) * 30.0, -np.arange(4.0)])
+@pytest.mark.parametrize("rate", [24, 24e3 / 1001, 30e3 / 1001, 30, 60, 90, 120])
+@pytest.mark.parametrize(("per_s", "unit"), [(1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds")])
+@pytest.mark.parametrize("rounded", [np.rint, np.floor, lambda times: np.round(times, 3)])
+@pytest.mark.parametrize("begin_s", [0.0, 4321.0])
+def test_times_of_a_usual_rate_show_their_unit(
+    tmp_path: Path, rate: float, per_s: float, unit: str, rounded, begin_s: float, openloger_log
+) -> None:
+    """From 0 or the start of a device; frames may be missing."""
+    times_s = begin_s + np.array([0, 1, 2, 3, 5, 6, 9, 10, 11, 12, 13]) / rate
+    found = in_seconds(rounded(times_s * per_s), tmp_path / "rgb.txt")
+    np.testing.assert_allclose(found, times_s, atol=1.01e-3, rtol=0)
+    assert f"its times are {unit}" in openloger_log.text
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        np.zeros(0),
+        np.zeros(1),
+        np.arange(9) / 30,
+        np.arange(9) * 30.0,  # a timer
+        -np.arange(4.0),
+        np.array([0.0, 12.25, 31.5, 44.75, 60.5, 72.25, 90.75]),  # slow, with fractions
+        1.7e9 + np.array([0, 33, 67, 100, 133, 167, 200]),  # since 1970
+        np.arange(9) * 5.0,
+    ],
+)
 def test_seconds_stay_as_they_are(tmp_path: Path, times: np.ndarray) -> None:
     assert in_seconds(times, tmp_path / "rgb.txt") is times
+
+
+def test_a_slow_track_keeps_seconds_and_warns(tmp_path: Path, openloger_log: pytest.LogCaptureFixture) -> None:
+    times = np.array([0.0, 31, 70, 98, 140])
+    assert in_seconds(times, tmp_path / "a.csv", may_be_slow=True) is times
+    assert "whole numbers 35 apart" in openloger_log.text
 
 
 @pytest.mark.parametrize("files", [("rgb.txt",), ("rgb.txt", "depth.txt", "groundtruth.txt")])

@@ -18,6 +18,7 @@ from openloger.datasets.files import natural
 from openloger.datasets.text import read_text
 from openloger.errors import InputError
 from openloger.frames.image_file import IMAGE_DAMAGE, open_image
+from openloger.frames.times import in_seconds
 from openloger.shapes import Bool, Float64
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -151,6 +152,9 @@ def _of_csv(path: Path) -> GpsFixes:
         return _named(path, [row[1:] for row in rows], names)
     if len(dated) > 1:
         raise InputError(f"{path}: has dates and plain numbers as times; use one of them")
+    if dated == {False}:
+        times_s = in_seconds(np.array([row[0] for row in rows]), path, may_be_slow=True)
+        rows = [(time_s, *row[1:]) for time_s, row in zip(times_s.tolist(), rows, strict=True)]
     return _timed(path, rows, is_dated=dated == {True} or any(row[0] > 1e8 for row in rows))
 
 

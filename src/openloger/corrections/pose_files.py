@@ -13,6 +13,7 @@ from openloger.datasets.cameras import matrices_from_xyz_quaternion, rigid_matri
 from openloger.datasets.text import read_rows, read_text
 from openloger.datasets.times import cameras_at
 from openloger.errors import InputError
+from openloger.frames.times import in_seconds
 from openloger.shapes import Bool, Float64
 
 WITHIN_S = 1.0  # between two poses that a frame lies between
@@ -45,7 +46,7 @@ def read_poses(path: Path) -> MeasuredPoses:
 
     JSON is a list, or an object with a list `frames`, of objects with a 4 × 4 matrix (`transform`,
     `transform_matrix`, `pose`; rows, or 16 numbers column by column as ARKit's simd has them) in ARKit's axes, whose
-    world's y is up, and a `timestamp` in seconds.
+    world's y is up, and a `timestamp` in seconds. Other units of time are converted (`frames.times.in_seconds`).
 
     Raises InputError where there is none, or it cannot be read.
     """
@@ -56,6 +57,7 @@ def read_poses(path: Path) -> MeasuredPoses:
     rows = read_rows(path, columns=(_TUM_COLUMNS, 12, 16), what="poses")
     if rows.shape[1] != _TUM_COLUMNS:
         return MeasuredPoses(path, rigid_matrices(rows, path), None, is_dated=False, is_upright=False)
+    rows[:, 0] = in_seconds(rows[:, 0], path)
     order = np.argsort(rows[:, 0], kind="stable")
     rows = rows[order][np.append(True, np.diff(rows[order, 0]) > 0)]
     cameras = matrices_from_xyz_quaternion(rows[:, 1:])
@@ -82,9 +84,10 @@ def _of_json(path: Path) -> MeasuredPoses:
             raise InputError(f"{path}: some of its frames have a timestamp and others have none")
         return MeasuredPoses(path, world_from_cam, None, is_dated=False, is_upright=True)
     try:
-        times_s = np.array([float(time) for time in times])
-    except (TypeError, ValueError):
+        given = np.array([float(time) for time in times])
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{path}: a timestamp is no number of seconds") from None
+    times_s = in_seconds(given, path)
     if not (np.diff(times_s) > 0).all():
         raise InputError(f"{path}: its timestamps do not increase")
     return MeasuredPoses(path, world_from_cam, times_s, is_dated=bool(times_s[0] > 1e8), is_upright=True)

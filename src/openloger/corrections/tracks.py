@@ -21,6 +21,7 @@ from openloger.corrections.pose_files import MeasuredPoses, read_poses
 from openloger.corrections.result import Alignment, batched, check_frames, check_unit, metres_per_unit
 from openloger.errors import InputError
 from openloger.frames.lenses.undistort import panorama_name
+from openloger.frames.times import in_seconds
 from openloger.frames.video import creation_time_s
 from openloger.geometry import (
     PointAnchors,
@@ -213,6 +214,7 @@ def _track_times(
             begin_s, _ = seconds_of(start)
         except ValueError:
             raise InputError(f"start {start!r} is neither a date (2026-05-01T10:00:00Z) nor seconds") from None
+        begin_s = float(in_seconds(np.array([begin_s]), f"start {start}")[0])
         return times_s - times_s[0] + begin_s, False
     if given_s[-1] >= times_s[0] and given_s[0] <= times_s[-1]:
         return times_s, False

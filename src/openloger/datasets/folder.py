@@ -7,7 +7,7 @@ depth/000000.npy     world units along z, 0 for none; or .png of 16 bits, in tho
 depth_mm.npz         instead of depth/: `frame` (n), `depth_mm` (n, rows, columns), and `pixel_step`, 4 by default:
                      entry (i, j) is pixel (step·i + step // 2, step·j + step // 2) of the picture
 intrinsics.txt       fx fy cx cy, or 3 × 3; one for the whole video or one a frame; (0, 0) is the picture's corner
-timestamps.txt       seconds, a frame a line; micro- and nanoseconds since 1970 are converted
+timestamps.txt       seconds, a frame a line; other units that are certain are converted
 
 A row of world_from_cam.txt that is not finite (NaN) is a frame without a camera.
 """
@@ -108,8 +108,8 @@ def read_timed_truth(
     """Cameras with times (seconds tx ty tz qx qy qz qw, TUM's form) for the frames of these times and numbers.
 
     A frame takes the camera nearest in time, within 20 ms; the others have none, nor have those whose camera is NaN or
-    has a zero quaternion. Times in micro- or nanoseconds are converted. Raises InputError where no frame has a time of
-    a camera: the two clocks are not the same then.
+    has a zero quaternion. Other units of time are converted (`frames.times.in_seconds`). Raises InputError where no
+    frame has a time of a camera: the two clocks are not the same then.
     """
     rows = read_rows(cameras, columns=8, what="seconds tx ty tz qx qy qz qw")
     rows[:, 0] = in_seconds(rows[:, 0], cameras)

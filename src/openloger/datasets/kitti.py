@@ -29,6 +29,7 @@ from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, 
 from openloger.datasets.text import read_named_rows, read_rows, require
 from openloger.datasets.times import check_order
 from openloger.errors import InputError
+from openloger.frames.times import in_seconds
 from openloger.shapes import Float32, Float64
 
 CAMERAS = ("image_2", "image_0")  # the first that is there
@@ -45,7 +46,8 @@ def read(folder: Path, name: str) -> FileSequence:
     sequence = require(root / "sequences" / name, "a sequence of KITTI odometry")
     camera = next((camera for camera in CAMERAS if (sequence / camera).is_dir()), CAMERAS[0])
     pictures = listed(sequence / camera, "*.png")
-    times_s = read_rows(sequence / "times.txt", columns=1, what="times of the frames")[:, 0]
+    times = read_rows(sequence / "times.txt", columns=1, what="times of the frames")[:, 0]
+    times_s = in_seconds(times, sequence / "times.txt")
     same_count(name, pictures=len(pictures), times=len(times_s))
     check_order(times_s, sequence / "times.txt")
     calibration = read_named_rows(sequence / "calib.txt", what="calibration")

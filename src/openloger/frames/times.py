@@ -14,43 +14,87 @@ from openloger.shapes import Float64
 LARGEST_S = 1e11  # no clock counts this many seconds
 LONGEST_STEP_S = 1000.0  # between frames of a video, or rows of its truth
 SLOW_STEP_S = 10.0  # from here on whole numbers may be milliseconds
+TIMER_STEP_S = 15.0  # steps of a timer are multiples of it, and those of no usual rate in milliseconds
 EPOCH_S = (6e8, 4.2e9)  # 1989 to 2103, in seconds since 1970
 USUAL_STEP_S = (2e-3, 0.5)  # of a video whose clock began elsewhere
 PER_SECOND = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+USUAL_RATES = (24.0, 24e3 / 1001, 30.0, 30e3 / 1001, 60.0, 60e3 / 1001, 90.0, 120.0, 15.0, 12.0, 7.5)  # no whole ms
+FEWEST_TIMES = 6  # that show a rate
+MOST_SKIPPED = 20  # frames between two times
 logger = logging.getLogger("openloger")
 
 
-def in_seconds(times: Float64[np.ndarray, " row"], source: str | Path) -> Float64[np.ndarray, " row"]:
+def in_seconds(
+    times: Float64[np.ndarray, " row"], source: str | Path, *, may_be_slow: bool = False
+) -> Float64[np.ndarray, " row"]:
     """The times of a file in seconds, where they count milli-, micro- or nanoseconds; the conversion is logged.
 
     Numbers of 1e11 and more cannot be seconds. Their unit is the one in which they lie in our days and are less than
-    LONGEST_STEP_S apart, or else in which their steps are of USUAL_STEP_S.
+    LONGEST_STEP_S apart, or else in which their steps are of USUAL_STEP_S. Smaller numbers count the unit in which
+    they are a camera's of USUAL_RATES, rounded (0, 33, 67, 100, …), and else seconds. `may_be_slow`: they are of
+    something slower than a video, such as a track of GPS.
 
-    Raises InputError for times that are not finite, for smaller ones more than LONGEST_STEP_S apart, and where the unit
-    is not certain.
+    Raises InputError for times that are not finite, for smaller ones more than LONGEST_STEP_S apart, where whole
+    numbers may be milliseconds as well as seconds (0, 40, 80, …), and where the unit is not certain otherwise.
     """
     if not np.isfinite(times).all():
         raise InputError(f"{source}: time {np.isfinite(times).argmin()} is not a finite number")
     largest, step = float(np.abs(times).max(initial=0)), _usual_step(times)
     if largest < LARGEST_S:
-        if step > LONGEST_STEP_S:
+        if step <= LONGEST_STEP_S and _is_epoch(largest):
+            return times
+        unit = _unit_of_rate(times, step)
+        if unit is None:
+            _check_step(times, step, source, may_be_slow=may_be_slow)
+            return times
+    else:
+        units = [unit for unit, per in PER_SECOND.items() if _is_epoch(largest / per) and step / per < LONGEST_STEP_S]
+        units = units or [unit for unit, per in PER_SECOND.items() if USUAL_STEP_S[0] <= step / per <= USUAL_STEP_S[1]]
+        if len(units) != 1:
             raise InputError(
-                f"{source}: its times would be {step:g} s apart, so they are not seconds: write seconds "
-                "(microseconds / 1e6, nanoseconds / 1e9)"
+                f"{source}: times up to {largest:g} are not seconds, and their unit is unclear: write seconds"
             )
-        if step > SLOW_STEP_S and (times == np.rint(times)).all():
-            logger.warning(
-                "%s: its frames are %g s apart; if its times are milliseconds, write seconds (divide by 1000)",
-                source,
-                step,
-            )
-        return times
-    units = [unit for unit, per in PER_SECOND.items() if _is_epoch(largest / per) and step / per < LONGEST_STEP_S]
-    units = units or [unit for unit, per in PER_SECOND.items() if USUAL_STEP_S[0] <= step / per <= USUAL_STEP_S[1]]
-    if len(units) != 1:
-        raise InputError(f"{source}: times up to {largest:g} are not seconds, and their unit is unclear: write seconds")
-    logger.info("%s: its times are %s", source, units[0])
-    return times / PER_SECOND[units[0]]
+        unit = units[0]
+    logger.info("%s: its times are %s", source, unit)
+    return times / PER_SECOND[unit]
+
+
+def _check_step(times: np.ndarray, step: float, source: str | Path, *, may_be_slow: bool) -> None:
+    if step > LONGEST_STEP_S:
+        raise InputError(
+            f"{source}: its times would be {step:g} s apart, so they are not seconds: write seconds "
+            "(microseconds / 1e6, nanoseconds / 1e9)"
+        )
+    steps = np.diff(np.unique(times))
+    is_timer = step % TIMER_STEP_S == 0 and (steps == step).all()
+    if step <= SLOW_STEP_S or is_timer or not _are_whole(times):
+        return
+    unclear = f"{source}: its times are whole numbers {step:g} apart, milliseconds or seconds"
+    if may_be_slow:
+        logger.warning("%s: seconds are taken; write milliseconds as seconds (divide by 1000)", unclear)
+        return
+    raise InputError(
+        f"{unclear}: write milliseconds as seconds (divide by 1000), and slow seconds as seconds since 1970"
+    )
+
+
+def _unit_of_rate(times: np.ndarray, step: float) -> str | None:
+    """The unit in which times are multiples of a usual rate's period, rounded; None where no unit or a step shows it.
+
+    Equal steps of whole numbers show none: 40 is a period in milliseconds as well as a timer's seconds.
+    """
+    if len(times) < FEWEST_TIMES or (_are_whole(times) and len(np.unique(np.diff(times))) == 1):
+        return None
+    for unit, per in PER_SECOND.items():
+        for period in (per / rate for rate in USUAL_RATES):
+            skips = times - times[0] - np.rint((times - times[0]) / period) * period
+            if 0.9 * period <= step <= MOST_SKIPPED * period and np.ptp(skips) <= max(1.0, 0.03 * period):
+                return unit
+    return None
+
+
+def _are_whole(times: np.ndarray) -> bool:
+    return bool((times == np.rint(times)).all())
 
 
 def _usual_step(times: np.ndarray) -> float:
