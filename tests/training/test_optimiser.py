@@ -1,5 +1,6 @@
 """Muon takes the matrices and AdamW the rest, each weight once; both learn."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -39,7 +40,9 @@ def test_muon_learns_and_is_taken_up_again(tmp_path):
     assert whole[-1] < whole[0]
 
 
-def test_a_torch_without_muon_says_so(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(InputError, match="Muon"):
-        make_optimisers(Network(preset("pocket")), OptimiserConfig(kind="muon"), encoder_rate=1.0)
+def test_a_torch_without_muon_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    config = replace(tiny(1), optimiser=OptimiserConfig(kind="muon"))
+    with pytest.raises(InputError, match=rf"2\.9 .*{re.escape(torch.__version__)}; .*adamw"):
+        train(config, tmp_path / "run", render=render_boxes, device="cpu")
+    assert not (tmp_path / "run").exists()

@@ -1,6 +1,6 @@
 """Optimisers: AdamW, or Muon for matrices with AdamW for the rest; the rate over a stage; the running mean of weights.
 
-Muon: Jordan et al. 2024, through torch.optim.Muon where torch has it. Warm-up, stable, decay: arXiv 2404.06395.
+Muon: Jordan et al. 2024, through torch.optim.Muon, which torch has since 2.9. Warm-up, stable, decay: arXiv 2404.06395.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from openloger.training.config import OptimiserConfig
 from openloger.training.curriculum import RatePlan
 
 
+def check_optimiser(config: OptimiserConfig) -> None:
+    """Raises InputError where Muon is selected and this torch has none."""
+    if config.kind == "muon" and not hasattr(torch.optim, "Muon"):
+        raise InputError(
+            f"optimiser: kind is 'muon', which needs torch 2.9 or newer, and this is torch {torch.__version__}; "
+            "install a newer torch, or set kind = 'adamw' in a TOML file of your own"
+        )
+
+
 def make_optimisers(network: nn.Module, config: OptimiserConfig, *, encoder_rate: float) -> list[torch.optim.Optimizer]:
     """The optimisers that together move every trainable weight once; each group has its part of the rate.
 
@@ -25,12 +34,11 @@ def make_optimisers(network: nn.Module, config: OptimiserConfig, *, encoder_rate
     Raises:
         InputError: Muon is selected and this torch has none.
     """
+    check_optimiser(config)
     groups = _group(network, config, encoder_rate)
     adam, muon = ([group for kind, group in groups if kind == wanted] for wanted in ("adamw", "muon"))
     optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(adam, lr=0.0, betas=config.betas)] if adam else []
     if muon:
-        if not hasattr(torch.optim, "Muon"):
-            raise InputError(f"torch {torch.__version__} has no Muon; use kind = 'adamw' or a newer torch")
         optimisers.append(torch.optim.Muon(muon, lr=0.0, momentum=0.95))
     return optimisers
 

@@ -55,7 +55,7 @@ from openloger.training.initialise import begin_from, join_memory
 from openloger.training.lines import progress_line, score_line
 from openloger.training.metrics import MetricsLog, draw_held_out
 from openloger.training.objective import Objective, mean_terms
-from openloger.training.optimiser import RunningMean, make_optimisers, rate_at, set_rate
+from openloger.training.optimiser import RunningMean, check_optimiser, make_optimisers, rate_at, set_rate
 from openloger.training.render import RenderClips, render_clips
 from openloger.training.run_state import TrainingProgress
 from openloger.training.saving import Saver
@@ -112,12 +112,13 @@ def train(
 
     Raises:
         InputError: `out` holds a run and `resume` is off, a run of another architecture, or files that no run wrote;
-            a stage or a dataset that is not there.
+            a stage or a dataset that is not there; an optimiser that this torch does not have.
         WeightsError: `weights` does not hold this network, nor the same without its memory.
         TrainingDivergedError: a loss that is not finite.
         KeyboardInterrupt: a signal ended it; everything is on disk.
     """
     budget = budget or Budget()
+    check_optimiser(config.optimiser)
     check_datasets(config)
     check_run_folder(out)  # before the processes meet, and the first of them begins to write
     beside = config.render_workers
