@@ -26,6 +26,12 @@ def listed_numbers(numbers: Iterable[int], *, most: int | None = None) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def in_a_line(error: BaseException, *, most: int = 200) -> str:
+    """The text of another library's error as one line of at most so many letters; its type where it has none."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 class OpenlogerError(Exception):
     """Any failure that a user can fix."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from campaign import side_inputs as side
 from campaign.mutations import BINARY, JSON, TEXT, Mutation
 
 from openloger.errors import OpenlogerError
@@ -277,18 +278,21 @@ def _use_truth(folder: Path) -> None:
 
 
 def _dataset(layout: str) -> Kind:
+    def root(folder: Path) -> Path:
+        return folder / "packed" if layout == "packed" else folder  # beside what it was packed from
+
     def make(folder: Path) -> Iterator[Path]:
         from datasets import official_layouts
 
         official_layouts.LAYOUTS[layout][1](folder)
-        return (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return (path for path in sorted(root(folder).rglob("*")) if path.is_file())
 
     def use(folder: Path) -> None:
         from datasets import official_layouts
 
         from openloger.datasets import open_dataset
 
-        for _, sequence in open_dataset(official_layouts.LAYOUTS[layout][0], folder).items():
+        for _, sequence in open_dataset(official_layouts.LAYOUTS[layout][0], root(folder)).items():
             for frame in islice(sequence, MOST_FRAMES):
                 assert frame.rgb.ndim == 3
             for number in range(min(sequence.length or 0, MOST_FRAMES)):
@@ -356,6 +360,18 @@ KINDS: dict[str, Kind] = {
     "checkpoint": Kind(_make_checkpoint, _use_checkpoint, (*JSON, *BINARY)),
     **{f"dataset {name}": _dataset(name) for name in (
         "kitti", "vbr", "tum", "eth3d", "bonn", "7scenes", "scannet", "sintel", "tartanair", "tartanair-v2",
-        "vkitti2", "euroc", "waymo", "unrealstereo4k", "folder",
+        "vkitti2", "euroc", "waymo", "unrealstereo4k", "folder", "arkitscenes", "scannetpp", "co3d", "omniworld",
+        "colmap", "packed",
     )},
+    "gpx": Kind(side.written("walk.gpx", side.gpx()), side.use_fixes, TEXT),
+    "gps csv": Kind(side.written("walk.csv", side.fixes_csv()), side.use_fixes, TEXT),
+    "poses json": Kind(side.written("poses.json", side.poses_json()), side.use_poses, JSON),
+    "cameras.txt": Kind(side.written("cameras.txt", side.COLMAP), side.use_camera, TEXT),
+    "kalibr": Kind(side.written("camchain.yaml", side.KALIBR), side.use_camera, TEXT),
+    "opencv": Kind(side.written("camera.yml", side.OPENCV), side.use_camera, TEXT),
+    "batch table": Kind(side.written("batch.csv", side.batch_table()), side.use_batch, TEXT),
+    "masks": Kind(side.make_masks, side.use_masks, BINARY),
+    "bag": Kind(side.make_bag(mcap=False), side.use_bag, (*TEXT, *BINARY)),
+    "mcap": Kind(side.make_bag(mcap=True), side.use_bag, (*TEXT, *BINARY)),
+    "correction": Kind(side.make_corrected, side.use_corrected, JSON),
 }  # fmt: skip

@@ -242,6 +242,7 @@ def test_a_cameras_txt_that_cannot_be_used(content: str, said: str, tmp_path: Pa
 
 
 TENFOLD = [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]\n" for n in range(1, 10)]
+SIZELESS = ("[.inf, 480]", "[.nan, 480]", "[640, -480]", "[640, 0.5]", "[640]")
 BILLION = "x0: &x0 [0]\n" + "".join(TENFOLD)
 
 
@@ -256,6 +257,7 @@ BILLION = "x0: &x0 [0]\n" + "".join(TENFOLD)
         ("intrinsics: [1, 2, 3, x]", "should be numbers"),
         ("a: &a [1, 1]\nintrinsics: *a", "has aliases"),
         (BILLION + "distortion_model: *x9\nintrinsics: [1, 2, 3, 4]", "has aliases"),  # its name would fill the memory
+        *((f"intrinsics: [1, 2, 3, 4]\nresolution: {size}", "of no size") for size in SIZELESS),
         ("intrinsics: [1, 2, 3, 4]\nD: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]", "12 distortion coefficients"),
     ],
 )

@@ -114,6 +114,37 @@ def test_of_several_topics_one_is_named(tmp_path: Path) -> None:
         open_frames(f"{bag}#/depth")
 
 
+@pytest.mark.parametrize("mcap", [False, True])
+def test_a_damaged_message_is_a_bad_frame_and_the_others_are_read(mcap: bool, tmp_path: Path) -> None:
+    sent = [plain(ROS2.types, number, rgb, "rgb8") for number, rgb in enumerate(PICTURES)]
+    raw = [ROS2.serialize_cdr(message, "sensor_msgs/msg/Image") for message in sent]
+    plugin = StoragePlugin.MCAP if mcap else StoragePlugin.SQLITE3
+    with Ros2Writer(tmp_path / "walk", version=9, storage_plugin=plugin) as writer:
+        connection = writer.add_connection("/image", "sensor_msgs/msg/Image", typestore=ROS2)
+        for number, data in enumerate((raw[0], raw[1][:40], raw[2], b"", raw[3])):
+            writer.write(connection, (7 + number) * 10**9, data)
+    with pytest.raises(BadFrameError, match=r"^[^\n]*the message is damaged[^\n]*$"):
+        list(open_frames(tmp_path / "walk"))
+    frames = list(open_frames(tmp_path / "walk", on_bad_frame="skip"))
+    assert [frame.index for frame in frames] == [0, 2, 4]
+    assert np.array_equal([frame.rgb for frame in frames], PICTURES[[0, 2, 3]])
+
+
+@pytest.mark.parametrize(("mcap", "part"), [(False, 0.3), (False, 0.6), (False, 0.95), (True, 0.0), (True, 0.97)])
+def test_a_damaged_bag_is_one_line(mcap: bool, part: float, tmp_path: Path) -> None:
+    large = np.random.default_rng(1).integers(0, 256, (12, 60, 80, 3), dtype=np.uint8)
+    sent = [plain(ROS2.types, number, rgb, "rgb8") for number, rgb in enumerate(large)]
+    bag = ros2_bag(tmp_path / "walk", {"/image": sent}, mcap=mcap)
+    file = next(bag.glob("*.mcap" if mcap else "*.db3"))
+    content = bytearray(file.read_bytes())
+    start = int(part * len(content))
+    content[start : start + 9000] = b"\xff" * len(content[start : start + 9000])
+    file.write_bytes(content)
+    with pytest.raises((InputError, BadFrameError)) as raised:
+        list(open_frames(bag))
+    assert "\n" not in str(raised.value)
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.bag").write_bytes(b"#ROSBAG V2.0\n")
     with pytest.raises(InputError, match="cannot be read as a ROS bag"):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import recorded_values as values
 
-from openloger.errors import RecordingError, listed_numbers
+from openloger.errors import RecordingError
 from openloger.outputs import FileLock
 from openloger.recording import Recording, create_recording, open_recording, resume_recording
 from openloger.recording.check import find_damage
@@ -369,13 +369,6 @@ def test_a_line_file_that_is_none_is_one_line(tmp_path: Path) -> None:
     for name in ("endless", "missing"):
         with pytest.raises(RecordingError, match="is missing, or no file"):
             LineFile(tmp_path / f"{name}.jsonl", key="n", checked=True).read(3)
-
-
-def test_numbers_for_people() -> None:
-    assert listed_numbers([9, 1, 2, 3, 7, 8]) == "1 to 3 and 7 to 9"
-    assert listed_numbers([4]) == "4"
-    assert listed_numbers([4, 9, 2, 11, 12, 20], most=3) == "2, 4, 9 and 3 more"
-    assert listed_numbers([4, 5, 6, 9], most=3) == "4 to 6 and 9"
 
 
 # One writer

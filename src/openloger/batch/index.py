@@ -16,7 +16,7 @@ from typing import Any
 
 from openloger.batch.storage import Storage
 from openloger.batch.video import RESULTS_FOLDER, VideoResult
-from openloger.errors import InputError
+from openloger.errors import InputError, in_a_line
 from openloger.version import install_command
 
 INDEX_FILE = "index.parquet"
@@ -81,7 +81,7 @@ def read_index(data: bytes, name: str) -> list[VideoResult]:
     try:
         table = parquet.read_table(io.BytesIO(data))
     except pyarrow.ArrowException as error:
-        raise InputError(f"{name} is no Parquet file ({str(error).splitlines()[0]}); move it away") from error
+        raise InputError(f"{name} is no Parquet file ({in_a_line(error)}); move it away") from error
     if _MARK not in (table.schema.metadata or {}):
         raise InputError(f"{name} was not written by `openloger batch`, so it is kept: give another --out")
     return [_from_row(row) for row in table.to_pylist()]

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from openloger.batch.storage import file_system, local_path, readable
-from openloger.errors import InputError
+from openloger.errors import InputError, in_a_line
 from openloger.frames.addresses import host_and_path, without_secrets
 from openloger.frames.listing import SUFFIXES, TEXT_SUFFIXES, VIDEO_SUFFIXES, is_sidecar, natural_key
 from openloger.frames.masks import PREDICTED, Masks
@@ -254,9 +254,7 @@ def _rows(source: str) -> Iterator[dict[str, Any]]:
         try:
             yield from parquet.read_table(file).to_pylist()
         except pyarrow.ArrowException as error:
-            raise InputError(
-                f"{without_secrets(source)} is not a Parquet file: {str(error).splitlines()[0]}"
-            ) from error
+            raise InputError(f"{without_secrets(source)} is not a Parquet file: {in_a_line(error)}") from error
 
 
 def _is_kept(column: str) -> bool:

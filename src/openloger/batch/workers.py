@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from openloger.errors import InputError, OpenlogerError
+from openloger.errors import InputError, OpenlogerError, in_a_line
 from openloger.version import install_command
 
 ItemT = TypeVar("ItemT")
@@ -381,4 +381,4 @@ def _placement(available: dict[str, float], resources: WorkerResources) -> tuple
 
 
 def _in_a_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    return in_a_line(error, most=300)

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from openloger.datasets.text import require
-from openloger.errors import BadFrameError, InputError
+from openloger.errors import BadFrameError, InputError, in_a_line
 from openloger.frames import open_frames
 from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.frames.images import PictureFiles
@@ -74,7 +74,7 @@ def labelled_image(path: Path, *, formats: tuple[str, ...], what: str) -> Iterat
         with open_image(require(path, what), formats=formats) as opened:
             yield opened
     except IMAGE_DAMAGE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = in_a_line(error)
         raise InputError(f"{path} cannot be read as {what}: {reason}") from error
 
 
@@ -111,7 +111,7 @@ def read_npz(
         with require(path, ", ".join(wanted)).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = {name: np.asarray(archive[name]) for name in wanted if name in shapes or name in archive}
     except (*_DAMAGE, BadZipFile, KeyError, TypeError, AttributeError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = in_a_line(error)
         raise InputError(f"{path} cannot be read as an archive of {', '.join(wanted)}: {reason}") from error
     for name, array in found.items():
         if array.shape != wanted[name] or array.dtype.kind not in "fiu":
@@ -134,7 +134,7 @@ def read_hdf5(path: Path, key: str, *, axes: int) -> np.ndarray:
         with h5py.File(require(path, "HDF5"), "r") as file:
             array = np.asarray(file[key])
     except (*_DAMAGE, KeyError, TypeError) as error:
-        raise InputError(f"{path} has no readable array {key!r}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} has no readable array {key!r}: {in_a_line(error)}") from error
     if array.ndim != axes or array.dtype.kind not in "fiu":
         raise InputError(f"{path}: {key!r} is {array.dtype} {array.shape}; {axes} axes of numbers are wanted")
     return array

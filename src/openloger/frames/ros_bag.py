@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from openloger.errors import InputError
+from openloger.errors import InputError, in_a_line
 from openloger.frames.files import check_regular
-from openloger.frames.lazy import LazyFrame, UndecodableError
+from openloger.frames.lazy import CutShortError, LazyFrame, UndecodableError
 from openloger.frames.pixels import read_picture
 from openloger.frames.selection import FrameStamp, Selection
 from openloger.shapes import UInt8
@@ -62,13 +63,9 @@ class BagPictures:
     def slots(self, first: int) -> Generator[LazyFrame, None, None]:
         with _opened(self.path) as reader:
             connections = [one for one in reader.connections if one.topic == self.topic]
-            for index, (connection, time_ns, raw) in enumerate(reader.messages(connections=connections)):
-                if index < first:
-                    continue
-                message = reader.deserialize(raw, connection.msgtype)
-                stamp_s = message.header.stamp.sec + _NANOSECONDS * message.header.stamp.nanosec
-                time_s = stamp_s or _NANOSECONDS * time_ns  # a header that was never stamped is 0
-                yield LazyFrame(index, time_s, f"frame_{index:06d}", partial(_rgb, message, connection.msgtype))
+            for index, (connection, time_ns, raw) in enumerate(_messages(reader, connections)):
+                if index >= first:
+                    yield _slot(index, _NANOSECONDS * time_ns, reader, raw, connection.msgtype)
 
     def outline(self, choice: Selection) -> Iterable[FrameStamp] | None:
         return None if choice.fps is not None else (FrameStamp(index) for index in range(self.count))
@@ -95,6 +92,48 @@ def bag_pictures(path: Path, topic: str | None = None) -> BagPictures:
     return BagPictures(path, chosen, counts[chosen], len(counts) == 1)
 
 
+def _messages(reader: Any, connections: list[Any]) -> Generator[tuple[Any, int, bytes], None, None]:
+    """(connection, time in ns, bytes); raises CutShortError where the bag is damaged."""
+    found = 0
+    try:
+        for message in reader.messages(connections=connections):
+            yield message
+            found += 1
+    except _damage() as error:
+        raise CutShortError(f"the bag is damaged ({in_a_line(error)})", index=found) from error
+
+
+def _slot(index: int, received_s: float, reader: Any, raw: bytes, kind: str) -> LazyFrame:
+    """A message's picture; one that is damaged has the time at which it was received, and no picture."""
+    name = f"frame_{index:06d}"
+    try:
+        message = reader.deserialize(raw, kind)
+        stamp_s = message.header.stamp.sec + _NANOSECONDS * message.header.stamp.nanosec
+    except _damage() as error:
+        return LazyFrame(index, received_s, name, partial(_damaged, in_a_line(error)))
+    return LazyFrame(index, stamp_s or received_s, name, partial(_rgb, message, kind))  # never stamped: 0
+
+
+def _damaged(reason: str) -> UInt8[np.ndarray, "height width 3"]:
+    raise UndecodableError(f"the message is damaged ({reason})")
+
+
+@cache
+def _damage() -> tuple[type[Exception], ...]:
+    """What rosbags, which checks little, and the libraries below it raise for bytes that are wrong."""
+    import apsw
+    from rosbags.highlevel import AnyReaderError
+    from rosbags.rosbag1 import ReaderError as BagError
+    from rosbags.rosbag2 import ReaderError as FolderError
+    from rosbags.rosbag2.reader import zstd
+    from rosbags.serde import SerdeError
+    from rosbags.typesys import TypesysError
+
+    own = (AnyReaderError, BagError, FolderError, SerdeError, TypesysError, zstd.ZstdError, apsw.Error)
+    python = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError)
+    return (*own, *python, RuntimeError, TypeError, ValueError, struct.error)
+
+
 def _files(path: Path) -> tuple[Path, ...]:
     return tuple(sorted(path.iterdir())) if path.is_dir() else (path,)
 
@@ -102,21 +141,17 @@ def _files(path: Path) -> tuple[Path, ...]:
 @contextmanager
 def _opened(path: Path) -> Generator[Any, None, None]:
     try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.rosbag1 import ReaderError as BagError
-        from rosbags.rosbag2 import ReaderError as FolderError
+        from rosbags.highlevel import AnyReader
         from rosbags.typesys import Stores, get_typestore
     except ImportError as error:
         raise InputError(f"ROS bags need the package rosbags: {install_command('ros')}") from error
-    failures = (AnyReaderError, BagError, FolderError, OSError)
-    reader = None
     for file in _files(path):
         check_regular(file)
     try:
         reader = AnyReader([path], default_typestore=get_typestore(Stores.LATEST))
         reader.open()
-    except failures as error:
-        raise InputError(f"{path} cannot be read as a ROS bag: {error}") from error
+    except _damage() as error:
+        raise InputError(f"{path} cannot be read as a ROS bag: {in_a_line(error)}") from error
     try:
         yield reader
     finally:

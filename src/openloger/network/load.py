@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from openloger.errors import InputError, WeightsError
+from openloger.errors import InputError, WeightsError, in_a_line
 from openloger.network.checkpoint import load_tensors, read_config, read_tensors
 from openloger.network.kernels.calibration import calibrated
 from openloger.network.kernels.use import use_kernels
@@ -140,7 +140,7 @@ def _download(repository: str, filename: str) -> Path:
             "download it elsewhere and give its path with --weights, or use --network pocket, which is in the box"
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
-        raise WeightsError(f"the hub does not give {repository}/{filename}: {str(error).splitlines()[0]}") from error
+        raise WeightsError(f"the hub does not give {repository}/{filename}: {in_a_line(error)}") from error
 
 
 def _untrained(name: str) -> Network:
@@ -161,7 +161,7 @@ def _with_weights(name: str, path: Path) -> Network:
         with torch.device("meta"):
             network = Network(config)
     except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
-        reason = str(error).splitlines()[0]
+        reason = in_a_line(error)
         raise WeightsError(f"{path} has a network configuration that cannot be built: {reason}") from error
     tensors = read_tensors(path)
     for key in tensors:  # one by one into memory of their own: a mapped file may go away, and is aligned to nothing
@@ -178,7 +178,7 @@ def resolve_device(device: torch.device | str) -> torch.device:
             chosen = torch.device(device)
             torch.empty(0, device=chosen)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
+            raise InputError(f"device {str(device)!r} cannot be used here: {in_a_line(error)}") from error
         return chosen
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openloger.errors import RecordingError
+from openloger.errors import RecordingError, in_a_line
 from openloger.geometry import Sim3
 from openloger.geometry.earth import GeoOrigin
 from openloger.recording.files import explain_os_errors, write_json, writer_lock
@@ -137,8 +137,8 @@ def read_correction(folder: Path) -> Correction | None:
         return None
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise RecordingError(
-            f"{file}: cannot be read ({error}); put it back from a copy, or take it away: the recording is then as it "
-            "was recorded"
+            f"{file}: cannot be read ({in_a_line(error)}); put it back from a copy, or take it away: the recording is "
+            "then as it was recorded"
         ) from error
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from openloger.errors import InputError
+from openloger.errors import InputError, in_a_line
 from openloger.geometry import Sim3
 from openloger.network import VideoMemory
 from openloger.shapes import Tensor
@@ -128,7 +128,7 @@ def read_state(content: bytes, build: Callable[[dict[str, Tensor], dict[str, Any
         numbers = json.loads(tensors.pop(_NUMBERS).numpy().tobytes())
         state = build(tensors, numbers)
     except _UNREADABLE as error:
-        raise InputError(f"it is damaged, or no state of a run: {str(error).splitlines()[0][:200]}") from error
+        raise InputError(f"it is damaged, or no state of a run: {in_a_line(error)}") from error
     if made_for and numbers.get("made_for", made_for) != made_for:
         raise InputError("it belongs to another run")
     return state

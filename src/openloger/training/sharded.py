@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from openloger.errors import InputError
+from openloger.errors import InputError, in_a_line
 from openloger.shapes import Tensor
 from openloger.training.optimiser import RunningMean
 from openloger.training.run_state import check_same_architecture, tensors_of
@@ -72,7 +72,7 @@ def load_sharded(path: Path, *, network: nn.Module, mean: RunningMean, optimiser
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process alone is meant
             load(state | moments, storage_reader=reader, no_dist=not dist.is_initialized())
     except CheckpointException as error:
-        raise InputError(f"{path / SHARDED_FOLDER} cannot be read: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path / SHARDED_FOLDER} cannot be read: {in_a_line(error)}") from error
 
 
 def _empty_moments(

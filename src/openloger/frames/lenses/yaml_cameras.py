@@ -6,10 +6,11 @@ All count a principal point from the centre of the first pixel, half a pixel les
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from openloger.errors import InputError
+from openloger.errors import InputError, in_a_line
 from openloger.geometry.camera_models import PARAMETERS, CameraModel
 
 _BROWN = {"radtan", "radial-tangential", "plumb_bob", "rational_polynomial", "opencv"}
@@ -72,7 +73,7 @@ def _parsed(path: str, content: str) -> Mapping[str, Any]:
     try:
         value = yaml.load("\n".join(lines), Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"{path} is no YAML: {in_a_line(error)}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds no calibration: a YAML mapping is needed")
     return value
@@ -116,7 +117,10 @@ def _size(path: str, value: Mapping[str, Any]) -> tuple[int, int] | None:
     )
     if pair is None:
         return None
-    width, height = (int(side) for side in _list(path, pair))
+    sides = _list(path, pair)
+    if len(sides) != 2 or not all(1 <= side < math.inf for side in sides):
+        raise InputError(f"{path}: pictures of {str(pair)[:60]} are of no size; give a width and a height in pixels")
+    width, height = map(int, sides)
     return height, width
 
 

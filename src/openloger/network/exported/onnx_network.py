@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from openloger.errors import InputError, WeightsError
+from openloger.errors import InputError, WeightsError, in_a_line
 from openloger.geometry import nearest_rotation
 from openloger.network.exported.description import INITIAL_FILE, ExportDescription, read_description
 from openloger.network.exported.step import FIRST, NEXT, OUTPUTS, STEADY
@@ -169,7 +169,7 @@ class OnnxNetwork:
             try:
                 session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
             except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented) as error:
-                reason = str(error).splitlines()[0]
+                reason = in_a_line(error)
                 raise WeightsError(f"{path} cannot be loaded by ONNX Runtime: {reason}") from error
             names = {one.name for one in session.get_inputs()}, {one.name for one in session.get_outputs()}
             if names != (set(wanted), set(self.description.outputs)):
