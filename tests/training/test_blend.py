@@ -27,7 +27,8 @@ def test_shared_weights_go_part_of_the_way_and_new_ones_all_of_it(ends):
     for name, weight in between.items():
         wanted = 0.25 * after[name] + 0.75 * before[name] if name in before else after[name]
         torch.testing.assert_close(weight, wanted)
-    assert all(torch.equal(blend(*ends, part=1.0).state_dict()[name], weight) for name, weight in after.items())
+    whole = blend(*ends, part=1.0).state_dict()
+    assert all(torch.equal(whole[name], weight) for name, weight in after.items())
 
 
 def test_what_does_not_fit_is_refused(ends, tmp_path):
