@@ -22,16 +22,16 @@ from openloger.training.train import Budget, train
 from .boxes import render_box, render_boxes
 
 STEPS = 3
-pytestmark = pytest.mark.timeout(900)  # 15 s of work a test, on a machine that may be busy
+pytestmark = [
+    pytest.mark.timeout(900),  # 15 s of work a test, on a machine that may be busy
+    pytest.mark.usefixtures("one_thread"),
+]
 RECIPES = [  # a checkpoint of `compact` is 100 MB, and `loger-star` differs from `loger` by a norm
     "pocket",
     pytest.param("compact", marks=pytest.mark.slow),
     "loger",
     pytest.param("loger-star", marks=pytest.mark.slow),
 ]
-
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
