@@ -15,8 +15,10 @@ from openloger.training.train import Budget, train
 from .boxes import render_boxes
 from .test_train import losses, tiny
 
+NEEDS_MUON = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
 
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
+
+@pytest.mark.parametrize("kind", ["adamw", pytest.param("muon", marks=NEEDS_MUON)])
 def test_every_weight_moves_by_one_optimiser(kind):
     network = Network(preset("pocket"))
     optimisers = make_optimisers(network, OptimiserConfig(kind=kind), encoder_rate=0.1)
@@ -29,6 +31,7 @@ def test_every_weight_moves_by_one_optimiser(kind):
     assert parts == ({0.1, 1.0} if kind == "adamw" else {0.1, 1.0, 2.0, 20.0})
 
 
+@NEEDS_MUON
 def test_muon_learns_and_is_taken_up_again(tmp_path):
     config = tiny(6)
     config = replace(config, optimiser=replace(config.optimiser, kind="muon"))

@@ -20,6 +20,7 @@ from openloger.training.rehearse import Activations, count_activations, plan_run
 from openloger.training.train import Budget, train
 
 from .boxes import render_box, render_boxes
+from .test_optimiser import NEEDS_MUON
 
 STEPS = 3
 pytestmark = [
@@ -27,7 +28,7 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 RECIPES = [  # a checkpoint of `compact` is 100 MB, and `loger-star` differs from `loger` by a norm
-    "pocket",
+    pytest.param("pocket", marks=NEEDS_MUON),
     pytest.param("compact", marks=pytest.mark.slow),
     "loger",
     pytest.param("loger-star", marks=pytest.mark.slow),
@@ -97,7 +98,10 @@ def test_a_run_cut_in_every_stage_learns_the_same_to_the_last_bit(name, footage,
 
 @pytest.mark.parametrize(
     "name",
-    ["pocket", *(pytest.param(name, marks=pytest.mark.slow) for name in ("compact", "loger", "loger-star"))],
+    [
+        pytest.param("pocket", marks=NEEDS_MUON),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("compact", "loger", "loger-star")),
+    ],
 )
 def test_a_rehearsal_goes_through_every_stage(name, tmp_path):
     config = recipe(name)
