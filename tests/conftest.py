@@ -30,6 +30,15 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
+def shared_by_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run, the same for all workers of pytest-xdist."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real clips: `$OPENLOGER_DATA`, or `../shared/data` beside the repository."""
     named = os.environ.get("OPENLOGER_DATA")

@@ -6,6 +6,7 @@ The checks of shapes that run with the tests would fix every free size while a n
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import torch
@@ -15,6 +16,7 @@ from openloger.network import Network, NetworkConfig, save_network
 from openloger.network.decoder import DecoderConfig
 from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
+from openloger.outputs import FileLock
 
 WINDOW, OVERLAP, PATCH = 5, 2, 14
 
@@ -45,6 +47,31 @@ def save_small(name, path):
             torch.nn.init.ones_(layer.gate.bias)
     save_network(network, path)
     return path
+
+
+def export_small(home, name, to="onnx"):
+    """The weights file and the exported folder of a small network, to be read alone: the first that asks writes them.
+
+    Workers that share `home` wait for each other: an export takes a minute of processor time.
+    """
+    weights, folder = home / f"{name}-{to}.safetensors", home / f"{name}-{to}"
+    lock = wait_for_lock(home / f"{name}-{to}.lock")
+    try:
+        if not folder.is_dir():  # it is put in place whole
+            save_small(name, weights)
+            done = run("export-network", name, "--weights", weights, "--to", to, "--out", folder)
+            assert done.returncode == 0, done.stderr
+    finally:
+        lock.release()
+    return weights, folder
+
+
+def wait_for_lock(path):
+    while True:
+        try:
+            return FileLock(path)
+        except BlockingIOError:
+            time.sleep(0.1)
 
 
 def run(*arguments, **options):

@@ -4,12 +4,13 @@ import importlib.util
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from network.exported_networks import OVERLAP, PATCH, WINDOW, run, save_small, small_config
+from network.exported_networks import OVERLAP, PATCH, WINDOW, export_small, small_config
 from network.reference import distance
 from openloger.cli import main
 from openloger.datasets.writing import VideoWriter
@@ -33,19 +34,9 @@ PARTS = ("world_from_cam", "points_cam", "confidence_logit")
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    """The weights file and the exported folder of a small network; each written once."""
-    home, made = tmp_path_factory.mktemp("exports"), {}
-
-    def of(name, to="onnx"):
-        if (name, to) not in made:
-            weights, folder = save_small(name, home / f"{name}.safetensors"), home / f"{name}-{to}"
-            done = run("export-network", name, "--weights", weights, "--to", to, "--out", folder)
-            assert done.returncode == 0, done.stderr
-            made[name, to] = weights, folder
-        return made[name, to]
-
-    return of
+def exports(shared_by_workers):
+    """The weights file and the exported folder of a small network; each written once a run."""
+    return partial(export_small, shared_by_workers)
 
 
 @pytest.fixture

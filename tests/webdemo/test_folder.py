@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from network.exported_networks import run, save_small
+from network.exported_networks import export_small
 
 from openloger.cli import main
 from openloger.errors import InputError
@@ -34,11 +34,8 @@ RUNTIME = Runtime({name: name.encode() for name in FILES})
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("network")
-    folder = home / "loger-onnx"
-    done = run("export-network", "loger", "--weights", save_small("loger", home / "w.safetensors"), "--out", folder)
-    assert done.returncode == 0, done.stderr
+def network(shared_by_workers: Path) -> Path:
+    _, folder = export_small(shared_by_workers, "loger")
     return folder
 
 
