@@ -11,6 +11,9 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+LONGEST_REASON = 300  # letters of another library's error in a message
+
+
 def listed_numbers(numbers: Iterable[int], *, most: int | None = None) -> str:
     """3, 7 to 9 and 12; of more than `most` runs so many, and the count of the other numbers."""
     runs: list[list[int]] = []
@@ -26,10 +29,10 @@ def listed_numbers(numbers: Iterable[int], *, most: int | None = None) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def in_a_line(error: BaseException, *, most: int = 200) -> str:
-    """The text of another library's error as one line of at most so many letters; its type where it has none."""
+def in_a_line(error: BaseException) -> str:
+    """The text of another library's error as one line of at most LONGEST_REASON letters; its type if it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
 class OpenlogerError(Exception):

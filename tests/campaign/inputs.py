@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from campaign import side_inputs as side
 from campaign.mutations import BINARY, JSON, TEXT, Mutation
+from frames.calibrations import KALIBR, OPENCV
 
 from openloger.errors import OpenlogerError
 
@@ -367,8 +368,8 @@ KINDS: dict[str, Kind] = {
     "gps csv": Kind(side.written("walk.csv", side.fixes_csv()), side.use_fixes, TEXT),
     "poses json": Kind(side.written("poses.json", side.poses_json()), side.use_poses, JSON),
     "cameras.txt": Kind(side.written("cameras.txt", side.COLMAP), side.use_camera, TEXT),
-    "kalibr": Kind(side.written("camchain.yaml", side.KALIBR), side.use_camera, TEXT),
-    "opencv": Kind(side.written("camera.yml", side.OPENCV), side.use_camera, TEXT),
+    "kalibr": Kind(side.written("camchain.yaml", KALIBR.format(model="radtan")), side.use_camera, TEXT),
+    "opencv": Kind(side.written("camera.yml", OPENCV), side.use_camera, TEXT),
     "batch table": Kind(side.written("batch.csv", side.batch_table()), side.use_batch, TEXT),
     "masks": Kind(side.make_masks, side.use_masks, BINARY),
     "bag": Kind(side.make_bag(mcap=False), side.use_bag, (*TEXT, *BINARY)),

@@ -12,29 +12,7 @@ import numpy as np
 
 COUNT = 20  # poses and fixes
 MOST_PIXELS = 10_000_000
-KALIBR = """cam0:
-  camera_model: pinhole
-  intrinsics: [460.0, 459.0, 367.0, 248.0]
-  distortion_model: radtan
-  distortion_coeffs: [-0.28, 0.07, 0.0002, 0.00002]
-  resolution: [752, 480]
-"""
 COLMAP = "# CAMERA_ID MODEL WIDTH HEIGHT PARAMS\n1 OPENCV 64 48 50.5 50.5 32 24 -0.1 0.01 0.001 0.002\n"
-OPENCV = """%YAML:1.0
----
-image_width: 640
-image_height: 480
-camera_matrix: !!opencv-matrix
-   rows: 3
-   cols: 3
-   dt: d
-   data: [ 500., 0., 319.5, 0., 501., 239.5, 0., 0., 1. ]
-distortion_coefficients: !!opencv-matrix
-   rows: 5
-   cols: 1
-   dt: d
-   data: [ -0.1, 0.02, 0.001, 0.002, 0.003 ]
-"""
 
 
 def written(name: str, text: str) -> Callable[[Path], list[Path]]:

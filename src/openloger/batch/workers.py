@@ -219,7 +219,7 @@ class WorkerPool:
             try:
                 outcome = self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
-                yield from self._replace(books, seat, f"its worker died: {_in_a_line(error)}")
+                yield from self._replace(books, seat, f"its worker died: {in_a_line(error)}")
                 continue
             books.idle.append(seat)
             attempt, seat.attempt = seat.attempt, None
@@ -336,7 +336,7 @@ def _connect(ray: Any, resources: WorkerResources) -> bool:
                 ray.init(address=resources.address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise InputError(
-                    f"no Ray cluster answers at {resources.address}: {_in_a_line(error)}; start one with `ray start`"
+                    f"no Ray cluster answers at {resources.address}: {in_a_line(error)}; start one with `ray start`"
                 ) from error
         return True
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local Ray reports to nobody
@@ -378,7 +378,3 @@ def _placement(available: dict[str, float], resources: WorkerResources) -> tuple
             f"({available.get('CPU', 0):g} CPUs, {cards:g} GPUs); give fewer workers, or less to each"
         )
     return resources.workers or int(room), {"num_cpus": resources.cpus_per_worker, "num_gpus": gpus}
-
-
-def _in_a_line(error: BaseException) -> str:
-    return in_a_line(error, most=300)

@@ -74,8 +74,7 @@ def labelled_image(path: Path, *, formats: tuple[str, ...], what: str) -> Iterat
         with open_image(require(path, what), formats=formats) as opened:
             yield opened
     except IMAGE_DAMAGE as error:
-        reason = in_a_line(error)
-        raise InputError(f"{path} cannot be read as {what}: {reason}") from error
+        raise InputError(f"{path} cannot be read as {what}: {in_a_line(error)}") from error
 
 
 def read_depth_png(path: Path, *, per_unit: float, none: int | None = None) -> Float32[np.ndarray, "rows columns"]:
@@ -111,8 +110,7 @@ def read_npz(
         with require(path, ", ".join(wanted)).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = {name: np.asarray(archive[name]) for name in wanted if name in shapes or name in archive}
     except (*_DAMAGE, BadZipFile, KeyError, TypeError, AttributeError, MemoryError) as error:
-        reason = in_a_line(error)
-        raise InputError(f"{path} cannot be read as an archive of {', '.join(wanted)}: {reason}") from error
+        raise InputError(f"{path} cannot be read as an archive of {', '.join(wanted)}: {in_a_line(error)}") from error
     for name, array in found.items():
         if array.shape != wanted[name] or array.dtype.kind not in "fiu":
             raise InputError(f"{path}: {name!r} is {array.dtype} {array.shape}; numbers {wanted[name]} are wanted")

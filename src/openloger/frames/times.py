@@ -14,11 +14,11 @@ from openloger.shapes import Float64
 LARGEST_S = 1e11  # no clock counts this many seconds
 LONGEST_STEP_S = 1000.0  # between frames of a video, or rows of its truth
 SLOW_STEP_S = 10.0  # from here on whole numbers may be milliseconds
-TIMER_STEP_S = 15.0  # steps of a timer are multiples of it, and those of no usual rate in milliseconds
+TIMER_STEP_S = 15.0  # a timer's steps are multiples of it; those of USUAL_RATES in milliseconds are not
 EPOCH_S = (6e8, 4.2e9)  # 1989 to 2103, in seconds since 1970
 USUAL_STEP_S = (2e-3, 0.5)  # of a video whose clock began elsewhere
 PER_SECOND = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-USUAL_RATES = (24.0, 24e3 / 1001, 30.0, 30e3 / 1001, 60.0, 60e3 / 1001, 90.0, 120.0, 15.0, 12.0, 7.5)  # no whole ms
+USUAL_RATES = (24.0, 24e3 / 1001, 30.0, 30e3 / 1001, 60.0, 60e3 / 1001, 90.0, 120.0, 15.0, 12.0, 7.5)  # of no whole ms
 FEWEST_TIMES = 6  # that show a rate
 MOST_SKIPPED = 20  # frames between two times
 logger = logging.getLogger("openloger")
@@ -79,16 +79,16 @@ def _check_step(times: np.ndarray, step: float, source: str | Path, *, may_be_sl
 
 
 def _unit_of_rate(times: np.ndarray, step: float) -> str | None:
-    """The unit in which times are multiples of a usual rate's period, rounded; None where no unit or a step shows it.
+    """The unit in which times are rounded multiples of the period of one of USUAL_RATES; None where there is none.
 
-    Equal steps of whole numbers show none: 40 is a period in milliseconds as well as a timer's seconds.
+    Equal steps of whole numbers show no unit: 40 is a period in milliseconds as well as a timer's seconds.
     """
     if len(times) < FEWEST_TIMES or (_are_whole(times) and len(np.unique(np.diff(times))) == 1):
         return None
     for unit, per in PER_SECOND.items():
         for period in (per / rate for rate in USUAL_RATES):
-            skips = times - times[0] - np.rint((times - times[0]) / period) * period
-            if 0.9 * period <= step <= MOST_SKIPPED * period and np.ptp(skips) <= max(1.0, 0.03 * period):
+            off = times - times[0] - np.rint((times - times[0]) / period) * period
+            if 0.9 * period <= step <= MOST_SKIPPED * period and np.ptp(off) <= max(1.0, 0.03 * period):
                 return unit
     return None
 

@@ -161,8 +161,7 @@ def _with_weights(name: str, path: Path) -> Network:
         with torch.device("meta"):
             network = Network(config)
     except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
-        reason = in_a_line(error)
-        raise WeightsError(f"{path} has a network configuration that cannot be built: {reason}") from error
+        raise WeightsError(f"{path} has a network configuration that cannot be built: {in_a_line(error)}") from error
     tensors = read_tensors(path)
     for key in tensors:  # one by one into memory of their own: a mapped file may go away, and is aligned to nothing
         tensors[key] = tensors[key].to(torch.float32, copy=True)

@@ -169,8 +169,7 @@ class OnnxNetwork:
             try:
                 session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
             except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented) as error:
-                reason = in_a_line(error)
-                raise WeightsError(f"{path} cannot be loaded by ONNX Runtime: {reason}") from error
+                raise WeightsError(f"{path} cannot be loaded by ONNX Runtime: {in_a_line(error)}") from error
             names = {one.name for one in session.get_inputs()}, {one.name for one in session.get_outputs()}
             if names != (set(wanted), set(self.description.outputs)):
                 raise WeightsError(f"{path} does not take and give what {self.folder} says: export the network again")
