@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -222,23 +221,19 @@ def count_activations(config: TrainConfig, stage: Stage, shape: NetworkConfig, *
     two are gone through. The losses, which keep little beside the network, are left out. Of `context` processes that
     share the windows the first is counted, whose share is the largest.
     """
-    kept_of = partial(_kept, config, stage, shape, context=context)
     clips, (window, overlap) = stage.clips, stage.windows.at(0.0)
     frames = max(clips.frames)
-    if not window or frames <= window:
-        kept, recomputed = (kept_of(frames, recompute=again) for again in (False, True))
-        return Activations(kept, recomputed)
-    count = 1 + -(-(frames - window) // (window - overlap))
-    one = [kept_of(window, recompute=again) for again in (False, True)]
-    two = [kept_of(2 * window - overlap, recompute=again) for again in (False, True)]
-    kept, recomputed = (first + (count - 1) * (both - first) for first, both in zip(one, two, strict=True))
+    count = 1 + -(-(frames - window) // (window - overlap)) if 0 < window < frames else 1
+    gone_through = frames if count == 1 else 2 * window - overlap
+    each = [_kept(config, stage, shape, gone_through, recompute=again, context=context) for again in (False, True)]
+    kept, recomputed = (first + (count - 1) * (both - first) for first, *_, both in each)
     return Activations(kept, recomputed)
 
 
 def _kept(
     config: TrainConfig, stage: Stage, shape: NetworkConfig, frames: int, *, recompute: bool, context: int
-) -> int:
-    """Bytes of all tensors that are kept for the backward pass, each memory once.
+) -> list[int]:
+    """Bytes of all tensors that are kept for the backward pass, each memory once: after each window, and at the end.
 
     Dense heads check their values, which tensors without contents have not: their small networks run on one clip of
     the batch, whose bytes count once for each.
@@ -255,6 +250,7 @@ def _kept(
             recompute_blocks(network)
         weights = {weight.untyped_storage()._cdata for weight in network.parameters()}
         kept: dict[int, torch.UntypedStorage] = {}
+        totals: list[int] = []
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
             memory = tensor.untyped_storage()
@@ -262,14 +258,18 @@ def _kept(
                 kept[memory._cdata] = memory
             return tensor
 
+        def count(*_: object) -> None:
+            totals.append(times * sum(memory.nbytes() for memory in kept.values()))
+
+        network.register_forward_hook(count)
         images = torch.zeros(clips, frames, 3, *stage.clips.largest_size)
         window, overlap = stage.windows.at(0.0)
         share = None if context == 1 else lambda frames: WindowShare(frames, 0, context, None)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             chain = run_chain(network, images, size=window, overlap=overlap, share=share)
-        total = sum(memory.nbytes() for memory in kept.values())
+        count()
         del chain
-    return times * total
+    return totals
 
 
 def _bytes(weights: Iterable[torch.Tensor]) -> int:
