@@ -109,6 +109,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(calibration.VARIABLE, "on")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(calibration, "has_onednn", lambda: True)
     monkeypatch.setattr(calibration, "free_threads", lambda: None)
     monkeypatch.setattr(calibration, "load_per_core", lambda: 0.0)

@@ -27,9 +27,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("able", [{"avx512_bf16": True}, {"amx_bf16": True}, {"avx512_f": True}, {}])
-def test_auto_is_bfloat16_where_a_processor_multiplies_in_it(monkeypatch, able):
+@pytest.mark.parametrize("used", ["AVX512", "AVX2"])
+def test_auto_is_bfloat16_where_a_processor_multiplies_in_it(monkeypatch, able, used):
+    """And torch is not held to fewer instructions, as by ATEN_CPU_CAPABILITY=avx2."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
-    wanted = torch.bfloat16 if any("bf16" in name for name in able) else torch.float32
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: used)
+    wanted = torch.bfloat16 if used == "AVX512" and any("bf16" in name for name in able) else torch.float32
     assert resolve_dtype("auto", CPU) == training_dtype("auto", CPU) == wanted
 
 

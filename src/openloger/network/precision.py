@@ -41,10 +41,15 @@ def training_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for it; without them it is far slower than float32."""
+    """Whether the device has instructions for it that torch uses; without them it is far slower than float32.
+
+    torch multiplies by AVX2 alone on CPUs without AVX-512, and where `ATEN_CPU_CAPABILITY` says so.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
         able = torch.cpu.get_capabilities()
+        if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX", "AVX2"):
+            return False
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
