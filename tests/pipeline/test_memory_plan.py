@@ -67,7 +67,7 @@ def test_frames_that_take_turns_need_less() -> None:
         config,
         encoder=replace(config.encoder, width=64, depth=2, heads=2),
         decoder=replace(config.decoder, width=64, depth=2, heads=2),
-        heads=replace(config.heads, width=64, heads=2, output_width=64, camera_width=64),
+        heads=replace(config.heads, width=64, depth=1, heads=2, output_width=64, camera_width=64),
     )
     needs = [
         footprint(small, precision=torch.float32, window=8, overlap=2, size=(112, 140), frames_at_once=at_once).window

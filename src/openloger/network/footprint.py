@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class Footprint:
     window: int  # at most, while a window is computed, beside the weights
 
 
+@cache
 def footprint(
     config: NetworkConfig,
     *,
