@@ -12,6 +12,7 @@ import pytest
 
 from openloger import InputError
 from openloger.batch import VideoOptions, list_videos
+from openloger.batch.storage import Storage
 
 
 def touch(*paths: Path) -> None:
@@ -153,3 +154,13 @@ def test_secrets_of_an_address_stay_where_they_are_used(tmp_path, monkeypatch):
     assert "hunter2" not in video.request + video.shown_source
     (tmp_path / "a.txt").write_text(address.replace("TOKEN", "OTHER"))
     assert list_videos([str(tmp_path / "a.txt")])[0].request != video.request
+
+
+def test_an_address_that_cannot_be_reached_is_named_without_its_secrets(tmp_path):
+    pytest.importorskip("aiohttp")
+    address = "http://me:password@127.0.0.1:9"
+    with pytest.raises(InputError, match=r"http://me:…@127\.0\.0\.1:9/a\.mp4\?token=… cannot be reached \(.*\); check"):
+        listed(f"{address}/a.mp4?token=abc")
+    with pytest.raises(OSError, match="connect") as caught:
+        Storage(f"{address}/out").read("index.parquet")
+    assert caught.value.filename == "http://me:…@127.0.0.1:9/out/index.parquet"

@@ -149,6 +149,20 @@ def test_a_broken_video_is_a_result(network, tmp_path):
     assert Index(Storage(str(out))).get("b") == result
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[" * 100_000, '{"name": "b"}'])
+def test_a_damaged_result_is_passed_over_and_named(damage, network, tmp_path, caplog):
+    out = Storage(str(tmp_path / "out"))
+    result = worker(network, out.address, tmp_path)(Video("b", str(tmp_path / "none.mp4"), SMALL), WorkerControl())
+    damaged = tmp_path / "out" / ".openloger-batch" / "damaged.json"
+    damaged.write_text(damage)
+    with caplog.at_level("WARNING", logger="openloger"):
+        index = Index(out)
+    assert index.get("b") == result
+    assert f"{damaged} is no result of a video" in caplog.text
+    index.write()
+    assert [one.name for one in damaged.parent.iterdir()] == ["damaged.json"]
+
+
 def test_frames_before_a_bad_one_are_kept_and_counted(network, tmp_path):
     shots = tmp_path / "shots"
     shots.mkdir()

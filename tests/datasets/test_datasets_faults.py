@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openloger.datasets import cameras_at, nearest_in_time, open_dataset, read_truth
+from openloger.datasets.files import read_depth_npy, read_hdf5
 from openloger.datasets.rgbd import bonn_world_from_cam
 from openloger.errors import BadFrameError, InputError
 
@@ -149,6 +152,46 @@ def test_sparse_depth_with_a_fault(tmp_path: Path, arrays: dict[str, np.ndarray]
     layouts.plain(tmp_path)
     np.savez(tmp_path / "depth_mm.npz", **arrays)
     with pytest.raises(InputError, match=said):
+        _ = read_truth(tmp_path / "walk" / "world_from_cam.txt", depth=tmp_path / "depth_mm.npz")[0].depth
+
+
+def _archive(path: Path, shape: tuple[int, ...]) -> None:
+    """Depth that declares a shape, and holds less."""
+    np.savez(path, frame=np.array([0]))
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("depth_mm.npy", header.getvalue() + bytes(64))
+
+
+def test_depth_that_declares_more_than_memory_is_refused(tmp_path: Path) -> None:
+    layouts.plain(tmp_path)
+    _archive(tmp_path / "depth_mm.npz", (1, 2_000_000, 4_000_000))
+    with pytest.raises(InputError, match=r"depth_mm\.npz is not an \.npz of depth: Unable to allocate"):
+        _ = read_truth(tmp_path / "walk" / "world_from_cam.txt", depth=tmp_path / "depth_mm.npz")[0].depth
+
+
+def test_arrays_have_a_ceiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    h5py = pytest.importorskip("h5py")
+    layouts.plain(tmp_path)
+    monkeypatch.setenv("OPENLOGER_MAX_ARRAY_BYTES", "9000")
+    np.savez_compressed(tmp_path / "depth_mm.npz", frame=np.array([0]), depth_mm=np.zeros((1, 30, 40)))
+    np.save(tmp_path / "a.npy", np.zeros((30, 40)))
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file.create_dataset("dataset", shape=(30, 40), dtype="f8", chunks=(1, 40))
+    said = r"{}.* has 9,\d* bytes.*OPENLOGER_MAX_ARRAY_BYTES=9\d*"
+    with pytest.raises(InputError, match=said.format(r"depth_mm\.npz: 'depth_mm'")):
+        _ = read_truth(tmp_path / "walk" / "world_from_cam.txt", depth=tmp_path / "depth_mm.npz")[0].depth
+    with pytest.raises(InputError, match=said.format(r"a\.npy")):
+        read_depth_npy(tmp_path / "a.npy")
+    with pytest.raises(InputError, match=said.format(r"a\.hdf5")):
+        read_hdf5(tmp_path / "a.hdf5", "dataset", axes=2)
+
+
+def test_sparse_depth_makes_no_picture_beyond_the_ceiling(tmp_path: Path) -> None:
+    layouts.plain(tmp_path)
+    np.savez(tmp_path / "depth_mm.npz", frame=np.array([0]), depth_mm=np.ones((1, 30, 40)), pixel_step=np.array(1024))
+    with pytest.raises(InputError, match=r"depth_mm\.npz: a frame has 1,258,291,200 pixels.*OPENLOGER_MAX_PIXELS"):
         _ = read_truth(tmp_path / "walk" / "world_from_cam.txt", depth=tmp_path / "depth_mm.npz")[0].depth
 
 

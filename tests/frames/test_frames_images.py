@@ -275,3 +275,16 @@ def test_names_have_slashes_on_windows_too(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(images.os.path, "relpath", ntpath.relpath)
     monkeypatch.setattr(images.os, "sep", "\\")
     assert images._name_within(Path("walk/left/a.png"), "walk") == "left/a.png"
+
+
+@pytest.mark.parametrize("line", ["0.{0} {0}.png 0.{0} depth/{0}.png", "0.{0} 1 2 3 0 0 0 1"])
+def test_a_list_of_more_columns_is_refused_by_its_first_line(line: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("".join(line.format(number) + "\n" for number in range(3)))
+    with pytest.raises(InputError, match=r"list\.txt, line 1: there is no file .* two columns"):
+        open_frames(tmp_path / "list.txt", on_bad_frame="skip")
+
+
+def test_a_path_of_a_timed_list_may_hold_blanks_and_numbers(tmp_path: Path) -> None:
+    Image.fromarray(numbered(5)).save(tmp_path / "walk 1 a.png")
+    (tmp_path / "list.txt").write_text("0.5 walk 1 a.png\n")
+    assert [frame.timestamp_s for frame in open_frames(tmp_path / "list.txt")] == [0.5]

@@ -96,6 +96,26 @@ def test_chapters_are_joined_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["GX010007.MP4", "GX040007.MP4"], "GX020007.MP4, GX030007.MP4"),
+        (["GH020007.MP4", "GH030007.MP4"], "GH010007.MP4"),
+        (["GOPR0007.MP4", "GP020007.MP4"], "GP010007.MP4"),
+        (["GP010007.MP4"], "GOPR0007.MP4"),
+        (["GOPR0007.MP4", "GP010007.MP4"], None),
+    ],
+)
+def test_a_chapter_that_is_missing_is_said(
+    names: list[str], missing: str | None, tmp_path: Path, openloger_log: pytest.LogCaptureFixture
+) -> None:
+    for name in names:
+        write_video(tmp_path / "a.mp4", 2).rename(tmp_path / name)
+    assert open_frames(tmp_path).length == 2 * len(names)
+    said = [] if missing is None else [f"{tmp_path} lacks {missing} of its recording: the picture jumps there"]
+    assert openloger_log.messages == said
+
+
+@pytest.mark.parametrize(
     ("names", "pattern"),
     [
         (["GX010007.MP4", "GX020007.MP4", "GX030007.MP4"], "GX??0007.MP4"),

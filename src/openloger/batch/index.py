@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import types
 import typing
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from openloger.version import install_command
 
 INDEX_FILE = "index.parquet"
 _MARK = b"openloger batch"
+_log = logging.getLogger("openloger")
 
 
 class Index:
@@ -60,15 +62,22 @@ class Index:
     def _gather(self) -> list[str]:
         """Read the small files; their names. A newer result of a video replaces an older one."""
         names = [name for name in self._out.names(RESULTS_FOLDER) if name.endswith(".json")]
+        read: list[str] = []
         for name in names:
             data = self._out.read(f"{RESULTS_FOLDER}/{name}")
             if data is None:
                 continue
-            result = _from_row(json.loads(data))
+            try:
+                result = _from_row(json.loads(data))
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                at = self._out.at(f"{RESULTS_FOLDER}/{name}")
+                _log.warning("%s is no result of a video (%s); passed over: remove it", at, in_a_line(error))
+                continue
             known = self._by_name.get(result.name)
             if known is None or known.finished_at_s < result.finished_at_s:
                 self._by_name[result.name] = result
-        return names
+            read.append(name)
+        return read
 
 
 def read_index(data: bytes, name: str) -> list[VideoResult]:

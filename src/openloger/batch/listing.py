@@ -153,8 +153,15 @@ def _of_place(source: str, options: VideoOptions) -> Iterator[Video]:
     """A folder's videos, or the one video that is given by its path."""
     place = _absolute(source)
     system, root = file_system(place)
-    if not system.isdir(root):
-        if not system.exists(root):
+    try:
+        is_folder = system.isdir(root)
+        exists = is_folder or system.exists(root)
+    except OSError as error:
+        raise InputError(
+            f"{without_secrets(source)} cannot be reached ({in_a_line(error)}); check the address"
+        ) from error
+    if not is_folder:
+        if not exists:
             raise InputError(f"there is no file or folder {without_secrets(source)!r}; check the path")
         yield Video(_name_of(PurePosixPath(host_and_path(root)).name), place, options)
         return

@@ -71,11 +71,19 @@ class Storage:
         return bool(self._system.exists(self._within(name)))
 
     def read(self, name: str) -> bytes | None:
-        """The whole of a file; None where there is none."""
+        """The whole of a file; None where there is none.
+
+        Raises:
+            OSError: what the file system reported; it names the file.
+        """
         try:
             return self._system.cat_file(self._within(name))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.filename is None:
+                error.filename = without_secrets(self.at(name))
+            raise
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file there, whole or not at all.

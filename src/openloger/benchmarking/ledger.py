@@ -74,7 +74,7 @@ class Ledger:
             stored = json.loads(path.read_text(encoding="utf-8"))
             different = [key for key in SAME if stored[key] != self.made[key]]
             self.results = dict(stored["results"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path} is not a benchmark's results ({error!r}); give another file") from error
         if different:
             raise InputError(f"{path} was made with another {', '.join(different)}; give another file")

@@ -73,7 +73,7 @@ def _annotations(path: Path, changed_ns: int) -> Mapping[str, Sequence[Mapping[s
         for frame in frames:
             found[frame["sequence_name"]].append(frame)
         return {name: sorted(of, key=lambda frame: frame["frame_number"]) for name, of in found.items()}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
         raise InputError(f"{path} is not the annotations of CO3Dv2: {error}") from error
 
 

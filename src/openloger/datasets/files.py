@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
@@ -14,10 +15,12 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from openloger.datasets.text import require
 from openloger.errors import BadFrameError, InputError, in_a_line
 from openloger.frames import open_frames
+from openloger.frames.files import MOST_ARRAY_BYTES
 from openloger.frames.image_file import IMAGE_DAMAGE, open_image
 from openloger.frames.images import PictureFiles
 from openloger.frames.lazy import UndecodableError
@@ -28,7 +31,10 @@ from openloger.version import install_command
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
 # What Pillow and numpy raise over a bad file
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, OverflowError, struct.error, zlib.error)
+ARRAY_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, OverflowError, MemoryError, struct.error, zlib.error),
+    *(BadZipFile, LookupError, TypeError, AttributeError),
+)
 
 
 def natural(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -90,8 +96,9 @@ def read_depth_npy(path: Path) -> Float32[np.ndarray, "rows columns"]:
     """An array of depths in world units; what is not finite and positive stands for none."""
     try:
         with require(path, "depth").open("rb") as file:
+            MOST_ARRAY_BYTES.check(os.fstat(file.fileno()).st_size, "it")
             depth = np.load(file, allow_pickle=False)
-    except (*_DAMAGE, MemoryError) as error:
+    except ARRAY_DAMAGE as error:
         raise InputError(f"{path} cannot be read as depth: {error}") from error
     if not isinstance(depth, np.ndarray) or depth.ndim != 2 or depth.dtype.kind not in "fiu":
         raise InputError(f"{path} is no array (height, width) of depths")
@@ -108,13 +115,25 @@ def read_npz(
     wanted = {**shapes, **(optional or {})}
     try:
         with require(path, ", ".join(wanted)).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            found = {name: np.asarray(archive[name]) for name in wanted if name in shapes or name in archive}
-    except (*_DAMAGE, BadZipFile, KeyError, TypeError, AttributeError, MemoryError) as error:
+            found = {name: read_member(archive, name, path) for name in wanted if name in shapes or name in archive}
+    except ARRAY_DAMAGE as error:
         raise InputError(f"{path} cannot be read as an archive of {', '.join(wanted)}: {in_a_line(error)}") from error
     for name, array in found.items():
         if array.shape != wanted[name] or array.dtype.kind not in "fiu":
             raise InputError(f"{path}: {name!r} is {array.dtype} {array.shape}; numbers {wanted[name]} are wanted")
     return {name: array.astype(np.float64) for name, array in found.items()}
+
+
+def read_member(archive: NpzFile, name: str, path: Path | str) -> np.ndarray:
+    """An array of the archive at `path`.
+
+    Raises:
+        InputError: it takes more than `MOST_ARRAY_BYTES`.
+        KeyError: it is missing. A damaged one raises any of ARRAY_DAMAGE.
+    """
+    assert archive.zip is not None, "it is open"
+    MOST_ARRAY_BYTES.check(archive.zip.getinfo(f"{name}.npy").file_size, f"{path}: {name!r}")
+    return np.asarray(archive[name])
 
 
 def picture_source(paths: Iterable[Path]) -> FrameSource:
@@ -130,8 +149,12 @@ def read_hdf5(path: Path, key: str, *, axes: int) -> np.ndarray:
         raise InputError(f"{path} is HDF5, which needs the package h5py: {install_command('hdf5')}") from error
     try:
         with h5py.File(require(path, "HDF5"), "r") as file:
-            array = np.asarray(file[key])
-    except (*_DAMAGE, KeyError, TypeError) as error:
+            stored = file[key]
+            if not isinstance(stored, h5py.Dataset):
+                raise TypeError("it is no array")
+            MOST_ARRAY_BYTES.check(stored.size * stored.dtype.itemsize, "it")
+            array = np.asarray(stored)
+    except ARRAY_DAMAGE as error:
         raise InputError(f"{path} has no readable array {key!r}: {in_a_line(error)}") from error
     if array.ndim != axes or array.dtype.kind not in "fiu":
         raise InputError(f"{path}: {key!r} is {array.dtype} {array.shape}; {axes} axes of numbers are wanted")

@@ -14,10 +14,7 @@ A row of world_from_cam.txt that is not finite (NaN) is a frame without a camera
 
 from __future__ import annotations
 
-import struct
 import threading
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,12 +28,22 @@ from openloger.datasets.cameras import (
     matrices_from_xyz_quaternion,
     rigid_matrices,
 )
-from openloger.datasets.files import is_data, natural, picture_source, read_depth_npy, read_depth_png, same_count
+from openloger.datasets.files import (
+    ARRAY_DAMAGE,
+    is_data,
+    natural,
+    picture_source,
+    read_depth_npy,
+    read_depth_png,
+    read_member,
+    same_count,
+)
 from openloger.datasets.sequence import FileSequence, Label, Reader, called, found_below
 from openloger.datasets.text import read_rows, require
 from openloger.datasets.times import check_order, nearest_in_time
-from openloger.errors import InputError
+from openloger.errors import InputError, in_a_line
 from openloger.frames import open_frames
+from openloger.frames.files import MOST_PIXELS
 from openloger.frames.times import in_seconds
 from openloger.shapes import Float32, Float64, Int
 from openloger.values import FrameSource
@@ -52,7 +59,6 @@ WITHIN_S = 0.02
 NO_DEPTH_PNG = 65535
 MOST_STEP = 1024
 TUM_COLUMNS = 8
-_DAMAGE = (OSError, ValueError, EOFError, RuntimeError, struct.error)  # of numpy and zipfile over a bad archive
 
 
 def find(folder: Path) -> list[str]:
@@ -151,6 +157,7 @@ class SparseDepth:
             found = f"{depth_mm.dtype} {depth_mm.shape}"
             raise InputError(f"{self.path}: `depth_mm` is {found}; it must be (frames, rows, columns) of numbers")
         rows, columns = depth_mm.shape[1:]
+        MOST_PIXELS.check(rows * columns * step**2, f"{self.path}: a frame")
         depth = np.zeros((rows * step, columns * step), dtype=np.float32)
         depth[step // 2 :: step, step // 2 :: step] = depth_mm[row] / np.float32(1000)
         return np.where(np.isfinite(depth), depth, np.float32(0))
@@ -166,11 +173,11 @@ class SparseDepth:
             with require(self.path, "depth").open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 if key not in archive and default is None:
                     raise InputError(f"{self.path} has no array {key!r}; it must have `frame` and `depth_mm`")
-                return archive[key] if key in archive else np.asarray(default)
+                return read_member(archive, key, self.path) if key in archive else np.asarray(default)
         except InputError:
             raise
-        except (*_DAMAGE, zipfile.BadZipFile, zlib.error, AttributeError, TypeError, LookupError) as error:
-            raise InputError(f"{self.path} is not an .npz of depth: {error}") from error
+        except ARRAY_DAMAGE as error:
+            raise InputError(f"{self.path} is not an .npz of depth: {in_a_line(error)}") from error
 
 
 def _depth_maps(path: Path, count: int) -> dict[int, partial[np.ndarray]]:

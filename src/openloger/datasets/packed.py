@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from openloger.datasets.files import is_data
+from openloger.datasets.files import ARRAY_DAMAGE, is_data, read_member
 from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, Sequence
 from openloger.datasets.text import read_text
 from openloger.errors import BadFrameError, InputError, OpenlogerError
@@ -41,10 +40,6 @@ PACK_FILE, SHARDS = "packed.json", "shard-*.json"
 FORMAT = 1
 _FORMS = {"JPEG": (np.uint8, 3), "PNG": (np.uint16,)}  # type, and channels
 CODES = 65534  # steps of depth between the least and the largest
-_NPZ_DAMAGE = (
-    *(OSError, ValueError, EOFError, LookupError, MemoryError, TypeError, AttributeError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 # Of a sequence.npz by their names: their axes beside that of frames
 TABLES = {"world_from_cam": (4, 4), "intrinsics": (3, 3), "timestamp_s": (), "depth_range": (2,)}
 PLACES = {"place": (2, 2), "crc32": (2,)}  # of picture and depth: first byte and length, in the shard
@@ -245,8 +240,8 @@ def _tables(shard: Path, entry: PackedEntry) -> dict[str, np.ndarray]:
     content = _checked(shard, f"sequence {entry.name!r}", entry.place, entry.bytes, entry.crc32)
     try:
         with np.load(BytesIO(content), allow_pickle=False) as archive:
-            tables = {name: np.asarray(archive[name]) for name in (*TABLES, *PLACES)}
-    except _NPZ_DAMAGE as error:
+            tables = {name: read_member(archive, name, shard) for name in (*TABLES, *PLACES)}
+    except ARRAY_DAMAGE as error:
         raise InputError(f"{shard}: the tables of sequence {entry.name!r} cannot be read: {error!r}") from error
     for names, kinds in ((TABLES, "f"), (PLACES, "iu")):
         for name, axes in names.items():

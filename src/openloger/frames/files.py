@@ -45,6 +45,7 @@ class Limit:
 MOST_PIXELS = Limit("OPENLOGER_MAX_PIXELS", 2**27, "pixels")  # a picture or video frame; 16K video is just below
 MOST_LIST_BYTES = Limit("OPENLOGER_MAX_LIST_BYTES", 2**28, "bytes")  # a list of pictures
 MOST_LIST_LINES = Limit("OPENLOGER_MAX_LIST_LINES", 3_000_000, "lines")  # a day of video; each takes 0.5 kB
+MOST_ARRAY_BYTES = Limit("OPENLOGER_MAX_ARRAY_BYTES", 2**31, "bytes")  # an array of a dataset, unpacked
 MOST_MEMBER_BYTES = Limit("OPENLOGER_MAX_PICTURE_BYTES", 2**29, "bytes")  # a picture in a zip file, unpacked
 
 

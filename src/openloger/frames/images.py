@@ -124,6 +124,7 @@ def list_file(path: Path) -> PictureFiles:
     stamped = _stamped(path, lines)
     times_s = tuple(in_seconds(np.array([seconds for seconds, _ in stamped]), path).tolist())
     if stamped[0][1]:
+        _check_columns(path, lines[0][0], stamped[0][1])
         return PictureFiles(str(path), tuple(path.parent / picture for _, picture in stamped), times_s)
     paths = _pictures_in(path.parent)
     if len(paths) != len(times_s):
@@ -177,6 +178,17 @@ def _check_form(path: Path, number: int, line: str) -> None:
         raise InputError(
             f"{path}, line {number}: there is no file {line!r}; write a path alone, or `seconds path` with a space in "
             "between and a decimal point"
+        )
+
+
+_MORE_COLUMNS = re.compile(r"\S+\s+[+-]?[\d.]+(\s.*)?")  # as of pictures with their depth, and of poses
+
+
+def _check_columns(path: Path, number: int, picture: str) -> None:
+    """Raises InputError for a first line whose `seconds` are followed by several columns in place of a path."""
+    if _MORE_COLUMNS.fullmatch(picture) and not (path.parent / picture).exists():
+        raise InputError(
+            f"{path}, line {number}: there is no file {picture!r}; keep two columns, the pictures' `seconds path`"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
@@ -17,6 +18,7 @@ from openloger.frames.lazy import CutShortError, LazyFrame
 from openloger.frames.selection import FrameStamp, Selection
 from openloger.frames.video import VideoFile
 
+_log = logging.getLogger("openloger")
 # GoPro: GX, GH and GL with chapter and number; before 2017, GOPR and the number, then GP with chapter and number
 _CHAPTER = re.compile(r"(?:G[XHLS](?P<chapter>\d\d)|GOPR|GP(?P<later>\d\d))(?P<number>\d{4})", re.IGNORECASE)
 
@@ -61,8 +63,23 @@ def joined(name: str, paths: Sequence[Path]) -> JoinedVideos | VideoFile:
     """The videos in the order given; chapters of one recording in theirs."""
     if len(recordings := chapters(paths)) == 1 and len(recordings[0]) == len(paths):
         paths = recordings[0]
+        if missing := _missing_chapters(paths):
+            _log.warning("%s lacks %s of its recording: the picture jumps there", name, ", ".join(missing))
     parts = tuple(VideoFile(path) for path in paths)
     return parts[0] if len(parts) == 1 else JoinedVideos(name, parts)
+
+
+def _missing_chapters(paths: Sequence[Path]) -> list[str]:
+    """The names of the chapters before the last one that are not among those of one recording."""
+    matches = [match for path in paths if (match := _CHAPTER.fullmatch(path.stem))]
+    names = {int(match["chapter"] or match["later"] or 0): match for match in matches}
+    last = names[max(names)]
+    if last["chapter"]:
+        expected = {number: f"{last[0][:2]}{number:02d}{last['number']}" for number in range(1, max(names))}
+    else:
+        expected = {number: f"GP{number:02d}{last['number']}" for number in range(1, max(names))}
+        expected[0] = f"GOPR{last['number']}"
+    return [name + paths[0].suffix for number, name in sorted(expected.items()) if number not in names]
 
 
 def videos_of_folder(folder: Path, paths: Sequence[Path]) -> JoinedVideos | VideoFile:

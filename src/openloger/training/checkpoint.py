@@ -127,7 +127,7 @@ def checkpoint_fault(path: Path) -> str | None:
             with safe_open(shard, framework="pt"):
                 pass
         damaged = damaged_file(path)
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         return str(error)
     return None if damaged is None else f"{damaged.name} is missing or changed"
 

@@ -74,7 +74,7 @@ def _installed(folder: Path) -> Runtime:
 def _version(package: Path) -> Any:
     try:
         return json.loads(package.read_bytes()).get("version")
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{package} is no package.json of npm: {_WAY_OUT}") from error
 
 

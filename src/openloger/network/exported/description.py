@@ -58,7 +58,7 @@ def read_description(folder: Path) -> ExportDescription:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise WeightsError(f"{folder} holds no exported network: {path.name}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is damaged: it is not JSON ({error}); export it again") from error
     names = {field.name for field in fields(ExportDescription)}
     found = values.get("format") if isinstance(values, dict) else None
