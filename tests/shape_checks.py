@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import wraps
 from typing import Any, get_type_hints
@@ -126,9 +126,23 @@ class _Loader(importlib.machinery.SourceFileLoader):
         """Compiled anew each time: what Python caches on disk is of the plain source."""
         path = self.get_filename(fullname)
         tree = ast.parse(importlib.util.decode_source(self.get_data(path)), path)
-        for node in ast.walk(tree):
+        for node in _statements(tree):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                decorator = ast.parse(_DECORATOR, mode="eval").body
                 at = 0 if isinstance(node, ast.ClassDef) else len(node.decorator_list)  # dataclass, then checks
-                node.decorator_list.insert(at, ast.copy_location(decorator, node))
-        return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+                node.decorator_list.insert(at, _decorator_at(node))
+        return compile(tree, path, "exec", dont_inherit=True)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All below a statement. Expressions, most of a tree, define no functions that are checked."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(node, block, ()):
+            yield statement
+            yield from _statements(statement)
+
+
+def _decorator_at(node: ast.AST) -> ast.expr:
+    decorator = ast.parse(_DECORATOR, mode="eval").body
+    for part in ast.walk(decorator):
+        ast.copy_location(part, node)
+    return decorator
