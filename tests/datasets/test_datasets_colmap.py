@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,10 @@ def test_what_was_exported_is_read_back(tmp_path: Path, ending: str, fixed_lens:
     assert sequence.length == 12
     model = pycolmap.Reconstruction()
     getattr(model, "read_binary" if ending == ".bin" else "read_text")(str(tmp_path / "model" / "sparse" / "0"))
+    points: dict[int, list[np.ndarray]] = defaultdict(list)  # that each image sees
+    for point in model.points3D.values():
+        for image_id in {element.image_id for element in point.track.elements}:
+            points[image_id].append(point.xyz)
     for frame in sequence:
         truth = sequence[frame.index]
         np.testing.assert_allclose(truth.world_from_cam, recording.world_from_cam[frame.index], atol=1e-6)
@@ -43,7 +49,7 @@ def test_what_was_exported_is_read_back(tmp_path: Path, ending: str, fixed_lens:
         assert np.abs(frame.rgb.astype(int) - recording.rgb(frame.index)).max() <= 3
         assert truth.depth is not None
         expected = np.full((HEIGHT, WIDTH), np.inf)
-        seen = [p.xyz for p in model.points3D.values() if frame.index + 1 in {e.image_id for e in p.track.elements}]
+        seen = points[frame.index + 1]
         to_cam = np.linalg.inv(recording.world_from_cam[frame.index])
         for x, y, z in np.array(seen) @ to_cam[:3, :3].T + to_cam[:3, 3]:
             column, row, _ = recording.intrinsics[frame.index] @ (x / z, y / z, 1)
@@ -56,6 +62,7 @@ def test_what_was_exported_is_read_back(tmp_path: Path, ending: str, fixed_lens:
         assert apart.max() < 0.06  # as the exporter takes frames to agree
 
 
+@cache
 def rendered(camera: CameraModel, size: tuple[int, int]) -> np.ndarray:
     """A picture whose red and green are its pixels' rays: 255 (x / z + 1) / 2 and 255 (y / z + 1) / 2."""
     fine = np.linspace(-1, 1, 1601)

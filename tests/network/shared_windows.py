@@ -1,6 +1,7 @@
-"""Started by test_share: python shared_windows.py RANK MEETING OUT. A video of which four processes share the windows.
+"""Started by test_share: python shared_windows.py OUT. A video of which four processes share the windows.
 
-In groups of four, then of two; what each of them has in the end is written to OUT.
+In groups of four, then of two; what each of them has in the end is written to OUT. They are forked, so that torch is
+imported once.
 """
 
 import sys
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
+from torch.multiprocessing import start_processes
 
 from openloger.network import Network, Window
 from openloger.training.blocks import recompute_blocks
@@ -71,8 +73,9 @@ def groups() -> Iterator[tuple[int, dist.ProcessGroup]]:
         yield size, made[dist.get_rank() // size]
 
 
-def main(rank: int, meeting: str, out: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=PROCESSES)
+def main(rank: int, out: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{out / 'meeting'}", rank=rank, world_size=PROCESSES)
     for size, group in groups():
         for name in CASES:
             found = run(small_network(name), group)
@@ -87,5 +90,4 @@ def main(rank: int, meeting: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    start_processes(main, args=(Path(sys.argv[1]),), nprocs=PROCESSES, start_method="fork")

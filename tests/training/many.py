@@ -1,14 +1,17 @@
-"""Started by torchrun in test_distribute: python many.py OUT KIND STAGE STEPS. A short run on boxes, on a CPU."""
+"""Started by torchrun in test_distribute: python many.py OUT KIND STAGE STEPS …. Short runs on boxes, on a CPU."""
 
 import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import torch.distributed as dist
 
 from openloger.training.config import TrainConfig, ValidationConfig, recipe
 from openloger.training.curriculum import RatePlan, WindowPlan
@@ -16,6 +19,7 @@ from openloger.training.train import Budget, StageLoop, train
 from training.boxes import render_boxes
 
 STEPS = 5
+join = dist.init_process_group
 
 
 def config(kind: str, stage: str) -> TrainConfig:
@@ -63,7 +67,18 @@ def die_before(step: int) -> None:
     StageLoop.step = deadly
 
 
+def meet_apart(run: int) -> None:
+    """The processes meet under names of this run's own: under the same again they would find the run before."""
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    own, rank, count = dist.PrefixStore(str(run), store), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    dist.init_process_group = partial(join, store=own, rank=rank, world_size=count)
+
+
 if __name__ == "__main__":
     if os.environ.get("DYING_RANK") == os.environ["RANK"]:
         die_before(3)
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    runs = iter(sys.argv[1:])
+    for number, (out, kind, stage, steps) in enumerate(zip(runs, runs, runs, runs, strict=True)):
+        if number:
+            meet_apart(number)
+        main(Path(out), kind, stage, int(steps))

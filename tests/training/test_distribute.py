@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,22 @@ pytestmark = [
 ]
 
 
-def start(
-    out: Path, kind: str, stage: str, steps: int = STEPS, *, processes: int = 2, dying: int | None = None
-) -> Path:
+KINDS = ("ddp", "fsdp", "fsdp-shared")
+
+
+def start(out: Path, kind: str, stage: str, steps: int = STEPS, **options: int | None) -> Path:
     """The run of `many.py` by two or more processes under torchrun."""
+    start_all([(out, kind, stage, steps)], **options)
+    return out
+
+
+def start_all(runs: Iterable[tuple[Path, str, str, int]], *, processes: int = 2, dying: int | None = None) -> None:
+    """One run after the other by the same processes, which take longer to start than to train."""
     quiet = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "DYING_RANK": str(dying)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    arguments = [str(Path(__file__).with_name("many.py")), str(out), kind, stage, str(steps)]
+    arguments = [str(Path(__file__).with_name("many.py")), *(str(part) for run in runs for part in run)]
     done = subprocess.run([*command, *arguments], env=quiet, capture_output=True, text=True, timeout=800, check=False)
     assert (done.returncode == 0) == (dying is None), done.stderr[-3000:]
-    return out
 
 
 def losses(out: Path) -> torch.Tensor:
@@ -80,15 +87,27 @@ def chained(tmp_path_factory):
     return alone(tmp_path_factory.mktemp("chained"), "chained")
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp", "fsdp-shared", pytest.param("ddp-shared", marks=pytest.mark.slow)])
-def test_two_processes_equal_one(chained, kind, tmp_path):
-    assert_the_same_run(start(tmp_path, kind, "chained"), *chained)
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The folder of the runs by two processes: whole ones, and `moving`, of which they do two steps."""
+    out = tmp_path_factory.mktemp("together")
+    start_all([*((out / kind, kind, "chained", STEPS) for kind in KINDS), (out / "moving", "fsdp", "pairs", 2)])
+    return out
 
 
-def test_a_sharded_run_goes_on_in_one_process(tmp_path):
-    start(tmp_path / "moving", "fsdp", "pairs", steps=2)
-    main(tmp_path / "moving", "ddp", "pairs", STEPS)
-    assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_equal_one(together, chained, kind):
+    assert_the_same_run(together / kind, *chained)
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_windows_under_ddp_equal_one(chained, tmp_path):
+    assert_the_same_run(start(tmp_path, "ddp-shared", "chained"), *chained)
+
+
+def test_a_sharded_run_goes_on_in_one_process(together, tmp_path):
+    main(together / "moving", "ddp", "pairs", STEPS)
+    assert_the_same_run(together / "moving", *alone(tmp_path, "pairs"))
 
 
 @pytest.mark.parametrize("dying", [1, pytest.param(0, marks=pytest.mark.slow)])

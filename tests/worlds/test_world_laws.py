@@ -145,8 +145,9 @@ def test_cameras_move_smoothly_and_are_rigid(family):
 @pytest.mark.parametrize("size", [SIZE, SIZE[::-1]])
 def test_intrinsics_are_in_the_promised_range(size):
     for family in FAMILIES:
-        for seed in range(6):
-            intrinsics = World(family, seed=seed, size=size)[0].intrinsics
+        shown = [World(family, seed=seed, size=size) for seed in range(6)]
+        assert np.array_equal(shown[0][0].intrinsics, shown[0].intrinsics)
+        for intrinsics in (one.intrinsics for one in shown):
             longer_fov_deg = np.degrees(2 * np.arctan(max(size) / 2 / intrinsics[0, 0]))
             assert 37 <= longer_fov_deg <= 96
             assert np.abs(intrinsics[:2, 2] - (size[1] / 2, size[0] / 2)).max() < 0.05 * max(size)
