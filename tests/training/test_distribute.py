@@ -88,10 +88,17 @@ def chained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return alone(tmp_path_factory.mktemp("pairs"), "pairs")
+
+
+@pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """The folder of the runs by two processes: whole ones, and `moving`, of which they do two steps."""
+    """The folder of the runs by two processes: whole ones, one that they begin, and one that they end."""
     out = tmp_path_factory.mktemp("together")
-    start_all([*((out / kind, kind, "chained", STEPS) for kind in KINDS), (out / "moving", "fsdp", "pairs", 2)])
+    main(out / "ended", "fsdp", "pairs", 2)
+    runs = [(out / kind, kind, "chained", STEPS) for kind in KINDS]
+    start_all([*runs, (out / "begun", "fsdp", "pairs", 2), (out / "ended", "fsdp", "pairs", STEPS)])
     return out
 
 
@@ -105,30 +112,34 @@ def test_two_processes_that_share_windows_under_ddp_equal_one(chained, tmp_path)
     assert_the_same_run(start(tmp_path, "ddp-shared", "chained"), *chained)
 
 
-def test_a_sharded_run_goes_on_in_one_process(together, tmp_path):
-    main(together / "moving", "ddp", "pairs", STEPS)
-    assert_the_same_run(together / "moving", *alone(tmp_path, "pairs"))
+def test_a_sharded_run_goes_on_in_one_process(together, pairs):
+    main(together / "begun", "ddp", "pairs", STEPS)
+    assert_the_same_run(together / "begun", *pairs)
+
+
+def test_what_one_process_left_two_go_on_with(together, pairs):
+    assert_the_same_run(together / "ended", *pairs)
 
 
 @pytest.mark.parametrize("dying", [1, pytest.param(0, marks=pytest.mark.slow)])
-def test_where_a_process_dies_the_job_ends_with_the_step_kept(dying, tmp_path):
+def test_where_a_process_dies_the_job_ends_with_the_step_kept(dying, pairs, tmp_path):
     start(tmp_path / "moving", "ddp", "pairs", dying=dying)
     path = latest_checkpoint(tmp_path / "moving" / "checkpoints")
     assert path is not None
     assert read_progress(path).total_step == 3
     main(tmp_path / "moving", "ddp", "pairs", STEPS)
-    assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
+    assert_the_same_run(tmp_path / "moving", *pairs)
 
 
 @pytest.mark.slow
-def test_where_a_process_with_a_shard_dies_the_run_goes_on_from_the_last_checkpoint(tmp_path):
+def test_where_a_process_with_a_shard_dies_the_run_goes_on_from_the_last_checkpoint(pairs, tmp_path):
     start(tmp_path / "moving", "fsdp-saved", "pairs", dying=1)
     path = latest_checkpoint(tmp_path / "moving" / "checkpoints")
     assert path is not None
     assert is_sharded(path)
     assert read_progress(path).total_step == 2
     main(tmp_path / "moving", "fsdp", "pairs", STEPS)
-    assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
+    assert_the_same_run(tmp_path / "moving", *pairs)
 
 
 def test_lanes_are_shared_out_or_refused():

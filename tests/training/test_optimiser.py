@@ -33,9 +33,9 @@ def test_every_weight_moves_by_one_optimiser(kind):
 
 @NEEDS_MUON
 def test_muon_learns_and_is_taken_up_again(tmp_path):
-    config = tiny(6)
+    config = tiny(4)
     config = replace(config, optimiser=replace(config.optimiser, kind="muon"))
-    for out, cut in (("whole", None), ("cut", 3)):
+    for out, cut in (("whole", None), ("cut", 2)):
         train(config, tmp_path / out, render=render_boxes, device="cpu", budget=Budget(steps=cut))
     train(config, tmp_path / "cut", render=render_boxes, device="cpu", resume=True)
     whole, cut = (losses(tmp_path / out) for out in ("whole", "cut"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.distributed as dist
+from network.exported_networks import small_config
 from torch import nn
 from torch.distributed.tensor import DTensor
 
@@ -23,7 +24,6 @@ from openloger.training.saving import Saver
 from openloger.training.sharded import is_sharded
 from openloger.transformer.layers import Linear
 
-from .many import main
 from .test_distribute import alone, assert_the_same_run, start
 
 pytestmark = [
@@ -46,7 +46,7 @@ class State:
 
     def __init__(self, among: Ranks | None, *, steps: int = 1, kind: str = "muon") -> None:
         torch.manual_seed(3)
-        self.network = Network(preset("pocket"))
+        self.network = Network(small_config("loger"))
         if among is not None:
             shard(self.network, among)
         config = OptimiserConfig(kind=kind)
@@ -217,12 +217,6 @@ def test_blocks_multiply_in_the_precision_of_the_run_and_nothing_is_kept_in_it(g
 def test_processes_in_groups_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match=r"shard_over = 3: 4 processes"):
         shard(nn.Linear(2, 2), Ranks(0, 4, CPU), over=3)
-
-
-def test_what_one_process_left_two_go_on_with(tmp_path):
-    main(tmp_path / "moving", "fsdp", "pairs", 2)
-    start(tmp_path / "moving", "fsdp", "pairs")
-    assert_the_same_run(tmp_path / "moving", *alone(tmp_path, "pairs"))
 
 
 @pytest.mark.slow
