@@ -45,10 +45,10 @@ def walk(family: str, seed: int, frames: int) -> Walk:
 
 
 def record(
-    made: Walk, path: Path, *, growth: float = 0.0, swerve: float = 0.0, window: int = 1, views: int = 1
+    made: Walk, path: Path, *, growth: float = 0.0, swerve: float = 0.0, window: int = 4, views: int = 1
 ) -> Recording:
     """`growth` multiplies lengths by e^growth from the first frame to the last, `swerve` turns by radians about y;
-    windows have `window` frames, and share none. `views` are those of a rig, which all look in the same direction."""
+    windows have `window` instants, and share none. `views` are those of a rig, which all look in the same direction."""
     if views > 1:
         seen = [
             replace(sample, name=view_name(f"{Path(sample.name).stem}.jpg", view))
@@ -68,10 +68,10 @@ def record(
     )
     cameras, scales = _drifted(made, growth, swerve)
     with create_recording(path, meta) as writer:
-        for number, first in enumerate(range(0, len(made.samples), window)):
-            writer.append(
-                _window(made, cameras, scales, range(first, min(first + window, len(made.samples))), number, views)
-            )
+        together = window * views
+        for number, first in enumerate(range(0, len(made.samples), together)):
+            frames = range(first, min(first + together, len(made.samples)))
+            writer.append(_window(made, cameras, scales, frames, number, views))
         writer.finish()
     return open_recording(path)
 
