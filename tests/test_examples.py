@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def labelled(tmp_path_factory):
     """A folder with one short labelled video, `walk`."""
     folder = tmp_path_factory.mktemp("labelled")
-    write_folder(openloger.worlds.World("street", seed=8, size=(64, 80), fps=4, frames=24), folder / "walk", fps=4.0)
+    write_folder(openloger.worlds.World("street", seed=8, size=(64, 80), fps=4, frames=16), folder / "walk", fps=4.0)
     return folder
 
 
@@ -57,12 +57,12 @@ def test_masks(run, tmp_path, video):
 
 def test_quick_start(run, tmp_path, video):
     told = run("01", "--video", video, "--out", "quick")
-    assert "24 frames, 128×160, complete" in told
+    assert "16 frames, 128×160, complete" in told
     recording = openloger.open_recording(tmp_path / "quick" / "recording")
     assert recording.complete
-    assert len(recording) == 24
+    assert len(recording) == 16
     cloud = (tmp_path / "quick" / "cloud.ply").read_bytes()
-    assert int(cloud.split(b"element vertex ")[1].split()[0]) > 1000  # of 30,720 pixels, a fourth of them taken
+    assert int(cloud.split(b"element vertex ")[1].split()[0]) > 1000  # of 20,480 pixels, a fourth of them taken
 
 
 def test_own_loop(run, video):
@@ -70,7 +70,7 @@ def test_own_loop(run, video):
     assert "window 0: frames 0 to 7, the first" in told
     assert "window 1: frames 6 to 13, depth" in told
     assert told.index("cut; the state is") < told.index("window 1")
-    assert "24 cameras" in told
+    assert "16 cameras" in told
 
 
 def test_a_cut_loop_equals_a_whole_one(run, video):
@@ -81,8 +81,8 @@ def test_a_cut_loop_equals_a_whole_one(run, video):
 
 def test_nerfstudio_and_colmap(run, tmp_path, video):
     told = run("03", "--video", video, "--out", "splat")
-    assert "12 cameras of 160×128 pixels" in told
-    assert len(list((tmp_path / "splat" / "nerfstudio" / "images").iterdir())) == 12
+    assert "8 cameras of 160×128 pixels" in told
+    assert len(list((tmp_path / "splat" / "nerfstudio" / "images").iterdir())) == 8
     assert any((tmp_path / "splat" / "colmap" / "sparse").rglob("points3D.*"))
 
 
@@ -97,7 +97,7 @@ def test_evaluate(run, labelled):
     told = run("05", "--frames", "9")
     assert "street: 9 of 9 frames have truth" in told
     assert "the same depth everywhere" in told
-    assert "walk: 24 of 24 frames have truth" in run("05", "--data", str(labelled))
+    assert "walk: 16 of 16 frames have truth" in run("05", "--data", str(labelled))
 
 
 def test_fine_tune(run, tmp_path, labelled):
