@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from campaign.zygote import Case, Outcome, Zygote
+from datasets.official_layouts import plain
 
 from openloger.recording import Recording, open_recording
 
@@ -36,6 +37,22 @@ class Bench:
     def whole(self) -> Path:
         """The whole recording."""
         return self._made("whole", ())
+
+    @cached_property
+    def dataset(self) -> Path:
+        """Two short sequences with cameras and depth."""
+        folder = self.folder / "dataset"
+        for name in ("a", "b"):
+            plain(folder / name)
+        return folder
+
+    @cached_property
+    def poses(self) -> Path:
+        """The whole recording's cameras in another unit, as KITTI writes them."""
+        cameras = self.expected.world_from_cam[:, :3].copy()
+        cameras[..., 3] *= 3
+        np.savetxt(path := self.folder / "poses.txt", cameras.reshape(-1, 12))
+        return path
 
     @cached_property
     def expected(self) -> Recording:
@@ -156,6 +173,46 @@ def _contents(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in kept}
 
 
+def _correcting(bench: Bench, desk: Path) -> tuple[str, ...]:
+    return ("align", str(desk / "walk"), "--poses", str(bench.poses))
+
+
+def _check_correction(bench: Bench, desk: Path, outcome: Outcome) -> None:
+    """What was recorded is as it was; the correction is whole or absent, and can be given again."""
+    walk = desk / "walk"
+    assert_prefix(open_recording(walk, corrected=False), bench.expected)
+    recorded, found = _contents(bench.whole), _contents(walk)
+    assert {name: found.get(name) for name in recorded} == recorded
+    if outcome.code == 0:
+        assert set(found) - set(recorded), "said to be done, and there is no correction"
+    more = ("align", str(walk), "--undo") if set(found) - set(recorded) else _correcting(bench, desk)
+    again = bench.zygote.run(Case(more))[0]
+    assert again.code == 0, f"it cannot be corrected, or no more be undone: {again.said}"
+    assert (_contents(walk) == recorded) == ("--undo" in more)
+
+
+def _packing(bench: Bench, desk: Path) -> tuple[str, ...]:
+    small = ("--threads", "1", "--shard-gb", "1e-9")  # a shard a sequence
+    return ("datasets", "pack", "folder", str(bench.dataset), "-o", str(desk / "packed"), *small)
+
+
+def _check_pack(bench: Bench, desk: Path, outcome: Outcome) -> None:
+    """What lies there is a part of the pack, and --resume makes the rest."""
+    made = bench.folder / "packs"
+    if not made.exists():
+        made.mkdir()
+        bench.zygote.rehearse(*_packing(bench, made))
+    whole, found = _contents(made / "packed"), _contents(desk / "packed")
+    shards = {name: content for name, content in found.items() if not name.startswith(".")}  # no drafts
+    assert {name: whole.get(name) for name in shards} == shards, f"not a part of it: {sorted(shards)}"
+    if outcome.code == 0:
+        assert found == whole, "said to be done, and it is not"
+    again = bench.zygote.run(Case((*_packing(bench, desk), "--resume")))[0]
+    assert again.code == 0, f"it cannot be resumed: {again.said}"
+    found = _contents(desk / "packed")
+    assert found == whole, f"it is another: {sorted(found)}"
+
+
 def _nothing(bench: Bench, desk: Path) -> None:
     desk.mkdir()
 
@@ -179,5 +236,7 @@ JOBS: dict[str, Job] = {
     "export ply": Job(_nothing, _exporting("a.ply"), _check_output("a.ply")),
     "export colmap": Job(_nothing, _exporting("colmap"), _check_output("colmap")),
     "export glb": Job(_nothing, _exporting("a.glb"), _check_output("a.glb")),
+    "align": Job(_copy_of("whole"), _correcting, _check_correction),
+    "pack": Job(_nothing, _packing, _check_pack),
     "report": Job(_nothing, _exporting("report.html"), _check_output("report.html")),
 }
