@@ -17,6 +17,7 @@ from openloger.network.heads import HeadOutputs
 from openloger.network.motion import (
     GeometricCameras,
     NeighbouringDepth,
+    SweepSettings,
     Triangulated,
     flow_features,
     geometric_camera,
@@ -64,9 +65,15 @@ def no_neighbours(found: Triangulated) -> NeighbouringDepth:
     return NeighbouringDepth(*[torch.zeros_like(found.log_depth)] * 4)
 
 
+def no_sweep(found: Triangulated) -> Tensor:
+    batch, frames, *cells = found.log_depth.shape
+    return torch.zeros(batch, frames, SweepSettings().planes, *cells)
+
+
 def test_untrained_it_changes_nothing() -> None:
     found, _ = measurement(0)
-    for term in small()(heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0)), found, no_neighbours(found), pyramid(2)):
+    given = heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0))
+    for term in small()(given, found, no_neighbours(found), no_sweep(found), pyramid(2)):
         assert term.shape == (1, 2, HEIGHT, WIDTH)
         assert not term.any()
 
@@ -78,7 +85,7 @@ def test_it_learns_what_a_measurement_is_worth() -> None:
 
     def error(seed: int) -> Tensor:
         found, true = measurement(seed)
-        log_depth, _ = network(given, found, no_neighbours(found), levels)
+        log_depth, _ = network(given, found, no_neighbours(found), no_sweep(found), levels)
         return (F.avg_pool2d(log_depth, 4) - true).abs().mean()
 
     for step in range(250):
@@ -100,7 +107,33 @@ def test_it_learns_what_neighbours_have() -> None:
         found, true = measurement(seed)
         alone = replace(found, log_depth=torch.zeros_like(true), information=torch.zeros_like(true))
         theirs = replace(no_neighbours(found), measured=found.log_depth, information=found.information)
-        log_depth, _ = network(given, alone, theirs, levels)
+        log_depth, _ = network(given, alone, theirs, no_sweep(found), levels)
+        return (F.avg_pool2d(log_depth, 4) - true).abs().mean(), true
+
+    for step in range(250):
+        optimiser.zero_grad()
+        error(step)[0].backward()
+        optimiser.step()
+    with torch.no_grad():
+        left, true = error(1000)
+        assert float(left) < 0.5 * float(true.abs().mean())
+
+
+def test_it_learns_from_a_sweep_alone() -> None:
+    """Agreement is best at the true depth, in cells and with noise, and nothing is triangulated."""
+    network, levels = small(), pyramid(2)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    given = heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0))
+    settings = SweepSettings()
+    planes = torch.linspace(-settings.reach, settings.reach, settings.planes)[:, None, None]
+
+    def error(seed: int) -> tuple[Tensor, Tensor]:
+        found, true = measurement(seed)
+        true = true.clamp(-settings.reach, settings.reach)
+        sweep = 1 - 2 * (planes - true[:, :, None]).abs()
+        sweep = sweep + 0.1 * torch.randn(sweep.shape, generator=generator(seed))
+        nothing = Triangulated(*[torch.zeros_like(true)] * 4)
+        log_depth, _ = network(given, nothing, no_neighbours(found), sweep, levels)
         return (F.avg_pool2d(log_depth, 4) - true).abs().mean(), true
 
     for step in range(250):
@@ -121,8 +154,9 @@ def test_frames_in_another_order_are_refined_alike() -> None:
     parts = (found.log_depth, found.information, found.residual_px, found.support)
     theirs = [torch.rand(found.log_depth.shape, generator=generator(5 + part)) for part in range(4)]
     turned = Triangulated(*(part.flip(1) for part in parts)), NeighbouringDepth(*(part.flip(1) for part in theirs))
-    other = network(heads(depth.flip(1)), *turned, tuple(level.flip(1) for level in levels))
-    for one, two in zip(network(heads(depth), found, NeighbouringDepth(*theirs), levels), other, strict=True):
+    sweep = torch.rand(no_sweep(found).shape, generator=generator(9))
+    other = network(heads(depth.flip(1)), *turned, sweep.flip(1), tuple(level.flip(1) for level in levels))
+    for one, two in zip(network(heads(depth), found, NeighbouringDepth(*theirs), sweep, levels), other, strict=True):
         assert_close(one, two.flip(1), atol=1e-5, rtol=1e-5)
 
 
@@ -180,3 +214,16 @@ def test_training_measures_where_it_is_wanted(network: Network) -> None:
     assert moved
     assert all(name.startswith("refinement.") for name in moved)
     assert float(network.refinement.output.weight.grad.abs().max()) > 0  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_window_keeps_its_scale(network: Network) -> None:
+    window = Window(torch.rand(1, 3, 3, 64, 96, generator=generator(0)), 3, 0)
+    network.eval()
+    assert network.refinement is not None
+    before, _ = network(window)
+    with torch.no_grad():
+        network.refinement.output.bias[0] += 0.3  # of every pixel's log depth
+        after, _ = network(window)
+        network.refinement.output.bias[0] -= 0.3
+    assert_close(after.points_cam, before.points_cam, atol=1e-5, rtol=1e-5)
+    assert_close(after.world_from_cam, before.world_from_cam, atol=1e-5, rtol=1e-5)

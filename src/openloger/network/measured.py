@@ -21,6 +21,7 @@ from openloger.network.motion import (
     flow_features,
     geometric_camera,
     neighbouring_depth,
+    plane_sweep,
     readjusted,
     triangulate,
 )
@@ -128,14 +129,25 @@ class _State:
         )
 
     def refined(self, refinement: DepthRefinement, cameras: GeometricCameras, pyramid: Pyramid) -> _State:
-        """With depth and confidence corrected by what triangulation finds between these cameras."""
-        world_from_cam = SE3.from_matrix(cameras.world_from_cam)
-        seen = cameras.flow, cameras.edges, world_from_cam, self.known_depth, self.lens
-        found = triangulate(*seen)
-        log_depth, confidence = refinement(self.heads, found, neighbouring_depth(*seen, found), pyramid)
+        """With depth and confidence corrected by what triangulation and a plane sweep find between these cameras.
+
+        A window keeps its scale: nothing that is measured between its frames tells it, and the losses do not bind it.
+        """
+        scene = cameras.edges, SE3.from_matrix(cameras.world_from_cam), self.known_depth, self.lens
+        found = triangulate(cameras.flow, *scene)
+        neighbours = neighbouring_depth(cameras.flow, *scene, found)
+        log_depth, confidence = refinement(self.heads, found, neighbours, plane_sweep(pyramid[1], *scene), pyramid)
         heads = self.heads._replace(confidence_logit=self.heads.confidence_logit + confidence)
-        depth = self.depth * log_depth.exp()
+        depth = self.depth * (log_depth - _mean(log_depth, self.measurable)).exp()
         return replace(self, heads=seen_through(heads, depth, self.lens), depth=depth)
+
+
+def _mean(
+    values: Float[Tensor, "batch frame height width"], where: Bool[Tensor, "batch frame height width"]
+) -> Float[Tensor, "batch 1 1 1"]:
+    """Over a window's pixels; 0 where there are none."""
+    count = where.sum((1, 2, 3), keepdim=True).clamp_min(1)
+    return torch.where(where, values, 0.0).sum((1, 2, 3), keepdim=True) / count
 
 
 def _measurable(heads: HeadOutputs, window: Window) -> Bool[Tensor, "batch frame height width"]:

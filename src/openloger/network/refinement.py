@@ -2,10 +2,10 @@
 
 The heads predict depth from pictures; flow between adjusted cameras measures it wherever the camera moved
 (`motion/triangulation.py`), but with outliers, and not where there is no texture or parallax. The reliability of a
-cell's measurement depends on its information, on the residual of the flow, on its neighbours on the same surface, and
-on the depth that the other frames have there. The network takes all of these and computes log z ← log z + a + g · ê,
-where ê is the measured correction after a narrow prior, and a term for the logit of confidence. Untrained, it changes
-nothing.
+cell's measurement depends on its information, on the residual of the flow, on its neighbours on the same surface, on
+the depth that the other frames have there, and on how well the other frames agree at other depths
+(`motion/plane_sweep.py`). The network takes all of these and computes log z ← log z + a + g · ê, where ê is the
+measured correction after a narrow prior, and a term for the logit of confidence. Untrained, it changes nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import nn
 from openloger.network.fusion import Pyramid, upsampled
 from openloger.network.heads import HeadOutputs
 from openloger.network.motion.flow import STRIDE
+from openloger.network.motion.plane_sweep import SweepSettings
 from openloger.network.motion.triangulation import (
     PREDICTED_SIGMA,
     NeighbouringDepth,
@@ -27,6 +28,7 @@ from openloger.network.motion.triangulation import (
 )
 from openloger.shapes import Float, Tensor
 
+_SUPPORT = 7  # cells down and across, over which the agreement of a sweep is averaged as well
 _EVIDENCE = 15  # maps of a cell, as `_evidence` lists them
 _OUTPUTS = 3  # a, g, and the term of the logit of confidence
 MOST = 0.7  # of a measured correction, either way
@@ -52,11 +54,17 @@ class DepthRefinement(nn.Module):
         self.up = nn.ModuleList([nn.Conv2d(c8, c4, 1), nn.Conv2d(c16, c8, 1)])
         self.joined = nn.ModuleList(ResidualConvolutions(c) for c in config.channels[:2])
         self.output = nn.Conv2d(c4, _OUTPUTS, 3, padding=1)
-        for parameter in self.output.parameters():
+        self.sweep = nn.Conv2d(2 * SweepSettings.planes, c4, 3, padding=1, bias=False)
+        for parameter in (*self.output.parameters(), *self.sweep.parameters()):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, heads: HeadOutputs, measured: Triangulated, neighbours: NeighbouringDepth, pyramid: Pyramid
+        self,
+        heads: HeadOutputs,
+        measured: Triangulated,
+        neighbours: NeighbouringDepth,
+        sweep: Float[Tensor, "batch frame plane rows columns"],
+        pyramid: Pyramid,
     ) -> tuple[Float[Tensor, "batch frame height width"], Float[Tensor, "batch frame height width"]]:
         """Terms of log depth and of the logit of confidence, of the heads' depth as the adjustment left it."""
         shape = measured.log_depth.shape[:2]
@@ -64,14 +72,15 @@ class DepthRefinement(nn.Module):
         correction = (measured.log_depth.clamp(-MOST, MOST) * weight).flatten(0, 1)[:, None]
         # torch 2.13 crashes in GroupNorm's backward pass on channels-last maps that need no gradient
         levels = [level.flatten(0, 1).contiguous() for level in pyramid[1:4]]
-        a, gain, confidence = self._maps(_evidence(heads, measured, neighbours), levels).split(1, dim=1)
+        evidence = self.evidence(_evidence(heads, measured, neighbours)) + self.sweep(_relative_agreement(sweep))
+        a, gain, confidence = self._maps(evidence, levels).split(1, dim=1)
         terms = torch.cat([a + gain * correction, confidence], 1)
         terms = F.interpolate(terms, scale_factor=float(STRIDE), mode="bilinear").unflatten(0, shape)
         return terms[:, :, 0], terms[:, :, 1]
 
     def _maps(self, evidence: Tensor, levels: list[Tensor]) -> Float[Tensor, "image output row column"]:
         skips = [skip(level) for skip, level in zip(self.skips, levels, strict=True)]
-        x4 = self.blocks[0](F.relu(self.evidence(evidence) + skips[0]))
+        x4 = self.blocks[0](F.relu(evidence + skips[0]))
         x8 = self.blocks[1](F.relu(self.down[0](x4) + skips[1]))
         x16 = self.blocks[2](F.relu(self.down[1](x8) + skips[2]))
         x8 = self.joined[1](F.relu(x8 + upsampled(self.up[1](x16), like=x8)))
@@ -131,6 +140,15 @@ def _evidence(
         3 * neighbours.spread,
     ]
     return torch.stack(maps, 2).flatten(0, 1)
+
+
+def _relative_agreement(
+    sweep: Float[Tensor, "batch frame plane rows columns"],
+) -> Float[Tensor, "image evidence row column"]:
+    """By how much every depth agrees better than the mean of all: of the cell, then of those around it."""
+    relative = 4 * (sweep - sweep.mean(2, keepdim=True)).flatten(0, 1)
+    around = F.avg_pool2d(relative, _SUPPORT, stride=1, padding=_SUPPORT // 2, count_include_pad=False)
+    return torch.cat([relative, 3 * around], 1)
 
 
 def _cells(pixels: Float[Tensor, "batch frame height width"]) -> Float[Tensor, "batch frame row column"]:

@@ -16,6 +16,7 @@ from openloger.network.motion.camera import (
     readjusted,
 )
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between, flow_features
+from openloger.network.motion.plane_sweep import SweepSettings, plane_sweep
 from openloger.network.motion.pose import Noise
 from openloger.network.motion.tracking import MotionMeter
 from openloger.network.motion.triangulation import (
@@ -41,6 +42,7 @@ __all__ = [
     "MotionMeter",
     "NeighbouringDepth",
     "Noise",
+    "SweepSettings",
     "TrackedFrames",
     "Triangulated",
     "TriangulationSettings",
@@ -51,6 +53,7 @@ __all__ = [
     "measure_motion",
     "measurement_weight",
     "neighbouring_depth",
+    "plane_sweep",
     "readjusted",
     "track_between",
     "triangulate",

@@ -57,6 +57,15 @@ class Edges:
         number, opposite = same.nonzero().unbind(1)
         return number, opposite
 
+    def farthest(self, count: int, *, frames: int) -> list[Int[Tensor, " target"]]:
+        """For every frame the targets of at most `count` of its edges: those farthest away first, of two the later."""
+        pairs = list(zip(self.source.tolist(), self.target.tolist(), strict=True))
+        targets = [
+            sorted((to for start, to in pairs if start == at), key=lambda to, at=at: (-abs(to - at), -to))
+            for at in range(frames)
+        ]
+        return [torch.tensor(those[:count], dtype=torch.long, device=self.source.device) for those in targets]
+
     def __len__(self) -> int:
         return len(self.source)
 

@@ -24,7 +24,7 @@ def describe(
     """Descriptors of unit length, one a cell of stride 8; maps of stride 16 are ceil(rows / 2) high."""
     rows, columns = stride8.shape[-2:]
     coarse = F.interpolate(stride16.float(), scale_factor=2, mode="bilinear", align_corners=False)
-    maps = [_centred_unit(stride8.float()), _centred_unit(coarse[..., :rows, :columns])]
+    maps = [centred_unit(stride8.float()), centred_unit(coarse[..., :rows, :columns])]
     return F.normalize(torch.cat(maps, dim=1), dim=1)
 
 
@@ -49,7 +49,8 @@ def median_3x3(maps: Float[Tensor, "image channel rows columns"]) -> Float[Tenso
     return torch.stack(around).median(0).values
 
 
-def _centred_unit(maps: Tensor) -> Tensor:
+def centred_unit(maps: Float[Tensor, "image channel row column"]) -> Float[Tensor, "image channel row column"]:
+    """Less the mean over the picture, then of unit length in every cell."""
     return F.normalize(maps - maps.mean((2, 3), keepdim=True), dim=1)
 
 
