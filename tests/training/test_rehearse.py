@@ -140,6 +140,13 @@ def test_processes_that_share_windows_are_planned_with_their_part():
         plan_run(replace(recipe("loger"), context_parallel=3), processes=8, render=render_boxes)
 
 
+def test_what_the_refinement_keeps_behind_the_geometric_camera_is_counted():
+    config = small_config(recipe("compact"))
+    found = count_activations(config, config.stages[-1], small_shape("compact"))
+    assert found.kept > 0
+    assert found.recomputed == found.kept  # none of its blocks learns
+
+
 def test_the_plan_of_loger_is_right(monkeypatch):
     monkeypatch.setattr(rehearse_module, "count_activations", lambda *_, **__: Activations(0, 0))  # takes minutes
     config = recipe("loger")

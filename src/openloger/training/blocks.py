@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from openloger.memory.swa import SlidingWindowAttention
@@ -21,9 +23,19 @@ def blocks(network: nn.Module) -> list[nn.Module]:
 
 
 def recompute_blocks(network: nn.Module) -> None:
-    """Keep of every block only what goes in; the backward pass runs it again (arXiv 1604.06174)."""
+    """Keep of every block only what goes in; the backward pass runs it again (arXiv 1604.06174).
+
+    Of a block that no gradient goes through nothing is kept anyway.
+    """
     for block in blocks(network):
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+        block.forward = partial(_recomputed, block, block.forward)
+
+
+def _recomputed(block: nn.Module, forward: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    into = (*block.parameters(), *given, *named.values())
+    if not any(isinstance(value, Tensor) and value.requires_grad for value in into):
+        return forward(*given, **named)
+    return checkpoint(forward, *given, use_reentrant=False, preserve_rng_state=False, **named)
 
 
 def compile_blocks(network: Network) -> None:

@@ -236,14 +236,16 @@ def _kept(
     """Bytes of all tensors that are kept for the backward pass, each memory once: after each window, and at the end.
 
     Dense heads check their values, which tensors without contents have not: their small networks run on one clip of
-    the batch, whose bytes count once for each.
+    the batch, whose bytes count once for each. A geometric camera keeps what it finds, so the weights are seeded.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     is_checked = isinstance(shape.heads, DenseHeadsConfig)
     clips, times = (1, stage.clips.batch) if is_checked else (stage.clips.batch, 1)
     with nullcontext() if is_checked else FakeTensorMode():
-        network = Network(shape).train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = Network(shape).train()
         network.precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
         set_trainable(network, stage)
         if recompute:
@@ -266,7 +268,9 @@ def _kept(
         window, overlap = stage.windows.at(0.0)
         share = None if context == 1 else lambda frames: WindowShare(frames, 0, context, None)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            chain = run_chain(network, images, size=window, overlap=overlap, share=share)
+            chain = run_chain(
+                network, images, size=window, overlap=overlap, share=share, measured=stage.windows.measured
+            )
         count()
         del chain
     return totals
