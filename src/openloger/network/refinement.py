@@ -55,7 +55,7 @@ class DepthRefinement(nn.Module):
         self.joined = nn.ModuleList(ResidualConvolutions(c) for c in config.channels[:2])
         self.output = nn.Conv2d(c4, _OUTPUTS, 3, padding=1)
         self.sweep = nn.Conv2d(2 * SweepSettings.planes, c4, 3, padding=1, bias=False)
-        for parameter in (*self.output.parameters(), *self.sweep.parameters()):
+        for parameter in self.output.parameters():
             nn.init.zeros_(parameter)
 
     def forward(
