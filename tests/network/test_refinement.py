@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -65,6 +66,15 @@ def no_neighbours(found: Triangulated) -> NeighbouringDepth:
     return NeighbouringDepth(*[torch.zeros_like(found.log_depth)] * 4)
 
 
+def train(network: DepthRefinement, error: Callable[[int], Tensor]) -> None:
+    """By the error of 250 measurements."""
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    for step in range(250):
+        optimiser.zero_grad()
+        error(step).backward()
+        optimiser.step()
+
+
 def no_sweep(found: Triangulated) -> Tensor:
     batch, frames, *cells = found.log_depth.shape
     return torch.zeros(batch, frames, SweepSettings().planes, *cells)
@@ -80,7 +90,6 @@ def test_untrained_it_changes_nothing() -> None:
 
 def test_it_learns_what_a_measurement_is_worth() -> None:
     network, levels = small(), pyramid(2)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     given = heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0))
 
     def error(seed: int) -> Tensor:
@@ -88,10 +97,7 @@ def test_it_learns_what_a_measurement_is_worth() -> None:
         log_depth, _ = network(given, found, no_neighbours(found), no_sweep(found), levels)
         return (F.avg_pool2d(log_depth, 4) - true).abs().mean()
 
-    for step in range(250):
-        optimiser.zero_grad()
-        error(step).backward()
-        optimiser.step()
+    train(network, error)
     with torch.no_grad():
         found, true = measurement(1000)
         assert float(error(1000)) < 0.5 * float((found.log_depth - true).abs().mean())
@@ -100,7 +106,6 @@ def test_it_learns_what_a_measurement_is_worth() -> None:
 
 def test_it_learns_what_neighbours_have() -> None:
     network, levels = small(), pyramid(2)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     given = heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0))
 
     def error(seed: int) -> tuple[Tensor, Tensor]:
@@ -110,10 +115,7 @@ def test_it_learns_what_neighbours_have() -> None:
         log_depth, _ = network(given, alone, theirs, no_sweep(found), levels)
         return (F.avg_pool2d(log_depth, 4) - true).abs().mean(), true
 
-    for step in range(250):
-        optimiser.zero_grad()
-        error(step)[0].backward()
-        optimiser.step()
+    train(network, lambda step: error(step)[0])
     with torch.no_grad():
         left, true = error(1000)
         assert float(left) < 0.5 * float(true.abs().mean())
@@ -122,7 +124,6 @@ def test_it_learns_what_neighbours_have() -> None:
 def test_it_learns_from_a_sweep_alone() -> None:
     """Agreement is best at the true depth, in cells and with noise, and nothing is triangulated."""
     network, levels = small(), pyramid(2)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     given = heads(torch.full((1, 2, HEIGHT, WIDTH), 2.0))
     settings = SweepSettings()
     planes = torch.linspace(-settings.reach, settings.reach, settings.planes)[:, None, None]
@@ -136,10 +137,7 @@ def test_it_learns_from_a_sweep_alone() -> None:
         log_depth, _ = network(given, nothing, no_neighbours(found), sweep, levels)
         return (F.avg_pool2d(log_depth, 4) - true).abs().mean(), true
 
-    for step in range(250):
-        optimiser.zero_grad()
-        error(step)[0].backward()
-        optimiser.step()
+    train(network, lambda step: error(step)[0])
     with torch.no_grad():
         left, true = error(1000)
         assert float(left) < 0.5 * float(true.abs().mean())

@@ -131,7 +131,7 @@ class _State:
     def refined(self, refinement: DepthRefinement, cameras: GeometricCameras, pyramid: Pyramid) -> _State:
         """With depth and confidence corrected by what triangulation and a plane sweep find between these cameras.
 
-        A window keeps its scale: nothing that is measured between its frames tells it, and the losses do not bind it.
+        A window keeps its scale, which cannot be measured between its frames, and which the losses leave free.
         """
         scene = cameras.edges, SE3.from_matrix(cameras.world_from_cam), self.known_depth, self.lens
         found = triangulate(cameras.flow, *scene)

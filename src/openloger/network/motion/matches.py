@@ -6,7 +6,7 @@ import torch
 
 from openloger.geometry import SE3
 from openloger.network.motion.flow import EdgeFlow, Edges, cell_centres
-from openloger.network.motion.pose import Matches
+from openloger.network.motion.pose import LEAST_DEPTH, Matches
 from openloger.shapes import Bool, Float, Int, Tensor
 
 
@@ -43,6 +43,19 @@ def cell_depth(
     four = [(..., rows, columns) for rows in first for columns in first]
     all_known = torch.stack([known[place] for place in four]).all(0)
     return 4 / torch.stack([inverse[place] for place in four]).sum(0), all_known
+
+
+def seen_pixels(
+    points: Float[Tensor, "*point 3"],
+    focal_px: Float[Tensor, "*lens 2"],
+    principal_px: Float[Tensor, "*lens 2"],
+    *,
+    size: tuple[int, int],
+) -> tuple[Float[Tensor, "*point 2"], Bool[Tensor, "*point"]]:
+    """The pixels of points in a camera's frame, and whether its picture of (height, width) holds them."""
+    pixel = points[..., :2] / points[..., 2:].clamp_min(LEAST_DEPTH) * focal_px + principal_px
+    inside = ((pixel > 0) & (pixel < pixel.new_tensor([size[1], size[0]]))).all(-1)
+    return pixel, inside & (points[..., 2] > LEAST_DEPTH)
 
 
 def pick(transform: SE3, frame: Int[Tensor, " edge"]) -> SE3:

@@ -3,8 +3,8 @@
 Triangulation follows one match of a cell. Here a cell of stride 4 is moved to other frames at several depths around the
 one it has, and the features there are compared with its own (the cosine of the angle between them, as by matched
 descriptors; learned stereo compares features in the same way, arXiv 1804.02505). Where texture repeats or is weak,
-one match is wrong or missing, while the agreement at all depths, seen together with that of the cells around, still
-says which depth is likely. No match is followed, so that nothing has to be smooth.
+one match is wrong or missing, while the agreement at all depths, together with that of the cells around, still shows
+which depth is likely.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import torch.nn.functional as F
 
 from openloger.geometry import SE3
 from openloger.network.motion.flow import STRIDE, Edges, cell_centres
-from openloger.network.motion.matches import cell_depth, pick
+from openloger.network.motion.matches import cell_depth, pick, seen_pixels
 from openloger.network.motion.matching import centred_unit
-from openloger.network.motion.pose import LEAST_DEPTH
 from openloger.shapes import Float, Tensor
 
 
@@ -79,14 +78,13 @@ def _seen_at(
     lens: tuple[Float[Tensor, "batch target 1 1 2"], Float[Tensor, "batch target 1 1 2"]],
     features: Float[Tensor, "batch target channel rows columns"],
 ) -> tuple[Float[Tensor, "batch target channel plane cell"], Tensor]:
-    """The targets' features where points (ray, depth) of the source's camera are, and if they are in the picture."""
+    """The targets' features where points (ray, depth) of the source are, and whether the picture holds them."""
     ray, depth = points
     focal, principal = lens
     turned = ray[:, None] @ target_from_source.rotation.mT  # (batch, target, cell, 3)
     moved = turned[:, :, None] * depth[:, None, ..., None] + target_from_source.translation[:, :, None, None]
-    pixel = moved[..., :2] / moved[..., 2:].clamp_min(LEAST_DEPTH) * focal + principal
-    size = STRIDE * pixel.new_tensor([features.shape[-1], features.shape[-2]])
-    inside = ((pixel > 0) & (pixel < size)).all(-1) & (moved[..., 2] > LEAST_DEPTH)
-    grid = (pixel * (2 / size) - 1).flatten(0, 1)
+    height, width = (STRIDE * cells for cells in features.shape[-2:])
+    pixel, inside = seen_pixels(moved, focal, principal, size=(height, width))
+    grid = (pixel * (2 / pixel.new_tensor([width, height])) - 1).flatten(0, 1)
     seen = F.grid_sample(features.flatten(0, 1), grid, padding_mode="border", align_corners=False)
     return seen.unflatten(0, inside.shape[:2]), inside

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from openloger.geometry import SE3
 from openloger.network.motion.elimination import Eliminated, Slots, Tracks, WindowState, adjoints
 from openloger.network.motion.flow import STRIDE, EdgeFlow, Edges, cell_centres
-from openloger.network.motion.pose import LEAST_DEPTH, solve_step
+from openloger.network.motion.matches import seen_pixels
+from openloger.network.motion.pose import solve_step
 from openloger.shapes import Bool, Float, Tensor
 
 STEP = 2  # every second cell of stride 4, down and across
@@ -143,8 +144,7 @@ def predicted_overlap(
         for side in (edges.target, edges.source)
     )
     moved = (target.inverse() @ source).apply(torch.cat([ray, torch.ones_like(ray[..., :1])], -1) * z[..., None])
-    pixel = moved[..., :2] / moved[..., 2:].clamp_min(LEAST_DEPTH) * focal[:, edges.target] + principal[:, edges.target]
-    inside = (moved[..., 2] > LEAST_DEPTH) & ((pixel > 0) & (pixel < pixel.new_tensor([width, height]))).all(-1)
+    _, inside = seen_pixels(moved, focal[:, edges.target], principal[:, edges.target], size=(height, width))
     return (inside & known).sum(-1) / known.sum(-1).clamp_min(1)
 
 
