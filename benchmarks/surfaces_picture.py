@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,12 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 import openloger
+from openloger.benchmarking.inputs import WorldReconstruction
 from openloger.export import PointSelection, export_recording
 from openloger.viewing.report.turntable import FOV, paint
 from openloger.viewing.scene.cameras import Viewpoint, nearest_view
 from openloger.viewing.scene.display import DisplayCloud, depth_picture
-from openloger.worlds import Sample, World
+from openloger.worlds import World
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -42,42 +42,6 @@ UP, LIGHT = np.array([0.0, -1.0, 0.0]), np.array([0.35, -0.8, -0.5])  # in the w
 WHITE = (255, 255, 255)
 
 
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """Frames of a world as a reconstruction without error."""
-
-    samples: list[Sample]
-
-    @property
-    def frame_count(self) -> int:
-        return len(self.samples)
-
-    @property
-    def world_from_cam(self) -> np.ndarray:
-        return np.stack([sample.world_from_cam for sample in self.samples])
-
-    @property
-    def intrinsics(self) -> np.ndarray:
-        return np.stack([sample.intrinsics for sample in self.samples])
-
-    @property
-    def timestamps_s(self) -> np.ndarray:
-        return np.array([sample.timestamp_s for sample in self.samples])
-
-    @property
-    def names(self) -> list[str]:
-        return [sample.name for sample in self.samples]
-
-    def depth(self, frame: int, /) -> np.ndarray:
-        return self.samples[frame].depth
-
-    def confidence(self, frame: int, /) -> np.ndarray:
-        return self.samples[frame].valid.astype(np.float32)
-
-    def rgb(self, frame: int, /) -> np.ndarray:
-        return self.samples[frame].rgb
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -86,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     world = World("rooms", seed=3, size=WORLD_SIZE, fps=6.0, frames=FRAMES)
-    truth = Truth([world[frame] for frame in range(FRAMES)])
+    truth = WorldReconstruction.without_error(world)
     bag, recorded, mesh, cloud = folder / "lab", folder / "recording", folder / "room.ply", folder / "room.laz"
     if not mesh.exists():
         export_recording(truth, "mesh", mesh, selection=PointSelection(voxel=VOXEL))
@@ -117,7 +81,7 @@ def write_bag(path: Path, video: Path) -> None:
             writer.write(connection, time_ns, store.serialize_cdr(message, MESSAGE))
 
 
-def draw_mesh(file: Path, truth: Truth, out: Path) -> None:
+def draw_mesh(file: Path, truth: WorldReconstruction, out: Path) -> None:
     """In its colours, and its shape alone in the light; walls are open where they are seen from behind."""
     mesh: Any = trimesh.load(file, process=False)
     position, face, *_ = trimesh.sample.sample_surface(mesh, SAMPLES, seed=0)

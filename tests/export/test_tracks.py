@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pycolmap
 import pytest
 import torch
 
+from openloger.benchmarking.inputs import WorldReconstruction
 from openloger.export import PointSelection, export_recording
 from openloger.export.sightings import FARTHEST_PX, Searcher, Sightings, SparsePoints, measured
 from openloger.export.track_file import TrackFile
@@ -20,55 +21,20 @@ SIZE = (96, 128)
 FRAMES = 5
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Frames of a world with cameras that may be off."""
-
-    samples: list
-    world_from_cam: np.ndarray
-
-    @property
-    def frame_count(self) -> int:
-        return len(self.samples)
-
-    @property
-    def intrinsics(self) -> np.ndarray:
-        return np.stack([sample.intrinsics for sample in self.samples])
-
-    @property
-    def timestamps_s(self) -> np.ndarray:
-        return np.arange(len(self.samples)) / 10
-
-    @property
-    def names(self) -> list[str]:
-        return [sample.name for sample in self.samples]
-
-    def depth(self, frame: int, /) -> np.ndarray:
-        return self.samples[frame].depth
-
-    def confidence(self, frame: int, /) -> np.ndarray:
-        return self.samples[frame].valid.astype(np.float32)
-
-    def rgb(self, frame: int, /) -> np.ndarray:
-        return self.samples[frame].rgb
-
-
 @pytest.fixture(scope="module")
-def world() -> Seen:
-    scene = World("clutter", seed=3, size=SIZE, fps=8, frames=FRAMES)
-    samples = [scene[frame] for frame in range(FRAMES)]
-    return Seen(samples, np.stack([sample.world_from_cam for sample in samples]))
+def world() -> WorldReconstruction:
+    return WorldReconstruction.without_error(World("clutter", seed=3, size=SIZE, fps=8, frames=FRAMES))
 
 
-def off_by(world: Seen, *, angle: float, distance: float) -> Seen:
+def off_by(world: WorldReconstruction, *, angle: float, distance: float) -> WorldReconstruction:
     """Every camera but the first moved at random."""
     twist = np.random.default_rng(5).normal(size=(FRAMES, 6)) * ([distance] * 3 + [angle] * 3)
     twist[0] = 0
     wrong = SE3.from_matrix(torch.from_numpy(world.world_from_cam)) @ SE3.exp(torch.from_numpy(twist))
-    return Seen(world.samples, wrong.matrix().numpy())
+    return replace(world, world_from_cam=wrong.matrix().numpy())
 
 
-def test_points_are_seen_where_the_truth_sees_them_and_nowhere_else(world: Seen) -> None:
+def test_points_are_seen_where_the_truth_sees_them_and_nowhere_else(world: WorldReconstruction) -> None:
     selection = PointSelection(pixel_stride=4)
     points = SparsePoints.of(world, selection)
     searcher = Searcher(world, points, selection)
@@ -127,7 +93,7 @@ def test_tracks_on_disk_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bundle_adjustment_lowers_the_error_and_mends_the_cameras(world: Seen, tmp_path: Path) -> None:
+def test_bundle_adjustment_lowers_the_error_and_mends_the_cameras(world: WorldReconstruction, tmp_path: Path) -> None:
     wrong = off_by(world, angle=0.008, distance=0.02)
     export_recording(wrong, "colmap", tmp_path / "model", selection=PointSelection(pixel_stride=6))
     model = pycolmap.Reconstruction(str(tmp_path / "model" / "sparse" / "0"))

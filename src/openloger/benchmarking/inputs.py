@@ -1,8 +1,8 @@
-"""Inputs of benchmarks: the network, here or in a child process; a moving textured picture; pre-rendered worlds."""
+"""Inputs of benchmarks: the network, a moving textured picture, pre-rendered worlds, and worlds as reconstructions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,9 @@ from openloger.errors import InputError
 from openloger.network import Network, NetworkSpec
 from openloger.outputs import staged_file
 from openloger.runtime.progress import Progress, Stopwatch
-from openloger.shapes import UInt8
+from openloger.shapes import Float32, Float64, UInt8
 from openloger.values import Frame
-from openloger.worlds import World
+from openloger.worlds import Sample, World
 
 
 @dataclass(frozen=True)
@@ -118,3 +118,46 @@ class WorldVideo:
                 video.write(sample.rgb)
                 on_progress(watch.advance(1))
         return path
+
+
+@dataclass(frozen=True, eq=False)
+class WorldReconstruction:
+    """Frames of a world as a `Reconstruction` of `openloger.export`, in metres.
+
+    Depth, pictures and intrinsics are exact; `world_from_cam` may be in error, where that is what is measured.
+    """
+
+    samples: Sequence[Sample]
+    world_from_cam: Float64[np.ndarray, "frame 4 4"]
+
+    @classmethod
+    def without_error(cls, world: World) -> WorldReconstruction:
+        """All frames of a world, with its cameras."""
+        samples = [world[frame] for frame in range(len(world))]
+        return cls(samples, np.stack([sample.world_from_cam for sample in samples]))
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.samples)
+
+    @property
+    def intrinsics(self) -> Float64[np.ndarray, "frame 3 3"]:
+        return np.stack([sample.intrinsics for sample in self.samples])
+
+    @property
+    def timestamps_s(self) -> Float64[np.ndarray, " frame"]:
+        return np.array([sample.timestamp_s for sample in self.samples])
+
+    @property
+    def names(self) -> list[str]:
+        return [sample.name for sample in self.samples]
+
+    def depth(self, frame: int, /) -> Float32[np.ndarray, "height width"]:
+        return self.samples[frame].depth
+
+    def confidence(self, frame: int, /) -> Float32[np.ndarray, "height width"]:
+        """1 where there is depth, 0 in the sky."""
+        return self.samples[frame].valid.astype(np.float32)
+
+    def rgb(self, frame: int, /) -> UInt8[np.ndarray, "height width 3"]:
+        return self.samples[frame].rgb
