@@ -13,12 +13,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import torch.distributed as dist
 
+from openloger.network import NetworkConfig, preset
 from openloger.training.config import TrainConfig, ValidationConfig, recipe
 from openloger.training.curriculum import RatePlan, WindowPlan
 from openloger.training.train import Budget, StageLoop, train
 from training.boxes import render_boxes
 
-STEPS = 5
+STEPS = 4
 join = dist.init_process_group
 
 
@@ -50,9 +51,22 @@ def config(kind: str, stage: str) -> TrainConfig:
     )
 
 
+def shallow(name: str) -> NetworkConfig:
+    """A preset with a block of each kind: what shards cost a step goes by the number of weights, not their size."""
+    shape = preset(name)
+    assert shape.memory is not None
+    return replace(
+        shape,
+        encoder=replace(shape.encoder, depth=1),
+        decoder=replace(shape.decoder, depth=2),
+        memory=replace(shape.memory, ttt_after=(0,), swa_after=(1,)),
+    )
+
+
 def main(out: Path, kind: str, stage: str, steps: int) -> None:
-    resume = (out / "checkpoints" / "latest").is_file()
-    train(config(kind, stage), out, render=render_boxes, device="cpu", resume=resume, budget=Budget(steps=steps))
+    resume, budget = (out / "checkpoints" / "latest").is_file(), Budget(steps=steps)
+    chosen = config(kind, stage)
+    train(chosen, out, render=render_boxes, device="cpu", resume=resume, budget=budget, shape_of=shallow)
 
 
 def die_before(step: int) -> None:
