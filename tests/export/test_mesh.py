@@ -9,8 +9,8 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 from stand_in import StandIn
-from test_tracks import FRAMES, Seen
 
+from openloger.benchmarking.inputs import WorldReconstruction
 from openloger.errors import InputError
 from openloger.export import PointSelection, export_recording, select_points
 from openloger.export.tsdf import SIDE, DepthView, DistanceField
@@ -20,20 +20,18 @@ VOXEL = 0.06
 
 
 @pytest.fixture(scope="module")
-def room() -> Seen:
-    scene = World("rooms", seed=4, size=(96, 128), fps=6, frames=FRAMES)
-    samples = [scene[frame] for frame in range(FRAMES)]
-    return Seen(samples, np.stack([sample.world_from_cam for sample in samples]))
+def room() -> WorldReconstruction:
+    return WorldReconstruction.without_error(World("rooms", seed=4, size=(96, 128), fps=6, frames=5))
 
 
 @pytest.fixture(scope="module")
-def mesh(room: Seen, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mesh(room: WorldReconstruction, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mesh") / "room.ply"
     export_recording(room, "mesh", path, selection=PointSelection(voxel=VOXEL))
     return path
 
 
-def test_the_mesh_is_near_the_true_surface_both_ways(room: Seen, mesh: Path) -> None:
+def test_the_mesh_is_near_the_true_surface_both_ways(room: WorldReconstruction, mesh: Path) -> None:
     surface = trimesh.load(mesh, process=False)
     truth = np.concatenate([chunk.points_world for chunk in select_points(room)])
     seen = truth[:: max(1, len(truth) // 20_000)]
@@ -44,14 +42,14 @@ def test_the_mesh_is_near_the_true_surface_both_ways(room: Seen, mesh: Path) -> 
     assert surface.visual.vertex_colors[:, :3].std() > 5
 
 
-def test_faces_look_at_the_cameras_that_saw_them(room: Seen, mesh: Path) -> None:
+def test_faces_look_at_the_cameras_that_saw_them(room: WorldReconstruction, mesh: Path) -> None:
     surface = trimesh.load(mesh, process=False)
     towards = room.world_from_cam[:, :3, 3].mean(0) - surface.triangles_center
     assert ((surface.face_normals * towards).sum(1) > 0).mean() > 0.9
 
 
 @pytest.mark.parametrize("ending", ["obj", "glb"])
-def test_other_formats_hold_the_same_mesh(room: Seen, mesh: Path, ending: str, tmp_path: Path) -> None:
+def test_other_formats_hold_the_same_mesh(room: WorldReconstruction, mesh: Path, ending: str, tmp_path: Path) -> None:
     export_recording(room, "mesh", tmp_path / f"a.{ending}", selection=PointSelection(voxel=VOXEL))
     ours, other = (trimesh.load(path, process=False, force="mesh") for path in (mesh, tmp_path / f"a.{ending}"))
     turned = other.vertices * ([1, -1, -1] if ending == "glb" else 1)
@@ -80,7 +78,7 @@ def test_a_plane_is_found_between_the_voxels(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_gives_no_mesh_is_one_line(room: Seen, tmp_path: Path) -> None:
+def test_what_gives_no_mesh_is_one_line(room: WorldReconstruction, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="end it in"):
         export_recording(room, "mesh", tmp_path / "a.stl")
     with pytest.raises(InputError, match="no pixel passes"):
