@@ -126,6 +126,14 @@ def test_memory(run):
     assert "256 tokens: " in told
 
 
+def test_long_text(run, tmp_path):
+    (tmp_path / "text.txt").write_text("what was said once is said again, and then once more\n" * 60, encoding="utf-8")
+    told = run("14", "--text", "text.txt", "--steps", "2", "--length", "64")
+    assert "step 1: " in told
+    assert "held out, as one stream: " in told
+    assert "held out, with its memory dropped every 256 bytes: " in told
+
+
 def test_loops(run, tmp_path):
     """Two laps with a drift, which the network closes; then one, where there is nothing to close."""
     numbers = [*range(48), *range(5, 37)]

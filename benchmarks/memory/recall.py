@@ -7,7 +7,8 @@ Three tasks of made-up tokens, learned at one length and asked at longer ones:
 - `needle`: one pair somewhere in the noise, asked for at the end.
 - `parity`: whether the number of ones so far is odd, after every bit: a state that is tracked, not a fact that is kept.
 
-Every variant is the same network without a part: `windows` has attention inside chunks alone, `full` one chunk of all.
+Every variant is the same network without a part: `windows` has attention inside chunks alone, `full` one chunk of all;
+`deltanet` and `titans` have other libraries' layers in place of the memory (`peers.py`), where these are installed.
 Seconds are processor seconds of one thread, so that other work on the machine does not count.
 
     python benchmarks/memory/recall.py --task recall --variants hybrid windows --seeds 0 --out recall.jsonl
@@ -25,14 +26,16 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from peers import MLP_RATIOS, PeerTransformer
 from torch import Tensor, nn
 
-from openloger.memory import HybridConfig, HybridTransformer
+from openloger.memory import HybridConfig, HybridTransformer, written
 
 KEYS, VALUES, NOISE = 16, 16, 8
 ASKED = 16  # at the end of a sequence of `recall`
 VOCABULARY = KEYS + VALUES + NOISE
 VARIANTS = {"hybrid": ("ttt", "swa"), "ttt": ("ttt",), "swa": ("swa",), "windows": (), "full": ()}
+PEERS = tuple(MLP_RATIOS)
 TASKS = ("recall", "needle", "parity")
 Batch = tuple[Tensor, Tensor]  # tokens, and the answer wanted after each; −1 where nothing is asked
 
@@ -43,23 +46,30 @@ class Model(nn.Module):
     def __init__(self, variant: str, *, width: int, chunk: int, published: bool) -> None:
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, width)
-        self.trunk = HybridTransformer(
-            HybridConfig(
-                width=width,
-                heads=2,
-                depth=2,
-                chunk=10**9 if variant == "full" else chunk,
-                kinds=VARIANTS[variant],
-                ttt_head_dim=width // 2,
-                mlp_ratio=2,
-                scaled_steps=not published,
-                smeared_keys=not published,
-            )
-        )
+        self.trunk = _trunk(variant, width=width, chunk=chunk, published=published)
         self.head = nn.Linear(width, VOCABULARY)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.trunk(self.embedding(tokens))[0])
+
+
+def _trunk(variant: str, *, width: int, chunk: int, published: bool) -> nn.Module:
+    if variant in PEERS:
+        return PeerTransformer(variant, width=width, heads=2, chunk=chunk)
+    return HybridTransformer(
+        HybridConfig(
+            width=width,
+            heads=2,
+            depth=2,
+            chunk=10**9 if variant == "full" else chunk,
+            kinds=VARIANTS[variant],
+            ttt_head_dim=width // 4,
+            mlp_ratio=2,
+            scaled_steps=not published,
+            smeared_keys=not published,
+            together=max(1, 4096 // chunk),
+        )
+    )
 
 
 def draw(task: str, *, batch: int, length: int, pairs: int, generator: torch.Generator) -> Batch:
@@ -90,7 +100,10 @@ def train(model: Model, task: str, given: argparse.Namespace, seed: int) -> floa
     for step in range(given.steps):
         tokens, answers = draw(task, batch=given.batch, length=given.length, pairs=given.pairs, generator=generator)
         asked = answers >= 0
-        loss = F.cross_entropy(model(tokens)[asked], answers[asked])
+        with written(model) as amounts:
+            loss = F.cross_entropy(model(tokens)[asked], answers[asked])
+        if amounts:
+            loss = loss + given.write_cost * torch.stack(amounts).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -141,59 +154,37 @@ def measure(variant: str, seed: int, given: argparse.Namespace) -> None:
             "train_s": train_s,
             "steps": given.steps,
             "chunk": given.chunk,
+            "write_cost": given.write_cost,
         }
         with given.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(f"  {length}: {100 * accuracy:.1f} %, {seconds:.3f} s a sequence", flush=True)
 
 
-def speed(given: argparse.Namespace) -> None:
-    """Seconds of one forward pass, no training: they do not depend on what was learned."""
-    for variant in given.variants:
-        torch.manual_seed(0)
-        model = Model(variant, width=given.width, chunk=given.chunk, published=given.published)
-        for length in given.lengths:
-            if variant == "full" and length > given.full_limit:
-                break
-            tokens = torch.randint(0, VOCABULARY, (1, length))
-            with torch.no_grad():
-                model(tokens[:, :256])
-                began = time.process_time()
-                model(tokens)
-            row = {"task": "speed", "variant": variant, "seed": 0, "length": length}
-            row |= {"seconds": time.process_time() - began, "chunk": given.chunk, "width": given.width}
-            with given.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(f"  {variant} {length}: {row['seconds']:.3f} s", flush=True)
-
-
 def report(given: argparse.Namespace) -> None:
     """Accuracy by length as a table, mean and spread over seeds; with `--picture`, as curves."""
     rows = [json.loads(line) for line in given.report.read_text(encoding="utf-8").splitlines()]
     for task in dict.fromkeys(row["task"] for row in rows):
-        key = "seconds" if task == "speed" else "accuracy"
         cells: dict[tuple[str, int], list[float]] = defaultdict(list)
         for row in rows:
             if row["task"] == task:
-                cells[row["variant"], row["length"]].append(row[key])
+                cells[row["variant"], row["length"]].append(row["accuracy"])
         lengths = sorted({length for _, length in cells})
         print(f"\n{task}\n\n| | " + " | ".join(map(str, lengths)) + " |\n|---|" + "--:|" * len(lengths))
         for variant in dict.fromkeys(variant for variant, _ in cells):
-            print(f"| {variant} | " + " | ".join(_cell(cells.get((variant, n), []), key) for n in lengths) + " |")
+            print(f"| {variant} | " + " | ".join(_cell(cells.get((variant, n), [])) for n in lengths) + " |")
         if given.picture is not None:
-            _draw(cells, lengths, key, given.picture.with_stem(f"{given.picture.stem}-{task}"))
+            _draw(cells, lengths, given.picture.with_stem(f"{given.picture.stem}-{task}"))
 
 
-def _cell(values: list[float], key: str) -> str:
+def _cell(values: list[float]) -> str:
     if not values:
         return ""
-    if key == "seconds":
-        return f"{statistics.mean(values):.2f}"
     spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * statistics.mean(values):.1f}{spread}"
 
 
-def _draw(cells: dict[tuple[str, int], list[float]], lengths: list[int], key: str, path: Path) -> None:
+def _draw(cells: dict[tuple[str, int], list[float]], lengths: list[int], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -204,12 +195,9 @@ def _draw(cells: dict[tuple[str, int], list[float]], lengths: list[int], key: st
         known = [length for length in lengths if (variant, length) in cells]
         values = [cells[variant, length] for length in known]
         axes.plot(known, [statistics.mean(v) for v in values], marker="o", label=variant)
-        if key == "accuracy":
-            axes.fill_between(known, [min(v) for v in values], [max(v) for v in values], alpha=0.2)
+        axes.fill_between(known, [min(v) for v in values], [max(v) for v in values], alpha=0.2)
     axes.set_xscale("log", base=2)
-    axes.set(xlabel="tokens", ylabel=key if key == "accuracy" else "processor seconds")
-    if key == "seconds":
-        axes.set_yscale("log")
+    axes.set(xlabel="tokens", ylabel="right answers")
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=120)
@@ -217,8 +205,8 @@ def _draw(cells: dict[tuple[str, int], list[float]], lengths: list[int], key: st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=(*TASKS, "speed"), default="recall")
-    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
+    parser.add_argument("--task", choices=TASKS, default="recall")
+    parser.add_argument("--variants", nargs="+", choices=(*VARIANTS, *PEERS), default=tuple(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=16)
@@ -230,6 +218,7 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, default=16)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--write-cost", type=float, default=0.1, help="of fast weights that change, beside the loss")
     parser.add_argument("--published", action="store_true", help="steps of one length, as in LaCT and LoGeR")
     parser.add_argument("--out", type=Path, default=Path("recall.jsonl"))
     parser.add_argument("--report", type=Path)
@@ -238,8 +227,6 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.report is not None:
         report(given)
-    elif given.task == "speed":
-        speed(given)
     else:
         for seed in given.seeds:
             for variant in given.variants:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from openloger.errors import InputError
-from openloger.memory import HybridBlock, HybridConfig, HybridMemory, HybridTransformer, KeysValues, Rotary
+from openloger.memory import HybridBlock, HybridConfig, HybridMemory, HybridTransformer, KeysValues, Rotary, written
 from openloger.memory.swa import SlidingWindowAttention
+from openloger.memory.ttt import LearningRates
 from openloger.transformer.attention import scaled_dot_product
 
 CONFIG = HybridConfig(width=16, heads=2, depth=2, chunk=5, ttt_head_dim=8, mlp_ratio=2, newton_schulz="float32")
@@ -70,6 +71,40 @@ def test_parts_of_whole_chunks_give_what_the_whole_gives(kinds, causal, smeared_
         outputs.append(y)
     assert torch.equal(torch.cat(outputs, dim=1), whole)
     assert same(memory, after)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "positions"), [*((kinds, "1d") for kinds in KINDS), (KINDS[0], "2d"), (KINDS[0], "none")]
+)
+@pytest.mark.parametrize(("causal", "smeared_keys"), [(True, False), (False, False), (True, True)])
+def test_chunks_together_are_those_chunks_one_by_one(kinds, positions, causal, smeared_keys):
+    """The twin of every span, of the first one and of those that go on from a memory, with a chunk left over."""
+    options = {"kinds": kinds, "positions": positions, "causal": causal, "smeared_keys": smeared_keys}
+    slow, fast = model(**options), model(**options, together=4)
+    x, memory, other = sequence(66, batch=2), None, None
+    for part in x.split([33, 33], dim=1):
+        places = PLACES[:33] if positions == "2d" else None
+        y, memory = slow(part, memory, positions=places)
+        z, other = fast(part, other, positions=places)
+        assert close(z, y)
+    wanted, kept = memory.to_tensors(), other.to_tensors()
+    assert wanted.keys() == kept.keys()
+    assert all(close(kept[name], tensor) for name, tensor in wanted.items())
+    assert other.nbytes == memory.nbytes
+
+
+@pytest.mark.parametrize("truncate", [None, 3])
+def test_the_gradient_of_chunks_together_is_that_of_them_one_by_one(truncate):
+    """All of it as one vector: small parts are rounding, which the iteration of every update amplifies."""
+    gradients = []
+    for together in (1, 4):
+        network, x = model(together=together, smeared_keys=True).requires_grad_(True), sequence(33, batch=2)
+        y, _ = network(x.requires_grad_(), truncate=truncate)
+        given = torch.autograd.grad(y.square()[..., ::3].sum(), [x, *network.parameters()], allow_unused=True)
+        gradients.append(given)
+    assert [one is None for one in gradients[0]] == [one is None for one in gradients[1]]
+    slow, fast = (torch.cat([part.flatten() for part in one if part is not None]) for one in gradients)
+    assert float((fast - slow).norm() / slow.norm()) < 1e-4
 
 
 def test_an_unfinished_chunk_is_given_again_with_each_new_token():
@@ -226,6 +261,39 @@ def test_small_learning_rates_shorten_the_step():
     assert moved[True, -6.0] < 5e-3 * moved[True, 0.0]
 
 
+@pytest.mark.parametrize(("amount", "length"), [(0.09, 0.0), (0.55, 0.25), (1.0, 1.0), (3.0, 1.0)])
+def test_the_length_of_a_step_by_what_is_written(amount, length):
+    """Next to nothing counts as nothing; between a tenth and all of the initial rate it grows as a square."""
+    update = model().blocks[0].ttt.update
+    rates = LearningRates(*3 * [torch.full((2, 1, 4, 1), 0.01 * amount)])
+    padded = LearningRates(*(torch.nn.functional.pad(rate, (0, 0, 0, 3)) for rate in rates))
+    for given, tokens in ((rates, None), (padded, torch.full((2, 1, 1, 1), 4.0))):
+        assert torch.allclose(update.amount(given, tokens), torch.tensor(amount))
+        assert torch.allclose(update._length(given, tokens), torch.tensor(length), atol=1e-5)
+
+
+def test_what_chunks_write_is_collected_and_trains():
+    """Per chunk and layer the mean rates over 0.01, padding not counted; outside of it nothing is."""
+    network, x = model(), sequence(12, batch=2)
+    for block in network.blocks:
+        block.ttt.to_rates.weight.zero_()
+        block.ttt.to_rates.bias.zero_()
+    network.blocks[1].ttt.to_rates.bias.fill_(-1.0)
+    network.requires_grad_(True)
+    valid = torch.arange(12) < torch.tensor([12, 7])[:, None]
+    with written(network) as amounts:
+        network(x, valid=valid)
+    network(x)
+    assert [amount.shape for amount in amounts] == 6 * [(3, 2, 2, 1, 1)]  # blocks by turns, three chunks
+    less = torch.nn.functional.softplus(torch.tensor(-5.600165)) / 0.01
+    for number, amount in enumerate(amounts):
+        wanted = torch.tensor(1.0) if number % 2 == 0 else less
+        assert torch.allclose(amount[:, 0], wanted, rtol=1e-4)
+        assert torch.allclose(amount[:, 1], wanted if number < 4 else torch.tensor(0.0), rtol=1e-4)
+    torch.stack(amounts).mean().backward()
+    assert network.blocks[1].ttt.to_rates.bias.grad.gt(0).all()
+
+
 def test_closed_gates_leave_the_memory_out():
     with_memory, without = model(gate_bias=0.0), model(kinds=())
     for name, weight in with_memory.named_parameters():
@@ -315,6 +383,7 @@ def test_places_in_a_picture_are_the_same_in_every_chunk():
         ({"ttt_head_dim": 5}, r"16.*ttt_head_dim 5"),
         ({"width": 24, "heads": 4, "positions": "2d"}, "6 channels"),
         ({"chunk": 0}, "chunk of 0"),
+        ({"together": 0}, "0 chunks together"),
     ],
 )
 def test_shapes_that_cannot_be_are_refused(wrong, said):

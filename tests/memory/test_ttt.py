@@ -287,7 +287,7 @@ def test_a_smeared_key_finds_a_value_by_the_token_before_it():
         assert torch.equal(layer.to_qkv.weight[:16], layer.to_qkv.weight[16:32])
         layer.smear.fill_(-torch.inf)
         normed = layer.pre_norm(x)
-        shifted, own = layer._projected(normed), plain._projected(normed)
+        shifted, own = (torch.stack(one._projected(normed), dim=2) for one in (layer, plain))
         assert torch.equal(shifted[:, 1:, 1], own[:, :-1, 1])
         assert not shifted[:, 0, 1].any()
         assert torch.equal(shifted[:, :, [0, 2]], own[:, :, [0, 2]])

@@ -27,6 +27,7 @@ class HybridConfig:
     heads: int  # of attention
     depth: int = 2  # blocks
     chunk: int = 64  # tokens that attend to one another; the transformer cuts sequences into chunks
+    together: int = 1  # chunks computed at once but for what waits for another; more: faster, equal up to rounding
     kinds: tuple[str, ...] = MEMORY_KINDS  # memory layers of every block; none: chunks are independent of one another
     causal: bool = True  # a token attends to none after it; else to all of its chunk
     positions: str = "1d"  # "1d": by order; "2d": (y, x) as given, the same in every chunk; "none"
@@ -52,6 +53,8 @@ class HybridConfig:
             )
         if self.chunk < 1:
             raise InputError(f"a chunk of {self.chunk} tokens: it takes at least one")
+        if self.together < 1:
+            raise InputError(f"{self.together} chunks together: it takes at least one")
 
     @property
     def head_dim(self) -> int:
@@ -88,27 +91,32 @@ class HybridBlock(nn.Module):
         *,
         valid: Bool[Tensor, "batch token"] | None = None,
         positions: Float[Tensor, "token axis"] | None = None,
+        chunks: int = 1,
     ) -> tuple[Float[Tensor, "batch token channel"], Memory]:
         """The chunk, and the memory for the next one.
 
         Args:
-            x: The chunk.
+            x: The chunk, or as many of equal length as `chunks` has it, one after the other.
             memory: What the previous chunk returned; `HybridMemory()` before the first.
             valid: False for padding. It stands at the end of a row, and changes neither other tokens nor the state.
             positions: (y, x) of each token, for positions "2d".
+            chunks: Of several, which have no padding, all is computed at once but what fast weights read and learn.
         """
-        rotary, to_next = self._rotaries(x, valid, positions)
-        x = self.block(x, rotary, valid=valid, causal=self.config.causal)
+        assert chunks == 1 or valid is None, "several chunks are whole"
+        parts = x.unflatten(1, (chunks, -1)).flatten(0, 1)  # (B n, T, C)
+        rotary, to_next = self._rotaries(parts, valid, positions, chunks)
+        x = self.block(parts, rotary, valid=valid, causal=self.config.causal).view(x.shape)
         if self.ttt is not None:
-            x, weights = self.ttt(x, memory.fast_weights.get(self.layer), valid=valid)
+            x, weights = self.ttt(x, memory.fast_weights.get(self.layer), valid=valid, chunks=chunks)
             memory = replace(memory, fast_weights={**memory.fast_weights, self.layer: weights})
         if self.swa is not None:
-            x, own = self.swa(x, rotary, memory.keys_values.get(self.layer), valid=valid, to_next=to_next)
+            previous = memory.keys_values.get(self.layer)
+            x, own = self.swa(x, rotary, previous, valid=valid, to_next=to_next, chunks=chunks)
             memory = replace(memory, keys_values={**memory.keys_values, self.layer: own})
         return x, memory
 
     def _rotaries(
-        self, x: Tensor, valid: Tensor | None, positions: Tensor | None
+        self, parts: Tensor, valid: Tensor | None, positions: Tensor | None, chunks: int
     ) -> tuple[Rotary | None, Rotary | None]:
         """Of the tokens' places, and of the way from this chunk's origin to the next one's."""
         kind, dim = self.config.positions, self.config.head_dim
@@ -117,9 +125,11 @@ class HybridBlock(nn.Module):
         if kind == "none":
             return None, None
         if positions is not None:
-            return Rotary.of(positions, dim, base=_ROPE_BASE[kind]), None
-        tokens = x.shape[1]
-        order = torch.arange(tokens, device=x.device, dtype=torch.float32)[:, None]
+            cos, sin, axes = Rotary.of(positions.unflatten(0, (chunks, 1, -1)), dim, base=_ROPE_BASE[kind])
+            rows = len(parts) // chunks
+            return Rotary(cos.repeat(rows, 1, 1, 1), sin.repeat(rows, 1, 1, 1), axes), None  # (B n, 1, T, D)
+        tokens = parts.shape[1]
+        order = torch.arange(tokens, device=parts.device, dtype=torch.float32)[:, None]
         length = order.new_full((1, 1), tokens) if valid is None else valid.sum(1).float().view(-1, 1, 1, 1)
         return Rotary.of(order, dim, base=_ROPE_BASE[kind]), Rotary.of(-length, dim, base=_ROPE_BASE[kind])
 

@@ -52,11 +52,12 @@ class SlidingWindowAttention(nn.Module):
         count: int | None = None,
         to_next: Rotary | None = None,
         share: WindowShare | None = None,
+        chunks: int = 1,
     ) -> tuple[Float[Tensor, "batch token channel"], KeysValues]:
         """The tokens with memory added, and this chunk's own keys and values for the next one.
 
         Args:
-            x: The chunk.
+            x: The chunk, or as many of equal length as `chunks` has it, one after the other.
             rotary: Places of its tokens; None for no positions.
             previous: What the previous chunk returned.
             valid: False for padding. A row of padding alone keeps what it had.
@@ -64,14 +65,53 @@ class SlidingWindowAttention(nn.Module):
             to_next: Turns the keys that are kept, where the next chunk counts places from another origin: places p here
                 are p − n there, so it is the rotary of −n.
             share: Where the chunk is this process' part of a window; what is returned for the next is of all of it.
+            chunks: Of several, which have no padding, everything is computed for all of them at once.
         """
+        if chunks > 1:
+            assert (valid, count, share) == (None, None, None), "several chunks are whole"
+            return self._several(x, rotary, previous, to_next, chunks)
         queries, own = self.block.attention.project(self.block.attention_norm(x), rotary)
         own = own._replace(valid=valid).first(count).gathered(share)
         attended = self.block.attention.attend(queries, own.with_prefix(previous), causal=self.causal)
+        kept = _kept(own, to_next)
+        return self._gated(x, attended), kept if valid is None else _where_fed(valid, kept, previous)
+
+    def _several(
+        self, x: Tensor, rotary: Rotary | None, previous: KeysValues | None, to_next: Rotary | None, chunks: int
+    ) -> tuple[Tensor, KeysValues]:
+        """The first chunk attends to the `previous` one; all others at once, each to the one before it."""
+        parts = x.unflatten(1, (chunks, -1)).flatten(0, 1)  # (B n, T, C)
+        queries, own = self.block.attention.project(self.block.attention_norm(parts), rotary)
+        turned = own if to_next is None else own._replace(keys=to_next(own.keys))
+        queries = queries.unflatten(0, (-1, chunks))
+        own, kept = (states.map(lambda of: of.unflatten(0, (-1, chunks))) for states in (own, turned))
+        first = self._attended(queries[:, :1], own.map(lambda of: of[:, :1]), previous)
+        before = kept.map(lambda of: of[:, :-1].flatten(0, 1))
+        others = self._attended(queries[:, 1:], own.map(lambda of: of[:, 1:]), before)
+        attended = torch.cat([first, others], dim=1).flatten(1, 2)
+        return self._gated(x, attended), kept.map(lambda of: of[:, -1].contiguous())
+
+    def _attended(
+        self,
+        queries: Float[Tensor, "batch chunk head token dim"],
+        own: KeysValues,
+        previous: KeysValues | None,
+    ) -> Float[Tensor, "batch chunk token channel"]:
+        """Attention of all chunks as one batch."""
+        context = own.map(lambda of: of.flatten(0, 1)).with_prefix(previous)
+        return self.block.attention.attend(queries.flatten(0, 1), context, causal=self.causal).unflatten(
+            0, queries.shape[:2]
+        )
+
+    def _gated(self, x: Tensor, attended: Tensor) -> Tensor:
         y = self.block.apply_residuals(x, attended)
-        keys = own.keys if to_next is None else to_next(own.keys)
-        own = own._replace(keys=keys, values=own.values.contiguous())  # no view that keeps the whole qkv alive
-        return x + y * F.silu(self.gate(y)), own if valid is None else _where_fed(valid, own, previous)
+        return x + y * F.silu(self.gate(y))
+
+
+def _kept(own: KeysValues, to_next: Rotary | None) -> KeysValues:
+    """For the next chunk, which counts places from its own start; no view that keeps the whole qkv alive."""
+    keys = own.keys if to_next is None else to_next(own.keys)
+    return own._replace(keys=keys, values=own.values.contiguous())
 
 
 def _where_fed(valid: Bool[Tensor, "batch token"], own: KeysValues, previous: KeysValues | None) -> KeysValues:

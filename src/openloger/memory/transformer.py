@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -52,22 +54,27 @@ class HybridTransformer(nn.Module):
         """
         state = HybridMemory() if memory is None else memory
         outputs: list[Tensor] = []
-        for number, start in enumerate(range(0, x.shape[1], self.config.chunk)):
-            part = slice(start, start + self.config.chunk)
-            if truncate is not None and number and number % truncate == 0:
+        for part, chunks in self._parts(x.shape[1], truncate, padded=valid is not None):
+            if truncate is not None and part.start and part.start // self.config.chunk % truncate == 0:
                 state = state.detach()
-            y, state = self._chunk(
-                x[:, part],
-                state,
-                None if valid is None else valid[:, part],
-                None if positions is None else positions[part],
-            )
+            y = x[:, part]
+            rows = None if valid is None else valid[:, part]
+            places = None if positions is None else positions[part]
+            for block in self.blocks:
+                y, state = block(y, state, valid=rows, positions=places, chunks=chunks)
             outputs.append(y)
         return self.norm(torch.cat(outputs, dim=1) if outputs else x), state
 
-    def _chunk(
-        self, x: Tensor, memory: Memory, valid: Tensor | None, positions: Tensor | None
-    ) -> tuple[Tensor, Memory]:
-        for block in self.blocks:
-            x, memory = block(x, memory, valid=valid, positions=positions)
-        return x, memory
+    def _parts(self, tokens: int, truncate: int | None, *, padded: bool) -> Iterator[tuple[slice, int]]:
+        """Tokens that are computed at once, with the number of their chunks: none spans a cut of the gradient."""
+        chunk = self.config.chunk
+        whole = tokens // chunk
+        most = 1 if padded else self.config.together
+        number = 0
+        while number < whole:
+            left = whole if truncate is None else truncate - number % truncate
+            count = min(most, left, whole - number)
+            yield slice(number * chunk, (number + count) * chunk), count
+            number += count
+        if tokens % chunk:
+            yield slice(whole * chunk, tokens), 1

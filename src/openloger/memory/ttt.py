@@ -22,6 +22,7 @@ from openloger.transformer.layers import Linear, memory_gate
 from openloger.transformer.share import WindowShare
 
 _INITIAL_LEARNING_RATE = 0.01
+_NOTHING = 0.1  # of an amount of writing: so little counts as none where steps are scaled
 
 
 class FastWeights(NamedTuple):
@@ -177,14 +178,19 @@ class FastWeightUpdate(nn.Module):
             length = self._length(rates, tokens) if self.scaled else None
             return update(weights, step, dtype=self._iteration_dtype(v), length=length, share=share)
 
-    def _length(self, rates: LearningRates, tokens: Tensor | None) -> Float[Tensor, "3 batch head 1 1"]:
-        """Of the steps: the square of the mean learning rate in units of the initial one, at most 1.
-
-        Squared, since many chunks of little worth follow one another: each is to move the weights next to nothing.
-        """
+    @staticmethod
+    def amount(rates: LearningRates, tokens: Tensor | None = None) -> Float[Tensor, "3 batch head 1 1"]:
+        """What a chunk writes: its mean learning rates in units of the initial one; `tokens` as of `forward`."""
         count = rates.w0.shape[2] if tokens is None else tokens
-        mean = torch.stack(rates).sum(-2, keepdim=True) / count
-        return (mean / _INITIAL_LEARNING_RATE).clamp(max=1.0).square()
+        return torch.stack(rates).sum(-2, keepdim=True) / count / _INITIAL_LEARNING_RATE
+
+    def _length(self, rates: LearningRates, tokens: Tensor | None) -> Float[Tensor, "3 batch head 1 1"]:
+        """Of the steps: 0 for an amount of up to a tenth, 1 from 1 on, and growing as a square between.
+
+        Many chunks of little worth follow one another: they are to leave the weights as they are.
+        """
+        above = (self.amount(rates, tokens) - _NOTHING) / (1 - _NOTHING)
+        return above.clamp(0.0, 1.0).square()
 
     def _iteration_dtype(self, v: Tensor) -> torch.dtype:
         """The published networks iterate in bfloat16; float32 is more exact, and free where all else is float32."""
@@ -206,8 +212,9 @@ class TestTimeTraining(nn.Module):
     The order of tokens in a chunk does not matter, and none attends to another of the same chunk: so the layer is
     causal from chunk to chunk, and the first chunk reads the learned initial weights. A step has the same size whatever
     the chunk holds, since it is orthogonalised: an old chunk fades with the number of chunks since. `scaled_steps`,
-    which is ours and in no paper, multiplies it by min(1, mean of lr over the chunk / its initial 0.01)², so that a
-    chunk whose learning rates are small changes little, and what was learned before it stays.
+    which is ours and in no paper, multiplies it by min(1, (a − 0.1) / 0.9)² for the mean a of lr over the chunk, in
+    units of its initial 0.01, and leaves it out for a ≤ 0.1: so that a chunk whose learning rates are small changes
+    little or nothing, and what was learned before it stays.
 
     `smeared_keys` mixes into the key of a token that of the token before it in the chunk, k ← σ(α)·k + (1 − σ(α))·k₋₁
     with one learned α a head (Elhage et al., A Mathematical Framework for Transformer Circuits, 2021), so that a token
@@ -273,59 +280,78 @@ class TestTimeTraining(nn.Module):
         valid: Bool[Tensor, "batch token"] | None = None,
         learns: bool = True,
         share: WindowShare | None = None,
+        chunks: int = 1,
     ) -> tuple[Float[Tensor, "batch token channel"], FastWeights]:
         """The tokens with memory added, and the weights after this chunk.
 
         Args:
-            x: The chunk.
+            x: The chunk, or as many of equal length as `chunks` has it, one after the other.
             weights: What the previous chunk returned; None for the initial ones.
             valid: False for padding, which teaches nothing. A row of padding alone keeps its weights.
             learns: Whether the weights are updated; False for a chunk that none follows, whose update nobody reads.
             share: Where the chunk is this process' part of a window; the weights are updated by all of it.
+            chunks: Of several, all but reading and updating the weights is computed for all of them at once.
         """
         assert share is None or (valid is None and self.smear is None), "a shared chunk is whole, of single tokens"
         weights = self.initial_weights(len(x)) if weights is None else weights
-        normed = self.pre_norm(x)
-        qkv = F.silu(self._projected(normed)).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)  # (B, H, T, d)
+        parts = x.unflatten(1, (chunks, -1)).flatten(0, 1)  # (B n, T, C)
+        normed = self.pre_norm(parts)
+        q, k, v = (_by_chunk(F.silu(x), chunks) for x in self._projected(normed))  # (n, B, H, T, d)
         q, k = _unit(q), _unit(k)
-        o = self.output_norm(apply(weights, q).float()).transpose(1, 2).flatten(2)  # (B, T, C)
-        updated = self._updated(weights, k, v, normed, valid, share) if learns else weights
-        return x + self.proj(o) * F.silu(self.gate(x)), updated
+        rates = self._rates(normed, valid).unflatten(1, (-1, chunks)).movedim(2, 0)  # (n, 3, B, H, T, 1)
+        read: list[Tensor] = []
+        for n in range(chunks):
+            read.append(apply(weights, q[n]))
+            weights = self._updated(weights, k[n], v[n], LearningRates(*rates[n]), valid, share) if learns else weights
+        o = self.output_norm(torch.stack(read).float()).permute(1, 0, 3, 2, 4).flatten(3).flatten(1, 2)  # (B, n T, C)
+        return x + self.proj(o) * F.silu(self.gate(x)), weights
 
-    def _projected(self, normed: Float[Tensor, "batch token channel"]) -> Float[Tensor, "batch token 3 head dim"]:
+    def _projected(
+        self, normed: Float[Tensor, "batch token channel"]
+    ) -> tuple[
+        Float[Tensor, "batch token head dim"],
+        Float[Tensor, "batch token head dim"],
+        Float[Tensor, "batch token head dim"],
+    ]:
         """Queries, keys and values before SiLU."""
-        qkv = self.to_qkv(normed).unflatten(-1, (3, self.heads, -1))
+        q, k, v = self.to_qkv(normed).unflatten(-1, (3, self.heads, -1)).unbind(2)
         if self.smear is None:
-            return qkv
-        q, k, v = qkv.unbind(2)
+            return q, k, v
         own = self.smear.sigmoid().to(k.dtype)
-        return torch.stack([q, own * k + (1 - own) * F.pad(k[:, :-1], (0, 0, 0, 0, 1, 0)), v], dim=2)
+        return q, own * k + (1 - own) * F.pad(k[:, :-1], (0, 0, 0, 0, 1, 0)), v
 
     def _updated(
         self,
         weights: FastWeights,
         k: Tensor,
         v: Tensor,
-        normed: Tensor,
+        rates: LearningRates,
         valid: Tensor | None,
         share: WindowShare | None,
     ) -> FastWeights:
         tokens = None if valid is None else valid.sum(1).clamp(min=1).float()[:, None, None, None]
-        updated = self.update(weights, k, v, self._rates(normed, valid), tokens, share)
+        updated = self.update(weights, k, v, rates, tokens, share)
         if valid is None:
             return updated
         fed = valid.any(dim=1)[:, None, None, None]
         return FastWeights(*(torch.where(fed, new, old) for new, old in zip(updated, weights, strict=True)))
 
-    def _rates(self, normed: Float[Tensor, "batch token channel"], valid: Tensor | None = None) -> LearningRates:
+    def _rates(
+        self, normed: Float[Tensor, "batch token channel"], valid: Tensor | None = None
+    ) -> Float[Tensor, "3 batch head token 1"]:
+        """The fields of `LearningRates`."""
         offset = math.log(math.expm1(_INITIAL_LEARNING_RATE))  # softplus⁻¹
         with torch.autocast(normed.device.type, enabled=False):
             raw = F.linear(normed.float(), self.to_rates.weight.float(), self.to_rates.bias.float())
         rates = F.softplus(raw + offset)
         if valid is not None:
             rates = rates * valid[..., None]
-        return LearningRates(*rates.unflatten(-1, (3, self.heads)).permute(2, 0, 3, 1)[..., None].unbind(0))
+        return rates.unflatten(-1, (3, self.heads)).permute(2, 0, 3, 1)[..., None]
+
+
+def _by_chunk(x: Float[Tensor, "rows token head dim"], chunks: int) -> Float[Tensor, "chunk batch head token dim"]:
+    """Each chunk's tokens side by side in memory; the rows are those of every sequence's chunks."""
+    return x.unflatten(0, (-1, chunks)).permute(1, 0, 3, 2, 4).contiguous()
 
 
 def _unit(x: Tensor) -> Tensor:
