@@ -315,6 +315,18 @@ def test_noise_of_a_sensor_is_not_taught_as_normals():
     assert float(measure(exact, one, LossWeights()).normal) < 0.01  # that of the clean clip alone
 
 
+def test_holes_leave_every_gradient_finite():
+    """A triangle over a hole has no normal; its angle is left out, and a gradient that is none must not come through."""
+    clean, noisy_truth = sensor()
+    truth = replace(noisy_truth, has_normals=torch.tensor([True, True]))
+    exact = perfect(clean)
+    found = replace(exact, points_cam=exact.points_cam.clone().requires_grad_())
+    measure(found, truth, LossWeights()).normal.backward()
+    assert found.points_cam.grad is not None
+    assert torch.isfinite(found.points_cam.grad).all()
+    assert found.points_cam.grad.any()
+
+
 def test_holes_are_not_taught_as_doubtful_and_sky_is():
     clean, noisy_truth = sensor()
     aligned = align(perfect(clean), noisy_truth)

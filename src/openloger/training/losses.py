@@ -341,8 +341,13 @@ def rescale(
 
 
 def angle_between(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
-    """Angle between two unit vectors in radians, as atan2 of its sine and cosine: its gradient is bounded."""
-    return torch.atan2(torch.linalg.vector_norm(cross(a, b), dim=-1), (a * b).sum(-1))
+    """Angle between two unit vectors in radians, as atan2 of its sine and cosine: its gradient is bounded.
+
+    Where one of them is zero, as the normal of a triangle without depth, angle and gradient are 0.
+    """
+    sine, cosine = torch.linalg.vector_norm(cross(a, b), dim=-1), (a * b).sum(-1)
+    neither = (sine == 0) & (cosine == 0)
+    return torch.atan2(sine, cosine.masked_fill(neither, 1.0))  # torch 2.7 has no gradient of atan2(0, 0)
 
 
 def cross(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
