@@ -15,7 +15,8 @@ from openloger.training.train import Budget, train
 from .boxes import render_boxes
 from .test_train import losses, tiny
 
-NEEDS_MUON = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
+HAS_MUON = hasattr(torch.optim, "Muon")
+NEEDS_MUON = pytest.mark.skipif(not HAS_MUON, reason="torch has Muon from 2.9 on")
 
 
 @pytest.mark.parametrize("kind", ["adamw", pytest.param("muon", marks=NEEDS_MUON)])

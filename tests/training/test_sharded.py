@@ -25,12 +25,14 @@ from openloger.training.sharded import is_sharded
 from openloger.transformer.layers import Linear
 
 from .test_distribute import alone, assert_the_same_run, start
+from .test_optimiser import HAS_MUON, NEEDS_MUON
 
 pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::UserWarning:torch", "ignore::FutureWarning:torch", "ignore::ResourceWarning"),
 ]
 CPU = torch.device("cpu")
+OPTIMISER = "muon" if HAS_MUON else "adamw"
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def group(tmp_path):
 class State:
     """A sharded network after a step of its optimisers."""
 
-    def __init__(self, among: Ranks | None, *, steps: int = 1, kind: str = "muon") -> None:
+    def __init__(self, among: Ranks | None, *, steps: int = 1, kind: str = OPTIMISER) -> None:
         torch.manual_seed(3)
         self.network = Network(small_config("loger"))
         if among is not None:
@@ -85,7 +87,7 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
         assert torch.equal(one, b[name]), name
 
 
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize("kind", ["adamw", pytest.param("muon", marks=NEEDS_MUON)])
 def test_what_is_saved_is_the_state_of_its_step(group, tmp_path, kind):
     """It is written while the run goes on and changes everything in place."""
     state = State(group, kind=kind)
