@@ -141,7 +141,7 @@ def test_progress_reaches_its_end(tmp_path: Path, to: str) -> None:
 )
 def test_memory_grows_by_the_cameras_alone(tmp_path: Path, to: str, bytes_a_frame: int) -> None:
     """A frame's pixels take 100 kB here, so none of them may stay."""
-    few, many = 40, 240
+    few, many = 20, 100
     peaks = []
     for frames in (few, many):
         recording = StandIn(frames, height=72, width=96)
