@@ -27,6 +27,7 @@ onnx = pytest.importorskip("onnx", reason="needs openloger[onnx]")
 pytest.importorskip("onnxruntime", reason="needs openloger[onnx]")
 pytest.importorskip("onnxscript", reason="needs openloger[onnx]")
 
+pytestmark = pytest.mark.timeout(1500)  # half a minute of processor time an export, which a busy machine gives in many
 MOST = 1e-4  # ‖a − b‖ / ‖b‖
 SIZE = (3 * PATCH, 4 * PATCH)  # no size that was traced
 NAMES = ("loger", "pi3")

@@ -316,7 +316,7 @@ def test_noise_of_a_sensor_is_not_taught_as_normals():
 
 
 def test_holes_leave_every_gradient_finite():
-    """A triangle over a hole has no normal; its angle is left out, and a gradient that is none must not come through."""
+    """A triangle over a hole has no normal; its angle is left out, and with it a gradient that is none."""
     clean, noisy_truth = sensor()
     truth = replace(noisy_truth, has_normals=torch.tensor([True, True]))
     exact = perfect(clean)
