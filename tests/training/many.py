@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 import torch.distributed as dist
 
-from openloger.network import NetworkConfig, preset
 from openloger.training.config import TrainConfig, ValidationConfig, recipe
 from openloger.training.curriculum import RatePlan, WindowPlan
 from openloger.training.train import Budget, StageLoop, train
 from training.boxes import render_boxes
+from training.shallow import shallow
 
 STEPS = 4
 join = dist.init_process_group
@@ -48,18 +48,6 @@ def config(kind: str, stage: str) -> TrainConfig:
         render_workers=0,
         log_every=1,
         save_every=2 if kind.endswith("-saved") else 1000,
-    )
-
-
-def shallow(name: str) -> NetworkConfig:
-    """A preset with a block of each kind: what shards cost a step goes by the number of weights, not their size."""
-    shape = preset(name)
-    assert shape.memory is not None
-    return replace(
-        shape,
-        encoder=replace(shape.encoder, depth=1),
-        decoder=replace(shape.decoder, depth=2),
-        memory=replace(shape.memory, ttt_after=(0,), swa_after=(1,)),
     )
 
 

@@ -20,10 +20,10 @@ from openloger.training.rehearse import Activations, count_activations, plan_run
 from openloger.training.train import Budget, train
 
 from .boxes import render_box, render_boxes
+from .shallow import shallow
 from .test_optimiser import NEEDS_MUON
 
 STEPS = 3
-DEPTH = 4
 pytestmark = [
     pytest.mark.timeout(900),  # 15 s of work a test, on a machine that may be busy
     pytest.mark.usefixtures("one_thread"),
@@ -71,15 +71,6 @@ def lines(out):
         {name: value for name, value in line.items() if name not in clock}
         for line in read_metrics(out / "metrics.jsonl", "train")
     ]
-
-
-def shallow(name):
-    """`small_shape` with few blocks, of all kinds: of more of them a cut loses no more."""
-    shape = small_shape(name)
-    if shape.decoder.depth <= DEPTH:
-        return shape
-    memory = replace(shape.memory, ttt_after=tuple(range(0, DEPTH, 2)), swa_after=(DEPTH - 2,))
-    return replace(shape, decoder=replace(shape.decoder, depth=DEPTH), memory=memory)
 
 
 @pytest.mark.parametrize("name", RECIPES)
