@@ -129,6 +129,18 @@ def test_another_opening_of_pictures_is_found(tmp_path: Path) -> None:
     assert image_openings(tmp_path) == ["datasets/a.py", "export/a.py"]
 
 
+def test_files_are_renamed_in_one_place() -> None:
+    assert renamings(SOURCE) == ["runtime/platform.py"]  # which waits where Windows refuses
+
+
+def test_another_renaming_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, "batch/a.py: import os\nos.replace('a', 'b')")
+    plant(tmp_path, "export/a.py: from pathlib import Path\nPath('a').rename('b')")
+    plant(tmp_path, "training/a.py: partial.replace(path)")
+    plant(tmp_path, "frames/a.py: 'a'.replace('a', 'b')\nrename(before, after)")
+    assert renamings(tmp_path) == ["batch/a.py", "export/a.py", "training/a.py"]
+
+
 BREACHES = {
     "network/net.py: from openloger.streaming import stream": "network imports streaming",
     "geometry/cameras.py: from ..frames.frame import Frame": "geometry imports frames",
@@ -327,6 +339,20 @@ def image_openings(root: Path) -> list[str]:
         if any(isinstance(node, ast.Call) and ast.unparse(node.func) in callers for node in ast.walk(tree)):
             found.append(path.relative_to(root).as_posix())
     return found
+
+
+def renamings(root: Path) -> list[str]:
+    """Files that call a method `rename`, or `replace` of a single argument (a text's has two), or those of `os`."""
+
+    def renames(node: ast.AST) -> bool:
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            return False
+        of_os = ast.unparse(node.func) == "os.replace"
+        one_path = len(node.args) == 1 and not node.keywords
+        return node.func.attr == "rename" or (node.func.attr == "replace" and (of_os or one_path))
+
+    trees = ((path, ast.parse(path.read_text())) for path in sorted(root.rglob("*.py")))
+    return [path.relative_to(root).as_posix() for path, tree in trees if any(map(renames, ast.walk(tree)))]
 
 
 def _imports_of(path: Path, root: Path) -> Iterator[Import]:

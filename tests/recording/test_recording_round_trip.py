@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from packaging.version import Version
 
 from openloger.errors import RecordingError
 from openloger.geometry import intrinsics_matrix, project
+from openloger.outputs.atomic import PARTIAL_SUFFIX
 from openloger.recording import Cost, Recording, RecordingMeta, create_recording, open_recording
 from openloger.values import Disagreement, PlacedWindow
 
@@ -204,6 +206,22 @@ def test_chunks_are_to_the_byte_what_zarr_would_write(tmp_path: Path) -> None:
     assert len(chunks) == 3 * 3 + 5  # 16 pictures a chunk, 256 rows of numbers
     for chunk in chunks:
         assert (written / chunk).read_bytes() == (twin / chunk).read_bytes(), chunk
+
+
+def test_a_commit_interns_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython's table of interned names grows with each, even once it is gone: by megabytes in a run of hours."""
+    interned: list[str] = []
+    real = sys.intern
+    first, *others = values.placed_windows(FRAMES)
+    with create_recording(tmp_path / "out", values.meta()) as writer:
+        writer.append(first)  # names of the recording's own files, which stay
+        monkeypatch.setattr(sys, "intern", lambda text: interned.append(text) or real(text))
+        assert Path("a.name").name in interned  # by pathlib
+        for window in others:
+            writer.append(window)
+        monkeypatch.undo()
+    ours = [name for name in interned if name.startswith("c.") or name.endswith(PARTIAL_SUFFIX)]
+    assert ours == []
 
 
 def test_a_chunk_is_compressed_once_it_is_full(tmp_path: Path) -> None:

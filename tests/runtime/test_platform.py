@@ -128,8 +128,11 @@ def test_elsewhere_a_refusal_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_are_replaced_read_and_removed_once_they_are_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tries: list[Sharing] = []
+
     def held_twice(function: Callable[..., object]) -> Callable[..., object]:
         held = Sharing(2, monkeypatch)
+        tries.append(held)
 
         def wrapper(*arguments: object, **named: object) -> object:
             held()
@@ -143,11 +146,15 @@ def test_files_are_replaced_read_and_removed_once_they_are_free(
     new.write_bytes(b"new")
     monkeypatch.setattr(os, "replace", held_twice(os.replace))
     platform.replace_file(new, old)
-    monkeypatch.setattr(Path, "read_bytes", held_twice(Path.read_bytes))
-    assert platform.read_bytes(old) == b"new"
-    monkeypatch.setattr(Path, "unlink", held_twice(Path.unlink))
-    platform.remove_file(old)
-    assert not old.exists()
+    with monkeypatch.context() as opening:
+        opening.setattr(os, "open", held_twice(os.open))
+        assert platform.read_bytes(old) == b"new"
+    monkeypatch.setattr(os, "rename", held_twice(os.rename))
+    platform.rename(old, tmp_path / "kept")
+    monkeypatch.setattr(os, "unlink", held_twice(os.unlink))
+    platform.remove_file(tmp_path / "kept")
+    assert list(tmp_path.iterdir()) == []
+    assert [held.left for held in tries] == [-1] * 4  # refused twice, and done with the third
     platform.sync_folder(tmp_path / "not there")  # nothing to do
 
 

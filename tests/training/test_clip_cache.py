@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 import numpy as np
+import pytest
 
 from openloger.training.data import ClipSpec
 from openloger.training.render import CachedRender, render_clips
@@ -29,11 +30,25 @@ def test_a_clip_is_rendered_once(tmp_path):
     assert [clip.name for clip in cached(SPECS)] == [str(spec) for spec in SPECS]
 
 
-def test_a_file_that_was_cut_short_is_rendered_again(tmp_path):
+def changed_at(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:1000],
+        lambda content: bytes(len(content)),  # as a power failure leaves a file that was renamed before it was flushed
+        lambda content: changed_at(content, content.index(b"PK\1\2") + 8),  # flags of an entry: "encrypted"
+        lambda content: changed_at(content, content.index(b"PK\1\2") + 10),  # how it is compressed
+        lambda content: changed_at(content, len(content) // 2),
+    ],
+)
+def test_a_damaged_file_is_rendered_again(damage, tmp_path):
     cached = CachedRender(tmp_path)
     (clip,) = cached(SPECS[:1])
     path = cached.path(SPECS[0])
-    path.write_bytes(path.read_bytes()[:1000])
+    path.write_bytes(damage(path.read_bytes()))
     assert same(cached(SPECS[:1])[0], clip)
     assert same(cached(SPECS[:1])[0], clip)
 

@@ -5,7 +5,6 @@ Credentials and endpoints are fsspec's own: environment variables (`AWS_ENDPOINT
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 from openloger.errors import InputError, RecordingError
 from openloger.frames.addresses import host_and_path, without_secrets
 from openloger.frames.files import open_regular
-from openloger.outputs import write_atomically
+from openloger.outputs import partial_of, put_in_place, write_atomically
 from openloger.recording.layout import COMMITTED_FILE, LOCK_FILE, META_FILE
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -148,9 +147,8 @@ def download(address: str, folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size == system.size(file):
             continue
-        partial = path.with_name(path.name + ".partial")
-        system.get_file(file, str(partial))
-        os.replace(partial, path)
+        system.get_file(file, partial_of(path))
+        put_in_place(path)
     return place
 
 

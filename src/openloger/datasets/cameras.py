@@ -20,13 +20,14 @@ RIGID_TOLERANCE = 1e-2  # of a rotation printed with few digits
 
 
 def rigid_matrices(rows: Float64[np.ndarray, "row column"], path: Path) -> Float64[np.ndarray, "row 4 4"]:
-    """`world_from_cam` of 12 or 16 numbers a row, row-major; NaN where one is not finite: that frame has no camera.
+    """`world_from_cam` of 12 or 16 numbers a row, row-major.
 
-    Raises InputError where one is finite and not a rigid motion.
+    NaN where a number is not finite, or all of rotation and translation are zero: that frame has no camera.
+    Raises InputError where any other is not a rigid motion.
     """
     matrices = np.tile(np.eye(4), (len(rows), 1, 1))
     matrices[:, : rows.shape[1] // 4] = rows.reshape(len(rows), -1, 4)
-    lost = ~np.isfinite(matrices).all(axis=(1, 2))
+    lost = ~np.isfinite(matrices).all(axis=(1, 2)) | ~matrices[:, :3].any(axis=(1, 2))
     matrices[lost] = np.eye(4)
     rotation = matrices[:, :3, :3]
     with np.errstate(over="ignore", invalid="ignore"):

@@ -9,7 +9,7 @@ depth_mm.npz         instead of depth/: `frame` (n), `depth_mm` (n, rows, column
 intrinsics.txt       fx fy cx cy, or 3 × 3; one for the whole video or one a frame; (0, 0) is the picture's corner
 timestamps.txt       seconds, a frame a line; other units that are certain are converted
 
-A row of world_from_cam.txt that is not finite (NaN) is a frame without a camera.
+A row of world_from_cam.txt that is not finite (NaN), or all zero, is a frame without a camera.
 """
 
 from __future__ import annotations

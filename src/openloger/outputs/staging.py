@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from openloger.outputs.manifest import (
     record_folder,
     remove_folder,
 )
-from openloger.runtime.platform import patiently, place_file, remove_file, replace_file, sync_folder
+from openloger.runtime.platform import place_file, remove_file, rename, replace_file, sync_folder
 
 _ELSEWHERE = "choose another path, or move it away"
 _OVERWRITE = "choose another path, or give --overwrite (overwrite=True)"
@@ -173,7 +172,7 @@ def _swap(draft: Path, path: Path, *, aside: Path, made_by: str) -> None:
 
 
 def _move(before: Path, after: Path) -> tuple[Path, Path]:
-    patiently(lambda: os.rename(before, after))
+    rename(before, after)
     return before, after
 
 

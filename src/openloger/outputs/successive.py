@@ -10,6 +10,7 @@ from pathlib import Path
 
 from openloger.outputs.manifest import first_foreign, is_ours
 from openloger.outputs.staging import staged_file, staged_folder
+from openloger.runtime.platform import rename
 
 _log = logging.getLogger("openloger")
 
@@ -43,6 +44,6 @@ def set_aside(path: Path) -> Path:
     number = 1
     while os.path.lexists(kept := path.with_name(f"{path.name}.kept-{number}")):
         number += 1
-    os.rename(path, kept)
+    rename(path, kept)
     _log.warning("%s was not written by this job, or has changed since: it is kept as %s", path, kept.name)
     return kept

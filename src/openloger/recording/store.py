@@ -7,6 +7,7 @@ what it does around each small write took four times as long.
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +107,8 @@ def _codecs(array: Path) -> list[dict[str, Any]]:
     return json.loads(read_bytes(array / METADATA_FILE))["codecs"]
 
 
-def _chunk_file(array: Path, number: int, axes: int) -> Path:
-    return array / ".".join(["c", str(number), *["0"] * (axes - 1)])
+def _chunk_file(array: Path, number: int, axes: int) -> str:
+    return os.path.join(array, ".".join(["c", str(number), *["0"] * (axes - 1)]))
 
 
 class GrowingArray:
@@ -128,7 +129,7 @@ class GrowingArray:
         self._path = folder / ARRAYS_FOLDER / layout.name
         self._layout = layout
         self._frames = frames
-        self._prepared: list[Path] = []  # chunks that wait for the commit
+        self._prepared: list[str] = []  # chunks that wait for the commit
         self._tail_committed = True
         self._tail = np.zeros(layout.chunk_shape, np.dtype(layout.dtype).newbyteorder("<"))
         stored = ChunkReader(folder, layout)
@@ -178,7 +179,7 @@ class GrowingArray:
             number += 1
         self._put_in_place()
         self._resize(self._frames)
-        while (beyond := _chunk_file(self._path, number, self._tail.ndim)).exists():
+        while os.path.exists(beyond := _chunk_file(self._path, number, self._tail.ndim)):
             remove_file(beyond)
             number += 1
 
@@ -260,7 +261,7 @@ class ChunkReader:
         start = number * self.chunk_frames
         noun = _NOUNS.get(self._folder.name, self._folder.name)
         lost = f"{self._damaged_frames(start)} no {noun}; all else can be read"
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise RecordingError(f"{file}: missing; the recording is damaged or was copied in part: {lost}")
         try:
             values = np.asarray(self._array[start : start + self.chunk_frames])

@@ -16,11 +16,13 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
 ResultT = TypeVar("ResultT")
+AnyPath = str | os.PathLike[str]
 WINDOWS = os.name == "nt"
 SHARING_PATIENCE_S = 3.0  # for a file that another program holds
 _PROC = Path("/proc")
@@ -80,7 +82,7 @@ def patiently(work: Callable[[], ResultT]) -> ResultT:
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
-def replace_file(source: Path, target: Path) -> None:
+def replace_file(source: AnyPath, target: AnyPath) -> None:
     """`os.replace`, `patiently`.
 
     Raises:
@@ -89,7 +91,16 @@ def replace_file(source: Path, target: Path) -> None:
     patiently(lambda: os.replace(source, target))
 
 
-def place_file(source: Path, target: Path) -> None:
+def rename(before: AnyPath, after: AnyPath) -> None:
+    """`os.rename`, of a folder too, `patiently`.
+
+    Raises:
+        OSError: what the file system reported; both are as they were.
+    """
+    patiently(lambda: os.rename(before, after))
+
+
+def place_file(source: AnyPath, target: AnyPath) -> None:
     """Give a file the name `target` where nothing has it; `source` may still name it, too.
 
     Raises:
@@ -106,16 +117,17 @@ def place_file(source: Path, target: Path) -> None:
         replace_file(source, target)
 
 
-def remove_file(path: Path) -> None:
+def remove_file(path: AnyPath) -> None:
     """Remove a file, `patiently`; one that is not there is no error.
 
     Raises:
         OSError: what the file system reported.
     """
-    patiently(lambda: path.unlink(missing_ok=True))
+    with suppress(FileNotFoundError):
+        patiently(lambda: os.unlink(path))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: AnyPath) -> bytes:
     """The whole of a regular file that may be replaced at any moment, `patiently`.
 
     Raises:
@@ -139,7 +151,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+def open_regular(path: AnyPath) -> BufferedReader:
     """The file, opened to be read; links are followed. It never waits, as opening a named pipe otherwise does.
 
     Raises:
@@ -159,7 +171,7 @@ class IrregularFileError(OSError):
     """What is read as a file is a pipe, a device, a socket or a folder; `strerror` says which."""
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: AnyPath) -> None:
     """Wait until the disk holds the names in a folder, which a rename changed. Windows does this by itself.
 
     Raises:

@@ -26,6 +26,7 @@ import torch
 
 from openloger import worlds
 from openloger.errors import InputError
+from openloger.runtime.platform import replace_file
 from openloger.training.clips import Clip
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import AnyClipSpec, ClipSpec, specs
@@ -211,6 +212,8 @@ def _take(out: Queue, process: BaseProcess) -> list[Clip]:
         return clips
 
 
+# What NumPy raises for a file that is absent, cut short by a full disk, or of zeros or damaged after a power failure
+_UNREADABLE = (OSError, BadZipFile, EOFError, KeyError, ValueError, NotImplementedError)
 _ARRAYS = tuple(field.name for field in fields(Clip) if field.name not in ("name", "sky", "kind"))
 
 
@@ -248,8 +251,8 @@ class CachedRender:
             with self.path(spec).open("rb") as file, np.load(file) as arrays:
                 kept = {name: arrays[name] for name in _ARRAYS}
                 return Clip(str(spec), **kept, sky=_sky(kept["valid"]))
-        except (FileNotFoundError, BadZipFile, EOFError, KeyError):
-            return None  # absent, or cut short by a full disk or a power failure: rendered again
+        except _UNREADABLE:
+            return None  # rendered again
 
     def _write(self, spec: ClipSpec, clip: Clip) -> None:
         path = self.path(spec)
@@ -257,4 +260,4 @@ class CachedRender:
         partial = path.with_suffix(f".{os.getpid()}.partial")
         with partial.open("wb") as file:
             np.savez(file, **{name: getattr(clip, name) for name in _ARRAYS})
-        partial.replace(path)
+        replace_file(partial, path)
