@@ -20,7 +20,6 @@ from openloger.outputs import (
     replace_folder,
     staged_file,
     staged_folder,
-    staging,
     write_output,
 )
 
@@ -171,7 +170,7 @@ def test_a_failure_while_moving_puts_everything_back(tmp_path: Path, monkeypatch
 
     for failing in range(1, 7):
         left[:] = [failing]
-        monkeypatch.setattr(staging.os, "rename", fail_once)
+        monkeypatch.setattr(os, "rename", fail_once)
         with pytest.raises(InputError, match=r"out.*No space left"):
             make_folder(out, overwrite=True, text="b")
         monkeypatch.undo()

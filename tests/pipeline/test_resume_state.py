@@ -117,6 +117,20 @@ def test_a_lost_state_costs_no_committed_frame(
         np.testing.assert_array_equal(recording.depth(frame), whole.depth(frame))
 
 
+def test_a_folder_in_the_place_of_the_state_is_refused_before_the_run(
+    stopped: Path, network: Network, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(stopped, tmp_path / "out"))
+    before = len(openloger.open_recording(out))
+    (out / "state.safetensors").unlink()
+    (out / "state.safetensors").mkdir()
+    with pytest.raises(RecordingError, match=r"state\.safetensors: a folder, not a regular file; move it away"):
+        run(noise(), out, network, existing="resume")
+    assert len(openloger.open_recording(out)) == before
+    (out / "state.safetensors").rmdir()
+    assert run(noise(), out, network, existing="resume").complete
+
+
 class StreamStateFile:
     """A state's file with a checksum that is right."""
 

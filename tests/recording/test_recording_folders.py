@@ -92,6 +92,18 @@ def test_overwrite_deletes_the_recording_and_nothing_else(tmp_path: Path) -> Non
     assert (tmp_path / "out" / "cloud.ply").read_text() == "mine"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows reports a refused permission")
+@pytest.mark.parametrize("name", ["state.safetensors", "committed.json", "names.jsonl", "meta.json", "meta.copy.json"])
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "out")
+    (tmp_path / "out" / name).unlink(missing_ok=True)
+    (tmp_path / "out" / name).mkdir()
+    with pytest.raises(RecordingError, match=rf"/{name}: a folder, not a regular file; move it away$"):
+        create_recording(tmp_path / "out", values.meta(), overwrite=True)
+    (tmp_path / "out" / name).rmdir()
+    create_recording(tmp_path / "out", values.meta(), overwrite=True).close()
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("text", ["", "{}", '{"format": "something else"}', "[1]"])
 def test_a_folder_that_is_no_recording_is_never_touched(tmp_path: Path, overwrite: bool, text: str) -> None:

@@ -22,7 +22,7 @@ from network.exported_networks import export_small
 from openloger.cli import main
 from openloger.errors import InputError
 from openloger.outputs import MANIFEST
-from openloger.webdemo import DemoServer, Runtime, check_demo, find_runtime, write_web_demo
+from openloger.webdemo import DemoServer, Runtime, check_demo, find_runtime, serve, write_web_demo
 from openloger.webdemo import runtime as runtime_module
 from openloger.webdemo.build import CONTENT_SECURITY_POLICY
 from openloger.webdemo.runtime import FILES, VERSION
@@ -275,6 +275,29 @@ def test_over_the_network_the_token_is_needed_and_kept(page: Path) -> None:
 
 def test_a_server_that_never_ran_closes(page: Path) -> None:
     DemoServer(page, port=8890).close()
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "own.txt").write_text("own")
+    (tmp_path / "secret.txt").write_text("secret")
+    (page / "within").symlink_to("own.txt")
+    (page / "out").symlink_to("../secret.txt")
+    (page / "above").symlink_to("..")
+    (page / "loop").symlink_to("loop")
+    with served(page) as server:
+        found = {name: answer(server, f"/{name}")[0] for name in ("within", "out", "above/secret.txt", "loop")}
+    assert found == {"within": 200, "out": 403, "above/secret.txt": 403, "loop": 404}
+
+
+def test_a_request_that_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve._Handler, "timeout", 0.2)
+    with served(tmp_path) as server:
+        port = int(server.url.rsplit(":", 1)[1].partition("/")[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: local")
+            assert connection.recv(100) == b""
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

@@ -153,9 +153,13 @@ def restore(stream: Stream | RigStream, stored: Recording) -> None:
     A run that was interrupted before it kept one starts over. Where the state is damaged, missing or another run's, it
     is rebuilt from the recording, with a warning.
 
-    Raises RecordingError where it cannot be read, or not be rebuilt.
+    Raises RecordingError where it cannot be read, or not be rebuilt, or a folder is in its place.
     """
     path = stored.state_path
+    if path.is_dir():
+        raise RecordingError(
+            f"{path}: a folder, not a regular file; move it away, and --resume goes on from the last recorded window"
+        )
     if not path.exists() and (stored.complete or len(stored.windows) < 2):
         return
     try:

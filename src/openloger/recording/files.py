@@ -10,6 +10,7 @@ from pathlib import Path
 from openloger.errors import RecordingError
 from openloger.outputs import FileLock, write_atomically
 from openloger.recording.layout import LOCK_FILE
+from openloger.runtime.platform import IrregularFileError
 
 _LONGEST_NAME = 200  # letters of a path in a message
 
@@ -25,13 +26,18 @@ def write_json(path: Path, value: object) -> None:
 
 @contextmanager
 def explain_os_errors(path: Path, advice: str) -> Iterator[None]:
-    """Turn an `OSError` into one line about the recording at `path`.
+    """Turn an `OSError` into one line about the recording at `path`; of what is no file where one belongs, into a line
+    about that.
 
     Raises:
         RecordingError: in the place of any OSError.
     """
     try:
         yield
+    except (IsADirectoryError, IrregularFileError) as error:
+        place = error.filename2 or error.filename or path  # the second is what a rename was to replace
+        kind = error.strerror if isinstance(error, IrregularFileError) else "a folder, not a regular file"
+        raise RecordingError(f"{place}: {kind}; move it away") from error
     except OSError as error:
         name = str(path) if len(str(path)) <= _LONGEST_NAME else f"{str(path)[:_LONGEST_NAME]}…"
         raise RecordingError(f"{name}: {error.strerror or error}; {advice}") from error

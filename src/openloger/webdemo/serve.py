@@ -6,6 +6,7 @@ Who may ask is decided by `Access`, as in the viewer: this machine's own pages, 
 from __future__ import annotations
 
 import http
+import os
 import posixpath
 import socket
 import sys
@@ -81,8 +82,8 @@ class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away while it is answered, as at a reload, is no error."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """A browser that goes away while it is answered, as at a reload, or takes nothing any more, is no error."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
@@ -90,6 +91,7 @@ class _Handler(SimpleHTTPRequestHandler):
     extensions_map = _TYPES
     server_version = "openloger"
     sys_version = ""
+    timeout = 60  # seconds that a browser may leave a request, or its answer, unfinished
     path = ""  # until a request line is read that has one
 
     def __init__(self, *given: Any, access: Access, **named: Any) -> None:
@@ -116,6 +118,9 @@ class _Handler(SimpleHTTPRequestHandler):
             return "a path holds no NUL"
         if any(name.startswith(".") for name in path.split("/")):
             return "hidden files are not served"
+        root, file = (Path(os.path.realpath(one)) for one in (self.directory, self.translate_path(self.path)))
+        if not file.is_relative_to(root):
+            return "a link that leads out of the page's folder is not followed"
         return self._access.refusal(
             host=next(iter(hosts), None),
             origin=next(iter(origins), None),
