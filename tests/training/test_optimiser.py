@@ -13,6 +13,7 @@ from openloger.training.optimiser import make_optimisers
 from openloger.training.train import Budget, train
 
 from .boxes import render_boxes
+from .shallow import shallow
 from .test_train import losses, tiny
 
 HAS_MUON = hasattr(torch.optim, "Muon")
@@ -36,9 +37,10 @@ def test_every_weight_moves_by_one_optimiser(kind):
 def test_muon_learns_and_is_taken_up_again(tmp_path):
     config = tiny(4)
     config = replace(config, optimiser=replace(config.optimiser, kind="muon"))
+    given = {"render": render_boxes, "device": "cpu", "shape_of": shallow}
     for out, cut in (("whole", None), ("cut", 2)):
-        train(config, tmp_path / out, render=render_boxes, device="cpu", budget=Budget(steps=cut))
-    train(config, tmp_path / "cut", render=render_boxes, device="cpu", resume=True)
+        train(config, tmp_path / out, budget=Budget(steps=cut), **given)
+    train(config, tmp_path / "cut", resume=True, **given)
     whole, cut = (losses(tmp_path / out) for out in ("whole", "cut"))
     assert whole == cut
     assert whole[-1] < whole[0]
