@@ -1,4 +1,4 @@
-"""Opening cameras and network streams with PyAV, and one line of reason where one cannot be opened."""
+"""Opening cameras and network streams (RTSP, HTTP, UDP) with PyAV; one line of reason where one cannot be opened."""
 
 from __future__ import annotations
 
