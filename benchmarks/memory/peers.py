@@ -73,7 +73,10 @@ class DeltaNet(nn.Module):
 
 def titans(width: int, chunk: int) -> nn.Module:
     module: Any = importlib.import_module("titans_pytorch")
-    return module.NeuralMemory(dim=width, chunk_size=chunk, heads=HEADS, dim_head=width // HEADS)
+    memory: nn.Module = module.NeuralMemory(dim=width, chunk_size=chunk, heads=HEADS, dim_head=width // HEADS)
+    for weight in memory.parameters():
+        weight.data = weight.data.clone()  # some are one value seen many times, which no optimiser can write to
+    return memory
 
 
 def _fla_reference() -> ModuleType:

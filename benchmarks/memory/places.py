@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
+import fitting
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from openloger.memory import HybridConfig, HybridTransformer, written
+from openloger.memory import HybridConfig, HybridTransformer
 from openloger.worlds import World
 
 VARIANTS = {"hybrid": ("ttt", "swa"), "ttt": ("ttt",), "swa": ("swa",), "full": ()}
@@ -95,21 +95,12 @@ def films(known: Tensor, visits: int, rows: int, generator: torch.Generator) -> 
 
 def train(model: Model, known: Tensor, given: argparse.Namespace, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=given.lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=given.lr, total_steps=given.steps, pct_start=0.1)
-    began = time.process_time()
-    for step in range(given.steps):
+
+    def draw_loss() -> Tensor:
         features, again = films(known, given.visits, given.batch, generator)
-        with written(model) as amounts:
-            loss = F.binary_cross_entropy_with_logits(model(features), again.float())
-        cost = given.write_cost * torch.stack(amounts).mean() if amounts else 0.0
-        optimizer.zero_grad()
-        (loss + cost).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if (step + 1) % 25 == 0:
-            print(f"  step {step + 1}: loss {loss.item():.3f}, {time.process_time() - began:.0f} s", flush=True)
+        return F.binary_cross_entropy_with_logits(model(features), again.float())
+
+    fitting.fit(model, draw_loss, steps=given.steps, lr=given.lr, write_cost=given.write_cost)
 
 
 @torch.no_grad()

@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
+import fitting
 import torch
 import torch.nn.functional as F
 from peers import MLP_RATIOS, PeerTransformer
 from torch import Tensor, nn
 
-from openloger.memory import HybridConfig, HybridTransformer, written
+from openloger.memory import HybridConfig, HybridTransformer
 
 KEYS, VALUES, NOISE = 16, 16, 8
 ASKED = 16  # at the end of a sequence of `recall`
@@ -94,24 +95,13 @@ def draw(task: str, *, batch: int, length: int, pairs: int, generator: torch.Gen
 def train(model: Model, task: str, given: argparse.Namespace, seed: int) -> float:
     """Processor seconds of the training."""
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=given.lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=given.lr, total_steps=given.steps, pct_start=0.1)
-    began = time.process_time()
-    for step in range(given.steps):
+
+    def draw_loss() -> Tensor:
         tokens, answers = draw(task, batch=given.batch, length=given.length, pairs=given.pairs, generator=generator)
         asked = answers >= 0
-        with written(model) as amounts:
-            loss = F.cross_entropy(model(tokens)[asked], answers[asked])
-        if amounts:
-            loss = loss + given.write_cost * torch.stack(amounts).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if (step + 1) % 50 == 0:
-            print(f"  step {step + 1}: loss {loss.item():.3f}, {time.process_time() - began:.0f} s", flush=True)
-    return time.process_time() - began
+        return F.cross_entropy(model(tokens)[asked], answers[asked])
+
+    return fitting.fit(model, draw_loss, steps=given.steps, lr=given.lr, write_cost=given.write_cost)
 
 
 @torch.no_grad()
@@ -163,44 +153,15 @@ def measure(variant: str, seed: int, given: argparse.Namespace) -> None:
 
 def report(given: argparse.Namespace) -> None:
     """Accuracy by length as a table, mean and spread over seeds; with `--picture`, as curves."""
-    rows = [json.loads(line) for line in given.report.read_text(encoding="utf-8").splitlines()]
-    for task in dict.fromkeys(row["task"] for row in rows):
-        cells: dict[tuple[str, int], list[float]] = defaultdict(list)
-        for row in rows:
-            if row["task"] == task:
-                cells[row["variant"], row["length"]].append(row["accuracy"])
-        lengths = sorted({length for _, length in cells})
-        print(f"\n{task}\n\n| | " + " | ".join(map(str, lengths)) + " |\n|---|" + "--:|" * len(lengths))
-        for variant in dict.fromkeys(variant for variant, _ in cells):
-            print(f"| {variant} | " + " | ".join(_cell(cells.get((variant, n), [])) for n in lengths) + " |")
+    tasks: dict[str, fitting.Cells] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for line in given.report.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        tasks[row["task"]][row["variant"]][row["length"]].append(row["accuracy"])
+    for task, cells in tasks.items():
+        print(f"\n{task}\n\n{fitting.table(cells, partial(fitting.spread, digits=1, scale=100))}")
         if given.picture is not None:
-            _draw(cells, lengths, given.picture.with_stem(f"{given.picture.stem}-{task}"))
-
-
-def _cell(values: list[float]) -> str:
-    if not values:
-        return ""
-    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.1f}{spread}"
-
-
-def _draw(cells: dict[tuple[str, int], list[float]], lengths: list[int], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 3.6))
-    for variant in dict.fromkeys(variant for variant, _ in cells):
-        known = [length for length in lengths if (variant, length) in cells]
-        values = [cells[variant, length] for length in known]
-        axes.plot(known, [statistics.mean(v) for v in values], marker="o", label=variant)
-        axes.fill_between(known, [min(v) for v in values], [max(v) for v in values], alpha=0.2)
-    axes.set_xscale("log", base=2)
-    axes.set(xlabel="tokens", ylabel="right answers")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+            file = given.picture.with_stem(f"{given.picture.stem}-{task}")
+            fitting.draw(cells, file, x="tokens", y="right answers")
 
 
 def main() -> None:

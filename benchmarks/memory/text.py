@@ -16,18 +16,18 @@ import gzip
 import itertools
 import json
 import math
-import statistics
 import struct
-import time
 import zlib
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
+import fitting
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from openloger.memory import HybridConfig, HybridTransformer, written
+from openloger.memory import HybridConfig, HybridTransformer
 
 VARIANTS = {"hybrid": ("ttt", "swa"), "ttt": ("ttt",), "swa": ("swa",), "windows": ()}
 NOVELS = ("emma", "mansfieldpark", "northangerabbey", "persuasion", "prideprejudice", "sensesensibility")
@@ -93,23 +93,13 @@ def _lines(serialised: bytes) -> list[bytes]:
 
 def train(model: Model, text: Tensor, given: argparse.Namespace, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=given.lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=given.lr, total_steps=given.steps, pct_start=0.1)
-    began = time.process_time()
-    for step in range(given.steps):
+
+    def draw_loss() -> Tensor:
         starts = torch.randint(0, len(text) - given.length - 1, (given.batch,), generator=generator)
         rows = text[starts[:, None] + torch.arange(given.length + 1)]
-        with written(model) as amounts:
-            loss = F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
-        cost = given.write_cost * torch.stack(amounts).mean() if amounts else 0.0
-        optimizer.zero_grad()
-        (loss + cost).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if (step + 1) % 25 == 0:
-            bits, seconds = loss.item() / math.log(2), time.process_time() - began
-            print(f"  step {step + 1}: {bits:.3f} bits a byte, {seconds:.0f} s", flush=True)
+        return F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
+
+    fitting.fit(model, draw_loss, steps=given.steps, lr=given.lr, write_cost=given.write_cost)
 
 
 @torch.no_grad()
@@ -137,37 +127,14 @@ def measure(variant: str, seed: int, texts: dict[str, Tensor], given: argparse.N
 
 def report(given: argparse.Namespace) -> None:
     """Bits per byte by place, mean and spread over seeds; with `--picture`, as curves."""
-    cells: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    cells: fitting.Cells = defaultdict(lambda: defaultdict(list))
     for line in given.report.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         for end, value in row["bits"].items():
             cells[row["variant"]][int(end)].append(value)
-    ends = sorted({end for by_place in cells.values() for end in by_place})
-    print("| bytes, up to | " + " | ".join(f"{end:,}" for end in ends) + " |\n|---|" + "--:|" * len(ends))
-    for variant, by_place in cells.items():
-        shown = [f"{statistics.mean(by_place[end]):.3f} ± {statistics.stdev(by_place[end]):.3f}" for end in ends]
-        print(f"| {variant} | " + " | ".join(shown) + " |")
+    print(fitting.table(cells, partial(fitting.spread, digits=3)))
     if given.picture is not None:
-        _draw(cells, given.picture)
-
-
-def _draw(cells: dict[str, dict[int, list[float]]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 3.6))
-    for variant, by_place in cells.items():
-        ends = sorted(by_place)
-        axes.plot(ends, [statistics.mean(by_place[end]) for end in ends], marker="o", label=variant)
-        low, high = ([edge(by_place[end]) for end in ends] for edge in (min, max))
-        axes.fill_between(ends, low, high, alpha=0.2)
-    axes.set_xscale("log", base=2)
-    axes.set(xlabel="bytes since the start, up to", ylabel="bits per byte")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+        fitting.draw(cells, given.picture, x="bytes since the start, up to", y="bits per byte")
 
 
 def main() -> None:
