@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def test_text_from_other_editors(made: tuple[str, Made], change: str) -> None:
     if change == "cr" and dataset in {"vbr", "euroc"}:
         pytest.skip("YAML of old Macs")
     assert_same(read_all(dataset, truth), before)
+
+
+def test_decimal_commas_are_never_other_numbers(made: tuple[str, Made]) -> None:
+    dataset, truth = made
+    texts = [path for path in truth.folder.rglob("*") if path.suffix in (*TEXTS, ".traj", ".pincam")]
+    changed = {path: re.sub(r"(?<=\d)\.(?=\d)", ",", path.read_text()) for path in texts}
+    if all(path.read_text() == text for path, text in changed.items()):
+        pytest.skip("its fractions are in other files")
+    for path, text in changed.items():
+        path.write_text(text)
+    with pytest.raises(InputError):
+        read_all(dataset, truth)
 
 
 @pytest.mark.parametrize("damage", ["utf16", "binary", "nul", "words", "cut", "empty", "ragged", "folder", "device"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,15 @@ def test_hypersim_without_its_table_of_cameras_is_refused(tmp_path: Path) -> Non
     made = layouts.hypersim(tmp_path)
     (tmp_path / "metadata_camera_parameters.csv").unlink()
     with pytest.raises(InputError, match="contrib/mikeroberts3000"):
+        open_dataset("hypersim", tmp_path)[made.name]
+
+
+@pytest.mark.parametrize("file", ["metadata_camera_parameters.csv", "ai_001_001/_detail/metadata_scene.csv"])
+def test_decimal_commas_of_hypersim_are_not_taken_for_columns(tmp_path: Path, file: str) -> None:
+    made = layouts.hypersim(tmp_path)
+    text = (tmp_path / file).read_text()
+    (tmp_path / file).write_text(re.sub(r"(?<=\d)\.(?=\d)", ",", text))
+    with pytest.raises(InputError, match=r"0\.5 for 0,5"):
         open_dataset("hypersim", tmp_path)[made.name]
 
 

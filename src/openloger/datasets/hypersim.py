@@ -31,6 +31,8 @@ _SIZE = ("settings_output_img_width", "settings_output_img_height")
 PARAMETERS = "metadata_camera_parameters.csv"
 OPENCV_FROM_OPENGL = np.diag([1.0, -1, -1])
 _STRAIGHT = 1e-6  # a pixel
+_BEYOND = "beyond"  # the key of what a row has beyond its names
+_NO_COMMAS = "if it has decimal commas, write 0.5 for 0,5"
 
 
 def find(folder: Path) -> list[str]:
@@ -100,9 +102,11 @@ def read_depth(path: Path, rays: Float64[np.ndarray, "3 3"]) -> Float32[np.ndarr
 
 
 def camera_parameters(path: Path, scene: str) -> dict[str, float]:
-    """The numbers of a scene's row. Raises InputError where there is none."""
-    rows = csv.DictReader(read_text(path, "camera parameters of Hypersim").splitlines())
+    """The numbers of a scene's row. Raises InputError where there is none, or it has more of them than names."""
+    rows = csv.DictReader(read_text(path, "camera parameters of Hypersim").splitlines(), restkey=_BEYOND)
     row = next((row for row in rows if row.get("scene_name") == scene), None)
+    if row is not None and _BEYOND in row:
+        raise InputError(f"{path}: the row of {scene} has more numbers than there are names; {_NO_COMMAS}")
     wanted = [*(f"M_cam_from_uv_{i}{j}" for i in range(3) for j in range(3)), *_SIZE]
     try:
         return {name: number_of((row or {})[name]) for name in wanted}
@@ -112,10 +116,13 @@ def camera_parameters(path: Path, scene: str) -> dict[str, float]:
 
 def _metres(scene: Path) -> float:
     path = scene / "_detail" / "metadata_scene.csv"
-    rows = dict(row[:2] for row in csv.reader(read_text(path, "of a scene").splitlines()) if len(row) > 1)
+    rows = csv.reader(read_text(path, "of a scene").splitlines())
+    found = next((row[1:] for row in rows if row[:1] == ["meters_per_asset_unit"]), [])
+    if len(found) > 1:
+        raise InputError(f"{path}: meters_per_asset_unit has {len(found)} values; {_NO_COMMAS}")
     try:
-        return number_of(rows["meters_per_asset_unit"])
-    except (KeyError, ValueError):
+        return number_of(found[0])
+    except (IndexError, ValueError):
         raise InputError(f"{path} has no meters_per_asset_unit") from None
 
 
