@@ -69,6 +69,21 @@ def test_a_cut_and_resumed_run_equals_the_uncut_one(whole, tmp_path):
         assert shard.read_bytes() == (b / shard.name).read_bytes()
 
 
+def test_one_run_at_a_time_trains_in_a_folder(tmp_path):
+    refused = []
+
+    def render(specs):
+        if not refused:
+            with pytest.raises(InputError, match="another run is training there; wait for it, or end it") as error:
+                train(tiny(1), tmp_path, render=render_boxes, device="cpu", resume=True)
+            refused.append(error)
+        return render_boxes(specs)
+
+    train(tiny(1), tmp_path, render=render, device="cpu")
+    assert refused
+    assert train(tiny(1), tmp_path, render=render, device="cpu", resume=True).step == 1
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
     train(tiny(save_every=4), tmp_path, render=render_boxes, device="cpu", budget=Budget(steps=6))
     checkpoints = tmp_path / "checkpoints"

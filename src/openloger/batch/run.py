@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,11 +22,10 @@ from openloger.batch.video import (
     write_result,
 )
 from openloger.batch.workers import Finished, PoolProgress, WorkerPool, WorkerResources, import_ray
-from openloger.errors import InputError
 from openloger.export.formats import find_format
 from openloger.frames.world import PREFIX
 from openloger.network import NetworkSpec
-from openloger.outputs import FileLock
+from openloger.outputs import one_at_a_time
 from openloger.pipeline.options import DEFAULT_NETWORK
 from openloger.recording.layout import COMMITTED_FILE
 from openloger.version import __version__
@@ -202,24 +201,12 @@ def _enough(resources: WorkerResources, videos: int) -> WorkerResources:
     return resources if resources.workers is None else replace(resources, workers=min(resources.workers, videos))
 
 
-@contextmanager
-def _alone(storage: Storage) -> Iterator[None]:
+def _alone(storage: Storage) -> AbstractContextManager[None]:
     """One batch at a time in a folder; at an address nothing can be locked."""
     folder = storage.path(RESULTS_FOLDER)
     if folder is None:
-        yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK_FILE)
-    except BlockingIOError as error:
-        raise InputError(f"{storage.address}: another batch is writing there; wait for it, or end it") from error
-    except OSError as error:
-        raise InputError(f"{storage.address} cannot be written to ({error.strerror or error})") from error
-    try:
-        yield
-    finally:
-        lock.release()
+        return nullcontext()
+    return one_at_a_time(folder / _LOCK_FILE, at=storage.address, other="another batch is writing there")
 
 
 def _divide(

@@ -15,7 +15,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from itertools import islice
@@ -39,10 +38,11 @@ from openloger.datasets.packed import (
 )
 from openloger.datasets.sequence import DatasetFolder, Labelled, Sequence, frames_at
 from openloger.errors import InputError, OpenlogerError
-from openloger.outputs import FileLock, check_place, remove_drafts, remove_folder, staged_file, write_output
+from openloger.outputs import check_place, one_at_a_time, remove_drafts, remove_folder, staged_file, write_output
 from openloger.shapes import Float64
 
 MADE_BY = "datasets pack"
+_OTHER_PACK = "another run is packing into it"
 MOST_PIXELS = 512_000  # a clip of 255,000 pixels at 1:1 is cut out of a picture of 16:9 without being enlarged
 _PNG_LEVEL = 1  # of zlib: half the time of 6, and a twentieth more bytes
 _BLOCK = tarfile.BLOCKSIZE
@@ -98,7 +98,7 @@ def pack_dataset(dataset: DatasetFolder, out: Path, options: PackOptions | None 
         raise InputError(f"{dataset.folder} is packed already; pack the dataset that it was made from")
     settings = PackSettings(dataset.dataset, dataset.depth, options.pixels, options.quality)
     _prepare(out, settings, options.existing)
-    with _alone(out):
+    with one_at_a_time(out / PACK_FILE, at=str(out), other=_OTHER_PACK):
         remove_drafts(out, "shard-*", made_by=MADE_BY)
         done = _packed_before(out)
         waiting = deque(name for name in dataset if name not in done)
@@ -163,26 +163,11 @@ def _prepare(out: Path, settings: PackSettings, existing: str) -> None:
         return
     check_place(out, made_by=MADE_BY, overwrite=existing == "overwrite", folder=True)
     if has_pack and existing == "overwrite":
-        with _alone(out):
+        with one_at_a_time(out / PACK_FILE, at=str(out), other=_OTHER_PACK):
             pass  # no other run would lose its shards
         remove_folder(out, made_by=MADE_BY)
     content = json.dumps({"format": FORMAT, **asdict(settings)}, indent=1)
     write_output(out / PACK_FILE, content, made_by=MADE_BY)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """One run at a time in a pack; what is locked is `packed.json`, which stays as it is while a run goes on."""
-    try:
-        lock = FileLock(out / PACK_FILE)
-    except BlockingIOError as error:
-        raise InputError(f"{out}: another run is packing into it; wait for it, or end it") from error
-    except OSError as error:
-        raise InputError(f"{out} cannot be written to ({error.strerror or error}): choose another folder") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _packed_before(out: Path) -> set[str]:

@@ -11,7 +11,7 @@ from openloger.outputs.atomic import (
     sync_file,
     write_atomically,
 )
-from openloger.outputs.lock import FileLock
+from openloger.outputs.lock import FileLock, one_at_a_time
 from openloger.outputs.manifest import (
     MANIFEST,
     damaged_file,
@@ -31,6 +31,7 @@ __all__ = [
     "damaged_file",
     "is_clutter",
     "is_ours",
+    "one_at_a_time",
     "partial_of",
     "prepare",
     "put_in_place",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from openloger.errors import InputError
 from openloger.runtime.platform import try_lock
 
 _log = logging.getLogger("openloger")
@@ -37,3 +40,22 @@ class FileLock:
     def release(self) -> None:
         """Let others have it."""
         self._finalizer()
+
+
+@contextmanager
+def one_at_a_time(file: Path, *, at: str, other: str) -> Iterator[None]:
+    """Hold the lock on `file`, whose folder is made where it is missing; `at` is the output's name for people.
+
+    Raises InputError where another process, which is named `other` then, holds it, and where it cannot be made.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
+    except BlockingIOError as error:
+        raise InputError(f"{at}: {other}; wait for it, or end it") from error
+    except OSError as error:
+        raise InputError(f"{at} cannot be written to ({error.strerror or error}): choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()

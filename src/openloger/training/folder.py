@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from openloger.errors import InputError
 from openloger.network import Network
 from openloger.network.checkpoint import save_network
-from openloger.outputs import check_place, replace_file
+from openloger.outputs import check_place, one_at_a_time, replace_file
 from openloger.training.checkpoint import MADE_BY, latest_checkpoint
 from openloger.training.config import TrainConfig, as_dict
+from openloger.training.distribute import Ranks, gather
 from openloger.training.metrics import METRICS_FILE, is_metrics_file
 
 CONFIG_FILE, WEIGHTS_FILE, CHECKPOINTS_FOLDER = "config.json", "weights.safetensors", "checkpoints"
+LOCK_FILE = "run.lock"
 
 
 def check_run_folder(out: Path) -> None:
@@ -32,6 +36,25 @@ def check_run_folder(out: Path) -> None:
     metrics = out / METRICS_FILE
     if metrics.exists() and not is_metrics_file(metrics):
         raise InputError(f"{metrics} is not the metrics of a run, so it is not replaced: train into another folder")
+
+
+@contextmanager
+def alone_in(out: Path, among: Ranks) -> Iterator[None]:
+    """One run at a time in a folder, of however many processes: the first of them holds the lock.
+
+    Raises:
+        InputError: in all processes, where another run is writing there.
+    """
+    with ExitStack() as stack:
+        fault = ""
+        if among.first:
+            try:
+                stack.enter_context(one_at_a_time(out / LOCK_FILE, at=str(out), other="another run is training there"))
+            except InputError as error:
+                fault = str(error)
+        if fault := gather(fault, among)[0]:
+            raise InputError(fault)
+        yield
 
 
 def write_config(out: Path, config: TrainConfig) -> None:

@@ -49,7 +49,7 @@ from openloger.training.distribute import (
     shard,
     wrap,
 )
-from openloger.training.folder import CHECKPOINTS_FOLDER, check_run_folder, write_config, write_weights
+from openloger.training.folder import CHECKPOINTS_FOLDER, alone_in, check_run_folder, write_config, write_weights
 from openloger.training.footage import opened
 from openloger.training.initialise import begin_from, join_memory
 from openloger.training.lines import progress_line, score_line
@@ -124,6 +124,7 @@ def train(
     beside = config.render_workers
     with (
         ranks(device, context=config.context_parallel) as among,
+        alone_in(out, among),
         stop_requests() as stop,
         cores_shared(work=math.inf, beside=beside),
         Saver(config, among) as saver,
