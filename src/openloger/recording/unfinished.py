@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,4 +52,6 @@ class UnfinishedPass:
         try:
             remove_file(self._file)
         except OSError as error:
+            if not os.path.lexists(self._file):  # a file system that is read-only refuses to remove what is not there
+                return
             logger.warning("%s: %s; it is of no more use", self._file, error.strerror or error)
