@@ -31,7 +31,7 @@ from openloger.corrections.ground_motion import best_height, heights_tried, leve
 from openloger.errors import InputError, RecordingError
 from openloger.geometry import rotation_from_axis_angle
 from openloger.geometry.earth import GeoOrigin
-from openloger.recording import Recording
+from openloger.recording import Recording, open_recording
 
 SCALE = 3.7
 ORIGIN = GeoOrigin(47.3667, 8.55, 408.0)
@@ -372,3 +372,14 @@ def test_a_start_that_is_no_time_is_refused(recording: Recording, street: Walk, 
     file = write_csv(tmp_path / "a.csv", street.true_centres, np.arange(len(street.true_centres)) / FPS)
     with pytest.raises(InputError, match=f"start {start}: time 0 is not a finite number"):
         align_by_gps(recording, file, start=start)
+
+
+def test_of_two_alignments_of_the_same_cameras_one_is_written(recording: Recording) -> None:
+    """As two commands at once compute them: applied one behind the other, both would be wrong."""
+    other = open_recording(recording.path)
+    found, late = align_by_camera_height(recording, 1.6), align_by_camera_height(other, 1.6)
+    apply(recording, found)
+    with pytest.raises(RecordingError, match="another command has changed its correction"):
+        apply(other, late)
+    assert open_recording(recording.path).correction_texts == recording.correction_texts
+    assert len(recording.correction_texts) == 1

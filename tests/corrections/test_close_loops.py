@@ -13,7 +13,8 @@ import torch
 from true_recordings import Walk, record, walk
 
 from openloger import cli
-from openloger.corrections import apply, close_loops, undo
+from openloger.cli import close_loops as cli_close_loops
+from openloger.corrections import Alignment, apply, close_loops, undo
 from openloger.corrections.loops import may_meet, solve_loops
 from openloger.corrections.places import Places, likely_pairs
 from openloger.corrections.revisits import (
@@ -29,7 +30,7 @@ from openloger.corrections.revisits import (
 from openloger.errors import InputError
 from openloger.geometry import SE3, Sim3
 from openloger.network import Network, load_network
-from openloger.recording import CorrectionStep, Recording, add_correction, open_recording
+from openloger.recording import CorrectionStep, Recording, add_correction, create_recording, open_recording
 
 FRAMES, PLACE = 48, 4  # of a lap, and of a window
 LAP = tuple(range(FRAMES))
@@ -331,3 +332,24 @@ def test_a_disk_that_refuses_costs_the_search_nothing(
     assert [record.message for record in caplog.records if "a pass that is cut starts over" in record.message] == [
         f"{recording.path / 'loops.json'}: No space left on device; a pass that is cut starts over"
     ]
+
+
+def test_loops_are_not_searched_for_where_they_could_not_be_written(
+    two_laps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The search takes minutes; --dry-run writes nothing and needs no place."""
+    path = shutil.copytree(two_laps, tmp_path / "laps")
+    searched = []
+
+    def search(recording: Recording, **_: object) -> Alignment:
+        searched.append(recording.path)
+        raise InputError("nothing to close")
+
+    monkeypatch.setattr(cli_close_loops, "find_loops", search)
+    with create_recording(path, open_recording(path).meta, overwrite=True), pytest.raises(SystemExit):
+        cli.main(["close-loops", str(path)])
+    assert "another run is writing" in capsys.readouterr().err
+    assert searched == []
+    with pytest.raises(SystemExit):
+        cli.main(["close-loops", str(path), "--dry-run"])
+    assert searched == [path]

@@ -11,6 +11,7 @@ import pytest
 from openloger.errors import InputError
 from openloger.outputs import (
     MANIFEST,
+    atomic,
     check_place,
     damaged_file,
     is_ours,
@@ -260,3 +261,47 @@ def test_a_folder_that_cannot_be_listed_is_neither_passed_over_nor_replaced(
             make_folder(tmp_path / "new")
     assert tree(tmp_path / "s") == before
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_place_that_nothing_can_be_written_to_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: bool
+) -> None:
+    """The system is asked, as root may write to every folder that is not mounted to be read alone."""
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and access(path, mode))
+    check_place(tmp_path / "free" / "out", made_by="tests", folder=True)
+    with pytest.raises(InputError, match=r"cannot write .*locked is read-only.*choose another path"):
+        check_place(locked if within else locked / "new" / "out", made_by="tests", folder=True)
+    with pytest.raises(InputError, match=r"cannot write .*locked is read-only"):
+        check_place(locked / "page.html", made_by="tests")
+
+
+def test_two_runs_do_not_exchange_the_entries_of_one_folder_at_once(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    out = tmp_path / "out"
+    make_folder(out)
+    before = tree(tmp_path)
+    other = os.open(out, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(InputError, match="out: another run is writing there"):
+            make_folder(out, overwrite=True, text="b")
+        assert tree(tmp_path) == before
+    finally:
+        os.close(other)
+    make_folder(out, overwrite=True, text="b")
+    assert [text for name, text in tree(out).items() if name != MANIFEST] == ["b", "b"]
+
+
+def test_the_disk_has_the_name_of_every_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder that is new is flushed into its parent, after it is made."""
+    flushed: list[Path] = []
+    monkeypatch.setattr(atomic, "sync_folder", lambda folder: flushed.append(Path(folder)))
+    atomic.make_folder(tmp_path / "a" / "b")
+    assert sorted(flushed) == [tmp_path, tmp_path / "a"]
+    flushed.clear()
+    atomic.make_folder(tmp_path / "a" / "b")
+    assert flushed == []

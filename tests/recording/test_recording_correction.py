@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from openloger.recording import (
     CorrectionStep,
     Recording,
     add_correction,
+    check_correctable,
+    correction,
     create_recording,
     open_recording,
     undo_correction,
@@ -124,3 +128,40 @@ def test_no_correction_is_written_while_a_run_writes(recording: Recording) -> No
         pytest.raises(RecordingError, match="another run is writing"),
     ):
         add_correction(recording.path, step(0))
+
+
+def test_a_step_is_written_behind_the_steps_that_it_was_computed_from_alone(recording: Recording) -> None:
+    """Two commands at once: the second's result is of cameras that are others by now."""
+    first = add_correction(recording.path, step(0, seed=1), behind=())
+    with pytest.raises(RecordingError, match=r"another command has changed its correction.*give the command again"):
+        add_correction(recording.path, step(0, seed=2), behind=())
+    recording.refresh()
+    assert len(recording.correction_texts) == 1
+    stored = recording.correction
+    assert stored is not None
+    add_correction(recording.path, step(0, 9, seed=2), behind=stored.steps)
+    undo_correction(recording.path)
+    undo_correction(recording.path)
+    with pytest.raises(RecordingError, match="another command"):
+        add_correction(recording.path, step(0, seed=3), behind=first.steps)
+    assert not (recording.path / "correction.json").exists()
+
+
+def test_the_place_of_a_correction_is_tried_and_stays_as_it_is(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(recording.path.iterdir())
+    check_correctable(recording.path)
+    assert sorted(recording.path.iterdir()) == before
+    with (
+        create_recording(recording.path, meta(), overwrite=True),
+        pytest.raises(RecordingError, match="another run is writing"),
+    ):
+        check_correctable(recording.path)
+
+    def refused(path: Path, data: bytes) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(correction, "prepare", refused)
+    with pytest.raises(RecordingError, match="Read-only file system"):
+        check_correctable(recording.path)

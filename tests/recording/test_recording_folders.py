@@ -278,3 +278,17 @@ def test_reading_in_order_decodes_each_chunk_once_and_holds_few(
         assert len(recording._view._chunks) <= reader.CACHED_CHUNKS
     assert len(decoded) == len(set(decoded))
     assert {number for name, number in decoded if name == "depth"} == set(range(13))
+
+
+def test_a_new_recording_is_on_the_disk_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder's entry in the folder above, and that one's, too."""
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    create_recording(tmp_path / "walks" / "monday", values.meta()).close()
+    assert {str(tmp_path), str(tmp_path / "walks"), str(tmp_path / "walks" / "monday")} <= set(flushed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -20,6 +21,7 @@ import pytest
 from network.exported_networks import export_small
 
 from openloger.cli import main
+from openloger.cli import web_demo as cli_web_demo
 from openloger.errors import InputError
 from openloger.outputs import MANIFEST
 from openloger.webdemo import DemoServer, Runtime, check_demo, find_runtime, serve, write_web_demo
@@ -338,3 +340,15 @@ def test_a_browser_that_goes_away_is_no_error(tmp_path: Path, capfd: pytest.Capt
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         assert answer(server, "/large.bin", Host="localhost:{port}")[0] == 200
     assert capfd.readouterr().err == ""
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The export takes over a minute. The system is asked, as root may write to most folders."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and access(path, mode))
+    monkeypatch.setattr(cli_web_demo, "load_network", lambda *_, **__: pytest.fail("the network is loaded"))
+    with pytest.raises(SystemExit):
+        main(["web-demo", str(tmp_path / "page")])
+    assert f"cannot write {tmp_path / 'page'}: {tmp_path} is read-only" in capsys.readouterr().err

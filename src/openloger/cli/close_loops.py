@@ -11,7 +11,7 @@ from openloger.cli.terminal import print_status, progress_bar
 from openloger.corrections import close_loops as find_loops
 from openloger.errors import InputError
 from openloger.network import load_network
-from openloger.recording import open_recording
+from openloger.recording import check_correctable, open_recording
 
 
 def close_loops(
@@ -46,6 +46,8 @@ def close_loops(
             raise InputError("--undo goes alone: it takes the last correction away")
         report_undone(opened, json=json)
         return
+    if not dry_run:
+        check_correctable(opened.path)  # what follows takes minutes
     loaded = None
     if network is not None or weights is not None or device != "auto":
         loaded = load_network(network or opened.meta.network, weights=weights, device=device)

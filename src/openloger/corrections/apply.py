@@ -9,9 +9,11 @@ from openloger.recording import CorrectionStep, Recording, add_correction, undo_
 def apply(recording: Recording, alignment: Alignment) -> None:
     """Write it; `recording`, and every one that is opened later, is corrected from then on.
 
-    Raises RecordingError where the disk refuses, or a run is writing to the recording.
+    Raises RecordingError where the disk refuses, a run is writing to the recording, or another command has corrected it
+    since it was opened: an alignment fits the cameras that it was computed from.
     """
-    add_correction(recording.path, alignment.step)
+    before = () if recording.correction is None else recording.correction.steps
+    add_correction(recording.path, alignment.step, behind=before)
     recording.refresh()
 
 

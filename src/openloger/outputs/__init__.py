@@ -4,6 +4,7 @@ Every writer of the package (exports, pages, worlds, training, measurements) goe
 """
 
 from openloger.outputs.atomic import (
+    make_folder,
     partial_of,
     prepare,
     put_in_place,
@@ -31,6 +32,7 @@ __all__ = [
     "damaged_file",
     "is_clutter",
     "is_ours",
+    "make_folder",
     "one_at_a_time",
     "partial_of",
     "prepare",

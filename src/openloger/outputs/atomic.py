@@ -7,6 +7,7 @@ takes up room even once it is gone. In a run of hours, which writes a dozen file
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from openloger.runtime.platform import AnyPath, remove_file, replace_file, sync_folder
 
@@ -67,6 +68,19 @@ def put_in_place(path: AnyPath) -> None:
 def partial_of(path: AnyPath) -> str:
     """The file that becomes `path` once it is whole."""
     return os.fspath(path) + PARTIAL_SUFFIX
+
+
+def make_folder(path: AnyPath) -> None:
+    """Make a folder, and the parents that are missing; on return the disk has their names. One that is there stays.
+
+    Raises:
+        OSError: what the file system reported.
+    """
+    folder = Path(path)
+    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
 
 
 def _folder_of(path: AnyPath) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from openloger.errors import InputError
+from openloger.outputs.atomic import make_folder
 from openloger.runtime.platform import try_lock
 
 _log = logging.getLogger("openloger")
@@ -49,7 +50,7 @@ def one_at_a_time(file: Path, *, at: str, other: str) -> Iterator[None]:
     Raises InputError where another process, which is named `other` then, holds it, and where it cannot be made.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         lock = FileLock(file)
     except BlockingIOError as error:
         raise InputError(f"{at}: {other}; wait for it, or end it") from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from openloger.errors import InputError
-from openloger.outputs.atomic import sync_file
+from openloger.outputs.atomic import make_folder, sync_file
 from openloger.outputs.manifest import (
     DESK_PREFIX,
     MANIFEST,
@@ -21,7 +22,7 @@ from openloger.outputs.manifest import (
     record_folder,
     remove_folder,
 )
-from openloger.runtime.platform import place_file, remove_file, rename, replace_file, sync_folder
+from openloger.runtime.platform import WINDOWS, place_file, remove_file, rename, replace_file, sync_folder, try_lock
 
 _ELSEWHERE = "choose another path, or move it away"
 _OVERWRITE = "choose another path, or give --overwrite (overwrite=True)"
@@ -31,12 +32,13 @@ def check_place(path: Path, *, made_by: str, overwrite: bool = False, folder: bo
     """Check that an output of the command `made_by`, a file or a whole `folder`, may be written to `path`.
 
     Raises InputError where something is there: without `overwrite` always (an empty folder excepted), with it where
-    not every file of it is one that `made_by` wrote, unchanged since.
+    not every file of it is one that `made_by` wrote, unchanged since; and where the system refuses new files there.
     """
     if "\0" in str(path):
         raise InputError(f"cannot write {str(path)!r}: a path holds no NUL")
     try:
         path = _followed(path)
+        _check_permission(path if folder and path.is_dir() else path.parent, path)
         if not path.is_symlink() and not path.exists():
             return
     except OSError as error:
@@ -57,6 +59,13 @@ def check_place(path: Path, *, made_by: str, overwrite: bool = False, folder: bo
         raise InputError(
             f"{foreign} is not what `{made_by}` wrote, or has changed since, so it is not replaced: {_ELSEWHERE}"
         )
+
+
+def _check_permission(home: Path, path: Path) -> None:
+    """Raises InputError where no file can be made in `home`, or in the first of its parents that is there."""
+    there = next((one for one in (home, *home.parents) if one.is_dir()), None)
+    if there is not None and not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: {there} is read-only, or another user's; choose another path")
 
 
 @contextmanager
@@ -93,11 +102,12 @@ def staged_folder(path: Path, *, made_by: str, overwrite: bool = False) -> Itera
         draft.mkdir()
         yield draft
         record_folder(draft, made_by=made_by)
-        check_place(path, made_by=made_by, overwrite=overwrite, folder=True)
-        if within:
-            _swap(draft, path, aside=desk / "replaced", made_by=made_by)
-        else:
-            _move(draft, path)
+        with _alone_in(path) if within else nullcontext():
+            check_place(path, made_by=made_by, overwrite=overwrite, folder=True)
+            if within:
+                _swap(draft, path, aside=desk / "replaced", made_by=made_by)
+            else:
+                _move(draft, path)
         sync_folder(path if within else path.parent)
 
 
@@ -137,7 +147,7 @@ def _desk_prefix(made_by: str) -> str:
 def _desk(home: Path, path: Path, made_by: str) -> Iterator[Path]:
     """A folder of our own in `home`; removed at the end, unless something that is not ours lies in it."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         desk = Path(tempfile.mkdtemp(prefix=_desk_prefix(made_by), dir=home))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -150,6 +160,24 @@ def _desk(home: Path, path: Path, made_by: str) -> Iterator[Path]:
             shutil.rmtree(draft) if draft.is_dir() else remove_file(draft)
         if not any(desk.iterdir()):
             desk.rmdir()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One run at a time exchanges the entries of a folder; on Windows, where folders have no locks, nothing is held.
+
+    Raises InputError where another run does.
+    """
+    if WINDOWS:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if try_lock(descriptor) is False:
+            raise InputError(f"{folder}: another run is writing there; wait for it, or end it")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _swap(draft: Path, path: Path, *, aside: Path, made_by: str) -> None:

@@ -9,6 +9,7 @@ from openloger.recording.correction import (
     Correction,
     CorrectionStep,
     add_correction,
+    check_correctable,
     undo_correction,
 )
 from openloger.recording.create import create_recording, resume_recording
@@ -30,6 +31,7 @@ __all__ = [
     "RecordingWriter",
     "UnfinishedPass",
     "add_correction",
+    "check_correctable",
     "create_recording",
     "open_recording",
     "resume_recording",

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 from openloger.errors import RecordingError, in_a_line
 from openloger.geometry import Sim3
 from openloger.geometry.earth import GeoOrigin
+from openloger.outputs import partial_of, prepare
 from openloger.recording.files import explain_os_errors, write_json, writer_lock
 from openloger.recording.layout import CORRECTION_FILE
 from openloger.recording.lines import CHECKSUM, is_whole, sealed
@@ -142,13 +144,31 @@ def read_correction(folder: Path) -> Correction | None:
         ) from error
 
 
-def add_correction(folder: Path, step: CorrectionStep) -> Correction:
-    """Write one more step behind those that are there.
+def check_correctable(folder: Path) -> None:
+    """Check that a correction can be written beside a recording, before a long one is computed; it stays as it is.
 
     Raises:
         RecordingError: the disk refuses, or a run is writing to the recording.
     """
-    return _replace(folder, lambda steps: (*steps, step))
+    with _steps_to_replace(folder):
+        prepare(folder / CORRECTION_FILE, b"")
+        remove_file(partial_of(folder / CORRECTION_FILE))
+
+
+def add_correction(folder: Path, step: CorrectionStep, *, behind: Sequence[CorrectionStep] | None = None) -> Correction:
+    """Write one more step behind those that are there; with `behind`, only where they are the ones that it was computed
+    from.
+
+    Raises:
+        RecordingError: the disk refuses, a run is writing to the recording, or the steps are others than `behind`.
+    """
+    with _steps_to_replace(folder) as steps:
+        if behind is not None and _steps_to_json(steps) != _steps_to_json(behind):
+            raise RecordingError(
+                f"{folder}: another command has changed its correction since this one began, whose result would be "
+                "wrong now, and is not written; give the command again"
+            )
+        return _write(folder, (*steps, step))
 
 
 def undo_correction(folder: Path) -> CorrectionStep:
@@ -157,27 +177,36 @@ def undo_correction(folder: Path) -> CorrectionStep:
     Raises:
         RecordingError: there is none, the disk refuses, or a run is writing to the recording.
     """
-    before = read_correction(folder)
-    if before is None:
-        raise RecordingError(f"{folder}: has no correction; there is nothing to undo")
-    _replace(folder, lambda steps: steps[:-1])
-    return before.steps[-1]
+    with _steps_to_replace(folder) as steps:
+        if not steps:
+            raise RecordingError(f"{folder}: has no correction; there is nothing to undo")
+        _write(folder, steps[:-1])
+        return steps[-1]
 
 
-def _replace(folder: Path, change: Any) -> Correction:
+@contextmanager
+def _steps_to_replace(folder: Path) -> Iterator[tuple[CorrectionStep, ...]]:
+    """The steps that are there, while nobody else may change them."""
     with explain_os_errors(folder, _ADVICE):
         lock = writer_lock(folder)
         try:
             before = read_correction(folder)
-            steps: tuple[CorrectionStep, ...] = change(() if before is None else before.steps)
-            if steps:
-                value = {"format": FORMAT, "version": FORMAT_VERSION, "steps": [_step_to_json(one) for one in steps]}
-                write_json(folder / CORRECTION_FILE, sealed(value))
-            else:
-                remove_file(folder / CORRECTION_FILE)
+            yield () if before is None else before.steps
         finally:
             lock.release()
+
+
+def _write(folder: Path, steps: tuple[CorrectionStep, ...]) -> Correction:
+    if steps:
+        value = {"format": FORMAT, "version": FORMAT_VERSION, "steps": _steps_to_json(steps)}
+        write_json(folder / CORRECTION_FILE, sealed(value))
+    else:
+        remove_file(folder / CORRECTION_FILE)
     return Correction(steps)
+
+
+def _steps_to_json(steps: Sequence[CorrectionStep]) -> list[dict[str, Any]]:
+    return [_step_to_json(one) for one in steps]
 
 
 def _step_to_json(step: CorrectionStep) -> dict[str, Any]:

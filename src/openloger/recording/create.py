@@ -11,7 +11,7 @@ from typing import Literal
 
 from openloger.diagnostics import doubt_of_centre
 from openloger.errors import RecordingError, counted
-from openloger.outputs import is_clutter
+from openloger.outputs import is_clutter, make_folder
 from openloger.outputs.atomic import PARTIAL_SUFFIX
 from openloger.recording.committed import NOTHING, Committed, read_committed, write_committed
 from openloger.recording.files import explain_os_errors, writer_lock
@@ -39,7 +39,7 @@ def create_recording(path: str | os.PathLike[str], meta: RecordingMeta, *, overw
     existing = "overwrite" if overwrite else "refuse"
     with explain_os_errors(folder, _ADVICE), ExitStack() as on_error:
         check_folder(folder, existing=existing)  # before anything is made in it, and again once it is ours alone
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = writer_lock(folder)
         on_error.callback(lock.release)
         check_folder(folder, existing=existing)
