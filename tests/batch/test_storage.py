@@ -234,3 +234,15 @@ def test_no_video_is_begun_on_a_full_disk(network, clip, tmp_path, monkeypatch):
     assert result.state == "complete"
     assert "GB free; a video begins from" in notes[0]
     assert notes[-1] == ""
+
+
+def test_a_stop_begins_no_video_that_waits_for_room(network, clip, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100, 0, 5))
+    control = WorkerControl()
+    control.stop()
+    result = worker(network, str(tmp_path / "out"), tmp_path, least_free_bytes=10)(
+        Video("a", str(clip), SMALL), control
+    )
+    assert (result.state, result.frames) == ("interrupted", 0)
+    assert not (tmp_path / "out" / "a").exists()

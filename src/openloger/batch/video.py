@@ -130,7 +130,8 @@ class VideoWorker:
     def _finish(self, video: Video, control: WorkerControl) -> VideoResult:
         version = "" if video.source.startswith(PREFIX) else version_of(video.source)
         folder = self._out.path(video.name) or self._scratch / "recordings" / video.name
-        self._wait_for_room(folder, control)
+        if not self._has_room(folder, control):
+            return self._result(video, "interrupted", None, (), version)
         try:
             recording = self._reconstruct(video, folder, control)
             exports = self._export(recording, video, folder) if recording.complete else ()
@@ -215,14 +216,17 @@ class VideoWorker:
             written.append(self._out.at(video.name + ending))
         return tuple(written)
 
-    def _wait_for_room(self, folder: Path, control: WorkerControl) -> None:
-        """Until the disk has room; nothing is begun that would fill it."""
+    def _has_room(self, folder: Path, control: WorkerControl) -> bool:
+        """True once the disk has room, which is waited for; False where a stop comes first: nothing is begun that would
+        fill it."""
         place = next(parent for parent in folder.parents if parent.exists())
-        while shutil.disk_usage(place).free < self._job.least_free_bytes and not control.should_stop():
-            free = shutil.disk_usage(place).free
+        while (free := shutil.disk_usage(place).free) < self._job.least_free_bytes:
+            if control.should_stop():
+                return False
             control.report(0, f"{place} has {free / 1e9:.1f} GB free; a video begins from {self._least_gb} GB on")
             time.sleep(_ROOM_POLL_S)
         control.report(0)
+        return True
 
     @property
     def _least_gb(self) -> str:

@@ -7,6 +7,8 @@ for its progress; it prepares itself once (a network is loaded) and then takes i
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -331,7 +333,7 @@ def _connect(ray: Any, resources: WorkerResources) -> bool:
     if ray.is_initialized():
         return False
     if resources.address is not None:
-        with _silent():
+        with _silent(), _own_signals():
             try:
                 ray.init(address=resources.address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as error:
@@ -343,7 +345,7 @@ def _connect(ray: Any, resources: WorkerResources) -> bool:
     cpus = (
         None if resources.workers is None else max(os.cpu_count() or 1, resources.workers * resources.cpus_per_worker)
     )
-    with _silent():
+    with _silent(), _own_signals():
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -363,6 +365,20 @@ def _silent() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """With the program's answers to Ctrl-C and SIGTERM afterwards: Ray's core puts its own, which abort the process, in
+    their place, beneath Python, which still names the program's. Only the main thread can set them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:  # None: it was not set from Python
+                    signal.signal(number, handler)
 
 
 def _placement(available: dict[str, float], resources: WorkerResources) -> tuple[int, dict[str, Any]]:
