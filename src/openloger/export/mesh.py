@@ -101,10 +101,11 @@ def surface_of(brick: Brick, marching_cubes: Any) -> Surface | None:
     faces = faces[cubes[tuple(cube.T)]]
     if len(faces) == 0:
         return None
-    used, faces = np.unique(faces, return_inverse=True)
-    vertices = vertices[used]
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    vertices, faces = vertices[used], (np.cumsum(used) - 1)[faces]
     colours = brick.rgb[tuple(np.rint(vertices).astype(np.int64).T)]
-    return brick.origin + vertices.astype(np.float64), faces.reshape(-1, 3), colours
+    return brick.origin + vertices.astype(np.float64), faces, colours
 
 
 def _view(

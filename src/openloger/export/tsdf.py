@@ -22,6 +22,8 @@ SIDE = 8  # voxels along a block
 TRUNCATION = 4.0  # voxels
 _MOST_WEIGHT = 64.0  # of old evidence; float16 keeps a mean of it
 _FIRST_BLOCKS = 1024
+_BLOCKS_AT_ONCE = 256  # whose bricks are in memory together: 4 MB
+_EMPTY = {"distance": 1.0, "weight": 0.0, "rgb": 0.0}  # where there is no block
 _LOCAL = np.stack(np.meshgrid(*[np.arange(SIDE)] * 3, indexing="ij"), -1).reshape(-1, 3)
 _CORNERS = np.array(list(product((0, 1), repeat=3)))
 
@@ -57,7 +59,7 @@ class DistanceField:
         self._folder = folder
         self._number: dict[tuple[int, int, int], int] = {}
         self._rooms = 0
-        self._arrays: dict[str, np.memmap] = {}
+        self._arrays: dict[str, np.ndarray] = {}  # in files
 
     def __enter__(self) -> DistanceField:
         return self
@@ -66,7 +68,7 @@ class DistanceField:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._arrays.clear()
-        for name in ("distance", "weight", "rgb"):
+        for name in _EMPTY:
             (self._folder / f"{name}.tmp").unlink(missing_ok=True)
 
     def __len__(self) -> int:
@@ -97,20 +99,32 @@ class DistanceField:
 
     def bricks(self) -> Iterator[Brick]:
         """Of every block, in the order in which they were first seen."""
-        for block, number in self._number.items():
-            distance = np.ones((2 * SIDE,) * 3, np.float32)
-            weight, rgb = np.zeros_like(distance), np.zeros((*distance.shape, 3), np.float32)
-            for corner in _CORNERS:
-                other = self._number.get((block[0] + corner[0], block[1] + corner[1], block[2] + corner[2]))
-                if other is None:
-                    continue
-                place = tuple(slice(SIDE * at, SIDE * (at + 1)) for at in corner)
-                distance[place] = self._arrays["distance"][other].reshape(SIDE, SIDE, SIDE)
-                weight[place] = self._arrays["weight"][other].reshape(SIDE, SIDE, SIDE)
-                rgb[place] = self._arrays["rgb"][other].reshape(SIDE, SIDE, SIDE, 3)
-            del number
-            inside = (slice(SIDE + 1),) * 3
-            yield Brick(np.array(block) * SIDE, distance[inside], weight[inside] > 0, rgb[inside])
+        blocks = np.array(list(self._number), np.int64).reshape(-1, 3)
+        for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
+            some = blocks[start : start + _BLOCKS_AT_ONCE]
+            numbers = self._around(some)
+            distance, weight, rgb = (self._bricks_of(name, numbers, empty) for name, empty in _EMPTY.items())
+            for i, block in enumerate(some):
+                yield Brick(block * SIDE, distance[i], weight[i] > 0, rgb[i])
+
+    def _around(self, blocks: Int[np.ndarray, "block 3"]) -> Int[np.ndarray, "corner block"]:
+        """The places of blocks and of their neighbours on the far sides in the arrays; -1 where there is none."""
+        keys = map(tuple, (blocks + _CORNERS[:, None]).reshape(-1, 3).tolist())
+        return np.array([self._number.get(key, -1) for key in keys]).reshape(len(_CORNERS), len(blocks))
+
+    def _bricks_of(
+        self, name: str, numbers: Int[np.ndarray, "corner block"], empty: float
+    ) -> Float32[np.ndarray, "block x y z *channel"]:
+        """Each block's values and the first layer of its neighbours'."""
+        values = self._arrays[name]
+        bricks = np.full((numbers.shape[1], *(SIDE + 1,) * 3, *values.shape[2:]), empty, np.float32)
+        for corner, number in zip(_CORNERS, numbers, strict=True):
+            there = number >= 0
+            place = tuple(slice(SIDE * at, SIDE + at) for at in corner)
+            layers = tuple(slice(1 if at else SIDE) for at in corner)
+            given = values[number[there]].reshape(-1, *(SIDE,) * 3, *values.shape[2:])
+            bricks[there, *place] = given[:, *layers]
+        return bricks
 
     def _touched(self, view: DepthView) -> Int[np.ndarray, "block 3"]:
         """The blocks within the truncation of what a frame saw, along its rays."""
@@ -143,7 +157,7 @@ class DistanceField:
             self._arrays.pop(name, None)
             with path.open("ab") as file:
                 file.truncate(int(np.prod(shape)) * np.dtype(kind).itemsize)  # what is new is zero
-            self._arrays[name] = np.memmap(path, kind, "r+", shape=shape)
+            self._arrays[name] = np.memmap(path, kind, "r+", shape=shape).view(np.ndarray)
 
 
 def _seen_by(view: DepthView, cam: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
