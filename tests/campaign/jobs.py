@@ -13,10 +13,28 @@ from campaign.zygote import Case, Outcome, Zygote
 from datasets.official_layouts import plain
 
 from openloger.recording import Recording, open_recording
+from openloger.training.metrics import read_metrics
 
 OPTIONS = ("--network", "pocket", "--weights", "random", "--device", "cpu", "--size", "16", "16")
 WINDOWS = ("--window", "8", "--overlap", "3", "--keyframes", "all")
 FRAMES = 18  # three windows; a chunk of pictures, and one that stays unfinished
+TRAINING = """\
+preset = "pocket"
+render_workers = 0
+log_every = 1
+save_every = 1
+[validation]
+every = 0
+[[stages]]
+name = "a"
+steps = 2
+[stages.clips]
+batch = 1
+pool = 1
+size = [32, 40]
+rendered = 2
+frames = [2]
+"""
 EXPECTED_CODES = {0, 2}  # done, or refused in a line
 
 
@@ -72,6 +90,21 @@ class Bench:
         cut = {"window": 8, "overlap": 3, "size": (16, 16), "keyframes": "all"}
         reconstruct(self.video, self.folder / "cut", network=network, options=options, **cut)
         return self.folder / "cut"
+
+    @cached_property
+    def training(self) -> Path:
+        """The file of a run of two steps, each with a checkpoint."""
+        (path := self.folder / "run.toml").write_text(TRAINING)
+        return path
+
+    @cached_property
+    def trained(self) -> Path:
+        """The run's folder. Its clips are kept for the others. It is made in a copy: autograd's threads survive no
+        fork."""
+        (made := self.folder / "trainings").mkdir()
+        done = self.zygote.run(Case(training(self, made)))[0]
+        assert done.code == 0, done.said
+        return made / "run"
 
     def _made(self, name: str, more: tuple[str, ...]) -> Path:
         out = self.folder / name
@@ -213,6 +246,26 @@ def _check_pack(bench: Bench, desk: Path, outcome: Outcome) -> None:
     assert found == whole, f"it is another: {sorted(found)}"
 
 
+def training(bench: Bench, desk: Path) -> tuple[str, ...]:
+    """The command that trains in `desk`."""
+    clips = ("--clip-cache", str(bench.folder / "clips"))
+    return ("train", str(bench.training), "--out", str(desk / "run"), "--device", "cpu", *clips)
+
+
+def _check_training(bench: Bench, desk: Path, outcome: Outcome) -> None:
+    """--resume goes on from the last whole step, to the same weights."""
+    if outcome.code == 0:
+        assert _weights(desk) == _weights(bench.trained.parent), "said to be done, and it is not"
+    again = bench.zygote.run(Case((*training(bench, desk), "--resume")))[0]
+    assert again.code == 0, f"it cannot be resumed: {again.said}"
+    assert _weights(desk) == _weights(bench.trained.parent), "it is another"
+    assert [line["step"] for line in read_metrics(desk / "run" / "metrics.jsonl", "train")] == [1, 2]
+
+
+def _weights(desk: Path) -> bytes:
+    return (desk / "run" / "weights.safetensors").read_bytes()
+
+
 def _nothing(bench: Bench, desk: Path) -> None:
     desk.mkdir()
 
@@ -238,5 +291,6 @@ JOBS: dict[str, Job] = {
     "export glb": Job(_nothing, _exporting("a.glb"), _check_output("a.glb")),
     "align": Job(_copy_of("whole"), _correcting, _check_correction),
     "pack": Job(_nothing, _packing, _check_pack),
+    "train": Job(_nothing, training, _check_training),
     "report": Job(_nothing, _exporting("report.html"), _check_output("report.html")),
 }
