@@ -53,3 +53,11 @@ def test_results_are_not_mixed_nor_lost(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"length\.json"):
         Ledger("length", {"frames": 3}, path=path, resume=True)
     assert path.read_text() == "diary"
+
+
+def test_a_path_among_the_settings_is_text(tmp_path: Path) -> None:
+    ledger = Ledger("a", {"out": tmp_path / "a.json"}, path=tmp_path / "a.json")
+    ledger.measure("one", lambda: {"at": tmp_path})
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["settings"]["out"] == str(tmp_path / "a.json")
+    assert written["results"]["one"]["at"] == str(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -220,11 +221,11 @@ def _percent(part: float, whole: float) -> float | None:
 
 
 def json_ready(value: Any) -> Any:
-    """Numbers that JSON has no word for become null, tuples lists."""
+    """Numbers that JSON has no word for become null, tuples lists, paths text."""
     if isinstance(value, dict):
         return {str(key): json_ready(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [json_ready(one) for one in value]
     if isinstance(value, float):
         return value if np.isfinite(value) else None
-    return value
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
