@@ -60,16 +60,21 @@ def limits(share: float, megabytes: int) -> Iterator[list[Path]]:
     made: list[Path] = []
     try:
         for folder, values in wanted.items():
-            folder.mkdir()
-            made.append(folder)
-            for file, value in values.items():
-                (folder / file).write_text(value)
+            _make_group(folder, values, made)
         yield [folder / "cgroup.procs" for folder in wanted]
-    except OSError as error:
-        raise InputError(f"a control group cannot be created: {error}") from error
     finally:
         for folder in made:
             folder.rmdir()
+
+
+def _make_group(folder: Path, values: dict[str, str], made: list[Path]) -> None:
+    try:
+        folder.mkdir()
+        made.append(folder)
+        for file, value in values.items():
+            (folder / file).write_text(value)
+    except OSError as error:
+        raise InputError(f"a control group cannot be created: {error}") from error
 
 
 def limited_run(network: str, given: argparse.Namespace, share: float) -> dict[str, Any]:
@@ -88,12 +93,12 @@ def limited_run(network: str, given: argparse.Namespace, share: float) -> dict[s
         began = time.perf_counter()
         process = subprocess.Popen(command, preexec_fn=enter, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert process.stderr is not None
-        said = process.stderr.read().decode(errors="replace")
+        errors = process.stderr.read().decode(errors="replace")
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - began
         if process.returncode != 0:
-            why = "out of memory" if process.returncode == -9 else said.strip().splitlines()[-1:]
+            why = "out of memory" if process.returncode == -9 else errors.strip().splitlines()[-1:]
             return {"ended": process.returncode, "why": why}
         recording = openloger.open_recording(out)
         steady = [(window.final_count, window.cost.seconds) for window in recording.windows[1:] if window.cost]

@@ -77,8 +77,8 @@ def main(text: Path | None = None, steps: int = 100, length: int = 512, seed: in
     model, cut = ByteModel(), len(known) * 9 // 10
     train(model, known[:cut], steps=steps, length=length)
     for forgetful in (False, True):
-        told = "with its memory dropped every 256 bytes" if forgetful else "as one stream"
-        print(f"held out, {told}: {read(model, known[cut:], part=256, forgetful=forgetful):.3f} bits a byte")
+        shown = "with its memory dropped every 256 bytes" if forgetful else "as one stream"
+        print(f"held out, {shown}: {read(model, known[cut:], part=256, forgetful=forgetful):.3f} bits a byte")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""What the measurements of the memory share: one training loop, and tables and curves over seeds."""
+"""Shared by the measurements of the memory: one training loop, rows in a file, tables and curves over seeds."""
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,17 @@ def fit(model: nn.Module, draw_loss: Callable[[], Tensor], *, steps: int, lr: fl
         if (step + 1) % 50 == 0:
             print(f"  step {step + 1}: loss {loss.item():.3f}, {time.process_time() - began:.0f} s", flush=True)
     return time.process_time() - began
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """A measurement behind those of the file, as a line of JSON."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The measurements of a file."""
+    return map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
 
 def table(cells: Cells, form: Callable[[list[float]], str]) -> str:

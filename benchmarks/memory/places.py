@@ -13,7 +13,6 @@ Accuracy is the mean over visits to new rooms and to known ones, at the last fra
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import fitting
@@ -122,8 +121,7 @@ def measure(variant: str, seed: int, given: argparse.Namespace) -> None:
     for visits in (given.visits, 4 * given.visits):
         row = {"variant": variant, "seed": seed, "frames": STAY * visits, "steps": given.steps}
         row["accuracy"] = accuracy(model, asked, visits, given.asked)
-        with given.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        fitting.append_row(given.out, row)
         print(f"  {row['frames']} frames: {100 * row['accuracy']:.1f} %", flush=True)
 
 

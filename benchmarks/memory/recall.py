@@ -18,7 +18,6 @@ Seconds are processor seconds of one thread, so that other work on the machine d
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import defaultdict
 from functools import partial
@@ -146,16 +145,14 @@ def measure(variant: str, seed: int, given: argparse.Namespace) -> None:
             "chunk": given.chunk,
             "write_cost": given.write_cost,
         }
-        with given.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        fitting.append_row(given.out, row)
         print(f"  {length}: {100 * accuracy:.1f} %, {seconds:.3f} s a sequence", flush=True)
 
 
 def report(given: argparse.Namespace) -> None:
     """Accuracy by length as a table, mean and spread over seeds; with `--picture`, as curves."""
     tasks: dict[str, fitting.Cells] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    for line in given.report.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in fitting.rows(given.report):
         tasks[row["task"]][row["variant"]][row["length"]].append(row["accuracy"])
     for task, cells in tasks.items():
         print(f"\n{task}\n\n{fitting.table(cells, partial(fitting.spread, digits=1, scale=100))}")

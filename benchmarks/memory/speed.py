@@ -9,12 +9,12 @@ runs every variant once, so that other work on the machine slows all of them; th
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import fitting
 import torch
 
 from openloger.memory import HybridConfig, HybridTransformer
@@ -57,12 +57,11 @@ def main() -> None:
         turns = [{name: seconds(model, x) for name, model in compared.items()} for _ in range(given.turns)]
         row = {name: statistics.median(turn[name] for turn in turns) for name in compared}
         ratio = statistics.median(turn["full"] / turn["hybrid"] for turn in turns)
-        told = ", ".join(f"{name} {value:.2f} s" for name, value in row.items())
-        print(f"  {length}: {told}; full / hybrid {ratio:.2f}", flush=True)
+        shown = ", ".join(f"{name} {value:.2f} s" for name, value in row.items())
+        print(f"  {length}: {shown}; full / hybrid {ratio:.2f}", flush=True)
         if given.out is not None:
             shape = {"width": given.width, "heads": given.heads, "chunk": given.chunk, "length": length}
-            with given.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**shape, **row, "ratio": ratio, "turns": given.turns}) + "\n")
+            fitting.append_row(given.out, {**shape, **row, "ratio": ratio, "turns": given.turns})
 
 
 if __name__ == "__main__":

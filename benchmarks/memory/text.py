@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import itertools
-import json
 import math
 import struct
 import zlib
@@ -120,16 +119,14 @@ def measure(variant: str, seed: int, texts: dict[str, Tensor], given: argparse.N
     edges = [0, *(2**n for n in range(8, 30) if 2**n < given.read), given.read - 1]
     by_place = {end: parts[start:end].mean().item() for start, end in itertools.pairwise(edges)}
     row = {"variant": variant, "seed": seed, "steps": given.steps, "chunk": given.chunk, "bits": by_place}
-    with given.out.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    fitting.append_row(given.out, row)
     print("  " + ", ".join(f"to {end}: {value:.3f}" for end, value in by_place.items()), flush=True)
 
 
 def report(given: argparse.Namespace) -> None:
     """Bits per byte by place, mean and spread over seeds; with `--picture`, as curves."""
     cells: fitting.Cells = defaultdict(lambda: defaultdict(list))
-    for line in given.report.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in fitting.rows(given.report):
         for end, value in row["bits"].items():
             cells[row["variant"]][int(end)].append(value)
     print(fitting.table(cells, partial(fitting.spread, digits=3)))

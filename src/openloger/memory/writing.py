@@ -17,7 +17,7 @@ def written(model: nn.Module) -> Iterator[list[Tensor]]:
     """While it lasts, collects how much each chunk writes, of every `TestTimeTraining` in a model and in its order.
 
     One (3, batch, head, 1, 1) tensor for each update: the mean learning rate of the chunk for each of the three
-    weights, in units of the initial one; with `scaled_steps` the step is its square, at most 1. It carries a gradient.
+    weights, in units of the initial one, by which `scaled_steps` shortens the step. It carries a gradient.
     Added to the loss of a task, its mean teaches a model to write only what is asked for later; without such a cost
     each chunk of noise writes a little, and many of them together wipe out what was learned before.
 
