@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -18,11 +20,13 @@ from openloger.network.motion.pose import (
     Matches,
     Noise,
     depth_correction,
+    factorised,
     linearise,
     normal_equations,
     project_matches,
     refine_motion,
     solve_step,
+    warn_of_steps,
 )
 
 CHAIN = Edges.chain(2)
@@ -244,9 +248,64 @@ def test_gradients_of_the_refined_motion() -> None:
     assert torch.autograd.gradcheck(refined, tuple(x.detach().clone().requires_grad_() for x in inputs))
 
 
-def test_a_step_that_nothing_supports_is_not_taken() -> None:
-    assert torch.equal(solve_step(torch.full((1, 6, 6), torch.nan), torch.ones(1, 6)), torch.zeros(1, 6))
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    warn_of_steps.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="openloger"):
+        yield caplog
+    warn_of_steps.cache_clear()
+
+
+def test_a_step_that_nothing_supports_is_not_taken_and_warned_of_once(warned: pytest.LogCaptureFixture) -> None:
     assert torch.equal(solve_step(torch.zeros(1, 6, 6), torch.zeros(1, 6)), torch.zeros(1, 6))
+    assert not warned.records
+    for _ in range(2):
+        assert torch.equal(solve_step(torch.full((1, 6, 6), torch.nan), torch.ones(1, 6)), torch.zeros(1, 6))
+    (record,) = warned.records
+    assert "have no solution" in record.getMessage()
+
+
+def equations(count: int = 3) -> tuple[Tensor, Tensor]:
+    rows = torch.randn(count, 20, 6, generator=generator(0))
+    return rows.mT @ rows, torch.randn(count, 6, generator=generator(1))
+
+
+def test_where_float32_fails_a_step_is_solved_in_float64(
+    monkeypatch: pytest.MonkeyPatch, warned: pytest.LogCaptureFixture
+) -> None:
+    """As under emulation, where float32 takes positive definite matrices for others."""
+    information, gradient = equations()
+    wanted = solve_step(information, gradient)
+    right = torch.linalg.cholesky_ex
+
+    def wrong(matrix: Tensor) -> object:
+        fails = (matrix.tril(-1).flatten(-2) != 0).any(-1) & (matrix.dtype == torch.float32)
+        return right(torch.where(fails[..., None, None], -matrix, matrix))
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", wrong)
+    assert_close(solve_step(information, gradient), wanted, rtol=1e-4, atol=1e-6)
+    assert not warned.records
+
+
+def test_factors_of_one_matrix_do_not_depend_on_another_that_fails() -> None:
+    information, _ = equations()
+    alone, none = factorised(information)
+    assert not none.any()
+    information[1, 0, 0] = -1
+    together, none = factorised(information)
+    assert none.tolist() == [False, True, False]
+    assert torch.equal(together[[0, 2]], alone[[0, 2]])
+    assert torch.equal(together[1], torch.eye(6))
+
+
+def test_a_matrix_that_fails_leaves_gradients_finite() -> None:
+    information, gradient = equations()
+    information[1] = torch.nan
+    information.requires_grad_()
+    solve_step(information, gradient).sum().backward()
+    assert information.grad is not None
+    assert bool(information.grad[[0, 2]].isfinite().all())
+    assert bool(information.grad[[0, 2]].any())
 
 
 def test_points_behind_the_camera_have_no_say() -> None:

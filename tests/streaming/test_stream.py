@@ -129,6 +129,18 @@ def test_the_windows_of_a_block_share_their_motion(network):
     assert torch.allclose(placed[2].world_from_cam[0], placed[1].world_from_cam[3], atol=1e-9)
 
 
+@pytest.mark.parametrize("part", ["heads", "camera"])
+def test_a_network_that_predicts_no_numbers_is_refused(part):
+    """Cameras of NaN are a matrix that has no nearest rotation; depth of NaN reaches the stream."""
+    broken = open_pocket()
+    with torch.no_grad():
+        for name, value in broken.named_parameters():
+            if name.startswith("heads") and (("camera" in name) == (part == "camera")):
+                value.fill_(torch.nan)
+    with pytest.raises(InputError, match="predicts NaN or infinity"):
+        run(broken, frames())
+
+
 def test_metric_scale_is_told():
     images = small_images(frames=6)[0]
     placed = run(toy_network(pi3x=True), images, size=(28, 42))

@@ -38,6 +38,10 @@ _log = logging.getLogger("openloger")
 KEYS_AHEAD = 8  # keyframes, each with the frames before it
 PADDED_AFTER = 16  # windows: then a last one is brought to the usual length, for at most a sixteenth of the run's time
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks configured so
+_NO_NUMBERS = (
+    "the network predicts NaN or infinity: its weights are damaged, or too large for the dtype; give other weights "
+    "(--weights), or --dtype float32"
+)
 _DISABLED = {"all": (), "ttt": ("swa",), "swa": ("ttt",), "none": MEMORY_KINDS, "fresh": ()}  # by `Stream.memory`
 
 
@@ -243,7 +247,7 @@ class Stream:
         window = self._window([keyed.key for keyed in group.frames], known_px, last=group.last, padded=padded)
         recalled = self._recalled(state.memory, starts_block=starts_block)
         with cores_for(self.network, window.images.shape[-2:]):
-            prediction, memory = self.network(window, recalled, disabled=_DISABLED[self.memory])
+            prediction, memory = _predicted(self.network, window, recalled, _DISABLED[self.memory])
         shared = () if group.last else group.frames[len(group.frames) - self.overlap :]
         final = len(in_order(group.frames)) - len(in_order(shared))
         return _Launched(
@@ -277,6 +281,8 @@ class Stream:
     @torch.inference_mode()
     def _place(self, one: _Launched, before: Anchor | None, known_px: tuple[float, ...] | None) -> _Pass:
         prediction, frames = one.prediction.wait(), one.group.frames
+        if not prediction["world_from_cam"].isfinite().all() or prediction["points_cam"][..., 2].isnan().any():
+            raise InputError(_NO_NUMBERS)
         window_from_cam = window_poses(prediction["world_from_cam"])
         points, confidence_logit = hidden_pixels(
             prediction["points_cam"],
@@ -362,6 +368,15 @@ class Stream:
         if self.memory == "fresh":
             return memory.cleared()
         return memory.reset() if starts_block else memory
+
+
+def _predicted(
+    network: WindowNetwork, window: Window, memory: VideoMemory, disabled: Sequence[str]
+) -> tuple[WindowPrediction, VideoMemory]:
+    try:
+        return network(window, memory, disabled=disabled)
+    except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]  # matrices not finite
+        raise InputError(_NO_NUMBERS) from error
 
 
 def length_of(source: Any) -> int | None:

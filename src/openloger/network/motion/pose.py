@@ -13,13 +13,16 @@ Legend: P pair, N match.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 
 from openloger.geometry import SE3
-from openloger.shapes import Float, Tensor
+from openloger.shapes import Bool, Float, Tensor
 
+_log = logging.getLogger("openloger")
 LEAST_DEPTH = 1e-3  # in the unit of depth: what is nearer to the target, or behind it, is not seen
 LARGEST_CORRECTION = 4.0  # of log depth, in its σ
 DAMPING = 1e-6  # of a normal matrix with a unit diagonal
@@ -150,15 +153,45 @@ def solve_step(
 ) -> Float[Tensor, "*axes n"]:
     """−(A + λ diag A)⁻¹ b; scaled to a unit diagonal first, as lengths and angles are of unlike size.
 
-    Zero where a matrix is not positive definite: a step that nothing supports is not taken.
+    Zero where a matrix is not positive definite: a step that nothing supports is not taken, and a warning logged once.
     """
     scale = information.diagonal(dim1=-2, dim2=-1).clamp_min(1e-12).rsqrt()
     eye = torch.eye(information.shape[-1], dtype=scale.dtype, device=scale.device)
-    scaled = information * scale[..., :, None] * scale[..., None, :] + damping * eye
-    factor, failed = torch.linalg.cholesky_ex(scaled)
-    factor = torch.where((failed > 0)[..., None, None], eye, factor)
+    factor, failed = factorised(information * scale[..., :, None] * scale[..., None, :] + damping * eye)
     step = -torch.cholesky_solve((gradient * scale)[..., None], factor)[..., 0] * scale
-    return torch.where((failed > 0)[..., None], 0.0, step)
+    return torch.where(failed[..., None], 0.0, step)
+
+
+def factorised(matrix: Float[Tensor, "*axes n n"]) -> tuple[Float[Tensor, "*axes n n"], Bool[Tensor, "*axes"]]:
+    """Cholesky factors, and where there is none: that of the identity then, without a gradient.
+
+    A matrix that fails is factorised again in float64 on the CPU: float32 may round its least eigenvalue below zero,
+    and some libraries err in float32 on processors that are emulated.
+    """
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    failed = info > 0
+    if not bool(failed.any()):
+        return factor, failed
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    factor, _ = torch.linalg.cholesky_ex(torch.where(failed[..., None, None], eye, matrix))
+    double = matrix[failed].cpu().double()
+    without = torch.linalg.cholesky_ex(double.detach()).info > 0
+    again = torch.linalg.cholesky_ex(torch.where(without[:, None, None], eye.cpu().double(), double)).L
+    if bool(without.any()):
+        warn_of_steps()
+    return (
+        factor.index_put((failed,), again.to(factor)),
+        failed.index_put((failed,), without.to(failed.device)),
+    )
+
+
+@cache
+def warn_of_steps() -> None:
+    """Once a process: what fails in one window fails in the next."""
+    _log.warning(
+        "equations of the geometric camera have no solution (damaged weights or pictures, or float32 that this machine "
+        "computes wrongly), so cameras there are the network's guess: do not measure in this reconstruction"
+    )
 
 
 def refine_motion(start: SE3, matches: Matches, noise: Noise, *, steps: int) -> tuple[SE3, Float[Tensor, "pair match"]]:

@@ -22,7 +22,7 @@ from openloger.geometry import SE3
 from openloger.network.motion.elimination import Eliminated, Slots, Tracks, WindowState, adjoints
 from openloger.network.motion.flow import STRIDE, EdgeFlow, Edges, cell_centres
 from openloger.network.motion.matches import seen_pixels
-from openloger.network.motion.pose import solve_step
+from openloger.network.motion.pose import factorised, solve_step
 from openloger.shapes import Bool, Float, Tensor
 
 STEP = 2  # every second cell of stride 4, down and across
@@ -237,8 +237,8 @@ def _solve(
 def _last_information(information: Float[Tensor, "batch n n"]) -> Float[Tensor, " batch"]:
     """Inverse variance of the last unknown, whatever the others are; 0 where nothing supports them."""
     scale = information.diagonal(dim1=-2, dim2=-1).clamp_min(1e-12).rsqrt()
-    factor, failed = torch.linalg.cholesky_ex(information * scale[:, :, None] * scale[:, None])
-    return torch.where(failed > 0, 0.0, (factor[:, -1, -1] / scale[:, -1]).square())
+    factor, failed = factorised(information * scale[:, :, None] * scale[:, None])
+    return torch.where(failed, 0.0, (factor[:, -1, -1] / scale[:, -1]).square())
 
 
 def _regressed_prior(
