@@ -13,7 +13,7 @@ demo: $(VENV)/installed  ## reconstruct a real video with the model in the box, 
 	$(BIN)/openloger info demo/recording
 
 test: $(VENV)/installed-for-tests  ## everything that fits in minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/installed-for-tests  ## full-width networks and long runs
 	$(BIN)/python -m pytest -m slow --timeout 3600 --ignore tests/campaign
