@@ -22,7 +22,7 @@ from openloger.transformer.attention import KeysValues
 State = TypeVar("State", FastWeights, KeysValues)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HybridMemory:
     """The state between one chunk of a sequence and the next; empty before the first.
 
@@ -44,6 +44,16 @@ class HybridMemory:
 
         self.map(count)
         return total
+
+    @property
+    def batch(self) -> int | None:
+        """The number of sequences; None where it is empty."""
+        tensors = [state[0] for states in (self.fast_weights, self.keys_values) for state in states.values()]
+        return len(tensors[0]) if tensors else None
+
+    def __repr__(self) -> str:
+        layers = f"fast weights of {len(self.fast_weights)} layers, keys and values of {len(self.keys_values)}"
+        return f"{type(self).__name__}({layers}, {self.nbytes:,} bytes)"
 
     def reset(self: Memory) -> Memory:
         """Drop the fast weights (LoGeR's reset for long videos); the keys and values of the previous chunk stay."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from openloger.errors import InputError
 from openloger.memory.block import HybridBlock, HybridConfig
 from openloger.memory.state import HybridMemory, Memory
 from openloger.shapes import Bool, Float, Tensor
@@ -51,7 +52,12 @@ class HybridTransformer(nn.Module):
             valid: False for padding at the end of rows, where sequences differ in length.
             positions: (y, x) of each token, for positions "2d".
             truncate: Cut the gradient before every `truncate`-th chunk of this call; None: it reaches to the first.
+
+        Raises:
+            InputError: for features of another width, a memory of another number of sequences, `valid` or `positions`
+                that do not fit the tokens, padding that is not at the end of its row, or a `truncate` below 1.
         """
+        self._check(x, memory, valid=valid, positions=positions, truncate=truncate)
         state = HybridMemory() if memory is None else memory
         outputs: list[Tensor] = []
         for part, chunks in self._parts(x.shape[1], truncate, padded=valid is not None):
@@ -64,6 +70,29 @@ class HybridTransformer(nn.Module):
                 y, state = block(y, state, valid=rows, positions=places, chunks=chunks)
             outputs.append(y)
         return self.norm(torch.cat(outputs, dim=1) if outputs else x), state
+
+    def _check(
+        self,
+        x: Tensor,
+        memory: HybridMemory | None,
+        *,
+        valid: Tensor | None,
+        positions: Tensor | None,
+        truncate: int | None,
+    ) -> None:
+        if x.ndim != 3 or x.shape[2] != self.config.width:
+            raise InputError(f"features of shape {tuple(x.shape)} are not (batch, token, {self.config.width})")
+        batch, tokens = x.shape[:2]
+        if memory is not None and memory.batch not in (None, batch):
+            raise InputError(f"a memory of {memory.batch} sequences does not go with {batch}: see `HybridMemory.rows`")
+        if valid is not None and (valid.dtype != torch.bool or valid.shape != x.shape[:2]):
+            raise InputError(f"`valid` is {valid.dtype} of {tuple(valid.shape)}, not torch.bool of {(batch, tokens)}")
+        if valid is not None and bool((valid[:, 1:] & ~valid[:, :-1]).any()):
+            raise InputError("`valid` has padding before a token: padding stands at the end of a row")
+        if positions is not None and len(positions) != tokens:
+            raise InputError(f"{len(positions)} positions do not go with {tokens} tokens")
+        if truncate is not None and truncate < 1:
+            raise InputError(f"truncate={truncate}: the gradient is cut before every chunk (1) or more seldom")
 
     def _parts(self, tokens: int, truncate: int | None, *, padded: bool) -> Iterator[tuple[slice, int]]:
         """Tokens that are computed at once, with the number of their chunks: none spans a cut of the gradient."""

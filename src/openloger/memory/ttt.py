@@ -22,6 +22,7 @@ from openloger.transformer.layers import Linear, memory_gate
 from openloger.transformer.share import WindowShare
 
 _INITIAL_LEARNING_RATE = 0.01
+_ITERATES_IN = {"bfloat16": torch.bfloat16, "float32": torch.float32}  # or "auto"
 _NOTHING = 0.1  # of an amount of writing: so little counts as none where steps are scaled
 
 
@@ -159,6 +160,8 @@ class FastWeightUpdate(nn.Module):
 
     def __init__(self, newton_schulz: str, *, scaled: bool = False) -> None:
         super().__init__()
+        if newton_schulz not in ("auto", *_ITERATES_IN):
+            raise InputError(f"newton_schulz {newton_schulz!r} is none of auto, {', '.join(_ITERATES_IN)}")
         self.newton_schulz = newton_schulz  # as in MemoryConfig
         self.scaled = scaled  # whether small learning rates shorten the step
 
@@ -196,7 +199,7 @@ class FastWeightUpdate(nn.Module):
         """The published networks iterate in bfloat16; float32 is more exact, and free where all else is float32."""
         if self.newton_schulz == "auto":
             return v.dtype if v.dtype == torch.bfloat16 else torch.float32
-        return {"bfloat16": torch.bfloat16, "float32": torch.float32}[self.newton_schulz]
+        return _ITERATES_IN[self.newton_schulz]
 
 
 class TestTimeTraining(nn.Module):
