@@ -145,6 +145,37 @@ def test_a_nul_is_refused_wherever_it_is_given(
     assert "holds a NUL" in refused(capsys, *[str(walk) if one == "WALK" else one for one in arguments])
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("info",),
+        ("export", "--to", "ply"),
+        ("report",),
+        ("train", "--out", "t"),
+        ("datasets", "pack", "folder", "-o", "p"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://127.0.0.1/a.mp4?token=S3cret", "a.mp4?token=…"),
+        ("rtsp://user:S3cret@127.0.0.1/x", "user:…@127.0.0.1/x"),
+        ("https://S3cret@127.0.0.1/x", "…@127.0.0.1/x"),
+        ("http://127.0.0.1/a.m3u8#S3cret", "127.0.0.1/a.m3u8"),
+        ("http://u:S3cret@[bad/x", "http:"),
+    ],
+)
+def test_what_is_secret_in_an_address_is_in_no_error(
+    arguments: tuple[str, ...], address: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a folder or a file is wanted, too."""
+    command, *more = arguments
+    more.insert(2 if command == "datasets" else 0, address)
+    said = refused(capsys, command, *more)
+    assert "S3cret" not in said
+    assert shown in said
+
+
 def test_an_empty_argument_is_a_variable_that_is_not_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert "argument 2 is empty" in refused(capsys, "info", "")
 

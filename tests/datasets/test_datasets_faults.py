@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from datasets import parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openloger.datasets import cameras_at, nearest_in_time, open_dataset, read_truth
+from openloger.datasets import cameras_at, co3d, colmap, kitti, nearest_in_time, open_dataset, read_truth, sintel
+from openloger.datasets.exr import read_exr
 from openloger.datasets.files import read_depth_npy, read_hdf5
 from openloger.datasets.rgbd import bonn_world_from_cam
 from openloger.errors import BadFrameError, InputError
@@ -243,3 +246,30 @@ def test_what_a_reader_requires_is_a_file(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"is not a file \(a laser scan\)"):
             require(tmp_path / name, "a laser scan")
     assert require(tmp_path, "a folder") == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("a.exr", read_exr),
+        ("a.dpt", sintel.read_depth),
+        ("a.bin", lambda path: kitti.scan_depth(path, np.eye(4), np.eye(3), height=8, width=8)),
+        ("points3D.bin", lambda path: list(colmap._binary_points(path))),
+    ],
+)
+def test_a_file_of_a_terabyte_is_not_read(tmp_path: Path, name: str, read: Callable[[Path], object]) -> None:
+    """Sparse, so it takes no place on the disk; MemoryError is no line."""
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="OPENLOGER_MAX_ARRAY_BYTES"):
+        read(tmp_path / name)
+
+
+def test_annotations_that_unpack_to_more_than_text_has_are_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(co3d, "MOST_BYTES", 1000)
+    with gzip.open(tmp_path / "frame_annotations.jgz", "wb") as file:
+        file.write(b"[" + b" " * 2000 + b"]")
+    with pytest.raises(InputError, match="unpacked it has more than"):
+        co3d.read_annotations(tmp_path / "frame_annotations.jgz")

@@ -175,6 +175,19 @@ def test_a_zip_of_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     assert [frame.name for frame in source.frames(9)] == ["take/frame9.png", "take/frame10.png"]
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_comes_again_in_a_zip_is_one_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The last, as when it is unpacked; each was read as the last, once for every time."""
+    first, second, last = write_pictures(tmp_path / "p", 3)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path, name in ((first, "a.png"), (second, "b.png"), (last, "a.png")):
+            archive.write(path, name)
+    with caplog.at_level(logging.WARNING, "openloger"):
+        source = open_frames(tmp_path / "a.zip")
+    assert "1 picture is left out, whose name comes again" in caplog.text
+    assert numbers(source) == [2, 1]
+
+
 def test_a_zip_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK\3\4" + bytes(40))
     with pytest.raises(InputError, match=r"a\.zip.*cut off"):
@@ -251,6 +264,7 @@ def test_paths_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "a\0b.mp4": "cannot be a path|there is no file",
         "x" * 5000: "cannot be read|there is no file",
         "https://example.org/a.mp4": "is an address.*openloger live",
+        f"file://{tmp_path}/a.mp4": "is no path; leave out the file://",
         str(tmp_path / "frame%04d.jpg"): r"quoted glob \('.*frame\*\.jpg'\)",
     }.items():
         with pytest.raises(InputError, match=said) as raised:

@@ -15,6 +15,14 @@ def written(tmp_path, text):
     return path
 
 
+def test_a_file_of_a_terabyte_is_not_read(tmp_path):
+    path = written(tmp_path, 'preset = "pocket"')
+    with path.open("ab") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(InputError, match="as no training config has"):
+        load_config(path)
+
+
 def test_a_file_changes_what_it_names(tmp_path):
     config = load_config(
         written(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -177,6 +180,35 @@ def test_metrics_of_repeated_steps_are_written_once(tmp_path: Path) -> None:
     write_metrics(tmp_path, range(4, 7), from_step=3)
     assert steps_of(tmp_path) == [1, 2, 3, 4, 5, 6]
     assert not (tmp_path / "metrics.jsonl.kept-1").exists()
+
+
+def test_tensorboard_reads_the_metrics_which_no_thread_writes(tmp_path: Path) -> None:
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    before = threading.active_count()
+    with MetricsLog(tmp_path) as log:
+        log.write("train", 3, {"loss": 0.5, "stage": "a"})
+        assert threading.active_count() == before
+        (file,) = (tmp_path / "tensorboard").iterdir()
+        events = list(loader.LegacyEventFileLoader(str(file)).Load())  # while it is open
+    assert [(one.step, value.tag, value.simple_value) for one in events for value in one.summary.value] == [
+        (3, "train/loss", 0.5)
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+@pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard"])
+def test_metrics_that_cannot_be_written_name_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name == "tensorboard":
+        pytest.importorskip("tensorboard")
+        monkeypatch.setattr(time, "time_ns", lambda: 7)
+        (tmp_path / name).mkdir()
+        name = f"tensorboard/events.out.tfevents.7.{socket.gethostname()}.{os.getpid()}"
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as raised, MetricsLog(tmp_path) as log:
+        log.write("train", 1, {"loss": 1.0})
+    assert raised.value.filename == str(tmp_path / name)
 
 
 @pytest.mark.parametrize("damage", [b"my notes\n", b"\0" * 50 + b"\n", b"[1]\n", b'{"step": 1}\n', b"a note"])

@@ -154,8 +154,10 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _shortened(text: str) -> str:
-    """In one line: names may be long, and hold line feeds."""
-    return _LONG_NAME.sub(r"\1…", text.replace("\n", "\\n"))
+    """In one line, without what is secret in addresses: names may be long, and hold line feeds."""
+    from openloger.frames.addresses import hide_secrets
+
+    return _LONG_NAME.sub(r"\1…", hide_secrets(text).replace("\n", "\\n"))
 
 
 def _checked(arguments: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ import numpy as np
 from openloger.datasets.cameras import camera_matrix, check_intrinsics, inverses, known_camera, rigid_matrices
 from openloger.datasets.files import image_pixels, picture_source
 from openloger.datasets.sequence import FileSequence, Label, Reader, found_below
-from openloger.datasets.text import require
+from openloger.datasets.text import MOST_BYTES, require
 from openloger.errors import InputError
 from openloger.shapes import Float32, Float64
 
@@ -68,7 +68,10 @@ def read_annotations(path: Path) -> Mapping[str, Sequence[Mapping[str, Any]]]:
 def _annotations(path: Path, changed_ns: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     try:
         with gzip.open(path, "rb") as file:
-            frames = json.load(file)
+            text = file.read(MOST_BYTES + 1)  # little may be packed that is a lot
+        if len(text) > MOST_BYTES:
+            raise ValueError(f"unpacked it has more than {MOST_BYTES / 1e9:.1f} GB")
+        frames = json.loads(text)
         found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for frame in frames:
             found[frame["sequence_name"]].append(frame)

@@ -31,7 +31,7 @@ from openloger.datasets.cameras import (
 )
 from openloger.datasets.files import StoredPictures, image_size, natural
 from openloger.datasets.sequence import FileSequence, Label, Reader, called
-from openloger.datasets.text import number_of, read_text, require, streamed_lines
+from openloger.datasets.text import number_of, read_binary, read_text, require, streamed_lines
 from openloger.errors import InputError
 from openloger.frames.image_file import FORMATS
 from openloger.frames.lenses import undistorted
@@ -171,7 +171,7 @@ def read_cameras(model: Path) -> dict[int, CameraModel]:
     path = _model_file(model, "cameras")
     if path.suffix == ".txt":
         return colmap_cameras(str(path), read_text(path, "cameras of COLMAP"))
-    return binary_colmap_cameras(str(path), path.read_bytes())
+    return binary_colmap_cameras(str(path), read_binary(path, "cameras of COLMAP"))
 
 
 def read_views(model: Path) -> Iterator[ColmapView]:
@@ -215,7 +215,7 @@ def _text_views(path: Path) -> Iterator[ColmapView]:
 
 def _binary_points(path: Path) -> Iterator[tuple[tuple[float, ...], np.ndarray]]:
     try:
-        content = path.read_bytes()
+        content = read_binary(path, "points of COLMAP")
         (count,), at = struct.unpack_from("<Q", content), 8
         for _ in range(count):
             _, x, y, z, *_, length = _POINT.unpack_from(content, at)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openloger.datasets.text import require
+from openloger.datasets.text import read_binary
 from openloger.errors import InputError
 from openloger.shapes import Float32
 
@@ -46,7 +46,7 @@ def read_exr(path: Path) -> Float32[np.ndarray, "height width"]:
     Raises InputError where it is missing, damaged, of several channels, or of a kind that is not read.
     """
     try:
-        content = require(path, "OpenEXR").read_bytes()
+        content = read_binary(path, "OpenEXR")
         header = _header(content)
         if len(header.channels) != 1:
             names = ", ".join(name for name, _ in header.channels)

@@ -26,7 +26,7 @@ from openloger.datasets.cameras import (
 )
 from openloger.datasets.files import image_size, listed, picture_source, same_count
 from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, found_below
-from openloger.datasets.text import read_named_rows, read_rows, require
+from openloger.datasets.text import read_binary, read_named_rows, read_rows, require
 from openloger.datasets.times import check_order
 from openloger.errors import InputError
 from openloger.frames.times import in_seconds
@@ -79,7 +79,7 @@ def scan_depth(
     Raises InputError for a file that is missing or cut off.
     """
     try:
-        content = require(path, "a laser scan").read_bytes()
+        content = read_binary(path, "a laser scan")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     if len(content) % SCAN_POINT_BYTES:

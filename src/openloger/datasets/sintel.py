@@ -18,7 +18,7 @@ import numpy as np
 from openloger.datasets.cameras import check_intrinsics, inverses, known_camera, opencv_camera, rigid_matrices
 from openloger.datasets.files import listed, picture_source
 from openloger.datasets.sequence import DepthKind, FileSequence, Label, Reader, found_below
-from openloger.datasets.text import require
+from openloger.datasets.text import read_binary, require
 from openloger.errors import InputError
 from openloger.shapes import Float32, Float64
 
@@ -68,7 +68,7 @@ def read_depth(path: Path) -> Float32[np.ndarray, "height width"]:
 
 def _body(path: Path, what: str) -> bytes:
     try:
-        content = require(path, what).read_bytes()
+        content = read_binary(path, what)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({what}): {error.strerror or error}") from error
     if len(content) < 12 or struct.unpack_from("<f", content)[0] != TAG:

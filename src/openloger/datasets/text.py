@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from openloger.errors import InputError
+from openloger.frames.files import MOST_ARRAY_BYTES
 from openloger.shapes import Float64
 
 MOST_BYTES = 1 << 30  # of one text file; a frame of the longest videos takes some 200
@@ -45,6 +46,14 @@ def read_text(path: Path, what: str) -> str:
     if "\0" in text:
         raise InputError(f"{path} holds NUL bytes, so it is damaged or no text ({what})")
     return text
+
+
+def read_binary(path: Path, what: str) -> bytes:
+    """A whole binary file; raises InputError where it is missing, no file, or larger than `MOST_ARRAY_BYTES`."""
+    if not require(path, what).is_file():
+        raise InputError(f"{path} is not a file ({what})")
+    MOST_ARRAY_BYTES.check(path.stat().st_size, str(path))
+    return path.read_bytes()
 
 
 def numbered_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:

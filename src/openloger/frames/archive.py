@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable
@@ -20,6 +21,7 @@ from openloger.frames.pixels import read_picture
 from openloger.frames.selection import FrameStamp, Selection
 from openloger.shapes import UInt8
 
+_log = logging.getLogger("openloger")
 _ENCRYPTED = 0x1
 _DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError)
 
@@ -66,9 +68,15 @@ def zip_pictures(path: Path) -> ZipPictures:
         raise InputError(f"{path} holds no picture; unpack it, and give what is to be read")
     if any(entry.flag_bits & _ENCRYPTED for entry in pictures):
         raise InputError(f"{path} is locked by a password; unpack it, and give the folder")
-    names = [entry.filename for entry in pictures]
+    names = list(dict.fromkeys(entry.filename for entry in pictures))
+    if again := len(pictures) - len(names):
+        _log.warning("%s: %s left out, whose name comes again: the last of a name is taken", path, _more(again))
     log_left_out(str(path), len(names), [entry.filename for entry in files if entry not in pictures])
     return ZipPictures(path, tuple(sorted(names, key=lambda name: (natural_key(name), name))))
+
+
+def _more(count: int) -> str:
+    return "1 picture is" if count == 1 else f"{count} pictures are"
 
 
 def _is_hidden(name: str) -> bool:

@@ -135,6 +135,8 @@ def _on_disk(path: Path) -> LazyFrameSource:
 
 
 def _nothing_there(text: str) -> str:
+    if text.lower().startswith("file:/"):
+        return f"{_shortened(text)!r} is no path; leave out the file://, and write %20 as a space"
     if found := _ADDRESS.match(text):  # the rest may hold a password
         return (
             f"{found[1]}://… is an address, and this reads files: download it, "

@@ -11,6 +11,8 @@ from pathlib import Path
 from openloger.errors import InputError
 from openloger.training.curriculum import DatasetPlan, Stage, compact_stages, pocket_stages, published_stages
 
+_MOST_BYTES = 1 << 24  # of a TOML file
+
 
 @dataclass(frozen=True)
 class OptimiserConfig:
@@ -136,6 +138,8 @@ def _read_toml(path: Path) -> dict[str, typing.Any]:
             import tomli as tomllib  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise InputError(f"{path}: reading TOML needs Python 3.11, or `pip install tomli` on 3.10") from None
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        raise InputError(f"{path} has {size / 1e6:.0f} MB, as no training config has; give the TOML file of a run")
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
-from collections.abc import Mapping
+import os
+import socket
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -36,25 +41,29 @@ class MetricsLog:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS_FILE
         _drop_after(self._path, from_step)
-        self._file = self._path.open("a", encoding="utf-8")
         self._board = _open_board(folder)
+        self._file = self._path.open("a", encoding="utf-8")
 
     def write(self, kind: str, step: int, numbers: Mapping[str, float | int | str]) -> None:
         """One line, on disk at once; numbers that are not finite are written as null, so that it stays JSON."""
         line: dict[str, Any] = {"kind": kind, "step": step}
         for name, value in numbers.items():
             line[name] = _round(value) if isinstance(value, float) else value
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with _named(self._path):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
         if self._board is not None:
             for name, value in numbers.items():
                 if not isinstance(value, str):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+                    self._board.add(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
+        try:
+            with _named(self._path):
+                self._file.close()
+        finally:
+            if self._board is not None:
+                self._board.close()
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -101,12 +110,55 @@ def _round(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def _open_board(folder: Path):
+@contextmanager
+def _named(path: Path) -> Generator[None, None, None]:
+    """Errors of the system while an open file is written name the file, which they do not by themselves."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+class _Board:
+    """An event file of TensorBoard's, written at once: its own writer has a thread, whose errors are tracebacks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ImportError where TensorBoard is not installed."""
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        messages = "tensorboard.compat.proto."  # made at run time, so that no type is known
+        self._event: Any = importlib.import_module(f"{messages}event_pb2").Event
+        self._summary: Any = importlib.import_module(f"{messages}summary_pb2").Summary
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
+        self._file = self._path.open("wb")
+        self._records = RecordWriter(self._file)
+        try:
+            self._write(file_version="brain.Event:2")
+        except OSError:
+            self.close()
+            raise
+
+    def add(self, tag: str, value: float, step: int) -> None:
+        value_of_tag = self._summary.Value(tag=tag, simple_value=value)
+        self._write(step=step, summary=self._summary(value=[value_of_tag]))
+
+    def close(self) -> None:
+        with _named(self._path):
+            self._file.close()
+
+    def _write(self, **fields: Any) -> None:
+        with _named(self._path):
+            self._records.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+            self._file.flush()
+
+
+def _open_board(folder: Path) -> _Board | None:
+    try:
+        return _Board(folder / "tensorboard")
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
 
 
 @torch.no_grad()
