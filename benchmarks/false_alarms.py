@@ -48,6 +48,7 @@ def line(measures: list[WindowMeasures], recording: Recording) -> str:
         "parallax": max((one.parallax for one in measures if one.parallax is not None), default=0.0),
         "seam": median([one.seam for one in measures if one.seam is not None] or [0.0]),
         "rim": min((one.rim for one in measures if one.rim is not None), default=0.0),
+        "fisheye": median([one.fisheye for one in measures if one.fisheye is not None] or [0.0]),
         "focal": median([one.focal_ratio for one in measures if one.focal_ratio is not None] or [0.0]),
         "confidence": median([one.confidence for one in measures if one.confidence is not None] or [0.0]),
         "depth apart": median([one.depth for one in apart] or [0.0]),

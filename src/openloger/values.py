@@ -100,6 +100,7 @@ class PlacedWindow:
     last: bool
     known_intrinsics: Float64[Tensor, "3 3"] | None = None  # of every frame, in pixels of `frames`; None: fitted
     predicted_focal_px: float | None = None  # of networks that predict one, even where it is known; in those pixels
+    fisheye_error: float | None = None  # of its matches under a fisheye, by that under a pinhole; None: not judged
     place: Float[Tensor, " number"] | None = None  # descriptor of the first frame, whole to ±127; None: not at hand
     views: int = 1  # of a rig, frame by frame: those of one instant follow each other, and have one centre
 

@@ -219,6 +219,15 @@ def test_pictures_that_show_a_circle_alone_are_said_to_be_a_fisheyes(shots: list
     assert measures_from_json({name: value for name, value in asdict(measures).items() if name != "rim"}).rim is None
 
 
+def test_pictures_that_move_as_a_fisheyes_are_said_to(shots: list[scenes.Shot]) -> None:
+    """By the median over the windows that were judged."""
+    for errors, expected in (([0.5], True), ([0.5, 0.6, 1.1], True), ([0.5, 0.95, 1.1], False), ([None], False)):
+        windows = [measure(placed(shots, fisheye_error=error)) for error in errors]
+        assert ("fisheye lens" in told(windows)) == expected
+    stored = {name: value for name, value in asdict(windows[0]).items() if name != "fisheye"}
+    assert measures_from_json(stored).fisheye is None
+
+
 def test_dark_corners_of_wide_and_of_high_pictures_are_no_circle(shots: list[scenes.Shot]) -> None:
     """A phone's upright video between black bars, and a film between two."""
     for rows, columns in ((slice(None), slice(18, 46)), (slice(8, 40), slice(None))):

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from openloger.network import Network, VideoMemory, Window, preset
+from openloger.network import Network, VideoMemory, Window, measured, preset
 from openloger.network.lens import DRIFT_SIGMA, GUESS_SIGMA, LEAST_FLOW_SIGMA, MOST_INNOVATION, LensBelief
+from openloger.streaming import Stream
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,20 @@ def test_a_window_begins_with_the_lens_before_it(network: Network) -> None:
     assert_close(off.focal_px, alone.focal_px)
     assert nothing.log_focal is None
     assert memory.log_focal is not None
+
+
+def test_the_lens_is_judged_in_the_first_windows_and_then_more_and_more_seldom(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A known one never."""
+    monkeypatch.setattr(measured, "fisheye_error", lambda flow, edges, world_from_cam: torch.tensor([0.5]))
+    images = torch.cat([pictures(seed)[0] for seed in range(6)])
+    for known_px, judged in ((None, [0, 1, 2, 3, 4, 8]), ((60.0, 60.0, 24.0, 16.0), [])):
+        stream = Stream(network, window=4, overlap=2, size=(32, 48), keyframes="all")
+        placed = list(stream.run(images, known_intrinsics_px=known_px))
+        assert len(placed) == 11
+        assert [window.number for window in placed if window.fisheye_error == 0.5] == judged
+        assert sum(window.fisheye_error is None for window in placed) == 11 - len(judged)
 
 
 def test_a_known_lens_is_not_measured(network: Network) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -37,6 +39,28 @@ def test_a_second_interrupt_stops_at_once(interruptible: None) -> None:
         assert request.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals that wait are those of POSIX")
+@pytest.mark.parametrize("beforehand", [False, True])
+def test_two_signals_that_come_together_are_no_error(beforehand: bool) -> None:
+    """A busy machine ran the handlers of Ctrl-C and SIGTERM in one go, and a traceback was printed."""
+    program = f"""
+import os, signal
+from openloger.runtime.interrupts import stop_requests
+with stop_requests():
+    both = {{signal.SIGINT, signal.SIGTERM}}
+    if {beforehand}:
+        signal.raise_signal(signal.SIGINT)
+        both = {{signal.SIGTERM}}
+    signal.pthread_sigmask(signal.SIG_BLOCK, both)
+    for number in both:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+print("went on")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, "", "")
 
 
 @pytest.mark.parametrize("requested", [False, True])

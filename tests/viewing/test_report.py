@@ -17,7 +17,7 @@ import scenes
 import openloger
 from openloger.cli import main
 from openloger.errors import InputError
-from openloger.pages import Backdrop, Line, Route, line_plot, map_plot
+from openloger.pages import Backdrop, Line, Route, document, line_plot, map_plot
 from openloger.recording import Cost, Recording, create_recording, open_recording
 from openloger.viewing import plot_depth, plot_trajectory, report_page
 from openloger.viewing.report.plans import backdrop
@@ -155,6 +155,7 @@ def test_names_that_are_not_utf8_and_names_with_markup_are_shown(tmp_path: Path)
     recording = scenes.write_recording(tmp_path / "w\udcff<i>", shots)
     page = report_page(recording, scene_page="w\udcff<i>_scene.html")
     page.encode()
+    assert "<h1>a?[2Jb?" in document("a\x1b[2Jb\x9b", [])
     assert 'href="w%FF%3Ci%3E_scene.html"' in page
     assert "<title>w?&lt;i&gt;</title>" in page
     assert "<i>" not in page

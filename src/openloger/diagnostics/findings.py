@@ -24,6 +24,7 @@ LEAST_CONFIDENCE = 0.1
 LARGEST_RESIDUAL = 0.02
 LARGEST_SEAM = 0.4  # of pictures twice as wide as high
 LARGEST_RIM = 0.1
+LARGEST_FISHEYE = 0.9
 LARGEST_OFFSET = 0.15  # of a principal point from the centre, as a share of the diagonal
 SAME_ASPECT = 0.1  # of the pictures that a principal point is in the middle of, and of those that came
 LARGEST_FOCAL_RATIO = 1.6
@@ -145,6 +146,16 @@ def _bright_circle(evidence: _Evidence) -> str | None:
     )
 
 
+def _fisheye_lens(evidence: _Evidence) -> str | None:
+    error = evidence.median_of("fisheye")
+    if error is None or error > LARGEST_FISHEYE:
+        return None
+    return (
+        f"the pictures move as a fisheye's (their matches err {error:.2f} times as much as under a pinhole), and are "
+        "taken for a pinhole's, so that path and depth are bent: give the lens (--camera)"
+    )
+
+
 def _no_pinhole_camera(evidence: _Evidence) -> str | None:
     residual = evidence.median_of("residual")
     if residual is None or residual <= LARGEST_RESIDUAL:
@@ -210,6 +221,7 @@ _JUDGES: tuple[Callable[[_Evidence], str | None], ...] = (
     _no_motion,
     _spherical_pictures,
     _bright_circle,
+    _fisheye_lens,
     _no_pinhole_camera,
     _known_lens,
     _low_confidence,

@@ -49,6 +49,7 @@ class WindowMeasures:
     residual: float | None  # of the fitted camera, as a share of the picture's diagonal; median over frames
     seam: float | None  # difference of the outermost columns, as a share of that of the left one and the middle one
     rim: float | None  # brightest part outside the largest circle, as a share of the darkest inside; median over frames
+    fisheye: float | None  # the error of its matches under a fisheye, by that under a pinhole
     focal_ratio: float | None  # the focal length as predicted, or fitted to predicted points, by the known one
 
 
@@ -76,13 +77,14 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
         residual=_residual(placed),
         seam=_seam(frames),
         rim=_rim(thumbnails[~is_blank], aspect=frames[0].rgb.shape[1] / frames[0].rgb.shape[0]),
+        fisheye=placed.fisheye_error,
         focal_ratio=None if is_blank.float().mean() > 0.5 else _focal_ratio(placed),
     )
 
 
 def measures_from_json(value: dict[str, Any]) -> WindowMeasures:
-    """The inverse of `dataclasses.asdict`; recordings once had no `rim`."""
-    arguments: dict[str, Any] = {"rim": None} | value | {"blank": tuple(value["blank"])}
+    """The inverse of `dataclasses.asdict`; recordings once had no `rim` and no `fisheye`."""
+    arguments: dict[str, Any] = {"rim": None, "fisheye": None} | value | {"blank": tuple(value["blank"])}
     for name in ("picture", "camera"):
         arguments[name] = None if value[name] is None else Peak(**value[name])
     return WindowMeasures(**arguments)

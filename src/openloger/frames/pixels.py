@@ -49,7 +49,10 @@ def rgb_of_image(image: Any, *, upright: bool = True) -> UInt8[np.ndarray, "heig
     from PIL import Image, ImageOps
 
     file_format = image.format or ""
-    image = ImageOps.exif_transpose(image) if upright else image
+    if upright:
+        image.load()  # PNG may have its EXIF after the samples
+        if image.getexif().get(_ORIENTATION, 1) != 1:  # else Pillow copies the picture
+            image = ImageOps.exif_transpose(image)
     if _is_wide_grey(image, file_format):
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
@@ -58,7 +61,7 @@ def rgb_of_image(image: Any, *, upright: bool = True) -> UInt8[np.ndarray, "heig
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def brightest_levels(file: Path | BytesIO, *, name: str = "") -> tuple[Int[np.ndarray, "height width"], int]:

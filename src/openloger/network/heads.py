@@ -145,6 +145,7 @@ class HeadOutputs(NamedTuple):
     focal_px: Float[Tensor, "batch frame"] | None = None
     flow_px: Float[Tensor, "batch frame 4 row column"] | None = None
     predicted_focal_px: Float[Tensor, "batch frame"] | None = None
+    fisheye_error: Float[Tensor, " batch"] | None = None
 
 
 class Heads(nn.Module):

@@ -18,6 +18,7 @@ from openloger.network.lens import LensBelief
 from openloger.network.motion import (
     FocalPrior,
     GeometricCameras,
+    fisheye_error,
     flow_features,
     geometric_camera,
     neighbouring_depth,
@@ -54,9 +55,12 @@ def measured_heads(
         state = state.refined(refinement, cameras, pyramid)
         cameras = readjusted(cameras, state.known_depth, state.lens, regressed, focal=state.prior)
         state = state.moved(cameras)
+    found = state.heads
+    if window.judges_lens:
+        found = found._replace(fisheye_error=fisheye_error(cameras.flow, cameras.edges, cameras.world_from_cam))
     if believed is None:
-        return state.heads, None
-    return state.heads, believed.measured(state.log_factor, cameras.focal_information).carry().detach()
+        return found, None
+    return found, believed.measured(state.log_factor, cameras.focal_information).carry().detach()
 
 
 def _believed_lens(heads: HeadOutputs, window: Window, carried: Tensor | None) -> LensBelief | None:

@@ -25,6 +25,7 @@ class Window:
     rigid: bool = True  # False: regressed rotations stay nine numbers, for whoever projects them on the host
     used: Bool[Tensor, "batch frame height width"] | None = None  # False: a mask hides the pixel; one window alone
     still_only: bool = False  # what is predicted to move by itself has no say in a geometric camera
+    judges_lens: bool = False  # compare a fisheye with a pinhole by the geometric camera's matches
     measured: bool = False  # run the geometric camera in training, too, so that the refinement behind it can be trained
     padding: int = 0  # frames at the end that only bring a last window to its usual length; they change no output
     share: WindowShare | None = None  # the frames that this process computes, where several share the window
@@ -58,6 +59,7 @@ class WindowPrediction:
     focal_px: Float[Tensor, "batch frame"] | None = None  # equal throughout a window; principal point centred
     flow_px: Float[Tensor, "batch frame 4 row8 column8"] | None = None  # (x, y) to the previous, then the next frame
     predicted_focal_px: Float[Tensor, "batch frame"] | None = None  # the head's own, whatever is known or adjusted
+    fisheye_error: Float[Tensor, " batch"] | None = None  # as of `motion.lens_shape`, where the window asks for it
 
     @property
     def confidence(self) -> Float[Tensor, "batch frame height width"]:

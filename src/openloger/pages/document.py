@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # no characters of HTML; a terminal obeys them
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Tile:
 def document(title: str, body: Sequence[str], *, about: str = "", foot: str = "") -> str:
     """The whole page: the title with a line about it, the parts (HTML), and a last line.
 
-    What is no character, as in names that are not UTF-8, is a question mark.
+    What is no character, as in names that are not UTF-8, is a question mark, and so are control characters of names.
     """
     title_html = html.escape(title)
     page = (
@@ -30,7 +33,7 @@ def document(title: str, body: Sequence[str], *, about: str = "", foot: str = ""
         f"<body><main><header><h1>{title_html}</h1>{_paragraph(about, 'about')}</header>"
         f"{''.join(body)}{_paragraph(foot, 'foot')}</main></body></html>\n"
     )
-    return page.encode(errors="replace").decode()
+    return _CONTROL.sub("?", page).encode(errors="replace").decode()
 
 
 def style() -> str:

@@ -31,13 +31,16 @@ class StopRequest:
 def stop_requests(
     signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM), *, on_request: Callable[[], None] | None = None
 ) -> Iterator[StopRequest]:
-    """While it lasts, the first of `signals` is a request to stop; then each does again what it did before.
+    """While it lasts, the first of `signals` is a request to stop; the next one does again what it did before.
 
     So a second Ctrl-C raises KeyboardInterrupt. `on_request` is called in the signal handler. Only the main thread can
     handle signals: elsewhere nothing changes, and nothing is requested.
+    A handler puts back its own signal alone: of two that come together Python reports the second as an error where the
+    first has changed its handler.
     """
     request = StopRequest()
     before: dict[signal.Signals, object] = {}
+    came: list[int] = []
 
     def restore() -> None:
         while before:
@@ -45,7 +48,13 @@ def stop_requests(
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def handle(number: int, frame: object) -> None:
-        restore()
+        if (previous := before.pop(signal.Signals(number), None)) is None:
+            return  # the end puts it back at this instant
+        signal.signal(number, previous)  # type: ignore[arg-type]
+        came.append(number)
+        if len(came) > 1:
+            signal.raise_signal(number)
+            return
         request.set()
         if on_request is not None:
             on_request()

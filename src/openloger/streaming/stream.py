@@ -37,6 +37,7 @@ from openloger.values import Frame, FrameSource, PlacedWindow
 _log = logging.getLogger("openloger")
 KEYS_AHEAD = 8  # keyframes, each with the frames before it
 PADDED_AFTER = 16  # windows: then a last one is brought to the usual length, for at most a sixteenth of the run's time
+LENS_WINDOWS = 4  # whose lens is judged, and that of every window whose number is a power of two
 LONG_VIDEO = 1000  # frames past which "auto" resets the fast weights, for networks configured so
 _NO_NUMBERS = (
     "the network predicts NaN or infinity: its weights are damaged, or too large for the dtype; give other weights "
@@ -245,6 +246,8 @@ class Stream:
         starts_block = resets or state.memory_lost
         padded = group.last and state.number >= PADDED_AFTER
         window = self._window([keyed.key for keyed in group.frames], known_px, last=group.last, padded=padded)
+        if known_px is None and (state.number < LENS_WINDOWS or state.number.bit_count() == 1):
+            window = replace(window, judges_lens=True)
         recalled = self._recalled(state.memory, starts_block=starts_block)
         with cores_for(self.network, window.images.shape[-2:]):
             prediction, memory = _predicted(self.network, window, recalled, _DISABLED[self.memory])
@@ -263,6 +266,7 @@ class Stream:
                     "metric_scale": prediction.metric_scale,
                     "focal_px": None if prediction.focal_px is None else prediction.focal_px[0, 0],
                     "predicted_focal_px": prediction.predicted_focal_px,
+                    "fisheye_error": prediction.fisheye_error,
                     "unmasked": self._unmasked(prediction),
                     "place": self.network.carried_place(state.memory, group.frames[0].key.size),
                 }
@@ -296,6 +300,7 @@ class Stream:
         anchor = Anchor(placed, world_from_cam[-self.overlap :].clone(), points[-self.overlap :, ..., 2].clone())
         known = before and disagreement(before, world_from_cam, points[..., 2])
         scale, predicted = prediction.get("metric_scale"), prediction.get("predicted_focal_px")
+        fisheye = prediction.get("fisheye_error")
         return _Pass(
             group=frames,
             focal_px=prediction.get("focal_px"),
@@ -312,6 +317,7 @@ class Stream:
                 last=one.group.last,
                 known_intrinsics=None if known_px is None else _resized_camera(known_px, frames[0].key.frame),
                 predicted_focal_px=None if predicted is None else predicted.mean().item(),
+                fisheye_error=None if fisheye is None or fisheye.isnan() else fisheye.item(),
                 place=prediction.get("place"),
             ),
             state=replace(one.state, anchor=anchor if self.overlap else None),

@@ -16,6 +16,7 @@ from openloger.network.motion.camera import (
     readjusted,
 )
 from openloger.network.motion.flow import EdgeFlow, Edges, FlowFeatures, flow_between, flow_features
+from openloger.network.motion.lens_shape import fisheye_error
 from openloger.network.motion.plane_sweep import SweepSettings, plane_sweep
 from openloger.network.motion.pose import Noise
 from openloger.network.motion.tracking import MotionMeter
@@ -47,6 +48,7 @@ __all__ = [
     "Triangulated",
     "TriangulationSettings",
     "WindowSettings",
+    "fisheye_error",
     "flow_between",
     "flow_features",
     "geometric_camera",
