@@ -134,6 +134,20 @@ def test_long_text(run, tmp_path):
     assert "held out, with its memory dropped every 256 bytes: " in told
 
 
+def test_places_in_a_film(run):
+    told = run("15", "--steps", "2", "--rooms", "9")
+    assert "step 1: loss" in told
+    assert "128 frames, 8 rooms: " in told
+    assert "144 frames, 9 rooms: " in told
+
+
+def test_state_tracking(run):
+    told = run("16", "--steps", "2")
+    assert "hybrid, 16 bits: " in told
+    assert "hybrid, 256 bits: " in told
+    assert "recurrent, 256 bits: " in told
+
+
 def test_loops(run, tmp_path):
     """Two laps with a drift, which the network closes; then one, where there is nothing to close."""
     numbers = [*range(48), *range(5, 37)]

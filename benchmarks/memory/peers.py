@@ -3,8 +3,9 @@
 - `deltanet`: a DeltaNet layer (arXiv 2406.06484) around the delta rule of fla (flash-linear-attention). Its kernels are
   Triton and need a card; the reference that it tests them by is plain PyTorch, token by token, and runs anywhere.
 - `titans`: `NeuralMemory` of titans-pytorch (Titans, arXiv 2501.00663), with its own defaults.
+- `gru`: no attention and no chunks, two layers of PyTorch's GRU alone, which change their state with every token.
 
-The width of the MLPs makes up for the number of weights.
+The width of the MLPs, or of the GRU, makes up for the number of weights.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from openloger.memory import Rotary
 from openloger.transformer.attention import Block
 
 HEADS = 4  # of a peer's memory
+GRU_WIDTH = 128
 MLP_RATIOS = {"deltanet": 7, "titans": 6}  # as many weights as the hybrid has, within 5 %
 
 
@@ -49,6 +51,18 @@ class PeerTransformer(nn.Module):
             read = memory(norm(x))
             x = x + (read if isinstance(read, Tensor) else read[0])
         return self.norm(x), None
+
+
+class Recurrent(nn.Module):
+    """Takes the place of a `HybridTransformer` of two blocks of width 64."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(width, GRU_WIDTH, num_layers=2, batch_first=True)
+        self.proj = nn.Linear(GRU_WIDTH, width, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return self.proj(self.gru(x)[0]), None
 
 
 class DeltaNet(nn.Module):

@@ -8,7 +8,8 @@ Three tasks of made-up tokens, learned at one length and asked at longer ones:
 - `parity`: whether the number of ones so far is odd, after every bit: a state that is tracked, not a fact that is kept.
 
 Every variant is the same network without a part: `windows` has attention inside chunks alone, `full` one chunk of all;
-`deltanet` and `titans` have other libraries' layers in place of the memory (`peers.py`), where these are installed.
+`deltanet` and `titans` have other libraries' layers in place of the memory, where these are installed, and `gru` is
+recurrent and nothing else (`peers.py`).
 Seconds are processor seconds of one thread, so that other work on the machine does not count.
 
     python benchmarks/memory/recall.py --task recall --variants hybrid windows --seeds 0 --out recall.jsonl
@@ -26,7 +27,7 @@ from pathlib import Path
 import fitting
 import torch
 import torch.nn.functional as F
-from peers import MLP_RATIOS, PeerTransformer
+from peers import MLP_RATIOS, PeerTransformer, Recurrent
 from torch import Tensor, nn
 
 from openloger.memory import HybridConfig, HybridTransformer
@@ -35,7 +36,7 @@ KEYS, VALUES, NOISE = 16, 16, 8
 ASKED = 16  # at the end of a sequence of `recall`
 VOCABULARY = KEYS + VALUES + NOISE
 VARIANTS = {"hybrid": ("ttt", "swa"), "ttt": ("ttt",), "swa": ("swa",), "windows": (), "full": ()}
-PEERS = tuple(MLP_RATIOS)
+PEERS = (*MLP_RATIOS, "gru")
 TASKS = ("recall", "needle", "parity")
 Batch = tuple[Tensor, Tensor]  # tokens, and the answer wanted after each; −1 where nothing is asked
 
@@ -54,6 +55,8 @@ class Model(nn.Module):
 
 
 def _trunk(variant: str, *, width: int, chunk: int, published: bool) -> nn.Module:
+    if variant == "gru":
+        return Recurrent(width)
     if variant in PEERS:
         return PeerTransformer(variant, width=width, heads=2, chunk=chunk)
     return HybridTransformer(
