@@ -175,23 +175,54 @@ def test_a_run_cut_in_two_is_the_run_in_one_piece(pair):
             assert torch.equal(tensor, end.memory.to_tensors()[name]), name
 
 
-@pytest.mark.parametrize("name", ["pi3", pytest.param("loger", marks=pytest.mark.slow)])
-def test_torch_loads_and_runs_the_other_form(name, exports):
-    weights, folder = exports(name, "torch-export")
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        ("pi3", "torch-export"),
+        pytest.param("loger", "torch-export", marks=pytest.mark.slow),
+        pytest.param("loger", "aot-inductor", marks=pytest.mark.slow),
+    ],
+)
+def test_torch_loads_and_runs_the_other_forms(name, to, exports):
+    weights, folder = exports(name, to)
     says = json.loads((folder / "network.json").read_text())
-    assert (says["to"], says["opset"]) == ("torch-export", None)
+    assert (says["to"], says["opset"]) == (to, None)
     network = load_network(name, weights=weights, device="cpu", dtype="float32")
     window = Window(torch.stack(frames(WINDOW))[None], WINDOW, OVERLAP, rigid=False)
     _, memory = network(window)
     wanted, after = network(window, memory)
     given = memory.to_tensors() | {"images": window.images, "roles": window.roles}
-    found = torch.export.load(folder / "steady.pt2").module()(*(given[name] for name in says["inputs"]["steady"]))
+    path = str(folder / "steady.pt2")
+    step = torch.export.load(path).module() if to == "torch-export" else torch._inductor.aoti_load_package(path)
+    found = step(*(given[name] for name in says["inputs"]["steady"]))
     wanted = write.named_outputs(wanted, after)
     assert list(wanted) == says["outputs"]
     for name, tensor in zip(says["outputs"], found, strict=True):
         assert distance(tensor, wanted[name]) < MOST, name
-    with pytest.raises(WeightsError, match="for torch-export, not for ONNX Runtime"):
+    with pytest.raises(WeightsError, match=f"for {to}, not for ONNX Runtime"):
         OnnxNetwork.load(folder)
+
+
+def test_machine_code_that_is_not_the_network_is_not_written(tmp_path, monkeypatch):
+    """Compiling is left out: what was compiled is as the network, but for one output."""
+    network = Network(small_config("loger")).eval().requires_grad_(False)
+    steps = {}
+    monkeypatch.setattr(write, "check_compiler", lambda device, instead: None)
+    monkeypatch.setattr(write, "_write_compiled", lambda step, path: steps.update({str(path): step}))
+    wrong = "next.overlap_features.0"
+
+    def load(path):
+        step = steps[path]
+        return lambda *given: [
+            tensor + (name == wrong) * 1e-3 for name, tensor in zip(step.outputs, step(*given), strict=True)
+        ]
+
+    monkeypatch.setattr("torch._inductor.aoti_load_package", load)
+    with pytest.raises(OpenlogerError, match=rf"the exported loger is not the network: {wrong} of window 0 differs by"):
+        export_network(network, tmp_path / "out", to="aot-inductor")
+    assert not (tmp_path / "out").exists()
+    wrong = None
+    assert export_network(network, tmp_path / "out", to="aot-inductor").to == "aot-inductor"
 
 
 def test_int8_is_near(exports, exported, tmp_path, monkeypatch):
@@ -295,6 +326,13 @@ def test_networks_that_cannot_be_exported_are_refused(tmp_path, monkeypatch):
     )
     with pytest.raises(InputError, match=r"needs onnxscript: pip install '.*\[onnx\]'"):
         export_network(network, tmp_path / "out")
+
+    def compile_nothing(*given, **settings):
+        raise RuntimeError("no working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    with pytest.raises(InputError, match=r"no working C\+\+ compiler\): choose --to onnx or torch-export"):
+        export_network(network, tmp_path / "out", to="aot-inductor")
     assert not any(tmp_path.iterdir())
 
 

@@ -18,7 +18,7 @@ def export_network(
     network: tyro.conf.Positional[str],
     /,
     *,
-    to: Literal["onnx", "torch-export"] = "onnx",
+    to: Literal["onnx", "torch-export", "aot-inductor"] = "onnx",
     int8: bool = False,
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
     weights: str | None = None,
@@ -32,7 +32,8 @@ def export_network(
 
     Args:
         network: loger, loger-star, pi3 or pocket; compact and pi3x have parts that cannot be exported.
-        to: onnx needs openloger[onnx]; torch-export is for torch.export.load.
+        to: onnx needs openloger[onnx]; torch-export is for torch.export.load; aot-inductor, which
+            needs a C++ compiler, is machine code for processors like this one.
         int8: Store the matrices in a quarter of the size, at some cost in quality (ONNX).
         out: The folder to write. By default in this folder, as pocket-onnx or pocket-onnx-int8.
         weights: A file, a folder, a Hugging Face id (user/repo), or "random". By default what the box or the hub has.

@@ -37,8 +37,7 @@ def compile_regions(network: Network, *, backend: str = "inductor") -> Network:
 
     Raises InputError where torch.compile does not work here: an older torch, no C++ compiler, no Triton on a card.
     """
-    _keep_cache()
-    _try(network.device, backend)
+    check_compiler(network.device, backend=backend, instead="run without --compile")
     allow_variants()
     for module in regions(network):
         module.compile(backend=backend)
@@ -60,18 +59,18 @@ def allow_variants() -> None:
     limits.recompile_limit = max(limits.recompile_limit, _VARIANTS)
 
 
-def _keep_cache() -> None:
-    """By default torch keeps compiled code in the folder for temporary files, which systems empty."""
+def check_compiler(device: torch.device, *, backend: str = "inductor", instead: str) -> None:
+    """Compile two lines, so that a missing compiler ends a run before it begins; raises InputError, with the way out.
+
+    Compiled code is kept in a folder of openloger's; by default torch has it where temporary files lie, which systems
+    empty.
+    """
     os.environ.setdefault(_CACHE_VARIABLE, str(cache_folder() / "compiled"))
-
-
-def _try(device: torch.device, backend: str) -> None:
-    """Compile two lines, so that a missing compiler ends a run before it begins."""
     if torch.__version__ < OLDEST_TORCH:
-        raise InputError(f"torch {torch.__version__} cannot compile it: run without --compile, or update torch")
+        raise InputError(f"torch {torch.__version__} cannot compile it: {instead}, or update torch")
     x = torch.zeros(8, device=device)
     try:
         torch.compile(lambda values: values * 2 + 1, backend=backend)(x)
     except (RuntimeError, ImportError, OSError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise InputError(f"torch.compile does not work here ({reason.strip()[:200]}): run without --compile") from error
+        raise InputError(f"torch.compile does not work here ({reason.strip()[:200]}): {instead}") from error

@@ -23,7 +23,7 @@ class ExportDescription:
 
     format: int
     preset: str
-    to: str  # "onnx" or "torch-export"
+    to: str  # one of `write.FORMS`
     opset: int | None  # of ONNX
     precision: str  # of the weights: "float32" or "int8"
     overlap: int  # frames that neighbouring windows share, fixed in the graphs

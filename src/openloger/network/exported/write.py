@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -16,11 +17,19 @@ import torch
 from safetensors.torch import save_file
 
 from openloger.errors import InputError, OpenlogerError
-from openloger.network.compilation import OLDEST_TORCH
+from openloger.network.compilation import OLDEST_TORCH, check_compiler
 from openloger.network.dense import DenseHeadsConfig
 from openloger.network.exported.description import FORMAT, INITIAL_FILE, ExportDescription
 from openloger.network.exported.onnx_network import OnnxNetwork
-from openloger.network.exported.step import FIRST, STEADY, WindowStep, graph_outputs, initial_memory, named_outputs
+from openloger.network.exported.step import (
+    FIRST,
+    NEXT,
+    STEADY,
+    WindowStep,
+    graph_outputs,
+    initial_memory,
+    named_outputs,
+)
 from openloger.network.hashing import weights_hash
 from openloger.network.network import Network
 from openloger.network.window import Window
@@ -30,8 +39,8 @@ from openloger.version import install_command, versions
 
 MADE_BY = "export-network"
 OPSET = 18  # the first with antialiased resizing, by which the encoder's positions fit a picture
-FORMS = ("onnx", "torch-export")
-ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
+FORMS = ("onnx", "torch-export", "aot-inductor")
+ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "aot-inductor": ".pt2"}
 MOST_APART = 1e-4  # relative, of float32 graphs from the network in torch
 _CAN = "loger, loger-star, pi3 and pocket can"
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -48,12 +57,14 @@ def export_network(
 ) -> ExportDescription:
     """Write a network's window step to the folder `out`, and return what `network.json` there says.
 
-    `to`: "onnx" (of opset `OPSET`, for `OnnxNetwork` and others) or "torch-export" (for `torch.export.load`). `int8`
-    stores the matrices of linear layers in int8, a scale a column, and quantises what they multiply as it comes (ONNX).
-    `overlap` is the number of frames that windows share, by default the network's own; it is fixed in the graphs.
+    `to`: "onnx" (of opset `OPSET`, for `OnnxNetwork` and others), "torch-export" (for `torch.export.load`), or
+    "aot-inductor" (machine code for processors like this one, which Python and C++ load). `int8` stores the matrices
+    of linear layers in int8, a scale a column, and quantises what they multiply as it comes (ONNX). `overlap` is the
+    number of frames that windows share, by default the network's own; it is fixed in the graphs.
 
-    Raises InputError for a network that cannot be exported, where the extra is not installed, and as `check_place` of
-    `openloger.outputs`; OpenlogerError where a float32 graph differs from the network by more than `MOST_APART`.
+    Raises InputError for a network that cannot be exported, where the extra or a C++ compiler is not installed, and as
+    `check_place` of `openloger.outputs`; OpenlogerError where a float32 graph or machine code differs from the network
+    by more than `MOST_APART`.
     """
     overlap = network.config.overlap if overlap is None else overlap
     check_export(network, to=to, int8=int8, overlap=overlap)
@@ -62,7 +73,7 @@ def export_network(
     network = _plain(network)
     with staged_folder(path, made_by=MADE_BY, overwrite=overwrite) as folder:
         steps = {kind: WindowStep(network, kind=kind, overlap=overlap) for kind in _kinds(network, overlap)}
-        write = _write_torch if to == "torch-export" else _write_int8 if int8 else _write_onnx
+        write = _writer(to, int8=int8)
         with _quiet():
             for kind, step in steps.items():
                 write(step, folder / f"{kind}{ENDINGS[to]}")
@@ -71,6 +82,8 @@ def export_network(
         description.write(folder)
         if to == "onnx":
             _verify(network, folder, overlap=overlap, most=None if int8 else MOST_APART)
+        elif to == "aot-inductor":
+            _verify_compiled(steps, folder)
     return description
 
 
@@ -98,6 +111,8 @@ def check_export(network: Network, *, to: str = "onnx", int8: bool = False, over
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if to == "onnx" and missing:
         raise InputError(f"exporting to ONNX needs {', '.join(missing)}: {install_command('onnx')}")
+    if to == "aot-inductor":
+        check_compiler(torch.device("cpu"), instead="choose --to onnx or torch-export")
 
 
 def _plain(network: Network) -> Network:
@@ -107,6 +122,11 @@ def _plain(network: Network) -> Network:
     plain.load_state_dict({name: one.float().cpu() for name, one in network.state_dict().items()}, assign=True)
     plain.weights = network.weights
     return plain.eval().requires_grad_(False)
+
+
+def _writer(to: str, *, int8: bool) -> Callable[[WindowStep, Path], None]:
+    onnx = _write_int8 if int8 else _write_onnx
+    return {"onnx": onnx, "torch-export": _write_torch, "aot-inductor": _write_compiled}[to]
 
 
 def _kinds(network: Network, overlap: int) -> Sequence[str]:
@@ -127,6 +147,12 @@ def _write_torch(step: WindowStep, path: Path) -> None:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # where the code lay
     torch.export.save(program, path)
+
+
+@torch.no_grad()
+def _write_compiled(step: WindowStep, path: Path) -> None:
+    inductor: Any = importlib.import_module("torch._inductor")
+    inductor.aoti_compile_and_package(_traced(step), package_path=str(path))
 
 
 def _write_onnx(step: WindowStep, path: Path) -> None:
@@ -224,14 +250,37 @@ def _verify(network: Network, folder: Path, *, overlap: int, most: float | None)
     for number in range(2):
         window = Window(images.roll(number, dims=1), frames, overlap)
         (wanted, theirs), (found, ours) = network(window, theirs), exported(window, ours)
-        pairs = zip(named_outputs(wanted, theirs).items(), named_outputs(found, ours).values(), strict=True)
-        apart = {name: _apart(one, other) for (name, one), other in pairs}
-        worst = max(apart, key=lambda name: apart[name])
-        if most is not None and not apart[worst] <= most:
-            raise OpenlogerError(
-                f"the exported {network.config.name} is not the network: {worst} of window {number} differs by "
-                f"{apart[worst]:.1e}, relative; nothing was written"
-            )
+        if most is not None:
+            _check_near(network, named_outputs(wanted, theirs), named_outputs(found, ours), window=number, most=most)
+
+
+@torch.inference_mode()
+def _verify_compiled(steps: Mapping[str, WindowStep], folder: Path) -> None:
+    """Each kind of window beside the network in torch, with the memory that the window before left."""
+    inductor: Any = importlib.import_module("torch._inductor")
+    memory: dict[str, Tensor] = {}
+    for number, (kind, step) in enumerate(steps.items()):
+        patch, frames = step.network.config.encoder.patch, step.overlap + 2
+        images = torch.rand(1, frames, 3, 4 * patch, 3 * patch, generator=torch.Generator().manual_seed(number))
+        roles = Window(images, frames, step.overlap).roles
+        named = {entry.name: entry.example for entry in step.inputs} | memory | {"images": images, "roles": roles}
+        given = [named[entry.name] for entry in step.inputs]
+        found = inductor.aoti_load_package(str(folder / f"{kind}{ENDINGS['aot-inductor']}"))(*given)
+        wanted = dict(zip(step.outputs, step(*given), strict=True))
+        _check_near(step.network, wanted, dict(zip(step.outputs, found, strict=True)), window=number, most=MOST_APART)
+        memory = {name.removeprefix(NEXT): tensor for name, tensor in wanted.items() if name.startswith(NEXT)}
+
+
+def _check_near(
+    network: Network, wanted: dict[str, Tensor], found: dict[str, Tensor], *, window: int, most: float
+) -> None:
+    apart = {name: _apart(wanted[name], found[name]) for name in wanted}
+    worst = max(apart, key=lambda name: apart[name])
+    if not apart[worst] <= most:
+        raise OpenlogerError(
+            f"the exported {network.config.name} is not the network: {worst} of window {window} differs by "
+            f"{apart[worst]:.1e}, relative; nothing was written"
+        )
 
 
 def _apart(wanted: Tensor, found: Tensor) -> float:
