@@ -1,8 +1,8 @@
 """What the memory is not for: a state that every token changes, here whether the ones so far are odd.
 
 The memory is written once a chunk, and keeps what it is given; a recurrent network computes a new state with every
-token. The same training teaches a GRU the task at any length, and the hybrid network at most that of its training. For
-such states put a recurrent layer beside the memory.
+token. The same training teaches a GRU the task, also at longer sequences, and leaves the hybrid network near a coin.
+For such states put a recurrent layer beside the memory.
 
 python examples/16_state_tracking.py --steps 300
 """
