@@ -5,17 +5,25 @@ The windows are played by websockets that speak viser's protocol, so that nothin
 
 from __future__ import annotations
 
+import re
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import scenes
 
+from openloger.cli import main
+from openloger.recording import Recording, open_recording
 from openloger.viewing import Viewer, ViewOptions
+from openloger.viewing.scene.points import Points
+from openloger.viewing.scene.snapshot import visible_points
 
 viser = pytest.importorskip("viser")
 PATIENCE_S = 120
@@ -103,6 +111,47 @@ def test_a_window_that_closes_while_it_is_drawn_ends_nothing(viewer: Viewer, mon
     monkeypatch.setattr(viewer, "_greet", lambda: None)  # the turn has looked for closed windows already
     viewer.tick()
     assert session._page is not None, "it was drawn"
+
+
+def test_what_was_measured_is_a_command_that_gives_the_scale(
+    viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands on the page, from another folder than the recording's."""
+    recording = viewer._recording
+    monkeypatch.setattr(type(recording), "is_metric", False)
+    with window(viewer):
+        until(viewer, lambda: any(session._page is not None for session in viewer._sessions.values()))
+        (session,) = viewer._sessions.values()
+        until(viewer, lambda: len(session._shown.scene.snapshot.points) > 100)
+        scene, settings = session._shown.scene, session._page.settings
+        session._tools.set_measuring(True)
+        eye = scene.cameras.world_from_cam[0, :3, 3] * scene.place.unit
+        for point in ends_on_smooth_surface(recording, visible_points(scene.snapshot.points, settings, scene.place)):
+            event = SimpleNamespace(ray_origin=tuple(eye), ray_direction=tuple(point * scene.place.unit - eye))
+            session._tools.click(event, scene, None, settings)
+        note = session._controls._measured.content
+    length, command = re.fullmatch(r"\*\*(\S+)\*\* in the .*: `(.+)`", note).groups()
+    monkeypatch.chdir(tmp_path.parent)
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(command.replace("METRES", str(10 * float(length))))[1:])
+    assert not ended.value.code
+    step = open_recording(recording.path).correction.steps[-1]
+    assert step.after_from_before.scale.item() == pytest.approx(10, rel=0.02)
+
+
+def ends_on_smooth_surface(recording: Recording, points: Points) -> np.ndarray:
+    """The two furthest from each other of those that frame 0 sees where depth hardly changes: (2, 3)."""
+    frame = recording.frame(0)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(frame.depth, 1, mode="edge"), (3, 3))
+    smooth = around.max((2, 3)) < 1.05 * around.min((2, 3))
+    seen = points.position[points.frame == 0].astype(np.float64)
+    pixels = (seen - frame.world_from_cam[:3, 3]) @ frame.world_from_cam[:3, :3] @ frame.intrinsics.T
+    column, row = (
+        (pixels[:, :2] / pixels[:, 2:]).clip(0, [recording.meta.width - 1, recording.meta.height - 1]).astype(int).T
+    )
+    found = seen[smooth[row, column]]
+    apart = np.linalg.norm(found[:, None] - found, axis=-1)
+    return found[list(np.unravel_index(apart.argmax(), apart.shape))]
 
 
 def test_a_slider_changes_its_own_window_and_no_other(viewer: Viewer) -> None:

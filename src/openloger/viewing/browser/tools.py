@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -63,15 +64,19 @@ class Tools:
     def _length_note(self, length: float) -> str:
         if self._recording.is_metric:
             return f"**{length:.4g} m**"
-        command = f"openloger align {self._name} --distance {' '.join(self._pixels)} METRES"
+        path = shlex.quote(str(self._recording.path))
+        command = f"openloger align {path} --distance {' '.join(self._pixels)} METRES"
         return f"**{length:.4g}** in the recording's unit of length. If you know it in metres: `{command}`"
 
     def _pixel(self, cameras: Cameras, points: Points, number: int) -> str:
-        """FRAME:x,y of a point in the frame that saw it, in pixels of the source."""
+        """FRAME:x,y of a point in the frame that saw it, in pixels of the source.
+
+        A point that stands for those of other frames, too, may lie a little outside of its picture.
+        """
         frame = int(points.frame[number])
         world_from_cam, meta = cameras.world_from_cam[frame], self._recording.meta
         cam = (points.position[number] - world_from_cam[:3, 3]) @ world_from_cam[:3, :3]
-        x, y = (cameras.intrinsics[frame] @ cam)[:2] / cam[2]
+        x, y = ((cameras.intrinsics[frame] @ cam)[:2] / cam[2]).clip(0.5, [meta.width - 0.5, meta.height - 0.5])
         height, width = meta.source_size or (meta.height, meta.width)
         return f"{frame}:{x * width / meta.width:.1f},{y * height / meta.height:.1f}"
 
