@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corrections.true_recordings import Walk, record, walk
+from PIL import Image
 
 import openloger
 from openloger.datasets import write_folder
@@ -81,9 +82,12 @@ def test_a_cut_loop_equals_a_whole_one(run, video):
 
 def test_nerfstudio_and_colmap(run, tmp_path, video):
     told = run("03", "--video", video, "--out", "splat")
-    assert "8 cameras of 160×128 pixels" in told
-    assert len(list((tmp_path / "splat" / "nerfstudio" / "images").iterdir())) == 8
+    assert "8 cameras of 80×64 pixels" in told  # the video's size, not the network's
+    for written in ("nerfstudio", "colmap"):
+        pictures = list((tmp_path / "splat" / written / "images").iterdir())
+        assert [np.asarray(Image.open(picture)).shape for picture in pictures] == [(64, 80, 3)] * 8
     assert any((tmp_path / "splat" / "colmap" / "sparse").rglob("points3D.*"))
+    assert (tmp_path / "splat" / "splats.ply").read_bytes().startswith(b"ply\n")
 
 
 def test_live_camera(run):
