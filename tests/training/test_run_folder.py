@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from openloger.errors import InputError
+from openloger.network import checkpoint
 from openloger.outputs import MANIFEST
 from openloger.training.checkpoint import (
     latest_checkpoint,
@@ -193,6 +195,20 @@ def test_tensorboard_reads_the_metrics_which_no_thread_writes(tmp_path: Path) ->
     assert [(one.step, value.tag, value.simple_value) for one in events for value in one.summary.value] == [
         (3, "train/loss", 0.5)
     ]
+
+
+def test_tensors_on_a_full_disk_are_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """safetensors raises an error of its own, which was a traceback where a checkpoint was written."""
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        State().save(tmp_path / "checkpoints", 1)
+    monkeypatch.undo()
+    State().save(tmp_path / "checkpoints", 1)
+    assert latest_checkpoint(tmp_path / "checkpoints") is not None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from openloger.shapes import Tensor
 Config = TypeVar("Config")
 _log = logging.getLogger("openloger")
 _CONFIG_KEY = "openloger.network"
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors words one
 _UNREADABLE = (
     *(UnpicklingError, BadZipFile, struct.error, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError),
     *(AttributeError, AssertionError, ArithmeticError, MemoryError),
@@ -139,7 +141,18 @@ def save_network(network: Network, path: Path, *, dtype: torch.dtype | None = No
         name: tensor.detach().to(dtype or tensor.dtype).cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    save_file(tensors, path, metadata={_CONFIG_KEY: json.dumps(asdict(network.config))})
+    write_tensors(tensors, path, metadata={_CONFIG_KEY: json.dumps(asdict(network.config))})
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file; raises OSError where the system refuses it, as safetensors does not by itself."""
+    try:
+        save_file(dict(tensors), path, metadata=None if metadata is None else dict(metadata))
+    except SafetensorError as error:
+        found = _SYSTEM_ERROR.search(str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 def read_config(path: Path) -> NetworkConfig | None:

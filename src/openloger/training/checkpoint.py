@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from openloger.errors import InputError
+from openloger.network.checkpoint import write_tensors
 from openloger.outputs import damaged_file, remove_folder, replace_folder, set_aside, sync_file, write_atomically
 from openloger.shapes import Float, Tensor
 from openloger.training.distribute import like, put_together
@@ -68,7 +69,7 @@ def save_checkpoint(
     path = checkpoint_path(folder, progress)
     with replace_folder(path, made_by=MADE_BY) as draft:
         for number, shard in enumerate(shards(pack(tensors) if small else tensors)):
-            save_file(shard, draft / f"state-{number:03d}.safetensors")
+            write_tensors(shard, draft / f"state-{number:03d}.safetensors")
         write_state(draft, progress, terms)
     make_latest(path, keep_every=keep_every)
 

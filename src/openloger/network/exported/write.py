@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from openloger.errors import InputError, OpenlogerError
+from openloger.network.checkpoint import write_tensors
 from openloger.network.compilation import OLDEST_TORCH, check_compiler
 from openloger.network.dense import DenseHeadsConfig
 from openloger.network.exported.description import FORMAT, INITIAL_FILE, ExportDescription
@@ -77,7 +77,7 @@ def export_network(
         with _quiet():
             for kind, step in steps.items():
                 write(step, folder / f"{kind}{ENDINGS[to]}")
-        save_file(initial_memory(network), folder / INITIAL_FILE)
+        write_tensors(initial_memory(network), folder / INITIAL_FILE)
         description = _describe(network, steps, folder, to=to, int8=int8, overlap=overlap)
         description.write(folder)
         if to == "onnx":
