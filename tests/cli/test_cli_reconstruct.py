@@ -140,6 +140,7 @@ def test_out_where_nothing_can_be_written(video, capsys):
         (("--dtype", "float4"), "float4"),
         (("--start", "9", "--stop", "3"), "stop=3"),
         (("--stride", "0"), "stride=0"),
+        (("--topic", "/camera"), "--topic goes with ROS bags"),
     ],
 )
 def test_values_that_cannot_be(arguments, named, video, tmp_path, capsys):

@@ -19,6 +19,7 @@ from openloger.cli.arguments import StorageArguments, WindowArguments, default_o
 from openloger.cli.terminal import print_status, progress_bar
 from openloger.errors import InputError, counted
 from openloger.frames import open_frames
+from openloger.frames.ros_bag import is_bag
 from openloger.network import NetworkSpec
 from openloger.pipeline.options import DEFAULT_NETWORK, recording_begun
 from openloger.pipeline.reconstruct import reconstruct as run
@@ -93,7 +94,10 @@ def reconstruct(
     if advanced.max_memory is not None and not 0 < advanced.max_memory < math.inf:
         raise InputError(f"--max-memory {advanced.max_memory:g}: give a positive number of GB")
     requested = replace(requested, max_memory_gb=advanced.max_memory)
-    source = source if advanced.topic is None else f"{source}#{advanced.topic}"
+    if advanced.topic is not None:
+        if not is_bag(Path(source)):
+            raise InputError(f"--topic goes with ROS bags, and {source} is none; leave it out")
+        source = f"{source}#{advanced.topic}"
     opened = open_frames(
         source,
         start=usual.start,
