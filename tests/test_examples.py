@@ -194,3 +194,13 @@ def test_surfaces(run, tmp_path, video):
     assert "in units" in told
     for name, begins in (("mesh.glb", b"glTF"), ("splats.ply", b"ply\n"), ("points.laz", b"LASF")):
         assert (tmp_path / "surfaces" / name).read_bytes().startswith(begins)
+
+
+def test_ros_bag(run, tmp_path):
+    told = run("17", "--frames", "9")
+    assert "9 frames of /camera/front/image_raw/compressed" in told
+    assert "path.tum: from 1790000000.000 to 1790000000.800 s since 1970" in told
+    front = openloger.open_recording(tmp_path / "out" / "ros-bag" / "recording").rgb(0).astype(int)
+    run("17", "--bag", "out/ros-bag/drive", "--topic", "/camera/rear/image_raw/compressed", "--out", "rear")
+    rear = openloger.open_recording(tmp_path / "rear" / "recording")
+    assert np.abs(rear.rgb(8) - front).mean() < 3 < np.abs(rear.rgb(0) - front).mean()  # it drives backwards
