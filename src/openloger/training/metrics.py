@@ -55,7 +55,7 @@ class MetricsLog:
         if self._board is not None:
             for name, value in numbers.items():
                 if not isinstance(value, str):
-                    self._board.add(f"{kind}/{name}", value, step)
+                    self._board.add(f"{kind}/{name}", float(value), step)
 
     def close(self) -> None:
         try:
