@@ -1,5 +1,6 @@
 """Shapes are checked while the tests run; the core is deterministic on two threads."""
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -10,6 +11,12 @@ import torch
 
 shape_checks.install("openloger")
 os.environ["OPENLOGER_CALIBRATION"] = "off"  # no result of a test depends on a measurement
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end, so the garbage collector need not walk over it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ pytest.importorskip("onnxscript", reason="needs openloger[onnx]")
 pytestmark = pytest.mark.timeout(1500)  # half a minute of processor time an export, which a busy machine gives in many
 MOST = 1e-4  # ‖a − b‖ / ‖b‖
 SIZE = (3 * PATCH, 4 * PATCH)  # no size that was traced
-NAMES = ("loger", pytest.param("pi3", marks=pytest.mark.slow))  # in the form of torch `pi3` is traced in every run
+NAMES = ("loger", pytest.param("pi3", marks=pytest.mark.slow))
 PARTS = ("world_from_cam", "points_cam", "confidence_logit")
 
 
@@ -175,12 +175,13 @@ def test_a_run_cut_in_two_is_the_run_in_one_piece(pair):
             assert torch.equal(tensor, end.memory.to_tensors()[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "to"),
     [
         ("pi3", "torch-export"),
-        pytest.param("loger", "torch-export", marks=pytest.mark.slow),
-        pytest.param("loger", "aot-inductor", marks=pytest.mark.slow),
+        ("loger", "torch-export"),
+        ("loger", "aot-inductor"),
     ],
 )
 def test_torch_loads_and_runs_the_other_forms(name, to, exports):
