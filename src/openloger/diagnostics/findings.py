@@ -151,8 +151,8 @@ def _fisheye_lens(evidence: _Evidence) -> str | None:
     if error is None or error > LARGEST_FISHEYE:
         return None
     return (
-        f"the pictures move as a fisheye's (their matches err {error:.2f} times as much as under a pinhole), and are "
-        "taken for a pinhole's, so that path and depth are bent: give the lens (--camera)"
+        f"the pictures move as a fisheye's (with one, their matches err {error:.2f} times as much as with a pinhole), "
+        "and are taken for a pinhole's, so that path and depth are bent: give the lens (--camera)"
     )
 
 

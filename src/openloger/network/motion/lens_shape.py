@@ -104,9 +104,9 @@ def _fitted_error(source: _Rays, target: _Rays, weight: Float[Tensor, "edge matc
     """Mean over edges and matches of r² / (r² + CUTOFF²), r in σ, under every lens (C), after the steps."""
     lenses = len(source.at)
     rotation = start.rotation.expand(lenses, -1, -1, -1)
-    way = _directed(start.translation.expand(lenses, -1, -1) + start.translation.new_tensor([0.0, 0.0, 1e-9]))
-    damping = torch.full_like(way[..., :1], 1e-3)
-    residual, by = _sampson(source, target, rotation, way)
+    direction = _unit(start.translation.expand(lenses, -1, -1) + start.translation.new_tensor([0.0, 0.0, 1e-9]))
+    damping = torch.full_like(direction[..., :1], 1e-3)
+    residual, by = _sampson(source, target, rotation, direction)
     cost = _cost(residual, weight)
     for _ in range(STEPS):
         robust = weight * (CUTOFF**2 / (residual.square() + CUTOFF**2)).square()
@@ -115,11 +115,11 @@ def _fitted_error(source: _Rays, target: _Rays, weight: Float[Tensor, "edge matc
         diagonal = information.diagonal(dim1=-2, dim2=-1)
         information = information + torch.diag_embed(damping * diagonal + 1e-6)
         step = -torch.linalg.solve(information, (weighted * residual[..., None]).sum(-2))
-        trial = rotation_from_axis_angle(step[..., :3]) @ rotation, _directed(way + step[..., 3:])
+        trial = rotation_from_axis_angle(step[..., :3]) @ rotation, _unit(direction + step[..., 3:])
         tried, tried_by = _sampson(source, target, *trial)
         better = (tried_cost := _cost(tried, weight)) < cost
         wide = better[..., None, None]
-        rotation, way = torch.where(wide, trial[0], rotation), torch.where(better[..., None], trial[1], way)
+        rotation, direction = torch.where(wide, trial[0], rotation), torch.where(better[..., None], trial[1], direction)
         residual, by = torch.where(better[..., None], tried, residual), torch.where(wide, tried_by, by)
         cost = torch.where(better, tried_cost, cost)
         damping = torch.where(better[..., None], damping / 4, damping * 8)
@@ -133,14 +133,14 @@ def _cost(
     return (weight * square / (square + CUTOFF**2)).sum(-1) / weight.sum(-1)
 
 
-def _directed(vector: Tensor) -> Tensor:
+def _unit(vector: Tensor) -> Tensor:
     return vector / vector.norm(dim=-1, keepdim=True)
 
 
-def _sampson(source: _Rays, target: _Rays, rotation: Tensor, way: Tensor) -> tuple[Tensor, Tensor]:
-    """Sampson's distance in σ, (C, E, N), and its derivatives by a turn on the left and by the way, (C, E, N, 6)."""
+def _sampson(source: _Rays, target: _Rays, rotation: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Sampson's distance in σ, (C, E, N); its derivatives by a turn on the left and by the direction, (C, E, N, 6)."""
     turned, by_x, by_y = (one @ rotation.mT for one in (source.at, source.by_x, source.by_y))
-    across = way[..., None, :].expand_as(turned)
+    across = direction[..., None, :].expand_as(turned)
     line = torch.linalg.cross(across, turned)  # t × R a
     other = torch.linalg.cross(target.at, across)  # bᵀ [t]× = (b × t)ᵀ
     error = (target.at * line).sum(-1)
@@ -149,6 +149,6 @@ def _sampson(source: _Rays, target: _Rays, rotation: Tensor, way: Tensor) -> tup
     ]
     scale = 1 / (SIGMA_PX * torch.stack(slopes).square().sum(0).clamp_min(1e-18).sqrt())
     by_turn = torch.linalg.cross(turned, other)  # (b × t) · (ω × R a)
-    by_way = torch.linalg.cross(turned, target.at)  # b · (t × R a); its length has no say
-    by_way = by_way - (by_way * across).sum(-1, keepdim=True) * across
-    return error * scale, torch.cat([by_turn, by_way], -1) * scale[..., None]
+    by_direction = torch.linalg.cross(turned, target.at)  # b · (t × R a); its length has no say
+    by_direction = by_direction - (by_direction * across).sum(-1, keepdim=True) * across
+    return error * scale, torch.cat([by_turn, by_direction], -1) * scale[..., None]
