@@ -3,7 +3,8 @@
     python benchmarks/recording.py --video clip.mp4 --size 280 504
 
 Windows go through `BackgroundWriter` as in a run: their cameras are fitted, they are measured, compressed and
-committed. Depths are smooth with half a percent of noise; pictures are the video's, or noise where none is given.
+committed; freed memory is kept. Depths are smooth with half a percent of noise; pictures are the video's, or noise
+where none is given.
 Processor seconds are this process's own, so that neighbours on the machine matter little; those of the clock have the
 disk's in them, which is waited for so many times.
 """
@@ -22,6 +23,8 @@ import torch
 
 from openloger.geometry import Sim3, unproject
 from openloger.recording import BackgroundWriter, RecordingMeta, create_recording, open_recording
+from openloger.runtime.allocator import keep_freed_memory
+from openloger.runtime.platform import peak_resident_bytes
 from openloger.values import Frame, PlacedWindow
 
 WINDOW, OVERLAP = 32, 3
@@ -81,6 +84,7 @@ def main() -> None:
     arguments.add_argument("--windows", type=int, default=20)
     given = arguments.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     height, width = given.size
     placed = placed_window(given.video, (height, width))
     meta = RecordingMeta(height=height, width=width, source="benchmark", network="none", weights_hash=None, settings={})
@@ -97,6 +101,7 @@ def main() -> None:
             frames, syncs = given.windows * placed.final_count, len(synced) / given.windows
             writing, waiting = ((after - before) / frames for before, after in zip(began, ended, strict=True))
             writer.finish()
+        peak_mb = (peak_resident_bytes() or 0) / 1e6
         recording = open_recording(Path(folder) / "out")
         began = time.process_time()
         for _ in recording:
@@ -106,7 +111,7 @@ def main() -> None:
     print(
         f"{height}×{width}: {1 / writing:.0f} frames written in a second of the processor, {1 / waiting:.0f} in one of "
         f"the clock, {syncs:.1f} syncs a window of {placed.final_count}; {1 / reading:.0f} read; "
-        f"{size:,.0f} bytes a frame ({size / (6 * height * width):.2f} of raw)"
+        f"{size:,.0f} bytes a frame ({size / (6 * height * width):.2f} of raw); peak memory {peak_mb:.0f} MB"
     )
 
 

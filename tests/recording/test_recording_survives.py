@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from openloger.recording import (
     create_recording,
     open_recording,
     resume_recording,
+    store,
 )
 from openloger.values import PlacedWindow
 
@@ -328,6 +330,43 @@ def test_of_a_group_that_the_disk_refuses_nothing_counts(tmp_path: Path, monkeyp
         writer.finish()
     write(tmp_path / "whole", 45)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_chunk_that_the_disk_refuses_stops_the_writer_by_its_next_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, *data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    first, second = values.placed_windows(60, window=40)
+    writer = create_recording(tmp_path / "out", values.meta())
+    writer.append(first)
+    with monkeypatch.context() as disk:
+        disk.setattr(store, "prepare", refuse)
+        writer.append(replace(first, number=1), commit=False)  # its chunks are compressed after it
+        with pytest.raises(RecordingError, match=rf"No space left.*\b{first.final_count}\b"):
+            writer.append(second, commit=False)
+    with pytest.raises(RecordingError, match="stopped by an error"):
+        writer.append(second)
+    writer.close()
+    assert not list((tmp_path / "out").rglob("*.partial"))
+    assert len(open_recording(tmp_path / "out")) == first.final_count
+    with resume_recording(tmp_path / "out", values.meta(), frames=first.final_count) as writer:
+        writer.append(second)
+        writer.finish()
+    check_frames(open_recording(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("window", [19, 40])  # 16 and 37 frames: chunks that one window fills, and those it begins
+def test_chunks_do_not_depend_on_the_length_of_windows(tmp_path: Path, window: int) -> None:
+    write(tmp_path / "short", 100)
+    with create_recording(tmp_path / "long", values.meta()) as writer:
+        append_all(writer, values.placed_windows(100, window=window))
+        writer.finish()
+    short, long = contents(tmp_path / "short"), contents(tmp_path / "long")
+    chunks = [name for name in short if re.search(r"(depth|confidence|rgb|world_from_cam|timestamp_s).c\.", name)]
+    assert len(chunks) == 3 * 7 + 2
+    assert [short[name] for name in chunks] == [long[name] for name in chunks]
 
 
 def test_leaving_the_background_writer_writes_what_waits(tmp_path: Path) -> None:

@@ -62,12 +62,12 @@ def measure(placed: PlacedWindow) -> WindowMeasures:
     thumbnails = brightness_thumbnails(frames)
     is_blank = torch.tensor([_is_blank(*pair) for pair in zip(frames, thumbnails, strict=True)])
     hidden = is_blank[1:] | is_blank[:-1]
-    depths = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE]
+    depths = placed.depth.detach()[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE].contiguous()
     shown = depths != 0  # masks hide the others
     depth = depths[shown].median().item() if bool(shown.any()) else 0.0
     cameras = placed.world_from_cam.detach().cpu()
     motions = _motions(cameras[: len(frames)], depth) if depth > 0 else cameras.new_zeros(0)
-    confidence = placed.confidence_logit.detach()[:count, ::PIXEL_STRIDE, ::PIXEL_STRIDE].sigmoid()
+    confidence = placed.confidence_logit.detach()[:count, ::PIXEL_STRIDE, ::PIXEL_STRIDE].contiguous().sigmoid()
     return WindowMeasures(
         blank=tuple(index for index, blank in zip(indices[:count], is_blank.tolist(), strict=False) if blank),
         picture=_peak(_changes(thumbnails).masked_fill(hidden, 0.0), indices),
@@ -101,19 +101,31 @@ def _is_blank(frame: Frame, thumbnail: Float32[Tensor, "row column"]) -> bool:
 def brightness_thumbnails(frames: Sequence[Frame]) -> Float32[Tensor, "frame row column"]:
     """Means of the brightness over areas that cover each picture, as `adaptive_avg_pool2d` of torch has them.
 
-    As two products of matrices they take a quarter of its time.
+    Sums of lines, which are integers, and then a product of matrices take a tenth of its time.
     """
-    rows, columns = (_areas(size, parts) for size, parts in zip(frames[0].rgb.shape[:2], THUMBNAIL, strict=True))
-    return torch.stack([rows @ (_brightness(frame) @ columns.T) for frame in frames])
+    (height, width), (rows, columns) = frames[0].rgb.shape[:2], THUMBNAIL
+    lines = _parts(height, rows)
+    level = np.uint16 if 255 * (height // rows + 2) < 1 << 16 else np.uint32
+    sums = np.empty((len(frames), rows, width, 3), level)
+    for frame, of_frame in zip(frames, sums, strict=True):
+        for part, of_part in zip(lines, of_frame, strict=True):
+            np.add.reduce(frame.rgb[part], axis=0, dtype=level, out=of_part)
+    counts = torch.tensor([part.stop - part.start for part in lines])[:, None]
+    channels = torch.from_numpy(sums.reshape(len(frames), rows, -1).astype(np.float32))
+    return channels @ _areas(width, columns).repeat_interleave(3, 1).T / (3 * 255 * counts)
+
+
+def _parts(size: int, parts: int) -> list[slice]:
+    """Those of a line of `size` pixels; they overlap where they do not divide it."""
+    return [slice(part * size // parts, -(-(part + 1) * size // parts)) for part in range(parts)]
 
 
 @lru_cache(maxsize=8)
 def _areas(size: int, parts: int) -> Float32[Tensor, "part size"]:
     """By which a line of `size` pixels is multiplied for the means of its `parts`."""
     areas = torch.zeros(parts, size)
-    for part in range(parts):
-        begin, end = part * size // parts, -(-(part + 1) * size // parts)
-        areas[part, begin:end] = 1 / (end - begin)
+    for row, part in zip(areas, _parts(size, parts), strict=True):
+        row[part] = 1 / (part.stop - part.start)
     return areas
 
 
@@ -160,7 +172,7 @@ def _residual(placed: PlacedWindow) -> float | None:
 def _seam(frames: Sequence[Frame]) -> float | None:
     """By single columns of pixels: in a panorama those at the edges are neighbours, those of a thumbnail 11° apart."""
     height, width = frames[0].rgb.shape[:2]
-    outermost = np.stack([frame.rgb[:, [0, width // 2, -1]].mean(-1, dtype=np.float32) for frame in frames])
+    outermost = np.stack([frame.rgb[:, [0, width // 2, -1]] for frame in frames]).mean(-1, dtype=np.float32)
     left, middle, right = (_areas(height, THUMBNAIL[0]) @ torch.from_numpy(outermost)).unbind(-1)
     across = (left - middle).abs().mean().item()
     return (left - right).abs().mean().item() / across if across > 0 else None

@@ -7,7 +7,9 @@ x = fx X / Z + cx, y = fy Y / Z + cy. Intrinsics broadcast as transforms do: the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -92,7 +94,12 @@ class IntrinsicsFit:
 
     intrinsics: Float[Tensor, "frame 3 3"]
     residual_px: Float[Tensor, " frame"]  # weighted median distance of pixel and projected point; inf: not measured
-    statistics: Float64[Tensor, "frame 8"] | None = None  # what `fit_lens` takes; zeros where nothing was fitted
+    sums: Callable[[], Float64[Tensor, "frame 8"]] | None = None  # computes `statistics`
+
+    @cached_property
+    def statistics(self) -> Float64[Tensor, "frame 8"] | None:
+        """What `fit_lens` takes, zeros where nothing was fitted; None for a camera that is shared or known."""
+        return None if self.sums is None else self.sums()
 
 
 def fit_intrinsics(
@@ -129,7 +136,7 @@ def fit_intrinsics(
     pooled = samples.pooled() if shared else samples
     model = _fit(pooled, fixed_principal=fixed_principal, square_pixels=pixel_aspect is not None)
     fitted = _is_pinhole(model, pooled, size=(height * aspect, float(width)))
-    statistics = None if shared else torch.where(fitted[:, None], _statistics(model, samples), 0.0)
+    sums = None if shared else partial(_statistics, model, samples, fitted)
     if shared:
         model, fitted = model.expand(len(points_cam), 2, 2), fitted.expand(len(points_cam))
     model = torch.where(fitted[:, None, None], model, _fallback(model[fitted], size=(height * aspect, float(width))))
@@ -140,7 +147,7 @@ def fit_intrinsics(
     return IntrinsicsFit(
         intrinsics=intrinsics_matrix(focal, centre - offset * focal),
         residual_px=torch.where(fitted & (samples.weight > 0).any(-1), residual, torch.inf),
-        statistics=statistics,
+        sums=sums,
     )
 
 
@@ -210,11 +217,12 @@ def _sample(points_cam: Tensor, weight: Tensor | None, *, aspect: float) -> _Sam
     height, width = points_cam.shape[1:3]
     step = max(1, math.ceil(math.sqrt(height * width / FIT_PIXELS)))
     rows, columns = (slice(s // 2, None, s) for s in (min(step, max(1, size // 2)) for size in (height, width)))
-    points = points_cam.detach()[:, rows, columns]
+    points = points_cam.detach()[:, rows, columns].contiguous()
     weights = torch.ones_like(points[..., 0]) if weight is None else weight.detach()[:, rows, columns].to(points.dtype)
     pixel = pixel_grid(height, width, dtype=points.dtype, device=points.device)[rows, columns]
     ray = points[..., :2] / points[..., 2:]
-    usable = (points[..., 2] > 0) & points.isfinite().all(-1) & ray.isfinite().all(-1)
+    usable = (points[..., 2] > 0) & (points[..., 2] < torch.inf)  # so X and Y are finite where the ray is
+    usable &= ray[..., 0].isfinite() & ray[..., 1].isfinite()
     usable &= weights.isfinite() & (weights > 0)
     weights = torch.where(usable, weights, 0.0)
     largest = weights.flatten(1).amax(1)[:, None, None]
@@ -240,8 +248,8 @@ def _robust_weight(model: Tensor, samples: _Samples) -> Tensor:
     return samples.weight * (-(residual / (WELSCH * sigma.clamp_min(LEAST_SIGMA_PX))).square()).exp()
 
 
-def _statistics(model: Tensor, samples: _Samples) -> Tensor:
-    """The weighted sums named by `lens.STATISTICS`, (frame, 8), with the fit's last weights."""
+def _statistics(model: Tensor, samples: _Samples, fitted: Tensor) -> Tensor:
+    """The weighted sums named by `lens.STATISTICS`, (frame, 8), with the fit's last weights; 0 but where `fitted`."""
     weight, pixel, ray = _robust_weight(model, samples).double(), samples.pixel.double(), samples.ray.double()
     each = torch.cat(
         [
@@ -254,7 +262,7 @@ def _statistics(model: Tensor, samples: _Samples) -> Tensor:
         ],
         -1,
     )
-    return (weight[..., None] * each).sum(1)
+    return torch.where(fitted[:, None], (weight[..., None] * each).sum(1), 0.0)
 
 
 def _start(samples: _Samples, *, fixed_principal: bool, square_pixels: bool) -> Tensor:
@@ -265,7 +273,7 @@ def _start(samples: _Samples, *, fixed_principal: bool, square_pixels: bool) -> 
     slope = torch.stack([weighted_median(values, weight) for values, weight in slopes], -1).expand(-1, 2)
     if fixed_principal:
         return torch.stack([slope, torch.zeros_like(slope)], -1)
-    offsets = samples.ray - slope[:, None] * samples.pixel
+    offsets = samples.ray - _each_sample(slope, samples) * samples.pixel
     offset = [weighted_median(offsets[..., axis], samples.weight) for axis in (0, 1)]
     return torch.stack([slope, torch.stack(offset, -1)], -1)
 
@@ -287,28 +295,35 @@ def _pair_slopes(samples: _Samples, *, axis: int) -> tuple[Tensor, Tensor]:
 
 def _least_squares(samples: _Samples, weight: Tensor, *, fixed_principal: bool, square_pixels: bool) -> Tensor:
     tiny = torch.finfo(weight.dtype).tiny
-    weight = weight[..., None]
+    both = torch.view_as_real(torch.complex(weight, weight))  # along x and y
     if fixed_principal:
-        pixel_mean = ray_mean = torch.zeros_like(samples.ray[:, :1])
+        pixel_mean = ray_mean = torch.zeros_like(samples.ray[:, 0])
+        pixel, ray = samples.pixel, samples.ray
     else:
         total = weight.sum(1, keepdim=True).clamp_min(tiny)
-        pixel_mean = (weight * samples.pixel).sum(1, keepdim=True) / total
-        ray_mean = (weight * samples.ray).sum(1, keepdim=True) / total
-    weighted_pixel = weight * (samples.pixel - pixel_mean)
-    covariance = (weighted_pixel * (samples.ray - ray_mean)).sum(1)
-    variance = (weighted_pixel * (samples.pixel - pixel_mean)).sum(1)
+        pixel_mean = (both * samples.pixel).sum(1) / total
+        ray_mean = (both * samples.ray).sum(1) / total
+        pixel, ray = samples.pixel - _each_sample(pixel_mean, samples), samples.ray - _each_sample(ray_mean, samples)
+    weighted_pixel = both * pixel
+    covariance, variance = (weighted_pixel * ray).sum(1), (weighted_pixel * pixel).sum(1)
     if square_pixels:
         covariance, variance = covariance.sum(-1, keepdim=True), variance.sum(-1, keepdim=True)
     slope = (covariance / variance.clamp_min(tiny)).expand(-1, 2)
-    return torch.stack([slope, ray_mean[:, 0] - slope * pixel_mean[:, 0]], -1)
+    return torch.stack([slope, ray_mean - slope * pixel_mean], -1)
 
 
 def _residual_px(model: Tensor, samples: _Samples, per_row: Tensor | float = 1.0) -> Tensor:
     """Distance of each sample's pixel from its projected point, along x and y in units of 1 / `per_row`."""
-    slope, offset = model[:, None, :, 0], model[:, None, :, 1]
-    error = slope * samples.pixel + offset - samples.ray
-    pixels = error / slope.abs().clamp_min(torch.finfo(error.dtype).eps ** 2) * per_row
-    return torch.linalg.vector_norm(pixels, dim=-1)
+    slope, offset = model[..., 0], model[..., 1]
+    error = _each_sample(slope, samples) * samples.pixel + _each_sample(offset, samples) - samples.ray
+    least = slope.abs().clamp_min(torch.finfo(error.dtype).eps ** 2)
+    return torch.linalg.vector_norm(error / _each_sample(least, samples) * per_row, dim=-1)
+
+
+def _each_sample(values: Tensor, samples: _Samples) -> Tensor:
+    """(frame, sample, 2) of (frame, 2). To broadcast two numbers at a time takes ten times as long as to copy them."""
+    whole = torch.view_as_complex(values.contiguous())[:, None]
+    return torch.view_as_real(whole.expand(-1, samples.ray.shape[1]).contiguous())
 
 
 def _is_pinhole(model: Tensor, samples: _Samples, *, size: tuple[float, float]) -> Tensor:

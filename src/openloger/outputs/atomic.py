@@ -36,8 +36,8 @@ def replace_whole(path: AnyPath, data: bytes | memoryview) -> None:
     put_in_place(path)
 
 
-def prepare(path: AnyPath, data: bytes | memoryview) -> None:
-    """Write `data` beside `path`, for `put_in_place`, without waiting for the disk.
+def prepare(path: AnyPath, *data: bytes | memoryview) -> None:
+    """Write all of `data` beside `path`, for `put_in_place`, without waiting for the disk.
 
     Raises:
         OSError: what the file system reported.
@@ -45,7 +45,7 @@ def prepare(path: AnyPath, data: bytes | memoryview) -> None:
     os.makedirs(_folder_of(path), exist_ok=True)
     try:
         with open(partial_of(path), "wb") as file:
-            file.write(data)
+            file.writelines(data)
     except OSError:
         remove_file(partial_of(path))  # a full disk must not stay full because of us
         raise

@@ -1,7 +1,8 @@
-"""Writes windows on a background thread, with a short queue before it, and commits them in groups.
+"""Writes windows on two background threads, with a short queue before them, and commits them in groups.
 
-A commit waits for the disk some twenty times, which takes longer than a small network's window. So commits take a tenth
-of the time at most, and none waits longer than `GROUP_S`, or is larger than `GROUP_BYTES`.
+One computes what is stored of a window (its cameras are fitted, it is measured), while the other has those before it
+compressed and written. A commit waits for the disk some twenty times, which takes longer than a small network's window.
+So commits take a tenth of the time at most, and none waits longer than `GROUP_S`, or is larger than `GROUP_BYTES`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import TracebackType
 from openloger.recording.files import explain_os_errors
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.windows import Cost
-from openloger.recording.writer import RecordingWriter
+from openloger.recording.writer import RecordingWriter, Rows, rows_of
 from openloger.values import PlacedWindow
 
 GROUP_S = 1.0  # of work that a kill or a power cut may cost, beside the window in hand
@@ -27,18 +28,19 @@ SHARE_OF_TIME = 0.1  # of commits
 
 
 class BackgroundWriter:
-    """A `RecordingWriter` whose appends run in one thread, in order, while the caller goes on.
+    """A `RecordingWriter` whose appends run in threads, in order, while the caller goes on.
 
     A window is committed when it is written, or, where commits take long beside it, within `group_s` and together with
-    others; 0: each by itself. At most `ahead` windows wait; `append` blocks while they do. What goes wrong in the
-    thread is raised by the next call, and by every call from then on. Close it (or leave its `with` block) before the
-    program ends: the windows that wait are written and committed first.
+    others; 0: each by itself. At most `ahead` windows wait; `append` blocks while they do. What goes wrong in a thread
+    is raised by the next call, and by every call from then on. Close it (or leave its `with` block) before the program
+    ends: the windows that wait are written and committed first.
     """
 
     def __init__(self, writer: RecordingWriter, *, ahead: int = 2, group_s: float = GROUP_S) -> None:
         self._writer = writer
         self._ahead, self._group_s = ahead, group_s
         self._pending: deque[Future[None]] = deque()
+        self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rows")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recording")
         self._changed = threading.Condition()
         self._given, self._flushing = 0, False  # the number of windows; whether a caller waits for all of them
@@ -80,8 +82,8 @@ class BackgroundWriter:
             self._changed.notify()
         number = self._given
 
-        def work() -> None:
-            self._writer.append(placed, cost=cost, commit=False)
+        def work(rows: Future[Rows]) -> None:
+            self._writer.append_rows(rows.result, commit=False)
             if after_commit is None:
                 self._commit_in_time(number)
                 return
@@ -91,7 +93,8 @@ class BackgroundWriter:
 
         while self._pending and (self._pending[0].done() or len(self._pending) >= self._ahead):
             self._take_first()
-        self._pending.append(self._thread.submit(work))
+        rows = self._computing.submit(rows_of, placed, self.meta, cost=cost)
+        self._pending.append(self._thread.submit(work, rows))
 
     def flush(self) -> None:
         """Wait until all windows are committed.
@@ -121,7 +124,8 @@ class BackgroundWriter:
         try:
             self.flush()
         finally:
-            self._thread.shutdown(wait=True, cancel_futures=True)
+            for thread in (self._thread, self._computing):
+                thread.shutdown(wait=True, cancel_futures=True)
             self._pending.clear()
             self._writer.close()
 

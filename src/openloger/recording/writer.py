@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,7 +29,7 @@ from openloger.recording.layout import FLOAT16_DEPTH_MAX, FLOAT16_DEPTH_MIN, STA
 from openloger.recording.line_files import name_lines, name_values, window_lines, window_value
 from openloger.recording.meta import RecordingMeta
 from openloger.recording.store import GrowingArray, open_for_writing
-from openloger.recording.windows import Cost, window_row
+from openloger.recording.windows import Cost, RecordedWindow, window_row
 from openloger.shapes import Tensor
 from openloger.values import PlacedWindow
 
@@ -45,7 +46,8 @@ class RecordingWriter:
         self._lock = lock
         layouts = array_layouts(meta.height, meta.width, depth_dtype=meta.depth_dtype)
         self._arrays = open_for_writing(path, layouts, frames=committed.frames, checked=meta.has_checksums)
-        self._threads = ThreadPoolExecutor(max_workers=len(layouts), thread_name_prefix="chunks")
+        self._threads = {name: ThreadPoolExecutor(1, thread_name_prefix=f"chunks of {name}") for name in self._arrays}
+        self._appending: list[Future[None]] = []  # what the arrays are still to take
         self._names: list[Any] = []  # to be committed
         self._windows: list[Any] = []
         self._uncommitted_bytes = 0
@@ -70,30 +72,34 @@ class RecordingWriter:
     def append(self, placed: PlacedWindow, *, cost: Cost | None = None, commit: bool = True) -> None:
         """Write the window's first `final` frames, and what it cost; with `commit`, `commit` them, too.
 
+        Without, they may still be compressed on return: the window must not be changed before the commit.
+
         Raises:
-            RecordingError: the disk refuses, the frames do not fit this recording, or a prediction is not finite. What
-                was committed before stays; the writer takes no more.
+            RecordingError: the disk refuses (now, or what an earlier call left), the frames do not fit this recording,
+                or a prediction is not finite. What was committed before stays; the writer takes no more.
+        """
+        self.append_rows(partial(rows_of, placed, self.meta, cost=cost), commit=commit)
+
+    def append_rows(self, compute: Callable[[], Rows], *, commit: bool) -> None:
+        """The same for rows that `compute` gives or waits for; those of one window at most are left to be compressed.
+
+        Raises:
+            RecordingError: as `append`.
         """
         with self._writing():
-            first = self.frame_count + len(self._names)
-            rows = rows_of(placed, self.meta)
-            window = self._threads.submit(
-                window_row,
-                placed,
-                first_frame=first,
-                clipped_pixels=rows.clipped_pixels,
-                cost=cost,
-                fixed_lens=self.meta.lens == "fixed",
-            )
-            self._in_parallel(lambda name, array: array.append(rows.arrays[name]), after=window)
-            row = window_value(window.result(), self.meta, row=self._committed.windows + len(self._windows))
+            rows = compute()
+            before, self._appending = self._appending, []
+            for name, values in rows.arrays.items():
+                self._appending.append(self._threads[name].submit(self._arrays[name].append, values))
+            _results(before)
+            first, number = self.frame_count + len(self._names), self._committed.windows + len(self._windows)
+            self._windows.append(window_value(replace(rows.window, first_frame=first), self.meta, row=number))
             self._names += name_values(rows.names, self.meta, first_frame=first)
-            self._windows.append(row)
             self._uncommitted_bytes += sum(values.nbytes for values in rows.arrays.values())
             if commit:
-                self._commit(lambda name, array: array.commit())
-        if rows.clipped_pixels:
-            self._report_clipping(rows.clipped_pixels)
+                self._commit(GrowingArray.commit)
+        if rows.window.clipped_pixels:
+            self._report_clipping(rows.window.clipped_pixels)
 
     def commit(self) -> None:
         """Make what was appended count: on return the disk has it, and readers find it.
@@ -103,7 +109,7 @@ class RecordingWriter:
         """
         if self._windows:
             with self._writing():
-                self._commit(lambda name, array: array.commit())
+                self._commit(GrowingArray.commit)
 
     def finish(self, complete: bool = True) -> None:
         """Commit, trim the arrays to their frames, record whether the source was taken in whole, and close.
@@ -112,7 +118,7 @@ class RecordingWriter:
             RecordingError: the disk refuses.
         """
         with self._writing():
-            self._commit(lambda name, array: array.trim(), complete=complete)
+            self._commit(GrowingArray.trim, complete=complete)
         self.close()
 
     def close(self) -> None:
@@ -126,7 +132,8 @@ class RecordingWriter:
                 self.commit()
         finally:
             self._usable = False
-            self._threads.shutdown(wait=True)
+            for thread in self._threads.values():
+                thread.shutdown(wait=True)
             self._lock.release()
 
     def __enter__(self) -> RecordingWriter:
@@ -137,20 +144,10 @@ class RecordingWriter:
     ) -> None:
         self.close()
 
-    def _in_parallel(self, work: Callable[[str, GrowingArray], None], *, after: Future[Any] | None = None) -> None:
-        """On every array at once: it is compression, or waiting for the disk. `after` is waited for as well.
-
-        Raises:
-            OSError: what the file system reported first; the others are waited for.
-        """
-        done: list[Future[Any]] = [self._threads.submit(work, name, array) for name, array in self._arrays.items()]
-        wait(done if after is None else [*done, after])
-        for one in done:
-            one.result()
-
-    def _commit(self, place: Callable[[str, GrowingArray], None], *, complete: bool = False) -> None:
-        """Place the arrays' chunks, then the lines, and count them."""
-        self._in_parallel(place)
+    def _commit(self, place: Callable[[GrowingArray], None], *, complete: bool = False) -> None:
+        """Place the arrays' chunks, all at once, then the lines, and count them."""
+        _results(self._appending)
+        _results([self._threads[name].submit(place, array) for name, array in self._arrays.items()])
         if self._windows:
             name_lines(self.path, self.meta).append(self._names)
             window_lines(self.path, self.meta).append(self._windows)
@@ -172,6 +169,7 @@ class RecordingWriter:
             try:
                 yield
             except BaseException:
+                wait(self._appending)
                 for array in self._arrays.values():
                     array.discard()
                 raise
@@ -188,17 +186,28 @@ class RecordingWriter:
         self._clipping_reported = True
 
 
-@dataclass(frozen=True)
+def _results(of: list[Future[None]]) -> None:
+    """Wait for all.
+
+    Raises:
+        OSError: what the file system reported to the first that failed.
+    """
+    wait(of)
+    for one in of:
+        one.result()
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
-    """The stored values of a window's final frames."""
+    """What a recording keeps of a window."""
 
-    arrays: dict[str, np.ndarray]  # a key for each array of the layout, one row a frame
-    names: list[str]
-    clipped_pixels: int
+    arrays: dict[str, np.ndarray]  # a key for each array of the layout, one row a final frame
+    names: list[str]  # of those frames
+    window: RecordedWindow  # as if it were the first
 
 
-def rows_of(placed: PlacedWindow, meta: RecordingMeta) -> Rows:
-    """The rows of the first `placed.final_count` frames.
+def rows_of(placed: PlacedWindow, meta: RecordingMeta, *, cost: Cost | None = None) -> Rows:
+    """The rows of the first `placed.final_count` frames: fits their cameras and measures the window.
 
     Raises:
         RecordingError: the frames have another size than the recording, or a prediction is not finite.
@@ -219,7 +228,8 @@ def rows_of(placed: PlacedWindow, meta: RecordingMeta) -> Rows:
         "timestamp_s": np.array([frame.timestamp_s for frame in frames], np.float64),
         "source_index": np.array([frame.index for frame in frames], np.int64),
     }
-    return Rows(arrays, [frame.name for frame in frames], clipped)
+    window = window_row(placed, first_frame=0, clipped_pixels=clipped, cost=cost, fixed_lens=meta.lens == "fixed")
+    return Rows(arrays, [frame.name for frame in frames], window)
 
 
 def _storable_depth(depth: Tensor, meta: RecordingMeta) -> tuple[Tensor, int]:
