@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import namedtuple
 from dataclasses import replace
@@ -61,8 +62,10 @@ def s3():
     patch.undo()
 
 
-def worker(network, out: str, scratch: Path, *, exports=("tum",), least_free_bytes=0) -> VideoWorker:
-    return VideoWorker(VideoJob(SPEC, out, exports, str(scratch), least_free_bytes), network)
+def worker(
+    network, out: str, scratch: Path, *, exports=("tum",), least_free_bytes=0, max_memory_gb=None
+) -> VideoWorker:
+    return VideoWorker(VideoJob(SPEC, out, exports, str(scratch), least_free_bytes, max_memory_gb), network)
 
 
 def one_by_one(clip: Path, out: Path, network) -> Path:
@@ -94,6 +97,20 @@ def test_here_it_is_what_reconstruct_makes(network, clip, tmp_path):
     assert result.exports == (f"{tmp_path}/out/day/a.tum.txt",)
     assert len(Path(result.exports[0]).read_text().splitlines()) >= 12
     assert not (tmp_path / "scratch").exists()
+
+
+def test_a_worker_keeps_to_its_memory(network, clip, tmp_path):
+    out, scratch, control = str(tmp_path / "out"), tmp_path / "scratch", WorkerControl()
+    short = worker(network, out, scratch, max_memory_gb=0.01)(Video("short", str(clip), SMALL), control)
+    assert short.state == "failed"
+    assert "--max-memory 0.01: pocket needs" in short.error
+    enough = worker(network, out, scratch, max_memory_gb=64.0)
+    results = [enough(Video(name, str(clip), SMALL), control) for name in ("a", "b")]
+    assert [(one.state, one.error) for one in results] == [("complete", None)] * 2
+    settings = [openloger.open_recording(one.recording).meta.settings for one in results]
+    assert settings[0] == settings[1]
+    assert (settings[0]["max_memory_gb"], settings[0]["window"]) == (64.0, SMALL.window)
+    assert json.loads(results[0].request)["max_memory_gb"] == 64.0
 
 
 @pytest.mark.parametrize("kind", ["memory", "s3"])

@@ -184,6 +184,8 @@ def test_it_is_shown_while_it_records(video, tmp_path, capsys):
         (("VIDEO", "--stall", "-1"), "stall -1"),
         (("VIDEO", "--resume", "--overwrite"), "--resume and --overwrite"),
         (("VIDEO", "--fps", "0"), "fps=0"),
+        (("VIDEO", "--max-memory", "0"), "--max-memory 0: give a positive number of GB"),
+        (("VIDEO", "--max-memory", "0.01"), "--max-memory 0.01: pocket needs"),
         (("EMPTY",), "stayed without a picture for 0.2 s"),
     ],
 )
@@ -194,6 +196,14 @@ def test_what_cannot_be(arguments, named, video, tmp_path, capsys):
     assert run("live", source, "-o", tmp_path / "out", *QUIET, *rest) == 2
     assert named in said(capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_it_keeps_to_its_memory_and_goes_on_as_planned(video, tmp_path):
+    out = tmp_path / "out"
+    assert run("live", video, "-o", out, "--frames", "9", "--max-memory", "64", *QUIET) == 0
+    assert run("live", video, "-o", out, "--resume", *QUIET) == 0
+    kept = openloger.open_recording(out)
+    assert (len(kept), kept.meta.settings["max_memory_gb"], kept.meta.settings["window"]) == (COUNT, 64.0, 6)
 
 
 def test_a_recording_that_is_there(video, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from openloger.network import correlation
 from openloger.network.correlation import (
     NeighbourCorrelation,
     by_frame,
@@ -25,6 +26,16 @@ def slow_correlation(own, other, radius):
 def test_it_equals_its_slow_twin():
     own, other = torch.randn(3, 8, 5, 7), torch.randn(3, 8, 5, 7)
     assert torch.allclose(local_correlation(own, other, radius=2), slow_correlation(own, other, 2), atol=1e-6)
+
+
+def test_cells_that_take_turns_give_what_they_give_together(monkeypatch):
+    own, other = torch.randn(3, 8, 5, 7), torch.randn(3, 8, 5, 7)
+    whole = local_correlation(own, other, radius=2)
+    monkeypatch.setattr(correlation, "MOST_AT_ONCE", 3 * 35 * 4)
+    assert [len(range(35)[some]) for some in correlation.cells_in_turn(3, 35)] == [4] * 8 + [3]
+    assert torch.allclose(local_correlation(own, other, radius=2), whole, atol=1e-6)
+    monkeypatch.setattr(correlation, "MOST_AT_ONCE", 1)
+    assert torch.allclose(local_correlation(own, other, radius=2), whole, atol=1e-6)
 
 
 def test_a_shifted_map_peaks_at_its_shift():

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from network.motion_scenes import HEIGHT, SIZE, WIDTH, generator, texture
 from openloger.errors import InputError
 from openloger.geometry import pixel_grid
+from openloger.network import correlation
 from openloger.network.motion import EdgeFlow, Edges, flow_between, flow_features, lucas_kanade, matching
 from openloger.worlds import World
 
@@ -104,6 +105,13 @@ def test_whole_cells_are_matched(shift: tuple[int, int]) -> None:
     described = [matching.describe(*pair) for pair in maps]
     assert described[0].shape == (1, 48, 12, 16)
     assert_close(described[0].norm(dim=1), torch.ones(1, 12, 16))
+
+
+def test_cells_that_take_turns_are_matched_as_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = (F.normalize(torch.randn(3, 24, 6, 8, generator=generator(n)), dim=1) for n in (1, 2))
+    whole = matching.match(source, target)
+    monkeypatch.setattr(correlation, "MOST_AT_ONCE", 3 * 48 * 5)
+    assert_close(matching.match(source, target), whole, rtol=1e-5, atol=1e-5)
 
 
 def test_stride_16_maps_may_be_rounded_up() -> None:

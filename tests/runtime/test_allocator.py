@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from openloger.runtime.allocator import keep_freed_memory
+from openloger.runtime.allocator import give_back_freed_memory, keep_freed_memory
 
 ROUNDS, BYTES = 200, 1 << 20
 SCRIPT = f"""
@@ -54,6 +54,17 @@ for events in zip(*turns.values()):
         done.acquire()
         sizes.append(resident_bytes())
 print((max(sizes) - sizes[0]) >> 20)
+"""
+GIVEN_BACK = """
+import numpy as np
+from openloger.runtime.allocator import give_back_freed_memory, keep_freed_memory
+from openloger.runtime.platform import resident_bytes
+
+assert keep_freed_memory()
+[np.ones(1 << 20, np.uint8) for _ in range(128)]
+kept = resident_bytes()
+assert give_back_freed_memory()
+print((kept - resident_bytes()) >> 20)
 """
 NAMES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
@@ -102,6 +113,14 @@ def test_what_the_user_set_is_kept(name: str, value: str) -> None:
     assert after > before / 2 > 0
 
 
+@glibc
+def test_what_is_kept_can_be_given_back() -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in NAMES}
+    run = subprocess.run([sys.executable, "-c", GIVEN_BACK], env=clean, check=True, capture_output=True, text=True)
+    assert int(run.stdout) > 100
+
+
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
     assert not keep_freed_memory()
+    assert not give_back_freed_memory()

@@ -46,6 +46,7 @@ class BatchOptions:
     least_free_bytes: int = LEAST_FREE_BYTES  # of a worker's disk; below it no video is begun
     scratch: Path | None = None  # on every worker, for files from and to other file systems; None: the system's place
     retry_failed: bool = True  # those that failed in an earlier run
+    max_memory_gb: float | None = None  # 10⁹ bytes, of each worker, as of `RunOptions`
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ def _job(storage: Storage, options: BatchOptions) -> VideoJob:
         options.exports,
         str(scratch.absolute()),
         options.least_free_bytes,
+        options.max_memory_gb,
     )
 
 

@@ -97,6 +97,7 @@ class VideoJob:
     exports: tuple[str, ...]
     scratch: str  # of this machine: for what is on its way from or to other file systems
     least_free_bytes: int  # of the disks that are written to; below it no video is begun
+    max_memory_gb: float | None = None  # of a worker
 
     def __call__(self) -> VideoWorker:
         """The worker, with its network loaded; raises InputError where it cannot be."""
@@ -167,6 +168,7 @@ class VideoWorker:
             mask=chosen.mask,
             mask_static=chosen.mask_static,
             depth_dtype=chosen.depth_dtype,  # type: ignore[arg-type]
+            max_memory_gb=self._job.max_memory_gb,
             on_progress=lambda progress: control.report(progress.new_frames),
             should_stop=control.should_stop,
         )
@@ -289,6 +291,8 @@ def write_result(out: Storage, result: VideoResult) -> None:
 def request_of(video: Video, job: VideoJob) -> str:
     """All that a result depends on, as a text that can be compared."""
     asked = {"video": json.loads(video.request), "network": asdict(job.spec), "exports": list(job.exports)}
+    if job.max_memory_gb is not None:
+        asked["max_memory_gb"] = job.max_memory_gb
     return json.dumps(asked, sort_keys=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +80,22 @@ class StorageArguments:
             mask_static=self.mask_static,
             depth_dtype=self.depth_dtype,
         )
+
+
+@dataclass(frozen=True)
+class MemoryArguments:
+    """The memory that a run may take."""
+
+    max_memory: float | None = None
+    """GB (10⁹ bytes) of the card's memory, or on a CPU of the process's, in a batch of each worker's: windows are
+    planned so that it suffices."""
+
+    @property
+    def max_memory_gb(self) -> float | None:
+        """Raises InputError for what is no amount of memory."""
+        if self.max_memory is not None and not 0 < self.max_memory < math.inf:
+            raise InputError(f"--max-memory {self.max_memory:g}: give a positive number of GB")
+        return self.max_memory
 
 
 def default_out(source: str) -> Path:

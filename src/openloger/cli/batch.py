@@ -26,7 +26,7 @@ from openloger.batch import (
     run_batch,
 )
 from openloger.cli import EXIT_BAD_INPUT, EXIT_INTERRUPTED
-from openloger.cli.arguments import StorageArguments, WindowArguments
+from openloger.cli.arguments import MemoryArguments, StorageArguments, WindowArguments
 from openloger.cli.terminal import print_status, printable
 from openloger.errors import InputError, counted
 from openloger.frames.masks import PREDICTED
@@ -87,7 +87,7 @@ class PoolArguments:
 
 
 @dataclass(frozen=True)
-class WorkerArguments(PoolArguments):
+class WorkerArguments(MemoryArguments, PoolArguments):
     """Workers; each reconstructs one video at a time."""
 
     attempts: int = 3
@@ -161,6 +161,7 @@ def batch(
         least_free_bytes=int(workers.min_free_gb * 1e9),
         scratch=workers.scratch,
         retry_failed=not usual.skip_failed,
+        max_memory_gb=workers.max_memory_gb,
     )
     listed = list_videos(sources, videos.of_a_video())
     with stop_requests((signal.SIGINT, signal.SIGTERM), on_request=_announce_stop) as stopping, _progress() as show:

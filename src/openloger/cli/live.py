@@ -17,7 +17,7 @@ import tyro
 
 from openloger.cli import EXIT_BAD_INPUT
 from openloger.cli.advice import about_network, next_step, warnings
-from openloger.cli.arguments import StorageArguments, WindowArguments
+from openloger.cli.arguments import MemoryArguments, StorageArguments, WindowArguments
 from openloger.cli.reconstruct import summary
 from openloger.cli.terminal import print_status, progress_bar
 from openloger.errors import InputError, OpenlogerError, counted
@@ -96,7 +96,7 @@ def _serve(recording: Path, options: ViewOptions, ended: threading.Event, *, ope
 
 
 @dataclass(frozen=True)
-class RecordingArguments(StorageArguments):
+class RecordingArguments(MemoryArguments, StorageArguments):
     """The output."""
 
     resume: bool = False
@@ -170,7 +170,10 @@ def live(
         out: The recording's folder.
     """
     opened = open_live(source, options=taken.options)
-    requested = recording.options(resume=recording.resume, overwrite=recording.overwrite)
+    requested = replace(
+        recording.options(resume=recording.resume, overwrite=recording.overwrite),
+        max_memory_gb=recording.max_memory_gb,
+    )
     begun = recording_begun(
         out,
         opened,

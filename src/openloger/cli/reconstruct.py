@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ import tyro
 
 from openloger.cli import EXIT_INTERRUPTED
 from openloger.cli.advice import about_network, next_step, warnings
-from openloger.cli.arguments import StorageArguments, WindowArguments, default_out
+from openloger.cli.arguments import MemoryArguments, StorageArguments, WindowArguments, default_out
 from openloger.cli.terminal import print_status, progress_bar
 from openloger.errors import InputError, counted
 from openloger.frames import open_frames
@@ -52,7 +51,7 @@ class UsualArguments:
 
 
 @dataclass(frozen=True)
-class AdvancedArguments(StorageArguments, WindowArguments):
+class AdvancedArguments(MemoryArguments, StorageArguments, WindowArguments):
     """Everything else; by default as the network was made for."""
 
     weights: str | None = None
@@ -69,8 +68,6 @@ class AdvancedArguments(StorageArguments, WindowArguments):
     """Action on a frame that cannot be decoded."""
     size: tuple[int, int] | None = None
     """Height and width of the network's input, in pixels. By default the network's own, at the video's aspect."""
-    max_memory: float | None = None
-    """GB (10⁹ bytes) of the card's memory, or on a CPU of this process's: windows are planned so that it suffices."""
     json: bool = False
     """Print a summary for programs on standard output."""
 
@@ -91,9 +88,7 @@ def reconstruct(
             world:FAMILY:SEED.
     """
     requested = advanced.options(resume=usual.resume, overwrite=usual.overwrite)
-    if advanced.max_memory is not None and not 0 < advanced.max_memory < math.inf:
-        raise InputError(f"--max-memory {advanced.max_memory:g}: give a positive number of GB")
-    requested = replace(requested, max_memory_gb=advanced.max_memory)
+    requested = replace(requested, max_memory_gb=advanced.max_memory_gb)
     if advanced.topic is not None:
         if not is_bag(Path(source)):
             raise InputError(f"--topic goes with ROS bags, and {source} is none; leave it out")

@@ -54,17 +54,15 @@ def gradient(
     rates: LearningRates,
 ) -> FastWeights:
     """The descent direction of LaCT's objective −Σ_tokens ⟨f(k), v⟩, each token weighted by its learning rates."""
-    g, m = k @ weights.w0, k @ weights.w2  # (B, H, T, e)
+    g, m = k @ weights.w0, k @ weights.w2  # (B, H, T, e), the largest tensors of a window: few of them live at a time
     sigmoid = torch.sigmoid(g)
     silu = g * sigmoid
+    step_w1 = (silu * m * rates.w1).mT @ v.to(rates.w1.dtype)
     dh = v @ weights.w1.mT
-    dm = dh * silu
+    step_w2 = (k * rates.w2).mT @ (dh * silu).to(k.dtype)
+    del silu
     dg = dh * m * sigmoid * (1 + g * (1 - sigmoid))
-    return FastWeights(
-        (k * rates.w0).mT @ dg.to(k.dtype),
-        (silu * m * rates.w1).mT @ v.to(rates.w1.dtype),
-        (k * rates.w2).mT @ dm.to(k.dtype),
-    )
+    return FastWeights((k * rates.w0).mT @ dg.to(k.dtype), step_w1, step_w2)
 
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # of Muon: p(A) = a + b A + c A²

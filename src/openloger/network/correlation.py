@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from openloger.network.patches import parts_of
 from openloger.shapes import Bool, Float, Int, Tensor
 
+MOST_AT_ONCE = 2**24  # similarities of cells with all cells of another map, which grow as the square of the picture
 _SHARPNESS = 10.0  # the soft arg-max multiplies cosine similarities by this
 
 
@@ -34,13 +36,21 @@ def local_correlation(
     """Cosine similarity of every cell with the other frame's cells around the same place; 0 outside the map.
 
     All pairs of cells are multiplied and the near ones gathered: for the small maps this is meant for, one matrix
-    product is faster than (2R + 1)² shifted ones.
+    product is faster than (2R + 1)² shifted ones. Of larger maps cells take turns (`cells_in_turn`).
     """
     rows, columns = own.shape[-2:]
     own, other = (F.normalize(side.flatten(2), dim=1, eps=1e-6) for side in (own, other))
-    everything = F.pad(own.mT @ other, (0, 1))  # (pair, h·w, h·w + 1)
     index = neighbour_index(rows, columns, radius).to(own.device).expand(len(own), -1, -1)
-    return everything.gather(2, index).mT.unflatten(2, (rows, columns))
+    near = [
+        F.pad(own.mT[:, some] @ other, (0, 1)).gather(2, index[:, some])  # of (pair, some of h·w, h·w + 1)
+        for some in cells_in_turn(len(own), rows * columns)
+    ]
+    return torch.cat(near, 1).mT.unflatten(2, (rows, columns))
+
+
+def cells_in_turn(pairs: int, cells: int) -> list[slice]:
+    """The cells of one side of all pairs, in parts that have at most `MOST_AT_ONCE` similarities with the other."""
+    return parts_of(cells, max(1, MOST_AT_ONCE // max(1, pairs * cells)))
 
 
 def soft_argmax(volume: Float[Tensor, "pair shift row column"]) -> Float[Tensor, "pair 3 row column"]:

@@ -3,12 +3,15 @@
 Tensors of torch's fake mode have a size and no contents, so a network of a billion parameters takes none of the
 machine's memory here. Counted are those that are alive at one time, in the second window of a run, which has a memory
 before it and leaves one behind. What kernels take inside, and what an allocator cannot reuse, comes on top.
+
+The geometric camera of `compact` goes by what it finds, so its shapes cannot be computed. It takes what was measured:
+so much a pixel of every frame.
 """
 
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,8 +20,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from openloger.network.dense import DenseHeadsConfig
 from openloger.network.network import Network, NetworkConfig
 from openloger.network.window import Window
+
+DENSE_BYTES = 550  # of a pixel of each of a window's frames, in a network with dense heads (docs/benchmarks.md)
+DENSE_FIXED_BYTES = 16_000_000  # beside them, whatever the window
 
 
 @dataclass(frozen=True)
@@ -41,18 +48,20 @@ def footprint(
 ) -> Footprint:
     """Of windows of `window` frames of `size` = (height, width) pixels that share `overlap`; see `Network`.
 
-    The geometric camera of `compact` goes by what it finds, so it is left out; it takes less than what was before it.
+    Of a network with dense heads `frames_at_once` changes next to nothing.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     height, width = size
     with FakeTensorMode(), LiveBytes() as live, torch.inference_mode():
-        network = Network(replace(config, camera="regressed")).eval()
+        network = Network(config).eval()
         network.precision, network.frames_at_once = precision, frames_at_once
         for layer in network.matrices():  # `set_precision` exchanges contents, which there are none
             for name, values in dict(layer.named_parameters()).items():
                 setattr(layer, name, nn.Parameter(values.to(precision), requires_grad=False))
         weights = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+        if isinstance(config.heads, DenseHeadsConfig):
+            return Footprint(weights, DENSE_FIXED_BYTES + DENSE_BYTES * window * height * width)
         memory = network.fresh_memory()
         for _ in range(2):
             images = torch.zeros(1, window, 3, height, width)

@@ -9,6 +9,7 @@ from openloger.errors import InputError
 from openloger.network import Network
 from openloger.network.dense import DenseHeadsConfig
 from openloger.network.footprint import footprint
+from openloger.runtime.allocator import give_back_freed_memory
 from openloger.runtime.resources import device_name, peak_resident_bytes, resident_bytes
 
 GB = 1e9
@@ -37,46 +38,55 @@ class MemoryPlan:
         return f"{memory}: windows of {self.window} frames{parts}"
 
 
-def plan_memory(
-    network: Network, *, size: tuple[int, int], window: int, overlap: int, shorter: bool, allowed_gb: float
-) -> MemoryPlan:
-    """The largest of the windows up to `window` frames, sharing `overlap`, that `allowed_gb` (10⁹ bytes) suffice for.
+@dataclass(frozen=True, kw_only=True)
+class WantedWindows:
+    """The windows that a run would have if memory were no matter."""
 
-    Frames have `size` = (height, width) pixels. A window that encoder and heads take in parts comes before a shorter
-    one, and none is `shorter` where the user gave its length. On a CPU it counts what the process holds already, and
-    what it held while weights were loaded.
-    Raises InputError where the memory does not suffice, and for networks whose memory is not planned.
+    size: tuple[int, int]  # (height, width) of a frame, pixels
+    window: int  # frames, or keyframes
+    overlap: int  # of them
+    shorter: bool  # whether they may be: not where the user gave their length
+    between: int = 0  # frames between two keyframes, at most
+    waiting_bytes: int = 0  # of frames that wait for the network
+
+
+def plan_memory(network: Network, wanted: WantedWindows, *, allowed_gb: float) -> MemoryPlan:
+    """The largest of the windows up to the length that is wanted that `allowed_gb` (10⁹ bytes) suffice for.
+
+    A window that encoder and heads take in parts comes before a shorter one, in networks where that helps. On a CPU it
+    counts what the process holds already, and what it held while weights were loaded.
+    Raises InputError where the memory does not suffice.
     """
-    if isinstance(network.config.heads, DenseHeadsConfig):
-        raise InputError(
-            f"--max-memory plans networks of patches (loger, pi3, pocket); {network.config.name} goes by what it finds "
-            "in a window: run it without, and with a smaller --size or --window where memory is short"
-        )
-    allowed = int(allowed_gb * GB)
+    allowed, size = int(allowed_gb * GB), wanted.size
     held, most_held = _held_bytes(network)
+    by_parts = None if isinstance(network.config.heads, DenseHeadsConfig) else FRAMES_AT_ONCE
 
     def planned(frames: int, at_once: int | None) -> MemoryPlan:
         found = footprint(
             network.config,
             precision=network.precision,
             window=frames,
-            overlap=min(overlap, frames - 1),
+            overlap=min(wanted.overlap, frames - 1),
             size=size,
             frames_at_once=at_once,
         )
-        host = 0 if network.device.type == "cuda" else HOST_WINDOWS * HOST_BYTES * frames * size[0] * size[1]
-        return MemoryPlan(frames, at_once, max(held + int(SLACK * found.window) + host, most_held), allowed)
+        needed = held + int(SLACK * found.window)
+        if network.device.type != "cuda":
+            placed = frames + (frames - 1) * wanted.between
+            needed += HOST_WINDOWS * HOST_BYTES * placed * math.prod(size) + wanted.waiting_bytes
+        return MemoryPlan(frames, at_once, max(needed, most_held), allowed)
 
-    least = max(overlap + 1, 2)
-    lengths = [window, *(one for one in WINDOWS if least <= one < window)] if shorter else [window]
-    tried = planned(window, None)
-    for frames in lengths:
+    least = max(wanted.overlap + 1, 2)
+    shorter = [one for one in WINDOWS if least <= one < wanted.window] if wanted.shorter else []
+    tried = planned(wanted.window, None)
+    for frames in (wanted.window, *shorter):
         if tried.needed_bytes <= allowed:
             return tried
-        tried = planned(frames, FRAMES_AT_ONCE)
+        tried = planned(frames, by_parts)
     if tried.needed_bytes <= allowed:
         return tried
-    needed_gb, smaller = math.ceil(tried.needed_bytes / GB * 100) / 100, "--size" if shorter else "--size or --window"
+    needed_gb = math.ceil(tried.needed_bytes / GB * 100) / 100
+    smaller = "--size" if wanted.shorter else "--size or --window"
     raise InputError(
         f"--max-memory {allowed_gb:g}: {network.config.name} needs {needed_gb:.2f} GB on {device_name(network.device)} "
         f"for windows of {tried.window} frames of {size[0]}×{size[1]} pixels; allow that, or give a smaller {smaller}"
@@ -85,6 +95,8 @@ def plan_memory(
 
 def _held_bytes(network: Network) -> tuple[int, int]:
     """Of the process, or the card: what it holds beside windows, weights included, and the most that it has held."""
-    if network.device.type == "cpu" and (held := resident_bytes()) is not None:
-        return held + HOST_LATER_BYTES, peak_resident_bytes()
+    if network.device.type == "cpu":
+        give_back_freed_memory()  # of an earlier run in this process
+        if (held := resident_bytes()) is not None:
+            return held + HOST_LATER_BYTES, peak_resident_bytes()
     return CONTEXT_BYTES + sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers())), 0

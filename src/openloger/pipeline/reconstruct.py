@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ from openloger.errors import BadFrameError, InputError, counted
 from openloger.frames import open_frames
 from openloger.frames.identity import identity
 from openloger.frames.live import LiveFrames
+from openloger.frames.live.source import WAITING_FRAMES
 from openloger.frames.through import FramesThrough
 from openloger.geometry.camera_models import CameraModel
 from openloger.geometry.views import CameraRig
@@ -24,7 +26,7 @@ from openloger.network.cores import cores_for
 from openloger.network.kernels.choice import Kernels
 from openloger.network.kernels.use import use_kernels
 from openloger.pipeline.decode_ahead import DecodedAhead
-from openloger.pipeline.memory_plan import GB, plan_memory
+from openloger.pipeline.memory_plan import GB, WantedWindows, plan_memory
 from openloger.pipeline.options import DEFAULT_NETWORK, RunOptions, describe, recording_begun
 from openloger.pipeline.resume import (
     RecordedPrefix,
@@ -47,6 +49,8 @@ from openloger.runtime.platform import remove_file
 from openloger.runtime.progress import Stopwatch
 from openloger.runtime.resources import card_bytes_limited, device_name, is_out_of_memory, peak_memory_bytes
 from openloger.streaming import RigStream, Stream
+from openloger.streaming.keyframes import LONGEST_GAP
+from openloger.streaming.stream import KEYS_AHEAD
 from openloger.values import FrameSource
 
 _log = logging.getLogger("openloger")
@@ -117,7 +121,7 @@ def reconstruct(
     depth = 1 if live else 8
     with closing(DecodedAhead(opened, stream, before, depth=depth, camera=camera, masks=options.masks)) as frames:
         if options.max_memory_gb is not None and stored is None and isinstance(network, Network):
-            _keep_within(options.max_memory_gb, stream, network, frames.size, given=window)
+            _keep_within(options.max_memory_gb, stream, network, frames, live=live, shorter=window is None)
         meta = describe(stream, frames, options, source_identity=None if live else identity(opened))
         with (
             _memory_explained(Path(out), network),
@@ -190,17 +194,27 @@ def _check_exported(network: WindowNetwork, allowed_gb: float | None, *, masked:
 
 
 def _keep_within(
-    allowed_gb: float, stream: Stream | RigStream, network: Network, size: tuple[int, int], *, given: int | None
+    allowed_gb: float,
+    stream: Stream | RigStream,
+    network: Network,
+    frames: DecodedAhead,
+    *,
+    live: bool,
+    shorter: bool,
 ) -> None:
-    """Plan the stream's windows, of the `given` length if any; raises InputError where the memory does not suffice."""
-    plan = plan_memory(
-        network,
-        size=size,
+    """Plan the stream's windows, which may be `shorter`; raises InputError where the memory does not suffice."""
+    between = LONGEST_GAP if stream.keyframes == "auto" else 0
+    captured = WAITING_FRAMES * 3 * math.prod(frames.source_size) if live else 0
+    ahead = KEYS_AHEAD * (1 + between) * 15 * math.prod(frames.size) if between else 0  # as bytes and as numbers
+    wanted = WantedWindows(
+        size=frames.size,
         window=stream.window,
         overlap=stream.overlap,
-        shorter=given is None,
-        allowed_gb=allowed_gb,
+        shorter=shorter,
+        between=between,
+        waiting_bytes=captured + ahead,
     )
+    plan = plan_memory(network, wanted, allowed_gb=allowed_gb)
     _log.info("%s", plan.describe())
     stream.window, network.frames_at_once = plan.window, plan.frames_at_once
 

@@ -33,6 +33,14 @@ def keep_freed_memory() -> bool:
     return all(mallopt(*setting) for setting in settings)
 
 
+def give_back_freed_memory() -> bool:
+    """Return what is free to the system, once, whatever glibc keeps otherwise; True if any was.
+
+    False with any other C library.
+    """
+    return platform.libc_ver()[0] == "glibc" and bool(ctypes.CDLL(None).malloc_trim(0))
+
+
 def _set_in_environment() -> bool:
     named = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX"} & os.environ.keys()
     return bool(named) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")

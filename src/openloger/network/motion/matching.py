@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from openloger.shapes import Float, Int, Tensor
+from openloger.network.correlation import cells_in_turn
+from openloger.shapes import Float, Tensor
 
 STRIDE = 8  # pixels
 RADIUS = 3  # cells around the best one, for the soft arg-max
@@ -33,9 +34,12 @@ def match(
 ) -> Float[Tensor, "pair 2 rows columns"]:
     """Flow in pixels (x, y) from the cells' centres in source to target; a 3 × 3 median removes single wrong cells."""
     rows, columns = source.shape[-2:]
-    similarity = torch.bmm(source.flatten(2).mT, target.flatten(2))  # (P, N source, N target)
-    best = similarity.argmax(-1)
-    x, y = _soft_arg_max(similarity, best, size=(rows, columns))
+    ours, theirs = source.flatten(2).mT, target.flatten(2)
+    found = [
+        _soft_arg_max(torch.bmm(ours[:, some], theirs), size=(rows, columns))  # of (P, some of N source, N target)
+        for some in cells_in_turn(len(source), rows * columns)
+    ]
+    x, y = (torch.cat(places, 1) for places in zip(*found, strict=True))
     at = torch.arange(rows * columns, device=source.device)
     flow = torch.stack([x - at % columns, y - at // columns], 1) * STRIDE
     return median_3x3(flow.unflatten(-1, (rows, columns)))
@@ -55,10 +59,11 @@ def centred_unit(maps: Float[Tensor, "image channel row column"]) -> Float[Tenso
 
 
 def _soft_arg_max(
-    similarity: Float[Tensor, "pair n n"], best: Int[Tensor, "pair n"], *, size: tuple[int, int]
-) -> tuple[Float[Tensor, "pair n"], Float[Tensor, "pair n"]]:
+    similarity: Float[Tensor, "pair some n"], *, size: tuple[int, int]
+) -> tuple[Float[Tensor, "pair some"], Float[Tensor, "pair some"]]:
     """Mean column and row of the cells within RADIUS of the best one, weighted by softmax."""
     rows, columns = size
+    best = similarity.argmax(-1)
     reach = torch.arange(-RADIUS, RADIUS + 1, device=best.device)
     y = (best // columns)[..., None, None] + reach[:, None]  # (P, N, 7, 1)
     x = (best % columns)[..., None, None] + reach  # (P, N, 1, 7)
