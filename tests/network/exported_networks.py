@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from openloger.memory import MemoryConfig
-from openloger.network import Network, NetworkConfig, save_network
+from openloger.network import Network, NetworkConfig, save_network, with_pi3x_heads
 from openloger.network.decoder import DecoderConfig
 from openloger.network.encoder import EncoderConfig
 from openloger.network.heads import HeadsConfig
@@ -22,7 +22,7 @@ WINDOW, OVERLAP, PATCH = 5, 2, 14
 
 
 def small_config(name):
-    """ "loger": the layers of LoGeR, with all kinds of memory; "pi3": of π³, with none but the features."""
+    """ "loger": the layers of LoGeR, with all kinds of memory; "pi3" and "pi3x": of π³, none but the features."""
     config = NetworkConfig(
         name=name,
         encoder=EncoderConfig(width=16, depth=1, heads=2, patch=PATCH, layer_scale=1.0, position_grid=7),
@@ -34,7 +34,10 @@ def small_config(name):
         overlap=OVERLAP,
         placement="se3",
     )
-    return config if name == "loger" else replace(config, memory=None)
+    if name == "loger":
+        return config
+    config = replace(config, memory=None)
+    return with_pi3x_heads(config) if name == "pi3x" else config
 
 
 def save_small(name, path):

@@ -15,7 +15,7 @@ from network.reference import distance
 from openloger.cli import main
 from openloger.datasets.writing import VideoWriter
 from openloger.errors import InputError, OpenlogerError, WeightsError
-from openloger.network import Network, NetworkSpec, OnnxNetwork, Window, export_network, load_network, with_pi3x_heads
+from openloger.network import Network, NetworkSpec, OnnxNetwork, Window, export_network, load_network
 from openloger.network.exported import write
 from openloger.outputs import MANIFEST, damaged_file
 from openloger.pipeline.options import RunOptions
@@ -30,7 +30,7 @@ pytest.importorskip("onnxscript", reason="needs openloger[onnx]")
 pytestmark = pytest.mark.timeout(1500)  # half a minute of processor time an export, which a busy machine gives in many
 MOST = 1e-4  # ‖a − b‖ / ‖b‖
 SIZE = (3 * PATCH, 4 * PATCH)  # no size that was traced
-NAMES = ("loger", pytest.param("pi3", marks=pytest.mark.slow))
+NAMES = ("loger", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pi3", "pi3x")))
 PARTS = ("world_from_cam", "points_cam", "confidence_logit")
 
 
@@ -67,6 +67,7 @@ def assert_equal_streams(ours, theirs, most=MOST):
     for one, other in zip(placed, wanted, strict=True):
         for part in PARTS:
             assert distance(getattr(one, part), getattr(other, part)) < most, (one.number, part)
+        assert one.metric_scale == (other.metric_scale and pytest.approx(other.metric_scale, rel=most))
         assert (one.place is None) == (other.place is None)
     tensors, wanted_tensors = state.memory.to_tensors(), wanted_state.memory.to_tensors()
     assert list(tensors) == list(wanted_tensors)
@@ -95,6 +96,7 @@ def test_graphs_pass_the_checker_and_name_what_is_free(name, exports):
         assert [value.name for value in model.graph.output] == says["outputs"]
         assert b"network.py" not in (folder / f"{kind}.onnx").read_bytes()  # where the code lay that was traced
     assert set(says["inputs"]) == {"first", "steady"}
+    assert ("metric_scale" in says["outputs"]) == (name == "pi3x")
 
 
 @pytest.mark.parametrize("pair", NAMES, indirect=True)
@@ -320,8 +322,6 @@ def test_networks_that_cannot_be_exported_are_refused(tmp_path, monkeypatch):
     memory = replace(network.config.memory, newton_schulz="bfloat16")
     with pytest.raises(InputError, match="updates its memory in bfloat16"):
         export_network(Network(replace(network.config, memory=memory)), tmp_path / "out")
-    with pytest.raises(InputError, match="loger cannot be exported: tracing fixes the size of its grid"):
-        export_network(Network(with_pi3x_heads(network.config)), tmp_path / "out")
     monkeypatch.setattr(
         write, "find_spec", lambda name: None if name == "onnxscript" else importlib.util.find_spec(name)
     )

@@ -1,5 +1,8 @@
 """The heads' outputs: pixels in their order, depth in front, rotations that are rotations."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -115,6 +118,34 @@ def test_the_convolutional_head_fills_odd_sizes(rows, columns):
     maps = head(torch.randn(2, rows * columns, 8), rows, columns)
     assert maps.shape == (2, 3, 14 * rows, 14 * columns)
     assert torch.isfinite(maps).all()
+
+
+TRACED = """
+import torch
+from openloger.network.pi3x import ConvolutionalPointHead
+
+class OfSizes(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = ConvolutionalPointHead(8, (32,), patch=2)
+
+    def forward(self, patches, like):
+        return self.head(patches, like.shape[0], like.shape[1])
+
+torch.manual_seed(0)
+whole, free = OfSizes().eval(), torch.export.Dim.DYNAMIC
+traced, given = (torch.randn(2, 15, 8), torch.zeros(3, 5)), (torch.randn(5, 8, 8), torch.zeros(4, 2))
+step = torch.export.export(whole, traced, dynamic_shapes=({0: free, 1: free}, {0: free, 1: free}), strict=False)
+print(float((step.module()(*given) - whole(*given)).abs().max()))
+"""
+
+
+def test_the_convolutional_head_is_traced_for_any_size():
+    """As an export traces it, neither the number of frames nor that of patches becomes a constant; in a process of its
+    own, as the checks of shapes that run with the tests would make them so."""
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1e-6
 
 
 def test_the_convolutional_head_bounds_depth():

@@ -31,7 +31,7 @@ def export_network(
     `openloger reconstruct VIDEO --network FOLDER` runs a folder in ONNX Runtime; see docs/edge.md.
 
     Args:
-        network: loger, loger-star, pi3 or pocket; compact and pi3x have parts that cannot be exported.
+        network: loger, loger-star, pi3, pi3x or pocket; compact has parts that cannot be exported.
         to: onnx needs openloger[onnx]; torch-export is for torch.export.load; aot-inductor, which
             needs a C++ compiler, is machine code for processors like this one.
         int8: Store the matrices in a quarter of the size, at some cost in quality (ONNX).

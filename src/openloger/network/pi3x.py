@@ -29,17 +29,21 @@ class Pi3XConfig:
 
 
 def view_plane(rows: int, columns: int, *, aspect: float, like: Tensor) -> Float[Tensor, "2 row column"]:
-    """Pixel directions (u, v) on a plane whose half diagonal is 1, for an image of this width / height."""
-    span_x = aspect / (1 + aspect**2) ** 0.5 * (columns - 1) / columns
-    span_y = 1 / (1 + aspect**2) ** 0.5 * (rows - 1) / rows
-    u = torch.linspace(-span_x, span_x, columns, device=like.device, dtype=like.dtype)
-    v = torch.linspace(-span_y, span_y, rows, device=like.device, dtype=like.dtype)
+    """Pixel directions (u, v) on a plane whose half diagonal is 1, for an image of this width / height.
+
+    The middle of cell n of N is at (2n + 1 − N) / N of the side's half; it is computed so that sizes may be symbols.
+    """
+    half_y = (1 + aspect**2) ** -0.5
+    u, v = (
+        (2 * torch.arange(count, device=like.device, dtype=like.dtype) + (1 - count)) * (half / count)
+        for count, half in ((columns, aspect * half_y), (rows, half_y))
+    )
     return torch.stack(torch.meshgrid(u, v, indexing="xy"))
 
 
 def _with_view_plane(x: Tensor, aspect: float) -> Tensor:
     grid = view_plane(*x.shape[-2:], aspect=aspect, like=x)
-    return torch.cat([x, grid.expand(len(x), -1, -1, -1)], dim=1)
+    return torch.cat([x, grid.expand(x.shape[0], -1, -1, -1)], dim=1)
 
 
 def _conv3(channels_in: int, channels_out: int) -> nn.Conv2d:

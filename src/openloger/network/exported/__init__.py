@@ -2,8 +2,8 @@
 
 `export_network` writes two graphs, of a first window and of a steady one, in a folder that describes itself;
 `OnnxNetwork` runs them in ONNX Runtime wherever a stream takes a network. Networks of patches can be exported (`loger`,
-`loger-star`, `pi3`, `pocket`). The geometric camera of `compact` cannot: it chooses edges by what it finds and solves
-linear systems, for which ONNX has no operators. Nor can the point head of `pi3x`: tracing fixes the size of its grid.
+`loger-star`, `pi3`, `pi3x`, `pocket`). The geometric camera of `compact` cannot: it chooses edges by what it finds and
+solves linear systems, for which ONNX has no operators.
 """
 
 from openloger.network.exported.description import ExportDescription, is_exported

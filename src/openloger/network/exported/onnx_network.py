@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from openloger.errors import InputError, WeightsError, in_a_line
 from openloger.geometry import nearest_rotation
 from openloger.network.exported.description import INITIAL_FILE, ExportDescription, read_description
-from openloger.network.exported.step import FIRST, NEXT, OUTPUTS, STEADY
+from openloger.network.exported.step import FIRST, METRIC, NEXT, OUTPUTS, STEADY
 from openloger.network.hashing import weights_hash
 from openloger.network.network import NetworkConfig
 from openloger.network.places import place_of_overlap
@@ -114,7 +114,7 @@ class OnnxNetwork:
         after = {name.removeprefix(NEXT): tensor for name, tensor in found.items() if name.startswith(NEXT)}
         if window.last:  # none follows, so the fast weights learn nothing from it
             after |= {name: tensor for name, tensor in held.items() if name.startswith(_FAST_WEIGHTS)}
-        prediction = WindowPrediction(**{name: found[name] for name in OUTPUTS}, metric_scale=None)
+        prediction = WindowPrediction(**{name: found[name] for name in OUTPUTS}, metric_scale=found.get(METRIC))
         return _rigid(prediction) if window.rigid else prediction, VideoMemory.from_tensors(after)
 
     def _check(self, window: Window, before: VideoMemory, disabled: Collection[str]) -> None:

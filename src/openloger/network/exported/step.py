@@ -16,12 +16,14 @@ from torch import nn
 
 from openloger.memory import TestTimeTraining
 from openloger.network.encoder import EncoderConfig
+from openloger.network.heads import HeadsConfig
 from openloger.network.network import Network, NetworkConfig
 from openloger.network.video_memory import VideoMemory
 from openloger.network.window import Window, WindowPrediction
 from openloger.shapes import Int, Tensor
 
 OUTPUTS = ("world_from_cam", "points_cam", "confidence_logit")  # of a prediction
+METRIC = "metric_scale"  # of a network with a metric head, as well
 NEXT = "next."
 FIRST, STEADY = "first", "steady"
 Dims = tuple[int | str, ...]  # of an input: sizes, and the names of those that are free
@@ -74,6 +76,8 @@ class _StepWindow(Window):
 def named_outputs(prediction: WindowPrediction, memory: VideoMemory) -> dict[str, Tensor]:
     """What a step gives, by name."""
     found = {name: getattr(prediction, name) for name in OUTPUTS}
+    if prediction.metric_scale is not None:
+        found[METRIC] = prediction.metric_scale
     return found | {NEXT + name: tensor for name, tensor in memory.to_tensors().items()}
 
 
@@ -87,7 +91,8 @@ def initial_memory(network: Network) -> dict[str, Tensor]:
 
 def graph_outputs(config: NetworkConfig, *, overlap: int) -> tuple[str, ...]:
     """The names of a step's outputs."""
-    names = list(OUTPUTS)
+    assert isinstance(config.heads, HeadsConfig), "checked before"
+    names = [*OUTPUTS] if config.heads.pi3x is None else [*OUTPUTS, METRIC]
     memory = config.memory
     if memory is not None:
         names += [f"{NEXT}fast_weights.{n}.{w}" for n in range(len(memory.ttt_after)) for w in ("w0", "w1", "w2")]

@@ -42,7 +42,7 @@ OPSET = 18  # the first with antialiased resizing, by which the encoder's positi
 FORMS = ("onnx", "torch-export", "aot-inductor")
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "aot-inductor": ".pt2"}
 MOST_APART = 1e-4  # relative, of float32 graphs from the network in torch
-_CAN = "loger, loger-star, pi3 and pocket can"
+_CAN = "loger, loger-star, pi3, pi3x and pocket can"
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -100,8 +100,6 @@ def check_export(network: Network, *, to: str = "onnx", int8: bool = False, over
             f"{config.name} cannot be exported: its geometric camera chooses edges by what it finds and solves linear "
             f"systems, for which ONNX has no operators; {_CAN}"
         )
-    if config.heads.pi3x is not None:
-        raise InputError(f"{config.name} cannot be exported: tracing fixes the size of its grid of view rays; {_CAN}")
     if config.memory is not None and config.memory.newton_schulz == "bfloat16":
         raise InputError(f"{config.name} updates its memory in bfloat16, which exported networks do not")
     if not 0 <= overlap < config.window:
