@@ -33,6 +33,7 @@ from openloger.network import Network, Window, compile_regions, load_network
 from openloger.network.kernels.attention import FUSED
 from openloger.network.kernels.calibration import calibrated
 from openloger.streaming import Stream
+from openloger.worlds import FAMILIES, World, render_clips
 
 WARM_UP = 3  # windows: the first has more frames to encode and no memory, the next may still choose kernels
 
@@ -94,7 +95,21 @@ def measurements(network: Network, video: MovingPicture, repeats: int) -> dict[s
             around = _attention(network, backends)
             found[f"attention by {name}"] = against(lambda around=around: Way(network, around=around))
     found["compiled"] = against(lambda: Way(compile_regions(copy.deepcopy(network))))
+    found["worlds, 160×224"] = lambda: worlds(network.device, compiled=False)
+    found["worlds, compiled"] = lambda: worlds(network.device, compiled=True)
     return found
+
+
+def worlds(device: torch.device, *, compiled: bool) -> dict[str, Any]:
+    """Frames of all families rendered together on a device, as they feed a trainer; what is built once is left out."""
+    shown = [World(family, seed=seed, size=(160, 224), fps=10) for family in sorted(FAMILIES) for seed in range(2)]
+    seconds = []
+    for first in (0, 0, 8, 16):  # the first time kernels are compiled or loaded, the second cells are built
+        began_s = time.perf_counter()
+        render_clips([(world, range(first, first + 8)) for world in shown], device=device, compiled=compiled)
+        synchronize(device)
+        seconds.append(time.perf_counter() - began_s)
+    return {"frames_per_s": 8 * len(shown) / statistics.median(seconds[1:]), "first_s": seconds[0]}
 
 
 def whole(way: Way, video: MovingPicture) -> dict[str, Any]:
@@ -223,6 +238,8 @@ def table(content: dict[str, Any]) -> TableRows:
             memory = f"{one['peak_memory_gb']:.2f} GB" if "peak_memory_gb" in one else ""
             if "times_as_fast" in one:
                 note = f"×{one['times_as_fast']:.2f}"
+            elif "first_s" in one:
+                note = f"the first time {one['first_s']:.1f} s"
             else:
                 note = f"{one['frames_per_s'] * one['tflop_per_frame'] / one['peak_tflops']:.0%} of the measured peak"
             rows.append((name, f"{one['frames_per_s']:.1f} frames/s", note, memory))

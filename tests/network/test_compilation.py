@@ -11,7 +11,8 @@ import torch
 
 from network.reference import toy_network
 from openloger.errors import InputError
-from openloger.network.compilation import OLDEST_TORCH, REGIONS, compile_regions, regions
+from openloger.network.compilation import REGIONS, compile_regions, regions
+from openloger.runtime.compiler import OLDEST_TORCH
 from openloger.transformer.attention import Block
 
 traceable = pytest.mark.skipif(torch.__version__ < OLDEST_TORCH, reason="older versions are refused")

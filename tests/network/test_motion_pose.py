@@ -28,6 +28,7 @@ from openloger.network.motion.pose import (
     solve_step,
     warn_of_steps,
 )
+from openloger.network.motion.window import _last_information
 
 CHAIN = Edges.chain(2)
 STILL = SE3.identity(1, 2)
@@ -263,6 +264,18 @@ def test_a_step_that_nothing_supports_is_not_taken_and_warned_of_once(warned: py
         assert torch.equal(solve_step(torch.full((1, 6, 6), torch.nan), torch.ones(1, 6)), torch.zeros(1, 6))
     (record,) = warned.records
     assert "have no solution" in record.getMessage()
+
+
+def test_what_is_known_of_a_factor_that_nothing_supports_is_nothing_and_no_matter(
+    warned: pytest.LogCaptureFixture,
+) -> None:
+    """As of the focal length, where a camera hardly moves: the last unknown here is the sum of the others."""
+    rows = torch.randn(20, 5, generator=generator(3), dtype=torch.float64)
+    rows = torch.cat([rows, rows.sum(1, keepdim=True)], 1)
+    singular = (rows.mT @ rows)[None] - 1e-9 * torch.eye(6, dtype=torch.float64)
+    assert _last_information(singular).tolist() == [0.0]
+    assert not warned.records
+    assert_close(_last_information(torch.diag(torch.arange(1.0, 7.0))[None]), torch.tensor([6.0]))
 
 
 def equations(count: int = 3) -> tuple[Tensor, Tensor]:

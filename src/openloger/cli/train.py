@@ -59,7 +59,7 @@ def train(
     from openloger.network import PRESETS
     from openloger.network.load import find_weights
     from openloger.training.config import load_config
-    from openloger.training.render import CachedRender, render_clips
+    from openloger.training.render import CachedRender, renderer
     from openloger.training.train import Budget
     from openloger.training.train import train as run
 
@@ -76,7 +76,7 @@ def train(
         if start is None:
             raise InputError(f"{weights} has no weights yet; give a file")
     budget = Budget(minutes=minutes, stage=stage)
-    render = render_clips if clip_cache is None else CachedRender(clip_cache)
+    render = renderer(config) if clip_cache is None else CachedRender(clip_cache, renderer(config))
     keep_freed_memory()
     try:
         run(config, out, resume=resume, weights=start, budget=budget, device=device, render=render)

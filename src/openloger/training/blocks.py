@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from openloger.memory.swa import SlidingWindowAttention
 from openloger.memory.ttt import TestTimeTraining
 from openloger.network import Network
-from openloger.network.compilation import allow_variants, regions
+from openloger.network.compilation import regions
+from openloger.runtime.compiler import allow_variants
 from openloger.training.matching import matching_blocks
 from openloger.transformer.attention import Block
 

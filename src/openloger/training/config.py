@@ -59,6 +59,8 @@ class TrainConfig:
     context_parallel: int = 1  # processes that share the frames of every window; lanes go to so many together
     recompute: bool = False  # activation checkpointing a block
     render_workers: int = 1  # processes that render ahead; 0: render in this one
+    render_device: str = "cpu"  # of worlds: "cpu" | "cuda", the card of each training process
+    render_compiled: bool = False  # worlds by fused kernels, equal up to rounding; compiled at first, for minutes
     queue_gb: float = 16.0  # of each training process: 10⁹ bytes that rendered clips may take while they wait
     log_every: int = 20
     save_every: int = 500
@@ -70,6 +72,8 @@ class TrainConfig:
             raise InputError(f"precision is {self.precision!r}; it is float32, bfloat16 or auto")
         if self.parallel not in ("ddp", "fsdp"):
             raise InputError(f"parallel is {self.parallel!r}; it is ddp or fsdp")
+        if self.render_device not in ("cpu", "cuda"):
+            raise InputError(f"render_device is {self.render_device!r}; it is cpu or cuda")
         if min(self.shard_over, self.keep_every) < 0 or self.queue_gb <= 0:
             raise InputError("shard_over and keep_every are 0 or more, queue_gb is more than 0")
         if self.context_parallel < 1:

@@ -79,6 +79,11 @@ class Ranks:
         return range(self.rank // self.context, lanes, self.teams)
 
 
+def device_of_process(kind: str) -> torch.device:
+    """The processor, or the card that is this process' own among those that torchrun started on the machine."""
+    return torch.device(kind, int(os.environ.get("LOCAL_RANK", "0"))) if kind == "cuda" else torch.device(kind)
+
+
 @contextmanager
 def ranks(device: str, *, context: int = 1) -> Iterator[Ranks]:
     """Join the processes that torchrun started, `context` of which share windows; alone where there are none."""
@@ -88,7 +93,7 @@ def ranks(device: str, *, context: int = 1) -> Iterator[Ranks]:
     kind = resolve_device(device).type
     if kind not in ("cuda", "cpu"):
         raise InputError(f"several processes cannot train on {kind}: give --device cpu, or start one process")
-    own = torch.device(kind, int(os.environ["LOCAL_RANK"])) if kind == "cuda" else torch.device(kind)
+    own = device_of_process(kind)
     if kind == "cuda":
         torch.cuda.set_device(own)
     dist.init_process_group("nccl" if kind == "cuda" else "gloo")

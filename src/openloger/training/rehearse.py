@@ -28,7 +28,7 @@ from openloger.training.curriculum import ClipPlan, Stage
 from openloger.training.data import world_spec_of
 from openloger.training.distribute import Ranks
 from openloger.training.optimiser import is_matrix
-from openloger.training.render import RenderClips, render_clips
+from openloger.training.render import RenderClips, renderer
 from openloger.training.train import Budget, check_datasets, set_trainable, train
 from openloger.training.validate import held_out_frames
 from openloger.transformer.share import WindowShare
@@ -138,7 +138,7 @@ def rehearse(
     *,
     processes: int = 1,
     device: str = "cpu",
-    render: RenderClips = render_clips,
+    render: RenderClips | None = None,
     shape_of: Callable[[str], NetworkConfig] = preset,
 ) -> list[StagePlan]:
     """Go through the run on small shapes, in the empty `folder`, and plan it for `processes` processes.
@@ -171,11 +171,11 @@ def plan_run(
     config: TrainConfig,
     *,
     processes: int,
-    render: RenderClips = render_clips,
+    render: RenderClips | None = None,
     shape_of: Callable[[str], NetworkConfig] = preset,
 ) -> list[StagePlan]:
     """Memory and feed of each stage. Raises InputError where its lanes do not go into `processes`."""
-    plans = []
+    plans, render = [], render or renderer(config)
     for stage in config.stages:
         clips = stage.clips
         among = Ranks(0, processes, torch.device("cpu"), config.context_parallel if processes > 1 else 1)
@@ -288,6 +288,8 @@ def _measured_feed(config: TrainConfig, stage: Stage, render: RenderClips) -> fl
         own, size=size, rendered=_TIMED_FRAMES, frames=(_TIMED_FRAMES,), odds=(1.0,), other_sizes=(), pixels=(0, 0)
     )
     specs = [world_spec_of(plan, seed=config.seed, lane=0, number=number * plan.per_world) for number in range(2)]
+    if config.render_compiled or config.render_device != "cpu":
+        render(specs)  # kernels are compiled or loaded when they are first called
     began_s = time.perf_counter()
     clips = render(specs)
     return sum(len(clip) for clip in clips) / (time.perf_counter() - began_s)

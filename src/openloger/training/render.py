@@ -14,6 +14,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import islice
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
@@ -26,10 +27,14 @@ import torch
 
 from openloger import worlds
 from openloger.errors import InputError
+from openloger.network.load import resolve_device
+from openloger.runtime.compiler import check_compiler
 from openloger.runtime.platform import replace_file
 from openloger.training.clips import Clip
+from openloger.training.config import TrainConfig
 from openloger.training.curriculum import ClipPlan
 from openloger.training.data import AnyClipSpec, ClipSpec, specs
+from openloger.training.distribute import device_of_process
 from openloger.training.footage import read_clip
 
 RenderClips = Callable[[Sequence[ClipSpec]], list[Clip]]
@@ -37,8 +42,22 @@ TOGETHER = 8  # clips rendered at once
 AHEAD = 8  # such groups that wait in each background process' queue
 
 
-def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
-    """Render clips of one size and length, all frames at once; clips of one world share what is built of it."""
+def renderer(config: TrainConfig) -> RenderClips:
+    """Worlds as a run wants them rendered; for processes that it starts, too.
+
+    Raises InputError where there is no such device, or where torch.compile does not work on it.
+    """
+    device = resolve_device(device_of_process(config.render_device))
+    if config.render_compiled:
+        check_compiler(device, instead="set render_compiled = false")
+    return partial(render_clips, kind=config.render_device, compiled=config.render_compiled)
+
+
+def render_clips(specs: Sequence[ClipSpec], *, kind: str = "cpu", compiled: bool = False) -> list[Clip]:
+    """Render clips of one size and length, all frames at once; clips of one world share what is built of it.
+
+    On a processor or the process' card (`kind`), by kernels that are `compiled` or not.
+    """
     opened = {
         (spec.family, spec.seed, spec.fps): worlds.World(
             spec.family, seed=spec.seed, size=spec.size, fps=spec.fps, textures=spec.textures
@@ -46,18 +65,21 @@ def render_clips(specs: Sequence[ClipSpec]) -> list[Clip]:
         for spec in specs
     }
     clips = worlds.render_clips(
-        [(opened[spec.family, spec.seed, spec.fps], range(spec.first, spec.first + spec.frames)) for spec in specs]
+        [(opened[spec.family, spec.seed, spec.fps], range(spec.first, spec.first + spec.frames)) for spec in specs],
+        device=device_of_process(kind),
+        compiled=compiled,
     )
+    rgb, depth, valid, moving = (of.cpu().numpy() for of in (clips.rgb, clips.depth, clips.valid, clips.moving))
     return [
         Clip(
             str(spec),
-            rgb=clips.rgb[i].numpy(),
-            depth=clips.depth[i].numpy(),
-            valid=clips.valid[i].numpy(),
-            moving=clips.moving[i].numpy(),
+            rgb=rgb[i],
+            depth=depth[i],
+            valid=valid[i],
+            moving=moving[i],
             intrinsics=clips.intrinsics[i].numpy(),
             world_from_cam=clips.world_from_cam[i].numpy(),
-            sky=_sky(clips.valid[i].numpy()),
+            sky=_sky(valid[i]),
         )
         for i, spec in enumerate(specs)
     ]

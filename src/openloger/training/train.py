@@ -56,7 +56,7 @@ from openloger.training.lines import progress_line, score_line
 from openloger.training.metrics import MetricsLog, draw_held_out
 from openloger.training.objective import Objective, mean_terms
 from openloger.training.optimiser import RunningMean, check_optimiser, make_optimisers, rate_at, set_rate
-from openloger.training.render import RenderClips, render_clips
+from openloger.training.render import RenderClips, renderer
 from openloger.training.run_state import TrainingProgress
 from openloger.training.saving import Saver
 from openloger.training.validate import HeldOut, held_out, validate
@@ -101,18 +101,17 @@ def train(
     weights: Path | None = None,
     budget: Budget | None = None,
     device: str = "auto",
-    render: RenderClips = render_clips,
+    render: RenderClips | None = None,
     shape_of: Callable[[str], NetworkConfig] = preset,
 ) -> TrainingProgress:
     """Train through the stages of `config` and leave checkpoints, metrics and weights in the folder `out`.
 
-    `weights` is a checkpoint to begin from: of this network, or of π³. `shape_of` gives the network of a preset's
-    name; a rehearsal has a small one. Ctrl-C or SIGTERM ends the run after its step,
-    as a budget does.
+    `weights` is a checkpoint to begin from: of this network, or of π³. Clips of worlds are made by `render`, or as the
+    config says. `shape_of` gives the network of a preset's name. Ctrl-C or SIGTERM ends a run after its step.
 
     Raises:
         InputError: `out` holds a run and `resume` is off, a run of another architecture, or files that no run wrote;
-            a stage or a dataset that is not there; an optimiser that this torch does not have.
+            a stage, a dataset, a device or compiler of worlds that is not there; an optimiser that torch does not have.
         WeightsError: `weights` does not hold this network, nor the same without its memory.
         TrainingDivergedError: a loss that is not finite.
         KeyboardInterrupt: a signal ended it; everything is on disk.
@@ -120,6 +119,7 @@ def train(
     budget = budget or Budget()
     check_optimiser(config.optimiser)
     check_datasets(config)
+    render = render or renderer(config)
     check_run_folder(out)  # before the processes meet, and the first of them begins to write
     beside = config.render_workers
     with (

@@ -10,6 +10,7 @@ import torch
 
 from openloger.errors import InputError
 from openloger.shapes import Bool, Float32, Float64, Tensor, UInt8
+from openloger.worlds import kernels
 from openloger.worlds.random import uniform_number
 from openloger.worlds.world import FAMILIES, World, render
 
@@ -60,12 +61,22 @@ def render_clip(
     return render_clips([(World(pick_family(mix, seed), seed=seed, size=size, fps=fps), frame_numbers)])
 
 
-def render_clips(requests: Sequence[tuple[World, Sequence[int]]]) -> Clips:
-    """Several clips of equal length at once: what feeds a trainer. The worlds have one size."""
+def render_clips(
+    requests: Sequence[tuple[World, Sequence[int]]],
+    *,
+    device: torch.device | str = "cpu",
+    compiled: bool = False,
+) -> Clips:
+    """Several clips of equal length at once: what feeds a trainer. The worlds have one size.
+
+    Pictures, depth and masks stay on the `device`; cameras are on the CPU. `compiled` kernels (`kernels.compiled`) are
+    two to three times as fast on a CPU and equal up to rounding. Raises InputError for clips that cannot be together.
+    """
     lengths = {len(numbers) for _, numbers in requests}
     if len(lengths) != 1:
         raise InputError(f"clips rendered together must have one number of frames, not {sorted(lengths)}")
-    picture = render([(world, number) for world, numbers in requests for number in numbers])
+    asked = [(world, number) for world, numbers in requests for number in numbers]
+    picture = render(asked, device=torch.device(device), kernels=kernels.compiled() if compiled else kernels.PLAIN)
     poses = np.array([[world.world_from_cam(number) for number in numbers] for world, numbers in requests])
     lenses = np.array([[world.intrinsics for _ in numbers] for world, numbers in requests])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import torch
 
@@ -60,6 +60,17 @@ class Shot:
     starts: Int[Tensor, "frame_and_end"]  # where each frame's part of that list begins; one more than frames
     ground: Ground
     size: tuple[int, int]  # (height, width) pixels
+
+    def to(self, device: torch.device) -> Shot:
+        """All of it on a device."""
+        return Shot(**{part.name: _moved(getattr(self, part.name), device) for part in fields(self)})
+
+
+def _moved(part: Any, device: torch.device) -> Any:
+    """A tensor, a table of tensors, or numbers, which stay as they are."""
+    if isinstance(part, torch.Tensor):
+        return part.to(device)
+    return part._make(_moved(value, device) for value in part) if hasattr(part, "_make") else part
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Steps: list the solids in each frame's view; pair them with tiles and drop the pairs that cannot matter (culling.py);
 try the pairs in rows of a few solids × 64 rays; find which solids may stand between each tile's points and their
-lamp, and try those; colour. Nothing depends on what else is in the batch.
+lamp, and try those; colour. Nothing depends on what else is in the batch, but for rounding where kernels are compiled.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from __future__ import annotations
 import torch
 
 from openloger.shapes import Tensor
-from openloger.worlds import kernels
 from openloger.worlds.culling import TILE, Listed, RayGrid, clusters_in_view, is_box, list_pairs, list_solids
 from openloger.worlds.intersect import NEAREST, Vector
-from openloger.worlds.kernels import RAYS, SLOTS, STRIDES, Sight
+from openloger.worlds.kernels import PLAIN, RAYS, SLOTS, STRIDES, RayKernels, Sight
 from openloger.worlds.raycast import RenderedFrames, Shot, through_lens
 from openloger.worlds.scene import Column
-from openloger.worlds.shading import Hits, Rays, SkyColumn, hits_of, take
+from openloger.worlds.shading import Hits, Rays, SkyColumn, take
 from openloger.worlds.terrain import MARCHES, March
 
 _BLOCK = 4  # tiles along the side of a block, whose shadows are sought together
-_TOGETHER = 1024  # tiles that one kernel works on at a time: what fits the cache
+_TOGETHER = 1024  # tiles that one kernel works on at a time: what fits a processor's cache
 _MARCHED = 2048  # tiles that march over the ground together: fewer and fewer of them after the first steps
+_ON_A_CARD = 1 << 17  # of both on a card, where a map of a kernel takes 34 MB then
 
 
-def render_fast(shot: Shot) -> RenderedFrames:
-    """Renders a batch of frames with culling."""
-    caster = _Caster(shot)
+def render_fast(shot: Shot, kernels: RayKernels = PLAIN) -> RenderedFrames:
+    """Renders a batch of frames with culling, on the device of its tensors."""
+    caster = _Caster(shot, kernels)
     t, solid, upward = caster.with_ground(*caster.meet())
     met = caster.places(t, solid, upward)
     return caster.picture(met, caster.shadows(met))
@@ -35,13 +35,15 @@ def render_fast(shot: Shot) -> RenderedFrames:
 class _Caster:
     """One batch on its way through the steps; tiles are numbered frame by frame, row by row."""
 
-    def __init__(self, shot: Shot) -> None:
-        self._shot = shot
+    def __init__(self, shot: Shot, kernels: RayKernels) -> None:
+        self._shot, self._kernels = shot, kernels
         height, width = shot.size
         self._grid = (-(-height // TILE), -(-width // TILE))
         self._frames = len(shot.origin)
         self._lens = _lens(shot)
         device = shot.origin.device
+        on_card = device.type == "cuda"
+        self._together, self._marched = (_ON_A_CARD, _ON_A_CARD) if on_card else (_TOGETHER, _MARCHED)
         per_frame = self._grid[0] * self._grid[1]
         counts = shot.starts[1:] - shot.starts[:-1]
         self._listed_frame = torch.repeat_interleave(torch.arange(self._frames, device=device), counts)
@@ -68,14 +70,14 @@ class _Caster:
         best = torch.full((len(self._place), RAYS), float("inf"), device=entry.device)
         found = torch.full_like(best, -1, dtype=torch.int32)
         nothing = len(listed.row)
-        for kind, step in enumerate(kernels.MEET):
+        for kind, step in enumerate(self._kernels.meet):
             chosen = torch.nonzero(listed.kind[entry] == kind)[:, 0]
             rows = _rows(entry[chosen], tile[chosen], len(self._place), nothing)
             if rows is None:
                 continue
             slots, row_tile, rank = rows
             place = take(self._place, row_tile)
-            parts = [step(entries, slots[part], place[part]) for part in _pieces(len(slots))]
+            parts = [step(entries, slots[part], place[part]) for part in _pieces(len(slots), self._together)]
             t, met = (torch.cat(part) for part in zip(*parts, strict=True))
             for layer in range(int(rank.max()) + 1):
                 here = torch.nonzero(rank == layer)[:, 0]
@@ -104,7 +106,7 @@ class _Caster:
         spans = torch.stack(
             [place[:, 0], place[:, 0] + last * place[:, 2], place[:, 1], place[:, 1] + last * place[:, 3]], dim=1
         )
-        least, cover = kernels.test_pairs(entries, entry, spans, is_box(listed)[entry])
+        least, cover = self._kernels.test_pairs(entries, entry, spans, is_box(listed)[entry])
         nearest_cover = torch.full((len(self._place),), float("inf"), device=entry.device)
         nearest_cover.scatter_reduce_(0, tile, cover, "amin")
         keep = torch.nonzero((least <= nearest_cover[tile]) & ~torch.isinf(least))[:, 0]
@@ -115,7 +117,7 @@ class _Caster:
         ground = self._shot.ground
         upward = torch.zeros_like(t), torch.zeros_like(t), torch.zeros_like(t)
         over_ground = torch.nonzero(ground.row[self._tile_frame] >= 0)[:, 0]
-        for part in _pieces(len(over_ground), _MARCHED):
+        for part in _pieces(len(over_ground), self._marched):
             self._meet_ground(over_ground[part], t, solid, upward)
         return t, solid, upward
 
@@ -126,7 +128,7 @@ class _Caster:
         sight = Sight(ground.below(frame), take(self._camera, tile), take(self._place, tile))
         before = take(t, tile)
         limit = torch.minimum(before, take(self._sky, tile)[:, SkyColumn.FAR : SkyColumn.FAR + 1])
-        met, normal = kernels.touch_ground(sight, _march(sight, limit))
+        met, normal = self._kernels.touch_ground(sight, self._march(sight, limit))
         nearer = met < limit
         t.index_copy_(0, tile, torch.where(nearer, met, before))
         row = ground.row[frame].to(torch.int32)[:, None]
@@ -134,30 +136,44 @@ class _Caster:
         for axis in range(3):
             upward[axis].index_copy_(0, tile, normal[axis])
 
+    def _march(self, sight: Sight, limit: Tensor) -> March:
+        """Follows the rays of ground tiles until they meet the ground or pass `limit`; finished tiles rest."""
+        whole = self._kernels.begin_march(sight, torch.full_like(limit, NEAREST))
+        active = torch.arange(len(limit), device=limit.device)
+        for _ in range(MARCHES // STRIDES):
+            here = self._kernels.march_ground(sight.only(active), March(*(take(part, active) for part in whole)))
+            for part, moved in zip(whole, here, strict=True):
+                part.index_copy_(0, active, moved)
+            active = active[(torch.isinf(here.below) & (here.above < limit[active])).any(dim=1)]
+            if len(active) == 0:
+                break
+        return whole
+
     def places(self, t: Tensor, solid: Tensor, upward: Vector) -> list[tuple[Rays, Hits]]:
         """Where the rays meet their solids, piece by piece."""
-        solids, met = self._shot.tables.solids, []
-        for part in _pieces(len(t)):
+        solids, kernels, met = self._shot.tables.solids, self._kernels, []
+        for part in _pieces(len(t), self._together):
             rays = kernels.rays_of(self._camera[part], self._place[part], solid[part], t[part], self._sky[part])
-            met.append((rays, hits_of(solids, rays, (upward[0][part], upward[1][part], upward[2][part]))))
+            ground = upward[0][part], upward[1][part], upward[2][part]
+            met.append((rays, kernels.hits_of(solids, rays, ground)))
         return met
 
     def shadows(self, met: list[tuple[Rays, Hits]]) -> Tensor:
         """(tile, ray) 1 where the lamp is seen, 0 where a solid stands before it."""
         tables = self._shot.tables
-        parts = [kernels.locate(tables, rays, hits) for rays, hits in met]
+        parts = [self._kernels.locate(tables, rays, hits) for rays, hits in met]
         *located, facing = (torch.cat(part) for part in zip(*parts, strict=True))
         row, tile = self._blockers(_bundles(located, facing), facing.any(dim=1))
         lit = torch.ones_like(located[0])
         kind = tables.solids[row, Column.KIND]
-        for number, step in enumerate(kernels.BLOCK):
+        for number, step in enumerate(self._kernels.block):
             chosen = torch.nonzero(kind == number)[:, 0]
             rows = _rows(row[chosen], tile[chosen], len(lit), -1)
             if rows is None:
                 continue
             slots, row_tile, _ = rows
             slots = torch.where(slots < 0, slots[:, :1], slots)  # an empty place repeats the row's first solid
-            for part in _pieces(len(slots)):
+            for part in _pieces(len(slots), self._together):
                 blocked = step(tables.solids, slots[part], row_tile[part], *located)
                 lit.index_add_(0, row_tile[part], -blocked.float())
         return (lit > 0.5).float()
@@ -165,7 +181,7 @@ class _Caster:
     def _blockers(self, bundles: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """(row, tile) pairs of casting solids and tiles that they may darken: sought block by block of tiles and
         cluster by cluster first."""
-        shot, test = self._shot, kernels.test_clusters
+        shot, test = self._shot, self._kernels.test_clusters
         wanted_tiles = torch.nonzero(wanted)[:, 0]
         block, block_frame = self._blocks(wanted_tiles)
         casting = torch.nonzero(shot.clusters.casts[shot.listed])[:, 0]
@@ -180,7 +196,7 @@ class _Caster:
         keep = torch.nonzero(test(take(bundles, tile), take(shot.clusters.sphere, entry)))[:, 0]
         row, member = shot.clusters.rows(entry[keep])
         tile = tile[keep][member]
-        keep = torch.nonzero(kernels.test_blockers(shot.tables.solids, row, take(bundles, tile)))[:, 0]
+        keep = torch.nonzero(self._kernels.test_blockers(shot.tables.solids, row, take(bundles, tile)))[:, 0]
         return row[keep], tile[keep]
 
     def _blocks(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,8 +211,8 @@ class _Caster:
 
     def picture(self, met: list[tuple[Rays, Hits]], lit: Tensor) -> RenderedFrames:
         parts = []
-        for part, (rays, hits) in zip(_pieces(len(lit)), met, strict=True):
-            coloured = kernels.colour(self._shot.tables, self._camera[part], rays, hits, lit[part])
+        for part, (rays, hits) in zip(_pieces(len(lit), self._together), met, strict=True):
+            coloured = self._kernels.colour(self._shot.tables, self._camera[part], rays, hits, lit[part])
             seen = rays.solid >= 0
             parts.append((*coloured, seen, torch.where(seen, rays.t, 0.0)))
         *outputs, valid, depth = (self._whole(torch.cat(channel)) for channel in zip(*parts, strict=True))
@@ -216,21 +232,7 @@ class _Caster:
         return spread.reshape(self._frames, down * TILE, across * TILE)[:, :height, :width].contiguous()
 
 
-def _march(sight: Sight, limit: Tensor) -> March:
-    """Follows the rays of ground tiles until they meet the ground or pass `limit`; finished tiles rest."""
-    whole = kernels.begin_march(sight, torch.full_like(limit, NEAREST))
-    active = torch.arange(len(limit), device=limit.device)
-    for _ in range(MARCHES // STRIDES):
-        here = kernels.march_ground(sight.only(active), March(*(take(part, active) for part in whole)))
-        for part, moved in zip(whole, here, strict=True):
-            part.index_copy_(0, active, moved)
-        active = active[(torch.isinf(here.below) & (here.above < limit[active])).any(dim=1)]
-        if len(active) == 0:
-            break
-    return whole
-
-
-def _pieces(count: int, size: int = _TOGETHER) -> list[slice]:
+def _pieces(count: int, size: int) -> list[slice]:
     """Consecutive parts of a list of tiles or rows."""
     return [slice(begin, begin + size) for begin in range(0, count, size)]
 

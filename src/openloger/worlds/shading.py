@@ -180,8 +180,7 @@ def hits_of(solids: Tensor, rays: Rays, ground: Vector) -> Hits:
     face = _face(solids, row, kind, local)
     normal = unit(add(add(scale(axes[0], face[0]), scale(axes[1], face[1])), scale(axes[2], face[2])))
     is_ground = kind == GROUND
-    if bool(is_ground.any()):
-        normal = tuple(torch.where(is_ground, ground[axis], normal[axis]) for axis in range(3))
+    normal = tuple(torch.where(is_ground, ground[axis], normal[axis]) for axis in range(3))
     half = columns(solids, row, Column.HALF)
     return Hits(row, t, point, local, normal, (face[0] / half[0], face[1] / half[1], face[2] / half[2]))
 

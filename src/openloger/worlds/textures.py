@@ -68,6 +68,12 @@ def atlas_with_photos() -> Int[Tensor, "texel"]:
     return torch.cat([atlas(), *layers])
 
 
+@lru_cache(maxsize=4)
+def atlas_on(device: torch.device, *, with_photos: bool) -> Int[Tensor, "texel"]:
+    """Either, copied to a device once."""
+    return (atlas_with_photos() if with_photos else atlas()).to(device)
+
+
 def _texel(texels: Tensor, start: Tensor, row: Tensor, column: Tensor, size: Tensor) -> Tensor:
     mask = size - 1
     place = start + (row & mask) * size + (column & mask)

@@ -20,6 +20,7 @@ from openloger.worlds.families.halls import Halls
 from openloger.worlds.families.rooms import Rooms
 from openloger.worlds.families.street import Street
 from openloger.worlds.families.terrain import TerrainWorld
+from openloger.worlds.kernels import PLAIN, RayKernels
 from openloger.worlds.paths import Path
 from openloger.worlds.photos import PROCEDURAL, SOURCES
 from openloger.worlds.random import Dice
@@ -29,6 +30,7 @@ from openloger.worlds.scene import Clusters, Column, cluster, ground_solid, rela
 from openloger.worlds.shading import Tables
 from openloger.worlds.terrain import KEPT, lattice_corners, relief_sizes
 
+_CPU = torch.device("cpu")
 _BLOCK_M = 64.0  # frames whose cameras are in one block of this size share the origin of their coordinates
 
 _TOGETHER = 16  # frames that are rendered at once, as long as they are small
@@ -159,13 +161,15 @@ def _intrinsics(family: Family, seed: int, size: tuple[int, int]) -> np.ndarray:
     return np.array([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
 
 
-def render(requests: Sequence[tuple[World, int]]) -> RenderedFrames:
-    """Many (world, frame number) pairs of one size at once."""
+def render(
+    requests: Sequence[tuple[World, int]], *, device: torch.device = _CPU, kernels: RayKernels = PLAIN
+) -> RenderedFrames:
+    """Many (world, frame number) pairs of one size at once, on a device, which keeps them."""
     with small_operations():
-        return render_fast(make_shot(requests))
+        return render_fast(make_shot(requests, device), kernels)
 
 
-def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
+def make_shot(requests: Sequence[tuple[World, int]], device: torch.device = _CPU) -> Shot:
     """Gathers what the requested frames can show into one set of tables."""
     sizes = {world.size for world, _ in requests}
     if len(sizes) != 1:
@@ -186,8 +190,8 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
         origins.append(pose[:3, 3] - origin)
         turns.append(pose[:3, :3])
         intrinsics.append(world.intrinsics)
-    return Shot(
-        tables=gathered.tables(),
+    shot = Shot(
+        tables=gathered.tables(device),
         sky=torch.from_numpy(np.stack(skies).astype(np.float32)),
         origin=torch.from_numpy(np.stack(origins)),
         rotation=torch.from_numpy(np.stack(turns)),
@@ -203,6 +207,7 @@ def make_shot(requests: Sequence[tuple[World, int]]) -> Shot:
         ),
         size=requests[0][0].size,
     )
+    return shot.to(device)
 
 
 def _view(pose: np.ndarray, world: World) -> View:
@@ -289,8 +294,9 @@ class _Gathered:
             casts=torch.from_numpy(casts),
         )
 
-    def tables(self) -> Tables:
+    def tables(self, device: torch.device) -> Tables:
+        """Those of the batch, whose texels are on the device already."""
         parts = (self._rows, self._zones, self._surfaces)
         solids, zones, surfaces = (torch.from_numpy(np.concatenate(part)) for part in parts)
-        texels = textures.atlas_with_photos() if self._photos else textures.atlas()
+        texels = textures.atlas_on(device, with_photos=self._photos)
         return Tables(solids=solids, zones=zones, surfaces=surfaces, texels=texels)

@@ -17,7 +17,6 @@ import torch
 
 from openloger.errors import InputError, OpenlogerError
 from openloger.network.checkpoint import write_tensors
-from openloger.network.compilation import OLDEST_TORCH, check_compiler
 from openloger.network.dense import DenseHeadsConfig
 from openloger.network.exported.description import FORMAT, INITIAL_FILE, ExportDescription
 from openloger.network.exported.onnx_network import OnnxNetwork
@@ -34,6 +33,7 @@ from openloger.network.hashing import weights_hash
 from openloger.network.network import Network
 from openloger.network.window import Window
 from openloger.outputs import check_place, staged_folder
+from openloger.runtime.compiler import OLDEST_TORCH, check_compiler
 from openloger.shapes import Tensor
 from openloger.version import install_command, versions
 

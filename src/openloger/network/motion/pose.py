@@ -162,8 +162,11 @@ def solve_step(
     return torch.where(failed[..., None], 0.0, step)
 
 
-def factorised(matrix: Float[Tensor, "*axes n n"]) -> tuple[Float[Tensor, "*axes n n"], Bool[Tensor, "*axes"]]:
-    """Cholesky factors, and where there is none: that of the identity then, without a gradient.
+def factorised(
+    matrix: Float[Tensor, "*axes n n"], *, needed: bool = True
+) -> tuple[Float[Tensor, "*axes n n"], Bool[Tensor, "*axes"]]:
+    """Cholesky factors, and where there is none: that of the identity then, without a gradient, and a warning logged
+    once where it is `needed`.
 
     A matrix that fails is factorised again in float64 on the CPU: float32 may round its least eigenvalue below zero,
     and some libraries err in float32 on processors that are emulated.
@@ -177,7 +180,7 @@ def factorised(matrix: Float[Tensor, "*axes n n"]) -> tuple[Float[Tensor, "*axes
     double = matrix[failed].cpu().double()
     without = torch.linalg.cholesky_ex(double.detach()).info > 0
     again = torch.linalg.cholesky_ex(torch.where(without[:, None, None], eye.cpu().double(), double)).L
-    if bool(without.any()):
+    if needed and bool(without.any()):
         warn_of_steps()
     return (
         factor.index_put((failed,), again.to(factor)),

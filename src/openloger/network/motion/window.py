@@ -235,9 +235,10 @@ def _solve(
 
 
 def _last_information(information: Float[Tensor, "batch n n"]) -> Float[Tensor, " batch"]:
-    """Inverse variance of the last unknown, whatever the others are; 0 where nothing supports them."""
+    """Inverse variance of the last unknown, whatever the others are; 0 where nothing supports them, as of a camera that
+    hardly moves."""
     scale = information.diagonal(dim1=-2, dim2=-1).clamp_min(1e-12).rsqrt()
-    factor, failed = factorised(information * scale[:, :, None] * scale[:, None])
+    factor, failed = factorised(information * scale[:, :, None] * scale[:, None], needed=False)
     return torch.where(failed, 0.0, (factor[:, -1, -1] / scale[:, -1]).square())
 
 
