@@ -23,7 +23,7 @@ ONE = Ranks(0, 1, torch.device("cpu"))
 def taken(workers: int, *, step: int, count: int, queue_gb: float = 16.0) -> list[tuple[tuple[str, ...], torch.Tensor]]:
     config = replace(recipe("pocket"), render_workers=workers, queue_gb=queue_gb)
     with LaneFeed(config, PLAN, ONE, render_boxes).batches(step) as batches:
-        return [(one.names, one.images) for one in map(arrived, islice(batches, count))]
+        return [(one.names, one.images) for one in (arrived(ready, ONE) for ready in islice(batches, count))]
 
 
 @pytest.mark.parametrize("queue_gb", [16.0, 1e-6])
@@ -33,6 +33,21 @@ def test_batches_ahead_are_those_on_demand(queue_gb):
     assert all(torch.equal(one, other) for (_, one), (_, other) in zip(ahead, demanded, strict=True))
     assert len({names for names, _ in ahead}) == 6
     assert multiprocessing.active_children() == []
+
+
+def test_of_processes_that_share_windows_one_makes_each_batch():
+    config, plan = replace(recipe("pocket"), render_workers=0), replace(PLAN, lanes=6)
+    for team in range(2):
+        feeds = [
+            LaneFeed(config, plan, Ranks(2 * team + one, 4, ONE.device, context=2), render_boxes) for one in (0, 1)
+        ]
+        assert [list(feed.lanes) for feed in feeds] == 2 * [[team, team + 2, team + 4]]
+        ready = []
+        for feed in feeds:
+            with feed.batches(0) as batches:
+                ready.append([one.batch is not None for one in islice(batches, 6)])
+        assert ready == [[True, False, True] * 2, [False, True, False] * 2]
+        assert [feed.pool_bytes for feed in feeds] == [lanes * 6 * plan.clip_bytes for lanes in (2, 1)]
 
 
 def test_what_waits_is_bounded():

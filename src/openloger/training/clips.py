@@ -75,9 +75,12 @@ class ClipBatch:
         """One of them, as a batch of one."""
         return replace(self._map(lambda tensor: tensor[number : number + 1]), names=(self.names[number],))
 
+    def tensors(self) -> list[Tensor]:
+        """All of them, in the order in which a batch is made of them."""
+        return [getattr(self, field.name) for field in fields(self) if field.name != "names"]
+
     def _map(self, change) -> ClipBatch:
-        tensors = [change(getattr(self, field.name)) for field in fields(self) if field.name != "names"]
-        return ClipBatch(*tensors, names=self.names)
+        return ClipBatch(*map(change, self.tensors()), names=self.names)
 
 
 def choose_frames(clip: Clip, count: int, draw: np.random.Generator, *, suited: FramePairs, shuffle_time: bool) -> Clip:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -78,6 +78,11 @@ class Ranks:
             )
         return range(self.rank // self.context, lanes, self.teams)
 
+    def makes(self, place: int) -> bool:
+        """Whether this process makes the batches of the lane in this place among its own; of those that share windows
+        one does, in turn."""
+        return place % self.context == self.rank % self.context
+
 
 def device_of_process(kind: str) -> torch.device:
     """The processor, or the card that is this process' own among those that torchrun started on the machine."""
@@ -104,6 +109,25 @@ def ranks(device: str, *, context: int = 1) -> Iterator[Ranks]:
         dist.destroy_process_group()
         if kind == "cpu":
             time.sleep(_LET_GO_S)
+
+
+def from_maker(
+    tensors: Sequence[Tensor] | None, names: tuple[str, ...], place: int, among: Ranks
+) -> tuple[list[Tensor], tuple[str, ...]]:
+    """On all processes that share windows: tensors, on each one's device, and names of that which makes the batches in
+    this place (`Ranks.makes`); the others give None. They may be of other shapes every time."""
+    maker = among.rank - among.rank % among.context + place % among.context
+    told: list[Any] = [names, *((tensor.shape, tensor.dtype) for tensor in tensors or ())]
+    header = [told]
+    dist.broadcast_object_list(header, src=maker, group=among.window, device=among.device)
+    names, *shapes = header[0]
+    found = [
+        torch.empty(shape, dtype=dtype, device=among.device) if tensors is None else tensors[number]
+        for number, (shape, dtype) in enumerate(shapes)
+    ]
+    for tensor in found:
+        dist.broadcast(tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor, maker, group=among.window)
+    return found, names
 
 
 def _window_group(context: int) -> dist.ProcessGroup | None:

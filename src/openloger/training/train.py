@@ -317,7 +317,7 @@ class StageLoop:
         terms: list[dict[str, Tensor]] = []
         frames = 0
         for lane, ready in enumerate(islice(batches, lanes), start=1):
-            clips = arrived(ready)
+            clips = arrived(ready, self.context.among)
             names += clips.names
             frames += clips.images.shape[0] * clips.images.shape[1]
             with accumulate(self.objective, last=lane == lanes):
