@@ -109,7 +109,14 @@ def small_config(config: TrainConfig, *, processes: int = 1, steps: int = STEPS)
     )
     validation = ValidationConfig(every=2, clips=1, frames=2, paths=1, pictures=0, most_frames=10_000)
     return replace(
-        config, stages=stages, validation=validation, render_workers=0, log_every=3, save_every=10**6, compile=False
+        config,
+        stages=stages,
+        validation=validation,
+        render_workers=0,
+        render_compiled=False,
+        log_every=3,
+        save_every=10**6,
+        compile=False,
     )
 
 

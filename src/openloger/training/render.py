@@ -47,7 +47,10 @@ def renderer(config: TrainConfig) -> RenderClips:
 
     Raises InputError where there is no such device, or where torch.compile does not work on it.
     """
-    device = resolve_device(device_of_process(config.render_device))
+    try:
+        device = resolve_device(device_of_process(config.render_device))
+    except InputError as error:
+        raise InputError(f'{error}; set render_device = "cpu"') from error
     if config.render_compiled:
         check_compiler(device, instead="set render_compiled = false")
     return partial(render_clips, kind=config.render_device, compiled=config.render_compiled)
